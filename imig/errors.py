@@ -1,0 +1,49 @@
+"""Errors that are written for the person at the keyboard.
+
+Every error says what is wrong and where; `cure` says what to do about it. The command line prints
+both without a traceback and exits with the class's `exit_code`.
+"""
+
+from __future__ import annotations
+
+
+class ImigError(Exception):
+    """Something the user can act on.
+
+    Parameters
+    ----------
+    message:
+        What is wrong and where (file, recipe line, sample id).
+    cure:
+        What to do about it: a command, a key to correct; may be empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, cure: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.cure = cure
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Ray sends exceptions between processes; keyword arguments do not survive the default way.
+        return (_rebuild, (type(self), self.message, self.cure))
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.cure}" if self.cure else self.message
+
+
+def _rebuild(kind: type[ImigError], message: str, cure: str) -> ImigError:
+    return kind(message, cure=cure)
+
+
+class DataError(ImigError):
+    """The data or the run is at fault: a damaged shard, too many failing scenes. Exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(ImigError):
+    """The call is at fault: a wrong path, an unknown key, a missing weight. Exit code 2."""
+
+    exit_code = 2

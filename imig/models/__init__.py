@@ -1,0 +1,1 @@
+"""Model families: adapters that give real models one small face (`imig.models.protocols`)."""

@@ -1,0 +1,69 @@
+"""A sample on its way through a build: the scene and the bytes of its members."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from imig.schema import Reject, Scene
+
+JPEG_QUALITY = 95
+
+
+@dataclass
+class Sample:
+    """What the stages pass on.
+
+    `files` maps member names ("target.jpg", "ref00.jpg", "ref00.mask.png") to their bytes, exactly
+    as they will stand in the shard; the scene's JSON is not among them. A stage that turns the
+    scene down sets `reject`; later stages never see such a sample.
+    """
+
+    scene: Scene
+    files: dict[str, bytes] = field(default_factory=dict)
+    reject: Reject | None = None
+
+    def target(self) -> Image.Image:
+        """The target as RGB, decoded from the bytes that will be stored."""
+        return decode_image(self.files[self.scene.target])
+
+    def turn_down(
+        self, *, stage: str, reason: str, figures: Mapping[str, float | int | str]
+    ) -> None:
+        """Reject the scene: `reason` is a short fixed phrase, `figures` says how far off it was."""
+        self.reject = Reject(id=self.scene.id, stage=stage, reason=reason, figures=dict(figures))
+
+
+def derive_seed(*parts: int | str) -> int:
+    """A 63-bit seed from anything that names the draw: (recipe seed, scene id, stage)."""
+    digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def decode_image(data: bytes) -> Image.Image:
+    """Bytes of a JPEG or PNG -> RGB image. Raises OSError when they do not decode."""
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
+def image_to_jpeg(image: Image.Image, *, quality: int = JPEG_QUALITY) -> bytes:
+    """RGB image -> JPEG bytes, without chroma subsampling (it smears small, saturated things)."""
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=quality, subsampling=0)
+    return buffer.getvalue()
+
+
+def mask_to_png(mask: np.ndarray) -> bytes:
+    """Boolean (height, width) -> 1-bit PNG bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(mask.astype(bool)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def png_to_mask(data: bytes) -> np.ndarray:
+    """PNG bytes -> boolean (height, width). Raises OSError when they do not decode."""
+    return np.asarray(Image.open(io.BytesIO(data)).convert("L")) > 127

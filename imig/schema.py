@@ -1,0 +1,297 @@
+"""The one definition of a scene on disk.
+
+A dataset's JSON is hierarchical: `Scene` -> `Instance` -> `Reference` -> `Face`. The JSON Schemas
+in `schemas/` are generated from these classes (`make schemas`), and a test fails when they are
+stale.
+
+Conventions: boxes are ``(x1, y1, x2, y2)`` integers in pixels, x2 and y2 exclusive, origin at the
+top left; sizes are (width, height) in files and (height, width) in tensors; similarities are
+cosines.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION: Final = 1
+"""Bumped by every change of the meaning or the fields; `scene_from_json` reads all older ones."""
+
+Subset = Literal["basic", "complex", "flexible"]
+ReferenceKind = Literal["crop", "edit", "source", "face"]
+
+
+def _box_has_area(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    x1, y1, x2, y2 = box
+    if not (0 <= x1 < x2 and 0 <= y1 < y2):
+        raise ValueError(f"a box needs 0 <= x1 < x2 and 0 <= y1 < y2, got {list(box)}")
+    return box
+
+
+Box = Annotated[tuple[int, int, int, int], AfterValidator(_box_has_area)]
+"""``(x1, y1, x2, y2)`` in pixels, x2 and y2 exclusive."""
+
+SampleId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")]
+"""A webdataset key: no dot (readers split members at the first one), no slash, no space."""
+
+MemberName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z0-9]{1,16}){1,2}$")]
+"""What follows ``<id>.`` in a shard, for example ``target.jpg`` or ``ref00.mask.png``."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, ser_json_inf_nan="strings")
+
+
+class MaskRLE(_Model):
+    """A boolean mask as COCO compressed run lengths (column-major), see `imig.layout.masks`."""
+
+    size: tuple[int, int] = Field(description="(height, width) of the image, as COCO has it.")
+    counts: str = Field(description="COCO compressed run lengths, ASCII.")
+
+
+class Detection(_Model):
+    """Which model found something, and how sure it was."""
+
+    score: float = Field(ge=0, le=1)
+    model: str = Field(description="family:weights@revision, see `imig models list`.")
+
+
+class Face(_Model):
+    """A face in a reference, and its aligned copy where the reference is one."""
+
+    box: Box = Field(description="The face in pixels of the reference.")
+    aligned_box: Box | None = Field(
+        default=None, description="The face in pixels of the aligned image; null: not aligned."
+    )
+    quality: float | None = None
+    score: float | None = Field(default=None, description="Cosine of the recognition features.")
+
+
+class Edit(_Model):
+    """How an edited view was asked for."""
+
+    instruction: str
+    model: str
+    seed: int
+
+
+class Similarity(_Model):
+    """A reference beside its instance in the target; cosines, null where not computed."""
+
+    dino: float | None = None
+    clip: float | None = None
+    face: float | None = None
+
+
+class Reference(_Model):
+    """One view of an identity that is given to the model."""
+
+    name: str = Field(pattern=r"^(ref|face)\d{2}$")
+    kind: ReferenceKind
+    image: MemberName = Field(description="Member that holds the picture (jpg; faces: RGBA png).")
+    mask: MemberName | None = Field(
+        description="Member that holds the 1-bit mask of the subject; null for RGBA pictures."
+    )
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    subject_box: Box = Field(description="The subject in pixels of this reference.")
+    crop_box: Box | None = Field(
+        default=None, description="kind `crop`: where in the target it was cut out."
+    )
+    edit: Edit | None = None
+    similarity: Similarity = Field(default_factory=Similarity)
+    face: Face | None = None
+
+
+class InstanceScores(_Model):
+    """Figures of one instance, stored before any threshold looks at them."""
+
+    phrase_similarity: float | None = Field(
+        default=None, description="CLIP cosine of the masked crop and the phrase."
+    )
+    phrase_margin: float | None = Field(
+        default=None,
+        description="CLIP cosine with its own phrase minus the best other phrase of the scene.",
+    )
+    sharpness: float | None = Field(
+        default=None, description="Variance of the Laplacian of the crop's grey values in [0, 1]."
+    )
+
+
+class Instance(_Model):
+    """One object in a target."""
+
+    index: int = Field(ge=0, description="Its place in `Scene.instances`.")
+    identity_id: str = Field(description="Equal for views of the same identity, across scenes too.")
+    phrase: str = Field(min_length=1, description="A noun phrase that singles it out.")
+    noun: str = Field(min_length=1, description="The head noun of the phrase.")
+    box: Box
+    mask: MaskRLE | None = Field(default=None, description="Visible part, in pixels of the target.")
+    area: int | None = Field(default=None, gt=0, description="Pixels of the mask.")
+    layer: int | None = Field(default=None, ge=0, description="0 is drawn first (farthest).")
+    occluded_fraction: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Hidden share of the object; known for tabletop's truth, else an estimate: "
+        "the share of its box that masks of higher layers cover.",
+    )
+    parent: int | None = Field(default=None, description="Instance whose box contains this one.")
+    grounding: Detection | None = None
+    segmentation: Detection | None = None
+    face_box: Box | None = None
+    scores: InstanceScores = Field(default_factory=InstanceScores)
+    references: list[Reference] = Field(default_factory=list)
+
+
+class Relation(_Model):
+    """How two instances lie to each other."""
+
+    kind: Literal["contains", "overlaps"]
+    subject: int = Field(ge=0, description="Instance index.")
+    object: int = Field(ge=0, description="Instance index.")
+    iou: float = Field(ge=0, le=1, description="IoU of the two boxes.")
+
+
+class Source(_Model):
+    """Where the target came from."""
+
+    kind: Literal["tabletop", "file", "shard", "prompt"]
+    path: str | None = Field(default=None, description="File, or shard and sample id.")
+    sha256: str | None = Field(default=None, description="Of the file's bytes.")
+    prompt: str | None = None
+    model: str | None = None
+    seed: int | None = None
+
+
+class SceneScores(_Model):
+    """Figures of the whole scene, stored before any threshold looks at them."""
+
+    caption_similarity: float | None = Field(
+        default=None, description="CLIP cosine of target and caption."
+    )
+    aesthetics: float | None = None
+    sharpness: float | None = Field(
+        default=None, description="Variance of the Laplacian of the grey values in [0, 1]."
+    )
+    coverage: float | None = Field(
+        default=None, ge=0, le=1, description="Share of the target under any mask."
+    )
+
+
+class Scene(_Model):
+    """One sample: a target image, its caption, its instances."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    id: SampleId
+    subset: Subset
+    style: str | None = None
+    caption: str = ""
+    caption_model: str | None = Field(default=None, description="Null: the source's own caption.")
+    nouns: list[str] = Field(
+        default_factory=list, description="Noun phrases to look for, in the caption's order."
+    )
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    target: MemberName = "target.jpg"
+    source: Source
+    seed: int = Field(ge=0, description="From (recipe seed, id); stages derive theirs from it.")
+    layer_order: list[int] = Field(
+        default_factory=list, description="Instance indices, farthest first."
+    )
+    relations: list[Relation] = Field(default_factory=list)
+    scores: SceneScores = Field(default_factory=SceneScores)
+    instances: list[Instance] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _indices_agree(self) -> Scene:
+        count = len(self.instances)
+        if [instance.index for instance in self.instances] != list(range(count)):
+            raise ValueError("instances must be numbered 0, 1, 2, ... in their order")
+        if self.layer_order and sorted(self.layer_order) != list(range(count)):
+            raise ValueError("layer_order must name every instance once")
+        names = [reference.name for one in self.instances for reference in one.references]
+        if len(set(names)) != len(names):
+            raise ValueError("reference names must be unique within a scene")
+        for relation in self.relations:
+            if max(relation.subject, relation.object) >= count:
+                raise ValueError(f"relation names an instance that is not there: {relation}")
+        for one in self.instances:
+            if one.parent is not None and not (0 <= one.parent < count and one.parent != one.index):
+                raise ValueError(f"instance {one.index} has no such parent: {one.parent}")
+        return self
+
+
+class Reject(_Model):
+    """A scene that a stage turned down."""
+
+    id: SampleId
+    stage: str
+    reason: str = Field(description="A short fixed phrase, so that reasons can be counted.")
+    figures: dict[str, float | int | str] = Field(default_factory=dict)
+
+
+class Quarantine(_Model):
+    """A scene whose processing raised."""
+
+    id: SampleId
+    stage: str
+    error: str = Field(description="Class and message of the exception.")
+    traceback: str
+
+
+class ShardRecord(_Model):
+    """One shard in the manifest."""
+
+    name: str
+    samples: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    sha256: str
+
+
+class ModelRecord(_Model):
+    """One model that took part in a build."""
+
+    family: str
+    weights: str
+    revision: str = Field(description="Hub commit, or sha256 of the weight file (first 12 digits).")
+
+
+class Counts(_Model):
+    """Of the scenes that entered: written + rejected + quarantined = input."""
+
+    input: int = Field(ge=0)
+    written: int = Field(ge=0)
+    rejected: int = Field(ge=0)
+    quarantined: int = Field(ge=0)
+
+
+class Manifest(_Model):
+    """`dataset.json`: the dataset's table of contents."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    recipe: dict[str, Any]
+    recipe_sha256: str
+    models: list[ModelRecord]
+    packages: dict[str, str]
+    counts: Counts
+    shards: list[ShardRecord]
+
+
+def scene_from_json(text: str | bytes) -> Scene:
+    """Read a scene of this or any older schema version.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        When the JSON does not obey the schema.
+    """
+    # Version 1 is the first: nothing older is to be converted yet.
+    return Scene.model_validate_json(text)
+
+
+def scene_to_json(scene: Scene) -> bytes:
+    """The bytes of a scene's JSON member: indented, keys in the schema's order, UTF-8."""
+    return (scene.model_dump_json(indent=1) + "\n").encode()

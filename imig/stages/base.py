@@ -1,0 +1,48 @@
+"""What every stage is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from imig.sample import Sample
+from imig.schema import ModelRecord
+
+
+@dataclass(frozen=True)
+class BuildContext:
+    """What a stage may know about the build it is part of."""
+
+    recipe_seed: int
+    subset: str
+
+
+class Stage(ABC):
+    """A step that takes a batch of samples and returns the same samples, changed in place.
+
+    A stage is constructed cheaply on the driver (the plan reads its declarations), sent to a
+    worker, and loads its models there in `setup`. It never adds, drops or reorders samples: it
+    turns one down with `Sample.turn_down`. It may raise; the engine then finds the sample that made
+    it raise.
+
+    `reads` and `writes` are checked before anything runs. Their words: ``target``, ``caption``,
+    ``nouns``, ``boxes``, ``masks``, ``references``, ``scores``, ``verdict``.
+    """
+
+    name: ClassVar[str]
+    reads: ClassVar[frozenset[str]] = frozenset()
+    writes: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, context: BuildContext) -> None:
+        self.context = context
+
+    def setup(self) -> None:  # noqa: B027 - most stages have nothing to load
+        """Load models; called once, in the worker."""
+
+    def models(self) -> list[ModelRecord]:
+        """The models that `setup` loads, for the manifest; known without loading them."""
+        return []
+
+    @abstractmethod
+    def __call__(self, samples: list[Sample]) -> list[Sample]: ...
