@@ -1,0 +1,48 @@
+# Every target makes what it needs, the virtual environment included.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+SHARDS ?= shards
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build-dataset test lint schemas weights lock clean
+
+help:            ## this list
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
+
+setup: $(BIN)/.installed  ## make the virtual environment (about 7 GB, most of it PyTorch)
+
+$(BIN)/.installed: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "imig needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	@touch $@
+
+build-dataset: setup  ## build the demo dataset into shards/ (offline, CPU, minutes)
+	$(BIN)/imig build demo --output $(SHARDS)
+
+test: setup  ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: setup  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+schemas: setup  ## generate schemas/ from imig/schema.py and imig/recipe.py
+	$(BIN)/python -m imig.schema_export schemas
+
+weights: setup  ## train the tiny checkpoints again, from nothing (CPU: up to 3 hours; resumes)
+	$(BIN)/python -m imig.tiny
+
+lock:  ## pin what a fresh installation brings (versions only)
+	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
+	.lock-venv/bin/python -m pip install --quiet --upgrade pip
+	.lock-venv/bin/python -m pip install --quiet --editable '.[dev]'
+	.lock-venv/bin/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' > requirements.lock
+	rm -rf .lock-venv
+
+clean:  ## remove the environment, caches and the demo dataset
+	rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache $(SHARDS)
