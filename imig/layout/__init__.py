@@ -1,0 +1,1 @@
+"""Boxes, masks, placement, layering and composition: plain geometry, no models, no storage."""
