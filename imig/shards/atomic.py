@@ -1,0 +1,73 @@
+"""Write files so that no reader ever sees half of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from imig.errors import DataError
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give the path of a temporary file beside `path`; on success it takes the final name.
+
+    The temporary file (``.<name>.tmp-<pid>``) and the folder are flushed to the disk before and
+    after the rename, so that even a power cut leaves either the old file or the whole new one.
+    When the block raises, the temporary file is removed and `path` stays as it was.
+
+    Raises
+    ------
+    DataError
+        When the folder cannot be written or the disk is full; names the path.
+    """
+    temporary = temporary_path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, path)
+        _flush(path.parent)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {path}: {error.strerror or error}",
+            cure="Make room on the disk, or choose a folder that you may write to.",
+        ) from error
+    finally:
+        # After the rename there is nothing left under this name.
+        _remove(temporary)
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` as `atomic_write` does."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def temporary_path(path: Path) -> Path:
+    """Where `atomic_write` keeps the unfinished file."""
+    return path.with_name(f".{path.name}.tmp-{os.getpid()}")
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file name is one that an interrupted `atomic_write` leaves behind."""
+    stem, mark, process = name.rpartition(".tmp-")
+    return bool(mark) and stem.startswith(".") and process.isdigit()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        # The folder itself is not there or not writable: the error on its way out says so.
+        return

@@ -1,0 +1,77 @@
+"""`dataset.json`: the dataset's table of contents."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from importlib import metadata
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from imig.errors import DataError
+from imig.schema import Manifest, ShardRecord
+from imig.shards.atomic import atomic_write_bytes
+
+MANIFEST_NAME = "dataset.json"
+
+RECORDED_PACKAGES = (
+    "imig",
+    "groundingdino-py",
+    "numpy",
+    "open_clip_torch",
+    "pillow",
+    "pyarrow",
+    "pycocotools",
+    "ray",
+    "segment-anything",
+    "torch",
+    "transformers",
+)
+"""Packages whose version can change what is built."""
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write `dataset.json`: indented UTF-8, the keys in the schema's order."""
+    atomic_write_bytes(path, (manifest.model_dump_json(indent=1) + "\n").encode())
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read `dataset.json`.
+
+    Raises
+    ------
+    DataError
+        When it cannot be read or does not obey the schema.
+    """
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except ValidationError as error:
+        raise DataError(f"{path} does not obey the schema: {error}") from error
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that can change what is built."""
+    versions = {"python": platform.python_version()}
+    for name in RECORDED_PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            # An environment that only reads datasets need not have the models' packages.
+            continue
+    return versions
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def shard_record(path: Path, *, samples: int) -> ShardRecord:
+    """The manifest's entry of a finished shard with that many samples."""
+    return ShardRecord(
+        name=path.name, samples=samples, bytes=path.stat().st_size, sha256=file_sha256(path)
+    )

@@ -1,0 +1,169 @@
+"""Write shards: plain ustar tars whose bytes depend on nothing but the samples."""
+
+from __future__ import annotations
+
+import io
+import mmap
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from imig.errors import DataError
+from imig.sample import Sample
+from imig.schema import scene_to_json
+from imig.shards.atomic import atomic_write
+from imig.shards.tar import BLOCK, Buffer, TarFault, TarMember, member_data, split_member, walk_tar
+
+JSON_MEMBER = "json"
+_MODE = 0o644
+
+
+@dataclass(frozen=True)
+class SampleSpan:
+    """Where a sample lies in its shard: all its members, headers and padding included."""
+
+    id: str
+    offset: int
+    size: int
+
+
+def sample_to_members(sample: Sample) -> list[tuple[str, bytes]]:
+    """Full member names and bytes of a sample, sorted by name.
+
+    Raises
+    ------
+    DataError
+        When the sample lacks a member that its scene names.
+    """
+    scene = sample.scene
+    references = [reference for one in scene.instances for reference in one.references]
+    named = {scene.target, *(reference.image for reference in references)}
+    named |= {reference.mask for reference in references if reference.mask is not None}
+    missing = sorted(named - sample.files.keys())
+    if missing:
+        raise DataError(f"sample {scene.id} lacks {', '.join(missing)}, which its scene names")
+    members = {JSON_MEMBER: scene_to_json(scene), **sample.files}
+    return [(f"{scene.id}.{name}", members[name]) for name in sorted(members)]
+
+
+def write_tar(path: Path, samples: Iterable[Sample]) -> list[SampleSpan]:
+    """Write samples to a new tar, in the order given; returns where each one lies.
+
+    The file appears under its name only when it is whole (see `atomic_write`).
+
+    Raises
+    ------
+    DataError
+        When the tar cannot be written, or a sample is incomplete or its id too long for a tar.
+    """
+    return write_members(path, (sample_to_members(sample) for sample in samples))
+
+
+def write_members(path: Path, samples: Iterable[Iterable[tuple[str, bytes]]]) -> list[SampleSpan]:
+    """`write_tar` for samples that are (full member name, bytes) pairs already."""
+    spans = []
+    with (
+        atomic_write(path) as temporary,
+        tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
+        for members in samples:
+            start, key = tar.offset, ""
+            for name, data in members:
+                key = split_member(name)[0]
+                _add_member(tar, name=name, data=data)
+            spans.append(SampleSpan(id=key, offset=start, size=tar.offset - start))
+    return spans
+
+
+def concatenate_parts(parts: Iterable[Path], target: Path) -> list[SampleSpan]:
+    """Join tars of `write_tar`: the bytes that one `write_tar` of all their samples would write.
+
+    The parts stay. Returns where each sample lies in `target`.
+
+    Raises
+    ------
+    DataError
+        When a part is damaged (names it) or the target cannot be written.
+    """
+    spans: list[SampleSpan] = []
+    with atomic_write(target) as temporary, temporary.open("wb") as out:
+        for part in parts:
+            start = out.tell()
+            in_part = list(sample_spans(part))
+            spans += [SampleSpan(one.id, start + one.offset, one.size) for one in in_part]
+            with part.open("rb") as file:
+                _copy(file, out, sum(one.size for one in in_part))
+        out.write(bytes(2 * BLOCK))
+        out.write(bytes(-out.tell() % tarfile.RECORDSIZE))
+    return spans
+
+
+def sample_spans(path: Path) -> Iterator[SampleSpan]:
+    """Where each sample of a tar lies; reads headers only. Raises DataError on damage."""
+    with _mapped(path) as data:
+        yield from (span for span, _ in _group(path, data))
+
+
+def read_tar(path: Path) -> Iterator[tuple[SampleSpan, dict[str, bytes]]]:
+    """Samples of a tar in file order: where each lies, and its bytes by member name.
+
+    Raises
+    ------
+    DataError
+        When the tar is damaged; `imig validate` says more.
+    """
+    with _mapped(path) as data:
+        for span, members in _group(path, data):
+            yield span, {name: member_data(data, member) for name, member in members.items()}
+
+
+def _group(path: Path, data: Buffer) -> Iterator[tuple[SampleSpan, Mapping[str, TarMember]]]:
+    key, members, start, end = "", dict[str, TarMember](), 0, 0
+    for item in walk_tar(data):
+        if isinstance(item, TarFault):
+            raise DataError(f"{path} is damaged at byte {item.offset}: {item.message}")
+        its_key, name = split_member(item.name)
+        if members and its_key != key:
+            yield SampleSpan(id=key, offset=start, size=end - start), members
+            members, start = {}, item.offset
+        key, end = its_key, item.end
+        members[name] = item
+    if members:
+        yield SampleSpan(id=key, offset=start, size=end - start), members
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    """The file's bytes, not read before they are used."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield data
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        # What mmap says of an empty file.
+        raise DataError(f"{path} is empty") from error
+
+
+def _add_member(tar: tarfile.TarFile, *, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(data), _MODE
+    try:
+        tar.addfile(info, io.BytesIO(data))
+    except ValueError as error:
+        raise DataError(
+            f"{name} does not fit into a tar header: {error}",
+            cure="Member names end at 100 characters; use shorter sample ids.",
+        ) from error
+
+
+def _copy(source: io.BufferedReader, target: io.BufferedWriter, size: int) -> None:
+    """Copy `size` bytes: the members of a part without its end of archive."""
+    remaining = size
+    while chunk := source.read(min(remaining, 1 << 20)):
+        target.write(chunk)
+        remaining -= len(chunk)
+    if remaining:
+        raise DataError(f"{source.name} became shorter while it was read")
