@@ -1,0 +1,265 @@
+"""Placing references: where on the canvas a subject goes, and its pixels there.
+
+Three fits (released trainer, REFERENCE 3.4): `instance-fit`, `instance-fit-distort`, `image-fit`.
+In all of them the subject is cut out of the reference first, resized and put on the canvas; only
+the part that lands on the canvas is computed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from imig.layout.masks import mask_to_box
+
+Fit = Literal["instance-fit", "instance-fit-distort", "image-fit"]
+Rectangle = tuple[float, float, float, float]
+"""``(x1, y1, x2, y2)`` in pixels like a box, but it may reach beyond the image."""
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A point of the subject that must lie on a point of the canvas, e.g. the centres of a face."""
+
+    subject: tuple[float, float]
+    """(y, x), each in [0, 1] of the subject's cut-out (not of the whole reference)."""
+    canvas: tuple[float, float]
+    """(y, x), each in [0, 1] of the canvas."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the cut-out goes: it fills this rectangle, of which parts may lie off the canvas."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class PlacedReference:
+    """The pixels that land on the canvas; both images are equally large and may be 0 x 0."""
+
+    image: Image.Image
+    """RGB."""
+    mask: Image.Image
+    """"L", 0 or 255."""
+    left: int
+    top: int
+
+    def canvas_mask(self, *, size: tuple[int, int]) -> NDArray[np.bool_]:
+        """The mask on a whole canvas of `size` (width, height)."""
+        canvas = np.zeros((size[1], size[0]), dtype=bool)
+        patch = np.asarray(self.mask) > 0
+        height, width = patch.shape
+        canvas[self.top : self.top + height, self.left : self.left + width] = patch
+        return canvas
+
+
+def subject_cut(mask: NDArray[np.bool_], subject_box: Rectangle | None = None) -> Rectangle | None:
+    """What is cut out: the mask's bounding box, joined with the subject box where one is given.
+
+    None when there is neither. (The released code loses the last row and column of the mask here.)
+    """
+    box = mask_to_box(mask)
+    if box is None or subject_box is None:
+        return box or subject_box
+    first, second = np.array(box), np.array(subject_box)
+    x1, y1 = np.minimum(first, second)[:2].tolist()
+    x2, y2 = np.maximum(first, second)[2:].tolist()
+    return x1, y1, x2, y2
+
+
+def plan_placement(
+    cut: Rectangle,
+    *,
+    image_size: tuple[int, int],
+    box: Rectangle,
+    canvas_size: tuple[int, int],
+    fit: Fit,
+    anchor: Anchor | None = None,
+) -> Placement:
+    """Where the cut-out of a reference goes.
+
+    `instance-fit` scales the cut-out to the box's area, aspect kept, centred on the box;
+    `instance-fit-distort` stretches it to the box; `image-fit` scales it as the whole reference
+    must be scaled to fit inside the box, and leaves it where it is in the reference, whose centre
+    is put on the box's. An anchor, where given, replaces the centring; `image-fit` then shrinks the
+    subject until it stays on the canvas.
+
+    Parameters
+    ----------
+    cut:
+        See `subject_cut`; pixels of the reference.
+    image_size, canvas_size:
+        (width, height) of the reference and of the canvas.
+    box:
+        Pixels of the canvas.
+    """
+    cut_width, cut_height = cut[2] - cut[0], cut[3] - cut[1]
+    box_width, box_height = box[2] - box[0], box[3] - box[1]
+    if fit == "instance-fit-distort":
+        scale_x, scale_y = box_width / cut_width, box_height / cut_height
+    elif fit == "instance-fit":
+        scale_x = scale_y = math.sqrt(box_width * box_height / (cut_width * cut_height))
+    else:
+        scale_x = min(box_width / image_size[0], box_height / image_size[1])
+        if anchor is not None:
+            scale_x = min(scale_x, _scale_on_canvas(cut_width, cut_height, canvas_size, anchor))
+        scale_y = scale_x
+    width = max(1, int(cut_width * scale_x + _NEARLY))
+    height = max(1, int(cut_height * scale_y + _NEARLY))
+
+    if anchor is not None:
+        left = anchor.canvas[1] * canvas_size[0] - anchor.subject[1] * width
+        top = anchor.canvas[0] * canvas_size[1] - anchor.subject[0] * height
+    else:
+        left, top = (box[0] + box[2] - width) / 2, (box[1] + box[3] - height) / 2
+        if fit == "image-fit":
+            left += ((cut[0] + cut[2]) - image_size[0]) / 2 * scale_x
+            top += ((cut[1] + cut[3]) - image_size[1]) / 2 * scale_y
+    return Placement(math.floor(left + _NEARLY), math.floor(top + _NEARLY), width, height)
+
+
+_NEARLY = 1e-6  # 21.999999999 is 22: rounding down must not depend on the last bit
+_MIN_SUBJECT = 8  # pixels; an anchor at the canvas's edge must not shrink a subject to nothing
+
+
+def _scale_on_canvas(
+    width: float, height: float, canvas_size: tuple[int, int], anchor: Anchor
+) -> float:
+    """The largest scale at which an anchored subject still lies on the canvas."""
+    limits = [_MIN_SUBJECT / min(width, height)]
+    scale = math.inf
+    for side, size, inside, outside in (
+        (width, canvas_size[0], anchor.subject[1], anchor.canvas[1]),
+        (height, canvas_size[1], anchor.subject[0], anchor.canvas[0]),
+    ):
+        if inside > 0:
+            scale = min(scale, outside * size / (inside * side))
+        if inside < 1:
+            scale = min(scale, (1 - outside) * size / ((1 - inside) * side))
+    return max(scale, *limits)
+
+
+def place(
+    image: Image.Image,
+    mask: NDArray[np.bool_],
+    *,
+    box: Rectangle,
+    canvas_size: tuple[int, int],
+    fit: Fit,
+    subject_box: Rectangle | None = None,
+    anchor: Anchor | None = None,
+    mask_threshold: float = 0.5,
+) -> PlacedReference:
+    """Cut a reference's subject out, resize it, and say where on the canvas it goes.
+
+    Parameters
+    ----------
+    image, mask:
+        RGB reference and its subject's mask, of the same size.
+    subject_box:
+        Joined with the mask's bounding box to make the cut-out (edited references have one).
+    mask_threshold:
+        Share of a resized pixel that the mask must cover; the released code takes any (0).
+    """
+    cut = subject_cut(mask, subject_box)
+    if cut is None:
+        return _nothing()
+    plan = plan_placement(
+        cut,
+        image_size=image.size,
+        box=box,
+        canvas_size=canvas_size,
+        fit=fit,
+        anchor=anchor,
+    )
+    return resample(image, mask, cut, plan, canvas_size=canvas_size, mask_threshold=mask_threshold)
+
+
+def resample(
+    image: Image.Image,
+    mask: NDArray[np.bool_],
+    cut: Rectangle,
+    plan: Placement,
+    *,
+    canvas_size: tuple[int, int],
+    mask_threshold: float = 0.5,
+) -> PlacedReference:
+    """The pixels of a planned placement, as far as they land on the canvas."""
+    left, top = max(plan.left, 0), max(plan.top, 0)
+    right = min(plan.left + plan.width, canvas_size[0])
+    bottom = min(plan.top + plan.height, canvas_size[1])
+    if left >= right or top >= bottom:
+        return _nothing()
+    step_x, step_y = (cut[2] - cut[0]) / plan.width, (cut[3] - cut[1]) / plan.height
+    source = (
+        max(cut[0] + (left - plan.left) * step_x, 0.0),
+        max(cut[1] + (top - plan.top) * step_y, 0.0),
+        min(cut[0] + (right - plan.left) * step_x, float(image.width)),
+        min(cut[1] + (bottom - plan.top) * step_y, float(image.height)),
+    )
+    size = (right - left, bottom - top)
+    bilinear = Image.Resampling.BILINEAR  # antialiased when it shrinks
+    colours = image if image.mode == "RGB" else image.convert("RGB")  # converting always copies
+    pixels = colours.resize(size, bilinear, box=source, reducing_gap=2.0)
+    coverage = Image.fromarray(mask.view(np.uint8) * np.uint8(255))
+    coverage = coverage.resize(size, bilinear, box=source, reducing_gap=2.0)
+    limit = mask_threshold * 255
+    return PlacedReference(
+        pixels, coverage.point([255 * (value > limit) for value in range(256)]), left, top
+    )
+
+
+def _nothing() -> PlacedReference:
+    return PlacedReference(Image.new("RGB", (0, 0)), Image.new("L", (0, 0)), 0, 0)
+
+
+def aligned_face_box(
+    target_face: Rectangle, *, aligned_size: tuple[int, int], aligned_face: Rectangle
+) -> Rectangle:
+    """Where on the target an aligned face image goes, so that the faces are equally large.
+
+    The target's face box, grown about its centre by sqrt(area of the aligned image / area of the
+    face in it) (released trainer). It may reach beyond the target.
+    """
+    face_area = (aligned_face[2] - aligned_face[0]) * (aligned_face[3] - aligned_face[1])
+    growth = math.sqrt(aligned_size[0] * aligned_size[1] / face_area)
+    x1, y1, x2, y2 = target_face
+    centre_x, centre_y = (x1 + x2) / 2, (y1 + y2) / 2
+    half_width, half_height = (x2 - x1) / 2 * growth, (y2 - y1) / 2 * growth
+    return (
+        centre_x - half_width,
+        centre_y - half_height,
+        centre_x + half_width,
+        centre_y + half_height,
+    )
+
+
+def face_anchor(
+    face: Rectangle,
+    *,
+    cut: Rectangle,
+    target_face: Rectangle,
+    canvas_size: tuple[int, int],
+) -> Anchor:
+    """The anchor that puts the centre of the reference's face on that of the target's.
+
+    `face` and `cut` are pixels of the reference, `target_face` of the canvas.
+    """
+
+    def centre(box: Rectangle) -> tuple[float, float]:
+        return (box[1] + box[3]) / 2, (box[0] + box[2]) / 2
+
+    (y, x), (canvas_y, canvas_x) = centre(face), centre(target_face)
+    return Anchor(
+        subject=((y - cut[1]) / (cut[3] - cut[1]), (x - cut[0]) / (cut[2] - cut[0])),
+        canvas=(canvas_y / canvas_size[1], canvas_x / canvas_size[0]),
+    )
