@@ -1,0 +1,1 @@
+"""Pictures and figures of a dataset to look at."""
