@@ -145,7 +145,7 @@ def read_index_table(path: Path) -> pa.Table:
     Raises
     ------
     DataError
-        When the file is missing, is not parquet, or lacks columns.
+        When the file is missing, is damaged or no parquet, or lacks columns.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -153,11 +153,14 @@ def read_index_table(path: Path) -> pa.Table:
     cure = "`imig validate` says what else is damaged; building again makes a new index."
     try:
         table = pq.read_table(path, partitioning=None)
+        missing = [name for name in index_schema().names if name not in table.column_names]
+        if missing:
+            raise DataError(f"the index {path} lacks the columns {', '.join(missing)}", cure=cure)
+        table = table.select(index_schema().names).cast(index_schema())
+        # Damaged bytes can also end up in a string that is no UTF-8.
+        table.validate(full=True)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot read the index {path}: {error}", cure=cure) from error
-    missing = [name for name in index_schema().names if name not in table.column_names]
-    if missing:
-        raise DataError(f"the index {path} lacks the columns {', '.join(missing)}", cure=cure)
     return table
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from imig.errors import DataError
 from imig.sample import Sample
-from imig.schema import scene_to_json
+from imig.schema import Scene, scene_to_json
 from imig.shards.atomic import atomic_write
 from imig.shards.tar import BLOCK, Buffer, TarFault, TarMember, member_data, split_member, walk_tar
 
@@ -38,14 +38,18 @@ def sample_to_members(sample: Sample) -> list[tuple[str, bytes]]:
         When the sample lacks a member that its scene names.
     """
     scene = sample.scene
-    references = [reference for one in scene.instances for reference in one.references]
-    named = {scene.target, *(reference.image for reference in references)}
-    named |= {reference.mask for reference in references if reference.mask is not None}
-    missing = sorted(named - sample.files.keys())
+    missing = sorted(named_members(scene) - sample.files.keys())
     if missing:
         raise DataError(f"sample {scene.id} lacks {', '.join(missing)}, which its scene names")
     members = {JSON_MEMBER: scene_to_json(scene), **sample.files}
     return [(f"{scene.id}.{name}", members[name]) for name in sorted(members)]
+
+
+def named_members(scene: Scene) -> set[str]:
+    """The members that a scene names: its target, and its references' pictures and masks."""
+    references = [reference for one in scene.instances for reference in one.references]
+    masks = {reference.mask for reference in references if reference.mask is not None}
+    return {scene.target, *(reference.image for reference in references), *masks}
 
 
 def write_tar(path: Path, samples: Iterable[Sample]) -> list[SampleSpan]:

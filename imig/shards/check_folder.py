@@ -1,0 +1,160 @@
+"""Check what belongs to the dataset as a whole: index, manifest, tables, and other files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from imig.errors import DataError
+from imig.schema import Manifest
+from imig.shards.atomic import is_temporary
+from imig.shards.card import CARD_NAME, PICTURES_FOLDER
+from imig.shards.check_shard import ShardCheck
+from imig.shards.faults import Fault
+from imig.shards.index import INDEX_NAME, IndexRow, read_index_table
+from imig.shards.manifest import MANIFEST_NAME, read_manifest
+
+REJECTS_NAME: Final = "rejects.parquet"
+QUARANTINE_NAME: Final = "quarantine.parquet"
+KNOWN_NAMES: Final = frozenset(
+    {
+        CARD_NAME,
+        INDEX_NAME,
+        MANIFEST_NAME,
+        PICTURES_FOLDER,
+        QUARANTINE_NAME,
+        REJECTS_NAME,
+        "report.html",
+        "report.json",
+    }
+)
+_HARMLESS = re.compile(r"\.git.*|\.DS_Store|\.cache|LICENSE.*|.*\.(md|png|jpg|html)", re.IGNORECASE)
+"""What people and hubs add to a dataset: no shard, nothing that a reader would take for data."""
+
+
+def check_manifest(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fault]:
+    """The manifest against the shards that are there, and its counts against each other."""
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        yield Fault(
+            "missing-manifest", f"{path} is not there: unfinished, or not a dataset of imig"
+        )
+        return
+    try:
+        manifest = read_manifest(path)
+    except DataError as error:
+        yield Fault("bad-manifest", error.message)
+        return
+    found = {check.name: check for check in checks}
+    for record in manifest.shards:
+        check = found.pop(record.name, None)
+        if check is None:
+            yield Fault("missing-shard", "listed in the manifest, not there", shard=record.name)
+            continue
+        if check.bytes != record.bytes:
+            message = f"{check.bytes} bytes, the manifest says {record.bytes}"
+            yield Fault("shard-size", message, shard=record.name)
+        elif check.sha256 != record.sha256:
+            message = f"SHA-256 {check.sha256[:12]}..., the manifest says {record.sha256[:12]}..."
+            yield Fault("shard-checksum", message, shard=record.name)
+        if len(check.sample_ids) != record.samples:
+            message = f"{len(check.sample_ids)} samples, the manifest says {record.samples}"
+            yield Fault("shard-samples", message, shard=record.name)
+    for name in found:
+        yield Fault("unlisted-shard", f"{name} is not in the manifest", shard=name)
+    yield from _check_counts(folder, manifest)
+
+
+def check_index(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fault]:
+    """The index against the samples that the shards hold."""
+    path = folder / INDEX_NAME
+    if not path.is_file():
+        yield Fault("missing-index", f"{path} is not there")
+        return
+    try:
+        stored = read_index_table(path).to_pylist()
+    except DataError as error:
+        yield Fault("bad-index", error.message)
+        return
+    shards = {check.name for check in checks}
+    present = {(check.name, sample_id) for check in checks for sample_id in check.sample_ids}
+    expected = {(row.shard, row.id): row for check in checks for row in check.rows}
+    indexed: set[tuple[str, str]] = set()
+    for row in stored:
+        place = (row["shard"], row["id"])
+        if place in indexed:
+            yield Fault(
+                "index-duplicate-row", "twice in the index", shard=place[0], sample=place[1]
+            )
+        elif place in expected:
+            yield from _compare_row(row, expected[place])
+        elif place[0] in shards and place not in present:
+            message = "in the index, but not in the shard"
+            yield Fault("index-stale-row", message, shard=place[0], sample=place[1])
+        indexed.add(place)
+    # What lies in a missing shard is that fault, not one of each of its rows.
+    for shard, sample_id in sorted(present - indexed):
+        yield Fault("index-missing-row", "not in the index", shard=shard, sample=sample_id)
+
+
+def check_files(folder: Path) -> Iterator[Fault]:
+    """Files that should be there and are not, and the other way round."""
+    if not (folder / CARD_NAME).is_file():
+        yield Fault("missing-file", f"there is no {CARD_NAME}")
+    for entry in sorted(folder.iterdir()):
+        name = entry.name
+        if name in KNOWN_NAMES or (entry.suffix == ".tar" and not name.startswith(".")):
+            continue
+        if is_temporary(name) or (entry.is_dir() and name.startswith(".build")):
+            yield Fault("unfinished-build", f"{name}: the same `imig build` again finishes it")
+        elif not _HARMLESS.fullmatch(name):
+            yield Fault("unexpected-file", f"{name} belongs to no dataset")
+
+
+def _compare_row(stored: Mapping[str, Any], expected: IndexRow) -> Iterator[Fault]:
+    true = asdict(expected)
+    wrong = [name for name in true if stored[name] != true[name]]
+    for kind, names in (
+        ("index-offset", [name for name in wrong if name in ("offset", "size")]),
+        ("index-values", [name for name in wrong if name not in ("offset", "size")]),
+    ):
+        if names:
+            message = ", ".join(f"{name} {stored[name]!r}, not {true[name]!r}" for name in names)
+            yield Fault(kind, message, shard=expected.shard, sample=expected.id)
+
+
+def _check_counts(folder: Path, manifest: Manifest) -> Iterator[Fault]:
+    counts = manifest.counts
+    total = counts.written + counts.rejected + counts.quarantined
+    if total != counts.input:
+        message = (
+            f"{counts.written} written + {counts.rejected} rejected + {counts.quarantined} "
+            f"quarantined are {total}, not the {counts.input} of the input"
+        )
+        yield Fault("counts", message)
+    in_shards = sum(record.samples for record in manifest.shards)
+    if in_shards != counts.written:
+        message = f"{counts.written} written, but the listed shards have {in_shards} samples"
+        yield Fault("counts", message)
+    for name, count in ((REJECTS_NAME, counts.rejected), (QUARANTINE_NAME, counts.quarantined)):
+        yield from _check_table(folder / name, count)
+
+
+def _check_table(path: Path, count: int) -> Iterator[Fault]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        if count:
+            yield Fault("table-rows", f"{path.name} is not there, the manifest counts {count}")
+        return
+    try:
+        rows = pq.read_metadata(path).num_rows
+    except (OSError, pa.ArrowException) as error:
+        yield Fault("table-rows", f"{path.name} cannot be read: {error}")
+        return
+    if rows != count:
+        yield Fault("table-rows", f"{path.name} has {rows} rows, the manifest counts {count}")

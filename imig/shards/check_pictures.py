@@ -1,0 +1,127 @@
+"""Check one picture or one mask of a sample."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from imig.errors import DataError
+from imig.layout.masks import mask_to_box, rle_to_mask
+from imig.schema import Box, MaskRLE
+from imig.shards.faults import Fault
+
+MAX_PIXELS = 1 << 28
+"""Larger pictures and masks are not decoded: damaged sizes must not fill the memory."""
+
+MIN_SUBJECT_IOU = 0.25
+"""Of a reference's subject box and its mask's bounds (our choice). They are equal where the box was
+measured on the mask; a detector's box may be larger, and the released filter accepts masks that
+cover 60 % of it in width and height (0.36)."""
+
+
+@dataclass
+class Findings:
+    """What the check of one sample collects."""
+
+    shard: str
+    sample: str
+    faults: list[Fault] = field(default_factory=list)
+    images: int = 0
+    masks: int = 0
+
+    def add(self, kind: str, message: str) -> None:
+        self.faults.append(Fault(kind, message, shard=self.shard, sample=self.sample))
+
+
+def check_image(
+    findings: Findings, name: str, data: bytes, *, size: tuple[int, int], mode: str, kind: str
+) -> Image.Image | None:
+    """Decode a picture fully; the image if it is what the JSON says, else None.
+
+    `size` is (width, height), `mode` and `kind` are Pillow's colour mode and file format.
+    """
+    findings.images += 1
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.format != kind or image.mode != mode:
+                stored = f"{image.format} {image.mode}"
+                findings.add("image-format", f"{name} is {stored} instead of {kind} {mode}")
+                return None
+            if image.size != size:
+                stored, stated = (f"{width}x{height}" for width, height in (image.size, size))
+                findings.add("image-size", f"{name} is {stored}, stated is {stated}")
+                return None
+            image.load()
+            return image
+    except Exception as error:
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more on
+        # damaged data; whatever it is, the picture does not decode.
+        findings.add("undecodable-image", f"{name}: {error or type(error).__name__}")
+        return None
+
+
+def check_box(findings: Findings, what: str, box: Box | None, *, width: int, height: int) -> None:
+    """The schema has checked the order of the corners; here, that they lie in the image."""
+    if box is not None and (box[2] > width or box[3] > height):
+        findings.add("box-outside-image", f"{what} {list(box)} in an image of {width}x{height}")
+
+
+def check_instance_mask(
+    findings: Findings,
+    what: str,
+    rle: MaskRLE,
+    *,
+    size: tuple[int, int],
+    box: Box,
+    area: int | None,
+) -> None:
+    """Run lengths of an instance: (width, height) `size` of the target, its box and its area."""
+    findings.masks += 1
+    width, height = size
+    if rle.size != (height, width):
+        stated = f"{rle.size[1]}x{rle.size[0]}"
+        findings.add("mask-size", f"{what}: mask of {stated} in an image of {width}x{height}")
+        return
+    if width * height > MAX_PIXELS:
+        findings.add("undecodable-mask", f"{what}: a mask of {width}x{height} is not decoded")
+        return
+    try:
+        mask = rle_to_mask(rle)
+    except DataError as error:
+        findings.add("undecodable-mask", f"{what}: {error.message}")
+        return
+    pixels = int(np.count_nonzero(mask))
+    if not pixels:
+        findings.add("empty-mask", f"{what}: the mask is empty")
+        return
+    x1, y1, x2, y2 = box
+    outside = pixels - int(np.count_nonzero(mask[y1:y2, x1:x2]))
+    if outside:
+        findings.add(
+            "mask-outside-box", f"{what}: {outside} of {pixels} pixels outside {list(box)}"
+        )
+    if area is not None and area != pixels:
+        findings.add("mask-area", f"{what}: area {area}, but the mask has {pixels} pixels")
+
+
+def check_subject(
+    findings: Findings, what: str, mask: NDArray[np.bool_], *, subject_box: Box
+) -> None:
+    """The mask of a reference against its subject box."""
+    findings.masks += 1
+    bounds = mask_to_box(mask)
+    if bounds is None:
+        findings.add("empty-mask", f"{what}: the mask is empty")
+        return
+    x1, y1, x2, y2 = subject_box
+    inside = x1 <= bounds[0] and y1 <= bounds[1] and bounds[2] <= x2 and bounds[3] <= y2
+    # With the bounds inside the box, the IoU is the quotient of the areas.
+    share = (bounds[2] - bounds[0]) * (bounds[3] - bounds[1]) / ((x2 - x1) * (y2 - y1))
+    if not inside or share < MIN_SUBJECT_IOU:
+        findings.add(
+            "subject-box", f"{what}: box {list(subject_box)}, but the mask spans {list(bounds)}"
+        )

@@ -1,0 +1,172 @@
+"""Check one sample: its JSON, and every member that the JSON names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from pydantic import ValidationError
+
+from imig.layout.boxes import area, iou
+from imig.schema import Instance, Reference, Scene, scene_from_json
+from imig.shards.check_pictures import (
+    Findings,
+    check_box,
+    check_image,
+    check_instance_mask,
+    check_subject,
+)
+from imig.shards.writer import JSON_MEMBER, named_members
+
+OPTIONAL_MEMBERS = frozenset({"encoded.safetensors"})
+"""Members that the JSON need not name."""
+
+IOU_TOLERANCE = 0.01
+"""Relations store rounded figures."""
+
+
+def check_sample(findings: Findings, files: Mapping[str, bytes]) -> Scene | None:
+    """Collect what is wrong with a sample; its scene if the JSON can be read.
+
+    `files` are the bytes by member name, the JSON among them.
+    """
+    if JSON_MEMBER not in files:
+        findings.add("missing-json", f"only {', '.join(sorted(files))}")
+        return None
+    scene = _read_scene(findings, files[JSON_MEMBER])
+    if scene is None:
+        return None
+    if scene.id != findings.sample:
+        findings.add("id-mismatch", f"the JSON says {scene.id}")
+    _check_member_names(findings, scene, files)
+    size = (scene.width, scene.height)
+    if scene.target in files:
+        check_image(findings, scene.target, files[scene.target], size=size, mode="RGB", kind="JPEG")
+    for instance in scene.instances:
+        _check_instance(findings, instance, size=size)
+        for reference in instance.references:
+            _check_reference(findings, reference, files, target_size=size)
+    _check_structure(findings, scene)
+    _check_scores(findings, scene)
+    return scene
+
+
+def _read_scene(findings: Findings, data: bytes) -> Scene | None:
+    try:
+        return scene_from_json(data)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False, include_context=False)
+        kind = "bad-json" if details[0]["type"] == "json_invalid" else "schema-violation"
+        places = [
+            f"{'.'.join(str(part) for part in one['loc']) or 'scene'}: {one['msg']}"
+            for one in details[:3]
+        ]
+        findings.add(kind, "; ".join(places))
+        return None
+
+
+def _check_member_names(findings: Findings, scene: Scene, files: Mapping[str, bytes]) -> None:
+    named = named_members(scene)
+    for name in sorted(named - files.keys()):
+        findings.add("missing-member", f"{name} is not in the shard")
+    for name in sorted(files.keys() - named - {JSON_MEMBER} - OPTIONAL_MEMBERS):
+        findings.add("unexpected-member", f"{name} is not named in the JSON")
+
+
+def _check_instance(findings: Findings, instance: Instance, *, size: tuple[int, int]) -> None:
+    what = f"instance {instance.index} ({instance.phrase})"
+    width, height = size
+    if not instance.identity_id.strip():
+        findings.add("missing-identity", f"{what} has an empty identity id")
+    check_box(findings, f"{what}: box", instance.box, width=width, height=height)
+    check_box(findings, f"{what}: face box", instance.face_box, width=width, height=height)
+    if instance.mask is not None:
+        check_instance_mask(
+            findings, what, instance.mask, size=size, box=instance.box, area=instance.area
+        )
+
+
+def _check_reference(
+    findings: Findings,
+    reference: Reference,
+    files: Mapping[str, bytes],
+    *,
+    target_size: tuple[int, int],
+) -> None:
+    what = reference.name
+    size = width, height = reference.width, reference.height
+    check_box(findings, f"{what}: subject box", reference.subject_box, width=width, height=height)
+    check_box(
+        findings,
+        f"{what}: crop box",
+        reference.crop_box,
+        width=target_size[0],
+        height=target_size[1],
+    )
+    if reference.face is not None:
+        check_box(findings, f"{what}: face box", reference.face.box, width=width, height=height)
+    transparent = reference.mask is None
+    if reference.image in files:
+        image = check_image(
+            findings,
+            reference.image,
+            files[reference.image],
+            size=size,
+            mode="RGBA" if transparent else "RGB",
+            kind="PNG" if transparent else "JPEG",
+        )
+        if transparent and image is not None:
+            alpha = np.asarray(image.getchannel("A")) > 127
+            check_subject(findings, what, alpha, subject_box=reference.subject_box)
+    if reference.mask is not None and reference.mask in files:
+        mask = check_image(
+            findings, reference.mask, files[reference.mask], size=size, mode="1", kind="PNG"
+        )
+        if mask is not None:
+            check_subject(findings, what, np.asarray(mask), subject_box=reference.subject_box)
+
+
+def _check_structure(findings: Findings, scene: Scene) -> None:
+    """What the schema cannot see: instances, layers, parents and relations among each other."""
+    instances = scene.instances
+    boxes = [one.box for one in instances]
+    layers = [layer for i in scene.layer_order if (layer := instances[i].layer) is not None]
+    if layers != sorted(layers):
+        findings.add("layer-order", f"layer_order {scene.layer_order} gives the layers {layers}")
+    areas = area(boxes)
+    for one in instances:
+        # Strictly larger parents (equal boxes: the earlier one) also exclude circles.
+        if one.parent is not None and (areas[one.parent], -one.parent) <= (
+            areas[one.index],
+            -one.index,
+        ):
+            findings.add("parent", f"instance {one.index} is not smaller than its parent")
+    overlaps = iou(boxes, boxes)
+    for relation in scene.relations:
+        pair = f"{relation.subject} {relation.kind} {relation.object}"
+        true_iou = float(overlaps[relation.subject, relation.object])
+        if relation.subject == relation.object:
+            findings.add("relation", f"{pair}: an instance and itself")
+        elif abs(relation.iou - true_iou) > IOU_TOLERANCE:
+            findings.add("relation", f"{pair}: IoU {relation.iou}, but the boxes have {true_iou}")
+        elif relation.kind == "contains" and instances[relation.object].parent != relation.subject:
+            findings.add("relation", f"{pair}, but the latter's parent is another or none")
+
+
+def _check_scores(findings: Findings, scene: Scene) -> None:
+    """Cosines; a difference of two cosines has twice the range."""
+    figures: list[tuple[str, float | None, float]] = [
+        ("caption_similarity", scene.scores.caption_similarity, 1)
+    ]
+    for one in scene.instances:
+        what = f"instance {one.index}"
+        figures.append((f"{what} phrase_similarity", one.scores.phrase_similarity, 1))
+        figures.append((f"{what} phrase_margin", one.scores.phrase_margin, 2))
+        for reference in one.references:
+            for name, value in reference.similarity:
+                figures.append((f"{reference.name} {name} similarity", value, 1))
+    for name, value, limit in figures:
+        # float32 cosines of a vector with itself come out a little above 1.
+        if value is not None and not (math.isfinite(value) and abs(value) <= limit + 1e-3):
+            findings.add("score-range", f"{name} is {value}")

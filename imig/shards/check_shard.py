@@ -1,0 +1,126 @@
+"""Check one shard: the tar, the names and order of its members, then each sample."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from imig.schema import MemberName, SampleId
+from imig.shards.check_pictures import Findings
+from imig.shards.check_sample import check_sample
+from imig.shards.faults import Fault
+from imig.shards.index import IndexRow, scene_to_row
+from imig.shards.tar import Buffer, TarFault, TarMember, member_data, split_member, walk_tar
+from imig.shards.writer import JSON_MEMBER
+
+_SAMPLE_ID = TypeAdapter(SampleId)
+_MEMBER_NAME = TypeAdapter(MemberName)
+
+
+@dataclass
+class ShardCheck:
+    """What the check of one shard found; crosses from worker to parent process."""
+
+    name: str
+    bytes: int = 0
+    sha256: str = ""
+    faults: list[Fault] = field(default_factory=list)
+    sample_ids: list[str] = field(default_factory=list)
+    rows: list[IndexRow] = field(default_factory=list)
+    """What the index should say; only of samples whose JSON can be read."""
+    images: int = 0
+    masks: int = 0
+
+
+@dataclass
+class _Group:
+    """The members of one sample, as far as they are usable."""
+
+    offset: int
+    end: int
+    members: dict[str, TarMember] = field(default_factory=dict)
+
+
+def check_shard(path: Path) -> ShardCheck:
+    """Check a shard from its first to its last byte; never raises for what the file holds."""
+    check = ShardCheck(path.name)
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            check.bytes = len(data)
+            check.sha256 = hashlib.sha256(data).hexdigest()
+            for sample_id, group in _group_members(check, data).items():
+                _check_group(check, data, sample_id, group)
+    except (OSError, ValueError) as error:
+        # ValueError is what mmap says of an empty file.
+        check.faults.append(Fault("unreadable-shard", str(error), shard=path.name))
+    return check
+
+
+def _check_group(check: ShardCheck, data: Buffer, sample_id: str, group: _Group) -> None:
+    findings = Findings(shard=check.name, sample=sample_id)
+    files = {name: member_data(data, member) for name, member in group.members.items()}
+    scene = check_sample(findings, files)
+    check.sample_ids.append(sample_id)
+    check.faults += findings.faults
+    check.images += findings.images
+    check.masks += findings.masks
+    if scene is not None:
+        check.rows.append(
+            scene_to_row(
+                scene, shard=check.name, offset=group.offset, size=group.end - group.offset
+            )
+        )
+
+
+def _group_members(check: ShardCheck, data: Buffer) -> dict[str, _Group]:
+    """Members by sample; what is wrong with the tar, with names and with their order."""
+    groups: dict[str, _Group] = {}
+    current, run, last = "", _Group(0, 0), ""
+
+    def add(kind: str, message: str, *, sample: str | None = None) -> None:
+        check.faults.append(Fault(kind, message, shard=check.name, sample=sample))
+
+    for item in walk_tar(data):
+        if isinstance(item, TarFault):
+            add(item.kind, item.message, sample=current or None)
+            continue
+        key, name = split_member(item.name)
+        if not item.plain:
+            add("not-a-plain-file", f"{item.name!r} is no plain file", sample=key)
+            continue
+        if not _is_safe(key, name):
+            add("unsafe-name", f"{item.name!r} is no member name of a dataset", sample=key)
+            continue
+        if key != current:
+            if key in groups and name in groups[key].members:
+                add("duplicate-sample", f"again at byte {item.offset}", sample=key)
+                run = _Group(item.offset, item.end)
+            elif key in groups:
+                add("scattered-sample", f"{name} lies apart, at byte {item.offset}", sample=key)
+                run = groups[key]
+            else:
+                run = groups[key] = _Group(item.offset, item.end)
+            current, last = key, ""
+        if name in run.members:
+            add("duplicate-member", f"a second {name} at byte {item.offset}", sample=key)
+            continue
+        if name < last:
+            add("unsorted-members", f"{name} stands behind {last}", sample=key)
+        run.members[name] = item
+        run.end, last = item.end, name
+    return groups
+
+
+def _is_safe(key: str, member: str) -> bool:
+    """Whether a member name is ``<sample id>.<member name>``: no folder, no ``..``, no odd sign."""
+    try:
+        _SAMPLE_ID.validate_python(key)
+        if member != JSON_MEMBER:
+            _MEMBER_NAME.validate_python(member)
+    except ValidationError:
+        return False
+    return True

@@ -1,0 +1,120 @@
+"""Check a dataset from the first to the last byte.
+
+Each shard is checked by itself (`imig.shards.check_shard`), several at a time; then index, manifest
+and folder are compared with what the shards hold (`imig.shards.check_folder`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imig.errors import DataError, UsageError
+from imig.shards.check_folder import check_files, check_index, check_manifest
+from imig.shards.check_shard import ShardCheck, check_shard
+from imig.shards.faults import Fault
+from imig.shards.manifest import MANIFEST_NAME
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """What was checked, and what is wrong with it."""
+
+    path: Path
+    shards: int
+    samples: int
+    images: int
+    masks: int
+    seconds: float
+    faults: list[Fault] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
+
+    def by_kind(self) -> dict[str, list[Fault]]:
+        """Faults by kind, the most frequent kind first."""
+        groups: dict[str, list[Fault]] = {}
+        for fault in self.faults:
+            groups.setdefault(fault.kind, []).append(fault)
+        return dict(sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[0])))
+
+
+def validate_dataset(
+    path: Path,
+    *,
+    workers: int = 1,
+    on_shard: Callable[[ShardCheck, int], None] | None = None,
+) -> ValidationReport:
+    """Check every shard, sample and file of a dataset folder.
+
+    Faults are collected, not raised: one bad sample never stops the check. `on_shard` is called
+    after each shard with its check and the number of shards in all, for progress.
+
+    Raises
+    ------
+    UsageError
+        When the folder does not exist, or holds neither a manifest nor a shard.
+    DataError
+        When a worker process dies (out of memory).
+    """
+    started = time.perf_counter()
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise UsageError(
+            f"there is no dataset folder {folder}",
+            cure="`make build-dataset` or `imig build demo` makes one.",
+        )
+    shards = sorted(one for one in folder.glob("*.tar") if not one.name.startswith("."))
+    if not shards and not (folder / MANIFEST_NAME).is_file():
+        raise UsageError(
+            f"{folder} holds no dataset: neither a {MANIFEST_NAME} nor a shard (*.tar)",
+            cure="Name the folder that `imig build --output` wrote.",
+        )
+    checks = []
+    for check in _check_shards(shards, workers=workers):
+        checks.append(check)
+        if on_shard is not None:
+            on_shard(check, len(shards))
+    faults = [fault for check in checks for fault in check.faults]
+    faults += _doubled_across_shards(checks)
+    faults += [*check_manifest(folder, checks), *check_index(folder, checks), *check_files(folder)]
+    return ValidationReport(
+        path=folder,
+        shards=len(checks),
+        samples=sum(len(check.sample_ids) for check in checks),
+        images=sum(check.images for check in checks),
+        masks=sum(check.masks for check in checks),
+        seconds=time.perf_counter() - started,
+        faults=faults,
+    )
+
+
+def _check_shards(shards: Sequence[Path], *, workers: int) -> Iterator[ShardCheck]:
+    if min(workers, len(shards)) <= 1:
+        yield from map(check_shard, shards)
+        return
+    try:
+        with ProcessPoolExecutor(max_workers=min(workers, len(shards))) as pool:
+            yield from pool.map(check_shard, shards)
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a process that checked a shard died, most likely for lack of memory",
+            cure="Use fewer workers: `imig validate --workers 1`.",
+        ) from error
+
+
+def _doubled_across_shards(checks: Sequence[ShardCheck]) -> Iterator[Fault]:
+    first: dict[str, str] = {}
+    for check in checks:
+        for sample_id in check.sample_ids:
+            if sample_id in first:
+                message = f"also in {first[sample_id]}"
+                yield Fault("duplicate-sample", message, shard=check.name, sample=sample_id)
+            else:
+                first[sample_id] = check.name
