@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -212,10 +213,12 @@ def resample(
     pixels = colours.resize(size, bilinear, box=source, reducing_gap=2.0)
     coverage = Image.fromarray(mask.view(np.uint8) * np.uint8(255))
     coverage = coverage.resize(size, bilinear, box=source, reducing_gap=2.0)
-    limit = mask_threshold * 255
-    return PlacedReference(
-        pixels, coverage.point([255 * (value > limit) for value in range(256)]), left, top
-    )
+    return PlacedReference(pixels, coverage.point(_threshold_table(mask_threshold)), left, top)
+
+
+@cache
+def _threshold_table(threshold: float) -> list[int]:
+    return [255 * (value > threshold * 255) for value in range(256)]
 
 
 def _nothing() -> PlacedReference:
