@@ -170,7 +170,14 @@ def place(
         Joined with the mask's bounding box to make the cut-out (edited references have one).
     mask_threshold:
         Share of a resized pixel that the mask must cover; the released code takes any (0).
+
+    Raises
+    ------
+    ValueError
+        When image and mask differ in size.
     """
+    if image.size != mask.shape[::-1]:
+        raise ValueError(f"image is {image.size}, its mask {mask.shape[::-1]} (width, height)")
     cut = subject_cut(mask, subject_box)
     if cut is None:
         return _nothing()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -16,14 +17,25 @@ CELL_WIDTH = 208
 PICTURE_HEIGHT = 176
 CELL_GAP = 14
 _HEADING_SIZE, _SCORE_SIZE, _BADGE = 14, 12, 22
-_HEADING_LINES, _SCORE_LINES = 2, 4
+_HEADING_LINES = 2
 _SEPARATOR = " · "
 
 
-def cell_height() -> int:
-    """Pixels from the top of one row of cells to the bottom."""
-    heading = _HEADING_LINES * line_height(font(_HEADING_SIZE)) + 8
-    return heading + PICTURE_HEIGHT + 8 + _SCORE_LINES * line_height(font(_SCORE_SIZE))
+@dataclass(frozen=True)
+class _CellShape:
+    """Lines of text above and below each picture: the most that any cell of the grid needs."""
+
+    heading_lines: int
+    score_lines: int
+
+    @property
+    def picture_top(self) -> int:
+        return self.heading_lines * line_height(font(_HEADING_SIZE)) + 8
+
+    @property
+    def height(self) -> int:
+        scores = self.score_lines * line_height(font(_SCORE_SIZE))
+        return self.picture_top + PICTURE_HEIGHT + 8 + scores
 
 
 def draw_references(scene: SceneView, *, height: int, max_columns: int = 6) -> Image.Image | None:
@@ -34,7 +46,11 @@ def draw_references(scene: SceneView, *, height: int, max_columns: int = 6) -> I
     cells = [(one, reference) for one in scene.instances for reference in one.references]
     if not cells:
         return None
-    row = cell_height() + CELL_GAP
+    shape = _CellShape(
+        heading_lines=max(len(_heading(one)) for one, _ in cells),
+        score_lines=max(len(score_lines(*cell)) for cell in cells),
+    )
+    row = shape.height + CELL_GAP
     rows_that_fit = max(1, (height + CELL_GAP) // row)
     columns = min(max_columns, math.ceil(len(cells) / rows_that_fit))
     rows = math.ceil(len(cells) / columns)
@@ -42,7 +58,7 @@ def draw_references(scene: SceneView, *, height: int, max_columns: int = 6) -> I
     panel = Image.new("RGB", size, palette.PAGE)
     for place, (one, reference) in enumerate(cells):
         corner = (place % columns * (CELL_WIDTH + CELL_GAP), place // columns * row)
-        panel.paste(_draw_cell(one, reference), corner)
+        panel.paste(_draw_cell(one, reference, shape), corner)
     return panel
 
 
@@ -68,24 +84,28 @@ def _figures(*figures: tuple[str, float | None]) -> str:
     return _SEPARATOR.join(f"{name} {value:.2f}" for name, value in figures if value is not None)
 
 
-def _draw_cell(instance: InstanceView, reference: ReferenceView) -> Image.Image:
-    cell = Image.new("RGB", (CELL_WIDTH, cell_height()), palette.PAGE)
-    draw = ImageDraw.Draw(cell)
-    heading = font(_HEADING_SIZE)
-    lines = wrap(
+def _heading(instance: InstanceView) -> list[str]:
+    return wrap(
         instance.record.phrase,
-        face=heading,
+        face=font(_HEADING_SIZE),
         width=CELL_WIDTH - _BADGE - 8,
         max_lines=_HEADING_LINES,
     )
+
+
+def _draw_cell(instance: InstanceView, reference: ReferenceView, shape: _CellShape) -> Image.Image:
+    cell = Image.new("RGB", (CELL_WIDTH, shape.height), palette.PAGE)
+    draw = ImageDraw.Draw(cell)
+    heading = font(_HEADING_SIZE)
+    lines = _heading(instance)
     # Close to the picture, whether it is one line or two.
-    start = 2 + (_HEADING_LINES - len(lines)) * line_height(heading)
+    start = 3 + (shape.heading_lines - len(lines)) * line_height(heading)
     draw_badge(draw, (0, start - 3), instance.record.index + 1, size=_BADGE)
     for number, line in enumerate(lines):
         top = start + number * line_height(heading)
         draw.text((_BADGE + 8, top), line, fill=palette.INK, font=heading)
 
-    top = _HEADING_LINES * line_height(heading) + 8
+    top = shape.picture_top
     cell.paste(_draw_picture(reference), (0, top))
     draw.rectangle(
         (0, top, CELL_WIDTH - 1, top + PICTURE_HEIGHT - 1),

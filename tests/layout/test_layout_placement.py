@@ -202,6 +202,8 @@ def test_nothing_to_place_and_nowhere_to_place_it() -> None:
         placed = place(image, mask, box=box, canvas_size=(50, 50), fit="instance-fit")
         assert placed.mask.size == (0, 0)
         assert not placed.canvas_mask(size=(50, 50)).any()
+    with pytest.raises(ValueError, match="mask"):
+        place(image, empty[:9], box=(0, 0, 9, 9), canvas_size=(50, 50), fit="image-fit")
 
 
 def test_the_subject_box_joins_the_mask() -> None:
