@@ -1,0 +1,52 @@
+"""Tabletop: the built-in procedural world, things on a table with exact ground truth."""
+
+from imig.tabletop.captions import parse_prompt
+from imig.tabletop.identity import Identity, sample_identity
+from imig.tabletop.scene import (
+    InstanceTruth,
+    Placement,
+    RenderedScene,
+    TabletopScene,
+    View,
+    draw_prompt,
+    redraw_identity,
+    render_identity,
+    render_scene,
+    sample_scene,
+    simple_caption,
+)
+from imig.tabletop.surfaces import Backdrop
+from imig.tabletop.vocabulary import (
+    COLOURS,
+    KINDS,
+    MOODS,
+    PATTERNS,
+    STYLES,
+    hard_negative,
+    is_novel,
+)
+
+__all__ = [
+    "COLOURS",
+    "KINDS",
+    "MOODS",
+    "PATTERNS",
+    "STYLES",
+    "Backdrop",
+    "Identity",
+    "InstanceTruth",
+    "Placement",
+    "RenderedScene",
+    "TabletopScene",
+    "View",
+    "draw_prompt",
+    "hard_negative",
+    "is_novel",
+    "parse_prompt",
+    "redraw_identity",
+    "render_identity",
+    "render_scene",
+    "sample_identity",
+    "sample_scene",
+    "simple_caption",
+]
