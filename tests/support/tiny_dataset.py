@@ -7,7 +7,7 @@ true and agrees.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from imig.schema import (
     SceneScores,
     Similarity,
     Source,
+    Subset,
 )
 from imig.shards.index import INDEX_NAME, scene_to_row, write_index
 from imig.shards.manifest import MANIFEST_NAME, package_versions, shard_record, write_manifest
@@ -42,7 +43,7 @@ SIZE = (96, 64)
 COLOURS = {"red": (200, 40, 40), "blue": (40, 60, 200), "green": (40, 160, 60)}
 
 
-def make_sample(number: int, *, subset: str = "basic", things: int = 3) -> Sample:
+def make_sample(number: int, *, subset: Subset = "basic", things: int = 3) -> Sample:
     """A scene with that many ellipses; thing 1 overlaps thing 0 and lies over it."""
     width, height = SIZE
     sample_id = f"{subset}-{number:08d}"
@@ -50,9 +51,9 @@ def make_sample(number: int, *, subset: str = "basic", things: int = 3) -> Sampl
     boxes = _boxes(generator)[:things]
     picture = Image.linear_gradient("L").resize(SIZE).convert("RGB")
     owner = np.full((height, width), -1)
-    for index, (box, colour) in enumerate(zip(boxes, COLOURS.values(), strict=False)):
+    for index, (box, fill) in enumerate(zip(boxes, COLOURS.values(), strict=False)):
         x1, y1, x2, y2 = box
-        ImageDraw.Draw(picture).ellipse((x1, y1, x2 - 1, y2 - 1), fill=colour)
+        ImageDraw.Draw(picture).ellipse((x1, y1, x2 - 1, y2 - 1), fill=fill)
         drawn = Image.new("1", SIZE)
         ImageDraw.Draw(drawn).ellipse((x1, y1, x2 - 1, y2 - 1), fill=1)
         owner[np.asarray(drawn)] = index
@@ -118,7 +119,9 @@ def write_tiny_dataset(folder: Path, scenes: int = 6, *, scenes_per_shard: int =
 
 
 def seal(
-    folder: Path, shards: dict[str, Sequence[Sample]], spans: dict[str, Sequence[SampleSpan]]
+    folder: Path,
+    shards: Mapping[str, Sequence[Sample]],
+    spans: Mapping[str, Sequence[SampleSpan]],
 ) -> None:
     """Write the index and the manifest that belong to shards already in the folder."""
     rows = [

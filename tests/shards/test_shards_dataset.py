@@ -1,0 +1,151 @@
+"""`imig.Dataset`: random access, iteration, lazy pictures, errors for people."""
+
+import pickle
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from support.tiny_dataset import make_samples, write_tiny_dataset
+
+import imig
+from imig.errors import DataError, UsageError
+from imig.layout.masks import rle_to_mask
+from imig.shards.card import size_category, write_card
+from imig.shards.index import INDEX_NAME, index_schema, read_index, shard_to_rows, write_index
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_dataset(tmp_path_factory.mktemp("data") / "shards")
+
+
+def test_iteration_gives_every_scene_in_the_order_of_the_index(folder: Path) -> None:
+    dataset = imig.Dataset(folder)
+    samples = make_samples(6)
+    assert len(dataset) == 6
+    assert [scene.record for scene in dataset] == [sample.scene for sample in samples]
+    assert [scene.files for scene in dataset] == [sample.files for sample in samples]
+    assert dataset.index["id"].tolist() == [sample.scene.id for sample in samples]
+
+
+def test_access_by_id_and_by_position(folder: Path) -> None:
+    dataset = imig.Dataset(folder)
+    assert dataset["basic-00000004"].id == "basic-00000004"
+    assert dataset[4].record == dataset[-2].record == dataset["basic-00000004"].record
+    assert "basic-00000004" in dataset
+    with pytest.raises(IndexError):
+        dataset[6]
+
+
+def test_pictures_and_masks(folder: Path) -> None:
+    scene = imig.Dataset(folder)["basic-00000001"]
+    assert (scene.target.mode, scene.target.size) == ("RGB", (scene.width, scene.height))
+    assert scene.target is scene.target
+    instance = scene.instances[0]
+    assert instance.mask is not None
+    assert instance.mask.dtype == np.bool_
+    assert instance.record.mask is not None
+    assert np.array_equal(instance.mask, rle_to_mask(instance.record.mask))
+    assert instance.phrase == "a red ball"
+    crop, face = instance.references
+    assert crop.mask is not None
+    assert (crop.image.mode, crop.mask.shape) == ("RGB", crop.image.size[::-1])
+    assert face.image.mode == "RGBA"
+    assert face.mask is not None
+    assert 0 < face.mask.sum() < face.mask.size
+    assert crop.record.image == "ref00.jpg"
+    with pytest.raises(AttributeError):
+        _ = scene.colour
+
+
+def _mean_grey(dataset: imig.Dataset, sample_id: str) -> float:
+    return float(np.asarray(dataset[sample_id].target).mean())
+
+
+def test_processes_and_threads_read_the_same(folder: Path) -> None:
+    dataset = imig.Dataset(folder)
+    alone = [_mean_grey(dataset, sample_id) for sample_id in dataset.ids]
+    for pool in (ThreadPoolExecutor(4), ProcessPoolExecutor(2)):
+        with pool:
+            read = list(pool.map(_mean_grey, [dataset] * len(dataset), dataset.ids))
+        assert read == alone
+
+
+def test_views_can_be_pickled(folder: Path) -> None:
+    scene = pickle.loads(pickle.dumps(imig.Dataset(folder)[0]))
+    assert scene.target.size == (96, 64)
+    assert scene.to_sample().files == scene.files
+
+
+def test_no_folder_and_no_dataset_are_usage_errors(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no dataset folder"):
+        imig.Dataset(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match=r"no dataset\.json"):
+        imig.Dataset(tmp_path)
+
+
+def test_an_unknown_id_is_answered_with_near_ones(folder: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        imig.Dataset(folder)["basic-0000003"]
+    assert "basic-00000003" in raised.value.cure
+
+
+def test_damage_is_a_data_error_that_names_the_place(tmp_path: Path) -> None:
+    folder = write_tiny_dataset(tmp_path / "shards")
+    shard = folder / "basic-000001.tar"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:30000])
+    dataset = imig.Dataset(folder)
+    with pytest.raises(DataError, match=r"basic-00000005 .* cut off"):
+        dataset["basic-00000005"]
+    shard.write_bytes(whole[512:])
+    with pytest.raises(DataError, match=r"damaged at byte|not where the index says"):
+        dataset["basic-00000004"]
+    shard.unlink()
+    with pytest.raises(DataError, match=r"basic-000001\.tar"):
+        dataset["basic-00000004"]
+    assert dataset["basic-00000000"].id == "basic-00000000"
+    (folder / INDEX_NAME).write_bytes(b"PAR1 but not really")
+    with pytest.raises(DataError, match="cannot read the index"):
+        imig.Dataset(folder)
+
+
+def test_the_index_of_an_empty_dataset_has_all_columns(tmp_path: Path) -> None:
+    write_index(tmp_path / INDEX_NAME, [])
+    frame = read_index(tmp_path / INDEX_NAME)
+    assert list(frame.columns) == index_schema().names
+    assert frame.empty
+
+
+def test_index_rows_can_be_made_from_a_shard(folder: Path) -> None:
+    rows = [
+        row for name in ("000000", "000001") for row in shard_to_rows(folder / f"basic-{name}.tar")
+    ]
+    pd.testing.assert_frame_equal(
+        pd.DataFrame(rows)[["id", "offset", "size", "caption", "min_phrase_similarity"]],
+        imig.Dataset(folder).index[["id", "offset", "size", "caption", "min_phrase_similarity"]],
+    )
+    first = make_samples(1)[0].scene
+    assert rows[0].mean_phrase_similarity == pytest.approx(0.35)
+    assert rows[0].phrases == [one.phrase for one in first.instances]
+
+
+def test_the_card_has_front_matter_that_hubs_read(tmp_path: Path) -> None:
+    folder = write_tiny_dataset(tmp_path / "shards")
+    (folder / "pictures").mkdir()
+    picture = folder / "pictures" / "a.png"
+    imig.Dataset(folder)[0].target.save(picture)
+    rows = shard_to_rows(folder / "basic-000000.tar")
+    write_card(folder, imig.Dataset(folder).manifest, rows, pictures=[picture])
+    _, front, text = (folder / "README.md").read_text().split("---\n", 2)
+    loaded = yaml.safe_load(front)
+    assert loaded["configs"] == [
+        {"config_name": "basic", "data_files": [{"split": "train", "path": "basic-*.tar"}]}
+    ]
+    assert (loaded["license"], loaded["size_categories"]) == ("other", ["n<1K"])
+    assert "| instances per scene | 2: 2, 3: 1 |" in text
+    assert 'src="pictures/a.png"' in text
+    assert (size_category(1000), size_category(10**8)) == ("1K<n<10K", "n>10M")
