@@ -1,0 +1,65 @@
+"""Family `blip`: captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from PIL.Image import Image
+from transformers import AutoProcessor, BlipForConditionalGeneration
+
+from imig.models.images import as_rgb, equal_batches
+from imig.models.pretrained import load_pretrained, load_processor
+from imig.models.weights import ResolvedWeights
+
+# What a checkpoint's generation config leaves open; never sampling, so captions repeat.
+_MAX_NEW_TOKENS: Final = 60
+
+
+class Blip:
+    """A `Captioner`. The checkpoint's generation config may ask for beams, never for sampling."""
+
+    def __init__(
+        self,
+        weights: ResolvedWeights,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        batch_size: int,
+    ) -> None:
+        self.name = weights.name
+        self._device = device
+        self._dtype = dtype
+        self._batch_size = batch_size
+        self._model = load_pretrained(
+            BlipForConditionalGeneration,
+            weights,
+            model_types=("blip",),
+            device=device,
+            dtype=dtype,
+        )
+        self._processor = load_processor(AutoProcessor, weights)
+
+    @torch.inference_mode()
+    def caption(self, images: Sequence[Image]) -> list[str]:
+        """One caption an image, special tokens removed; may be empty."""
+        pixels = [
+            self._processor.image_processor(images=[one], return_tensors="pt")["pixel_values"][0]
+            for one in as_rgb(images)
+        ]
+        captions = [""] * len(images)
+        for batch in equal_batches(
+            [tuple(one.shape) for one in pixels], batch_size=self._batch_size
+        ):
+            tokens = self._model.generate(
+                pixel_values=torch.stack([pixels[index] for index in batch]).to(
+                    self._device, self._dtype
+                ),
+                do_sample=False,
+                max_new_tokens=_MAX_NEW_TOKENS,
+            )
+            texts = self._processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+            for index, text in zip(batch, texts, strict=True):
+                captions[index] = text.strip()
+        return captions

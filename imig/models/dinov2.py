@@ -1,0 +1,138 @@
+"""Family `dinov2`: image features that tell identities apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.nn import functional
+from transformers import AutoImageProcessor, AutoModel
+
+from imig.models.images import as_rgb, equal_batches
+from imig.models.pretrained import load_pretrained, load_processor
+from imig.models.weights import ResolvedWeights
+
+# Share of a patch's cell that a mask must cover for the patch to count.
+_COVERED: Final = 0.5
+
+
+class DinoV2:
+    """An `ImageEmbedder`."""
+
+    def __init__(
+        self,
+        weights: ResolvedWeights,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        batch_size: int,
+    ) -> None:
+        self.name = weights.name
+        self._device = device
+        self._dtype = dtype
+        self._batch_size = batch_size
+        self._model = load_pretrained(
+            AutoModel,
+            weights,
+            model_types=("dinov2", "dinov2_with_registers"),
+            device=device,
+            dtype=dtype,
+        )
+        self._processor = load_processor(AutoImageProcessor, weights)
+
+    def embed(
+        self,
+        images: Sequence[Image.Image],
+        masks: Sequence[NDArray[np.bool_] | None] | None = None,
+    ) -> NDArray[np.float32]:
+        """(n, dimensions) float32, L2-normalised; see `imig.models.protocols.ImageEmbedder`.
+
+        Without a mask: the class token after the final layer norm. With one: the mean of the patch
+        tokens whose cell the mask covers by half or more; of a mask too thin for that, the patch it
+        covers most, and of one that the processor's centre crop cut off, the patch nearest to it.
+        """
+        masks = [None] * len(images) if masks is None else masks
+        if len(images) != len(masks):
+            raise ValueError(f"{len(images)} images but {len(masks)} masks")
+        pixels = [
+            self._processor(images=[one], return_tensors="pt")["pixel_values"][0]
+            for one in as_rgb(images)
+        ]
+        features = np.zeros((len(images), self._model.config.hidden_size), np.float32)
+        for batch in equal_batches(
+            [tuple(one.shape) for one in pixels], batch_size=self._batch_size
+        ):
+            tokens = self._tokens(torch.stack([pixels[index] for index in batch]))
+            for index, some in zip(batch, tokens, strict=True):
+                features[index] = self._pool(
+                    some, masks[index], image=images[index], pixels=pixels[index]
+                )
+        return features
+
+    @torch.inference_mode()
+    def _tokens(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(n, 3, height, width) -> (n, 1 + registers + patches, dimensions) float32 on the CPU."""
+        outputs = self._model(pixel_values=pixels.to(self._device, self._dtype))
+        hidden: torch.Tensor = outputs.last_hidden_state.float().cpu()
+        return hidden
+
+    def _pool(
+        self,
+        tokens: torch.Tensor,
+        mask: NDArray[np.bool_] | None,
+        *,
+        image: Image.Image,
+        pixels: torch.Tensor,
+    ) -> NDArray[np.float32]:
+        if mask is None:
+            feature = tokens[0]
+        else:
+            if mask.shape != (image.height, image.width):
+                raise ValueError(
+                    f"mask of {mask.shape} (height, width) for an image of {image.size} "
+                    "(width, height)"
+                )
+            patch = self._model.config.patch_size
+            grid = (pixels.shape[1] // patch, pixels.shape[2] // patch)
+            patches = tokens[1 + getattr(self._model.config, "num_register_tokens", 0) :]
+            chosen = covered_patches(self._coverage(mask, grid), mask)
+            feature = patches[torch.from_numpy(chosen.reshape(-1))].mean(dim=0)
+        normalised: NDArray[np.float32] = functional.normalize(feature, dim=0).numpy()
+        return normalised
+
+    def _coverage(self, mask: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.float32]:
+        """The share of each patch's cell under the mask, which goes the image's way."""
+        picture = Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB")
+        geometry = self._processor(
+            images=[picture], do_normalize=False, do_rescale=False, return_tensors="pt"
+        )["pixel_values"][:, :1]
+        patch = self._model.config.patch_size
+        seen = geometry[..., : grid[0] * patch, : grid[1] * patch].float() / 255
+        shares: NDArray[np.float32] = functional.avg_pool2d(seen, patch)[0, 0].numpy()
+        return shares
+
+
+def covered_patches(coverage: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which cells of `coverage` (rows, columns; shares in [0, 1]) stand for the mask.
+
+    Never empty: without a cell covered by half it is the one covered most, or, when the mask lies
+    outside of what the network saw, the one nearest to the mask's centre. A mask without a pixel
+    stands for every cell.
+    """
+    if not mask.any():
+        return np.ones(coverage.shape, np.bool_)
+    chosen: NDArray[np.bool_] = coverage >= _COVERED
+    if chosen.any():
+        return chosen
+    if coverage.max() > 0:
+        chosen[np.unravel_index(int(coverage.argmax()), coverage.shape)] = True
+    else:
+        rows, columns = np.nonzero(mask)
+        row = int(rows.mean() / mask.shape[0] * coverage.shape[0])
+        column = int(columns.mean() / mask.shape[1] * coverage.shape[1])
+        chosen[row, column] = True
+    return chosen

@@ -1,0 +1,108 @@
+"""Family `open-clip`: CLIP models of open_clip_torch."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import open_clip
+import torch
+from numpy.typing import NDArray
+from PIL.Image import Image
+from torch.nn import functional
+
+from imig.errors import UsageError
+from imig.models.images import as_rgb
+from imig.models.weights import ResolvedWeights
+
+_PRECISIONS: Final = {
+    torch.float32: "fp32",
+    # "pure" keeps no part in float32, so inputs of one dtype fit everywhere.
+    torch.bfloat16: "pure_bf16",
+    torch.float16: "pure_fp16",
+}
+
+
+class OpenClip:
+    """An `ImageTextScorer`.
+
+    Weights are a folder (`open_clip_config.json`, the weights, and a tokenizer where the config
+    names one), or a weight file with the architecture's name in the recipe's `config` ("ViT-B-32").
+    """
+
+    def __init__(
+        self,
+        weights: ResolvedWeights,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        batch_size: int,
+    ) -> None:
+        self.name = weights.name
+        self._device = device
+        self._dtype = dtype
+        self._batch_size = batch_size
+        self._model, self._transform, self._tokenizer = _load(weights, device=device, dtype=dtype)
+
+    def embed_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
+        """(n, dimensions) float32, L2-normalised."""
+        return self._embed(as_rgb(images), self._encode_images)
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(n, dimensions) float32, L2-normalised, in the same space as the images."""
+        return self._embed(list(texts), self._encode_texts)
+
+    @torch.inference_mode()
+    def _embed(self, inputs: Sequence[Any], encode: Any) -> NDArray[np.float32]:
+        parts = [np.zeros((0, self._dimensions()), np.float32)]
+        for start in range(0, len(inputs), self._batch_size):
+            features = encode(inputs[start : start + self._batch_size]).float()
+            parts.append(functional.normalize(features, dim=-1).cpu().numpy())
+        return np.concatenate(parts)
+
+    def _encode_images(self, images: Sequence[Image]) -> Any:
+        pixels = torch.stack([self._transform(one) for one in images])
+        return self._model.encode_image(pixels.to(self._device, self._dtype))
+
+    def _encode_texts(self, texts: Sequence[str]) -> Any:
+        return self._model.encode_text(self._tokenizer(list(texts)).to(self._device))
+
+    def _dimensions(self) -> int:
+        projection = getattr(self._model, "text_projection", None)
+        if isinstance(projection, torch.nn.Parameter):
+            return int(projection.shape[1])
+        return int(self._model.visual.output_dim)
+
+
+def _load(
+    weights: ResolvedWeights, *, device: torch.device, dtype: torch.dtype
+) -> tuple[Any, Any, Any]:
+    name: str
+    pretrained: str | None
+    if weights.path.is_dir():
+        name, pretrained = f"local-dir:{weights.path}", None
+    elif weights.config is not None and weights.config in open_clip.list_models():
+        name, pretrained = weights.config, str(weights.path)
+    else:
+        raise UsageError(
+            f"open-clip: {weights.path} is a file, and `config` ({weights.config}) does not name "
+            "its architecture",
+            cure="set the model's `config`, for example to ViT-B-32 (`open_clip.list_models()`)",
+        )
+    try:
+        model, _, transform = open_clip.create_model_and_transforms(
+            name,
+            pretrained=pretrained,
+            precision=_PRECISIONS[dtype],
+            device=device,
+            weights_only=True,
+        )
+        tokenizer = open_clip.get_tokenizer(name)
+    except (RuntimeError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise UsageError(
+            f"open-clip: {weights.path} does not load: {error}",
+            cure="is it whole, and of the architecture that its config names?",
+        ) from error
+    return model.eval(), transform, tokenizer

@@ -1,0 +1,88 @@
+"""Load what `save_pretrained` of transformers wrote: offline, complete, without foreign code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.utils import logging
+
+from imig.errors import UsageError
+from imig.models.weights import ResolvedWeights
+
+
+def load_pretrained(
+    model_class: Any,
+    weights: ResolvedWeights,
+    *,
+    model_types: tuple[str, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Any:
+    """A transformers model in evaluation mode, all of whose weights came from the folder.
+
+    Parameters
+    ----------
+    model_class:
+        A transformers class with `from_pretrained`.
+    model_types:
+        What `model_type` in `config.json` may say.
+
+    Raises
+    ------
+    UsageError
+        The folder holds another architecture, or not all of its weights. (transformers would draw
+        the missing ones at random and go on.)
+    """
+    check_model_type(weights, model_types)
+    # Its progress bar counts tensors; a build has its own progress.
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        model, info = model_class.from_pretrained(
+            weights.path,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            weights_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"{weights.family}: {weights.path} does not load: {error}",
+            cure="is the copy complete? `imig models list` names checkpoints that fit",
+        ) from error
+    if info["missing_keys"] or info["mismatched_keys"]:
+        wrong = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
+        raise UsageError(
+            f"{weights.family}: {weights.path} lacks {len(wrong)} of the model's weights, "
+            f"for example {wrong[0]}",
+            cure="the checkpoint is damaged or of another architecture; get it anew",
+        )
+    return model.to(device).eval()
+
+
+def load_processor(processor_class: Any, weights: ResolvedWeights) -> Any:
+    """The processor saved beside the weights: it knows sizes, means and the tokenizer."""
+    try:
+        return processor_class.from_pretrained(
+            weights.path, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{weights.family}: no usable processor in {weights.path}: {error}",
+            cure="copy the whole folder of the checkpoint, tokenizer files included",
+        ) from error
+
+
+def check_model_type(weights: ResolvedWeights, model_types: tuple[str, ...]) -> None:
+    """UsageError when the folder's `config.json` is of another architecture."""
+    config = json.loads((Path(weights.path) / "config.json").read_text(encoding="utf-8"))
+    model_type = config.get("model_type")
+    if model_type not in model_types:
+        raise UsageError(
+            f"{weights.family}: {weights.path} holds a {model_type!r} model, "
+            f"not {' or '.join(map(repr, model_types))}",
+            cure="`imig models list` names checkpoints that fit",
+        )

@@ -1,0 +1,192 @@
+"""Load a model of any family; say which models there are; fetch their weights."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+from imig.errors import DataError, UsageError
+from imig.models.families import FAMILIES, Checkpoint, Family
+from imig.models.protocols import Model
+from imig.models.weights import (
+    TINY,
+    HubId,
+    ResolvedWeights,
+    find_family,
+    hub_cache,
+    parse_hub_id,
+    resolve_weights,
+    tiny_folder,
+)
+from imig.recipe import ModelConfig
+from imig.schema import ModelRecord
+
+__all__ = [
+    "FAMILIES",
+    "ModelRow",
+    "ResolvedWeights",
+    "list_models",
+    "load_model",
+    "model_record",
+    "pull",
+    "resolve_weights",
+]
+
+# What a transformers or open_clip checkpoint needs beside its weights.
+_CONFIGURATION_PATTERNS = ("*.json", "*.txt", "*.model", "README.md", "LICENSE*")
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A row of `imig models list`."""
+
+    family: str
+    task: str
+    weights: str
+    megabytes: float
+    licence: str
+    where: str
+    """The path where it was found, or how to get it."""
+    found: bool
+
+
+def load_model(config: ModelConfig, *, batch_size: int) -> Model:
+    """Load a model onto its device, ready for inference.
+
+    The answer obeys the protocol of its family's task (`imig.models.protocols`).
+
+    Parameters
+    ----------
+    config:
+        Family, weights, device, dtype.
+    batch_size:
+        Images that go through the network at once, at most.
+
+    Raises
+    ------
+    UsageError
+        Unknown family, missing or unfit weights, or a device that is not there.
+    """
+    weights = resolve_weights(config)
+    from imig.models.device import choose_device, choose_dtype, make_deterministic
+
+    device = choose_device(config.device)
+    make_deterministic()
+    family = find_family(config.family)
+    module = importlib.import_module(f"imig.models.{family.module}")
+    model: Model = getattr(module, family.class_name)(
+        weights, device=device, dtype=choose_dtype(config.dtype, device), batch_size=batch_size
+    )
+    return model
+
+
+def model_record(config: ModelConfig) -> ModelRecord:
+    """The manifest's record of a model, without loading it. Raises UsageError as `load_model`."""
+    weights = resolve_weights(config)
+    return ModelRecord(family=weights.family, weights=weights.weights, revision=weights.revision)
+
+
+def list_models() -> list[ModelRow]:
+    """Every family's tiny and published checkpoints, and whether they are on this disk."""
+    rows = []
+    for family in FAMILIES.values():
+        if family.tiny:
+            rows.append(_tiny_row(family))
+        rows.extend(_row(family, checkpoint) for checkpoint in family.checkpoints)
+    return rows
+
+
+def pull(family_name: str, weights: str | None = None) -> ResolvedWeights:
+    """Download a checkpoint into the hub cache; `weights` defaults to the family's first.
+
+    Raises
+    ------
+    UsageError
+        `weights` is no hub id, or the offline switch is set (HF_HUB_OFFLINE).
+    DataError
+        The download failed.
+    """
+    family = find_family(family_name)
+    wanted = weights or family.checkpoints[0].weights
+    hub = parse_hub_id(wanted)
+    if hub is None:
+        raise UsageError(
+            f"{wanted!r} is not a hub id (owner/name[/file][@revision])",
+            cure=f"for example: imig models pull {family.name} {family.checkpoints[0].weights}",
+        )
+    patterns = (hub.file,) if hub.file else (*family.weight_files, *_CONFIGURATION_PATTERNS)
+    _download(hub, patterns=patterns, avoid_bin=not hub.file)
+    known = {one.weights: one for one in family.checkpoints}
+    for companion in known[wanted].companions if wanted in known else ():
+        _download(HubId(companion, None, None), patterns=("*.json", "*.txt"), avoid_bin=True)
+    return resolve_weights(ModelConfig(family=family.name, weights=wanted))
+
+
+def _download(hub: HubId, *, patterns: tuple[str, ...], avoid_bin: bool) -> None:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HTTPError,  # type: ignore[attr-defined]  # of whichever HTTP client the hub uses
+        OfflineModeIsEnabled,
+    )
+
+    try:
+        names = HfApi().list_repo_files(hub.repo, revision=hub.revision)
+        wanted = [name for name in names if any(fnmatch(name, one) for one in patterns)]
+        if avoid_bin and any(name.endswith(".safetensors") for name in wanted):
+            wanted = [name for name in wanted if not name.endswith((".bin", ".pt", ".pth"))]
+        if not wanted:
+            raise UsageError(
+                f"{hub.repo} holds none of: {', '.join(patterns)}",
+                cure="`imig models list` names checkpoints that fit",
+            )
+        snapshot_download(
+            hub.repo, revision=hub.revision, cache_dir=hub_cache(), allow_patterns=wanted
+        )
+    except OfflineModeIsEnabled as error:
+        raise UsageError(
+            f"cannot pull {hub.repo}: the hub's offline switch is set",
+            cure="unset HF_HUB_OFFLINE, or copy the hub cache from a machine with network",
+        ) from error
+    except HfHubHTTPError as error:
+        raise DataError(f"the hub refused {hub.repo}: {error}") from error
+    except (OSError, HTTPError) as error:
+        raise DataError(
+            f"could not download {hub.repo}: {error}",
+            cure="is there a network? What arrived is kept: the same command goes on from there",
+        ) from error
+
+
+def _tiny_row(family: Family) -> ModelRow:
+    folder = tiny_folder(family)
+    weights = sorted(folder.glob("*.safetensors"))
+    size = sum(one.stat().st_size for one in weights) / 1e6
+    return ModelRow(
+        family=family.name,
+        task=family.task,
+        weights=TINY,
+        megabytes=round(size, 1),
+        licence="Apache-2.0",
+        where=str(folder) if weights else "make weights",
+        found=bool(weights),
+    )
+
+
+def _row(family: Family, checkpoint: Checkpoint) -> ModelRow:
+    try:
+        where = str(
+            resolve_weights(ModelConfig(family=family.name, weights=checkpoint.weights)).path
+        )
+        found = True
+    except UsageError:
+        where, found = f"imig models pull {family.name} {checkpoint.weights}", False
+    return ModelRow(
+        family=family.name,
+        task=family.task,
+        weights=checkpoint.weights,
+        megabytes=checkpoint.megabytes,
+        licence=checkpoint.licence,
+        where=where,
+        found=found,
+    )

@@ -1,0 +1,241 @@
+"""From `weights: tiny | local path | hub id` to files on this disk.
+
+A build never downloads: what is not on the disk is an error that says where it was looked for and
+how to get it. Only `pull` (`imig models pull`) goes to the hub.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import imig
+from imig.errors import UsageError
+from imig.models.families import FAMILIES, Family
+from imig.recipe import ModelConfig
+
+TINY = "tiny"
+_HUB_ID = re.compile(
+    r"^(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(?P<file>[\w./-]+))?"
+    r"(?:@(?P<revision>[\w./-]+))?$"
+)
+
+
+@dataclass(frozen=True)
+class HubId:
+    """`owner/name[/file][@revision]`: a hub repository, or one file in it."""
+
+    repo: str
+    file: str | None
+    revision: str | None
+
+
+@dataclass(frozen=True)
+class ResolvedWeights:
+    """Weights found on this disk."""
+
+    family: str
+    weights: str
+    """As the recipe has it."""
+    path: Path
+    """The weight file, or the folder with weights, configuration and processor."""
+    files: tuple[Path, ...]
+    """The weight files themselves."""
+    revision: str
+    """Hub commit, or the first 12 digits of the sha256 of the weight files."""
+    config: str | None = None
+    """The recipe's `config`, for families whose weights come without one."""
+
+    @property
+    def name(self) -> str:
+        """family:weights@revision, as recorded in scenes and manifest."""
+        weights = self.weights.split("@")[0]
+        return f"{self.family}:{weights}@{self.revision}"
+
+
+def resolve_weights(config: ModelConfig) -> ResolvedWeights:
+    """Find a model's weights without loading them and without the network.
+
+    Raises
+    ------
+    UsageError
+        The family is unknown, or the weights are not on this disk: says where it looked, and how
+        to get them.
+    """
+    family = find_family(config.family)
+    if config.weights == TINY:
+        return _tiny(family, config)
+    local = Path(config.weights).expanduser()
+    if local.exists():
+        files = weight_files(family, local)
+        return _resolved(config, path=local, files=files, revision=sha256_prefix(files))
+    hub = parse_hub_id(config.weights)
+    looked_for = [f"path {local.absolute()}"]
+    if hub is not None:
+        cached = find_in_hub_cache(hub)
+        if cached is not None:
+            path, commit = cached
+            return _resolved(
+                config, path=path, files=weight_files(family, path), revision=commit[:12]
+            )
+        looked_for.append(f"hub cache {hub_cache()} (repository {hub.repo})")
+    raise UsageError(
+        f"{family.name}: weights {config.weights!r} not found; looked for: "
+        + "; ".join(looked_for),
+        cure=how_to_get(family, config.weights),
+    )
+
+
+def find_family(name: str) -> Family:
+    """The family of that name; UsageError with all names when there is none."""
+    family = FAMILIES.get(name)
+    if family is None:
+        raise UsageError(
+            f"unknown model family {name!r}", cure=f"one of: {', '.join(sorted(FAMILIES))}"
+        )
+    return family
+
+
+def tiny_folder(family: Family) -> Path:
+    """Where the package keeps the family's tiny checkpoint."""
+    return Path(imig.__file__).parent / "weights" / family.name
+
+
+def hub_cache() -> Path:
+    """The hub's cache folder (HF_HUB_CACHE or HF_HOME, as huggingface_hub read them)."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def parse_hub_id(weights: str) -> HubId | None:
+    """`owner/name[/file][@revision]`, or None when `weights` cannot be a hub id."""
+    match = _HUB_ID.match(weights)
+    if match is None:
+        return None
+    return HubId(match["repo"], match["file"], match["revision"])
+
+
+def find_in_hub_cache(hub: HubId) -> tuple[Path, str] | None:
+    """(file or snapshot folder, commit) in the hub cache, or None. Never uses the network."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(
+            snapshot_download(
+                hub.repo, revision=hub.revision, cache_dir=hub_cache(), local_files_only=True
+            )
+        )
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+    path = folder / hub.file if hub.file else folder
+    return (path, folder.name) if path.exists() else None
+
+
+def weight_files(family: Family, path: Path) -> tuple[Path, ...]:
+    """The weight files that the family would load from a file or a folder.
+
+    Raises
+    ------
+    UsageError
+        When a folder lacks a file, or holds several weight files to choose from.
+    """
+    if path.is_file():
+        if not family.takes_file:
+            raise UsageError(
+                f"{family.name}: {path} is a file; this family loads a folder",
+                cure=f"give the folder that holds {family.needs[0]} and {family.weight_files[0]}",
+            )
+        return (path,)
+    for pattern in family.weight_files:
+        found = sorted(path.glob(pattern))
+        if not found:
+            continue
+        if len(found) > 1:
+            raise UsageError(
+                f"{family.name}: {path} holds several weight files: "
+                + ", ".join(one.name for one in found),
+                cure="give the path of one of them",
+            )
+        _require_companions(family, path)
+        if pattern.endswith(".index.json"):
+            kind = ".safetensors" if "safetensors" in pattern else ".bin"
+            return tuple(sorted(path.glob(f"*-of-*{kind}")))
+        return (found[0],)
+    raise UsageError(
+        f"{family.name}: no weights in {path}; looked for {', '.join(family.weight_files)}",
+        cure=how_to_get(family, family.checkpoints[0].weights),
+    )
+
+
+def sha256_prefix(files: tuple[Path, ...]) -> str:
+    """The first 12 hexadecimal digits of the sha256 of the files' bytes, in their order."""
+    stats = [one.stat() for one in files]
+    return _sha256_prefix(files, tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
+
+
+def how_to_get(family: Family, weights: str) -> str:
+    """The cure for missing weights."""
+    sizes = {one.weights: one.megabytes for one in family.checkpoints}
+    # Of what is no hub id nothing can be pulled: offer the default.
+    wanted = weights if parse_hub_id(weights) else family.checkpoints[0].weights
+    size = f" (about {sizes[wanted]} MB)" if wanted in sizes else ""
+    return (
+        f"on a machine with network: imig models pull {family.name} {wanted}{size}; "
+        "or put a local path into `weights`; `imig models list` shows what there is"
+    )
+
+
+def _tiny(family: Family, config: ModelConfig) -> ResolvedWeights:
+    if not family.tiny:
+        raise UsageError(
+            f"{family.name} has no tiny weights",
+            cure=f"family {family.tiny_substitute} has; or "
+            + how_to_get(family, family.checkpoints[0].weights),
+        )
+    folder = tiny_folder(family)
+    if not folder.is_dir():
+        raise UsageError(
+            f"{family.name}: the tiny weights are missing; looked for {folder}",
+            cure="train them with `make weights`, or install the package anew",
+        )
+    files = weight_files(family, folder)
+    return _resolved(config, path=folder, files=files, revision=sha256_prefix(files))
+
+
+def _resolved(
+    config: ModelConfig, *, path: Path, files: tuple[Path, ...], revision: str
+) -> ResolvedWeights:
+    return ResolvedWeights(
+        family=config.family,
+        weights=config.weights,
+        path=path,
+        files=files,
+        revision=revision,
+        config=config.config,
+    )
+
+
+def _require_companions(family: Family, folder: Path) -> None:
+    for names in family.needs:
+        if not any((folder / name).is_file() for name in names.split("|")):
+            raise UsageError(
+                f"{family.name}: {folder} holds weights but no {names.replace('|', ' or ')}",
+                cure="copy the whole folder of the checkpoint, not only its weights",
+            )
+
+
+@lru_cache(maxsize=64)
+def _sha256_prefix(files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> str:
+    # `stamps` (size and time of change) only makes the cache notice that a file was replaced.
+    assert len(files) == len(stamps)
+    digest = hashlib.sha256()
+    for one in files:
+        with one.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()[:12]
