@@ -153,7 +153,7 @@ def _check_table(path: Path, count: int) -> Iterator[Fault]:
         return
     try:
         rows = pq.read_metadata(path).num_rows
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         yield Fault("table-rows", f"{path.name} cannot be read: {error}")
         return
     if rows != count:

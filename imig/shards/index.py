@@ -159,7 +159,8 @@ def read_index_table(path: Path) -> pa.Table:
         table = table.select(index_schema().names).cast(index_schema())
         # Damaged bytes can also end up in a string that is no UTF-8.
         table.validate(full=True)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
+        # ValueError: damaged column names that are no UTF-8.
         raise DataError(f"cannot read the index {path}: {error}", cure=cure) from error
     return table
 

@@ -237,6 +237,12 @@ def test_random_damage_is_always_found(folder: Path) -> None:
         assert not validate_dataset(folder).ok
 
 
+def test_an_index_with_a_damaged_column_name(folder: Path) -> None:
+    data = (folder / INDEX_NAME).read_bytes()
+    (folder / INDEX_NAME).write_bytes(data.replace(b"mean_dino", b"mean\xffdino"))
+    assert kinds(folder) == {"bad-index"}
+
+
 def test_random_damage_of_index_and_manifest_never_raises(folder: Path) -> None:
     generator = random.Random(1)
     for name in (INDEX_NAME, MANIFEST_NAME):
