@@ -109,6 +109,9 @@ class CaptionConfig(StageConfig):
     model: ModelConfig = ModelConfig(family="blip")
     overwrite: bool = Field(default=False, description="Caption even what has a caption.")
     max_nouns: int = Field(default=12, gt=0, description="Phrases looked for in one picture.")
+    ignored_nouns: tuple[str, ...] = Field(
+        default=(), description="Nouns of a caption that are never looked for, e.g. `table`."
+    )
 
 
 class GroundConfig(StageConfig):
@@ -125,6 +128,11 @@ class GroundConfig(StageConfig):
     min_area_fraction: Fraction = Field(default=1 / 200, description="Released pipeline: 1/200.")
     nms_iou: Fraction = Field(default=0.625, description="Released pipeline: 0.625.")
     max_boxes: int = Field(default=8, gt=0, description="Released pipeline: 8.")
+    one_box_per_phrase: bool = Field(
+        default=False,
+        description="Keep only the best box of a phrase: for captions whose phrases single out one "
+        "thing each.",
+    )
     min_instances: int = Field(default=1, ge=0, description="Fewer boxes: the scene is rejected.")
 
 
@@ -157,7 +165,14 @@ class ScoreConfig(StageConfig):
     text_model: ModelConfig | None = ModelConfig(family="open-clip")
     image_model: ModelConfig | None = ModelConfig(family="dinov2")
     phrase_template: str = Field(
-        default="{phrase}", description="How a phrase is put to the text encoder."
+        default="{phrase}",
+        pattern=r"\{phrase\}",
+        description="How a phrase is put to the text encoder.",
+    )
+    background: Literal["grey", "keep"] = Field(
+        default="grey",
+        description="What the text model sees of a crop outside the instance's mask: mid grey, or "
+        "the picture.",
     )
 
 

@@ -114,6 +114,10 @@ class InstanceScores(_Model):
         default=None,
         description="CLIP cosine with its own phrase minus the best other phrase of the scene.",
     )
+    identity_similarity: list[float] | None = Field(
+        default=None,
+        description="DINO cosine with every instance of the scene in their order, masked features.",
+    )
     sharpness: float | None = Field(
         default=None, description="Variance of the Laplacian of the crop's grey values in [0, 1]."
     )

@@ -1,1 +1,1 @@
-"""Stages: steps of a build, one a file. A stage knows scenes, not Ray and not model weights."""
+"""The steps of a build, one file each. A stage knows scenes, not Ray and not model weights."""

@@ -27,12 +27,13 @@ class Stage(ABC):
     it raise.
 
     `reads` and `writes` are checked before anything runs. Their words: ``target``, ``caption``,
-    ``nouns``, ``boxes``, ``masks``, ``references``, ``scores``, ``verdict``.
+    ``nouns``, ``boxes``, ``masks``, ``references``, ``scores``, ``verdict``. They may depend on the
+    recipe (a list of images has captions or has none), so ask the instance, not the class.
     """
 
     name: ClassVar[str]
-    reads: ClassVar[frozenset[str]] = frozenset()
-    writes: ClassVar[frozenset[str]] = frozenset()
+    reads: frozenset[str] = frozenset()
+    writes: frozenset[str] = frozenset()
 
     def __init__(self, context: BuildContext) -> None:
         self.context = context

@@ -1,0 +1,71 @@
+"""caption: a caption where the source has none, and the noun phrases to look for."""
+
+from __future__ import annotations
+
+from imig.models.protocols import Captioner
+from imig.recipe import CaptionConfig
+from imig.sample import Sample
+from imig.schema import ModelRecord
+from imig.stages.base import BuildContext, Stage
+from imig.stages.loading import load, record_of, wrong_family
+from imig.stages.nouns import caption_to_phrases
+
+
+class CaptionStage(Stage):
+    """Captions what has no caption; nouns that the source gave stay.
+
+    Turns down: "no nouns in caption".
+
+    Parameters
+    ----------
+    captioner:
+        Used instead of the recipe's model, which is then never loaded.
+    """
+
+    name = "caption"
+    reads = frozenset({"target"})
+    writes = frozenset({"caption", "nouns"})
+
+    def __init__(
+        self, config: CaptionConfig, context: BuildContext, *, captioner: Captioner | None = None
+    ) -> None:
+        super().__init__(context)
+        self.config = config
+        self._captioner = captioner
+
+    def setup(self) -> None:
+        if self._captioner is not None:
+            return
+        model = load(self.config.model, self.config)
+        if not isinstance(model, Captioner):
+            raise wrong_family(self.config.model, key="caption.model", task="captioner")
+        self._captioner = model
+
+    def models(self) -> list[ModelRecord]:
+        return [record_of(self.config.model)]
+
+    def __call__(self, samples: list[Sample]) -> list[Sample]:
+        self._write_captions(
+            [one for one in samples if self.config.overwrite or not one.scene.caption]
+        )
+        for sample in samples:
+            scene = sample.scene
+            if not scene.nouns:
+                phrases = caption_to_phrases(scene.caption, ignored=self.config.ignored_nouns)
+                scene.nouns = phrases[: self.config.max_nouns]
+            if not scene.nouns:
+                sample.turn_down(
+                    stage=self.name,
+                    reason="no nouns in caption",
+                    figures={"caption": scene.caption},
+                )
+        return samples
+
+    def _write_captions(self, samples: list[Sample]) -> None:
+        if not samples:
+            return
+        assert self._captioner is not None, "setup() comes first"
+        captions = self._captioner.caption([sample.target() for sample in samples])
+        for sample, caption in zip(samples, captions, strict=True):
+            sample.scene.caption = " ".join(caption.split())
+            sample.scene.caption_model = self._captioner.name

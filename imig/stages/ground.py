@@ -1,0 +1,145 @@
+"""ground: a box for each thing that the noun phrases name."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imig.layout.boxes import clean_boxes
+from imig.models.protocols import GroundedBoxes, Grounder
+from imig.recipe import GroundConfig
+from imig.sample import Sample
+from imig.schema import Box, Detection, Instance, ModelRecord, Scene
+from imig.stages.base import BuildContext, Stage
+from imig.stages.instances import set_instances
+from imig.stages.loading import load, record_of, wrong_family
+from imig.stages.nouns import head_noun
+
+
+class GroundStage(Stage):
+    """Finds the scene's nouns; instances are numbered from left to right.
+
+    Turns down: "no nouns to look for", "too few boxes".
+
+    Parameters
+    ----------
+    grounder:
+        Used instead of the recipe's model, which is then never loaded.
+    """
+
+    name = "ground"
+    reads = frozenset({"target", "nouns"})
+    writes = frozenset({"boxes"})
+
+    def __init__(
+        self, config: GroundConfig, context: BuildContext, *, grounder: Grounder | None = None
+    ) -> None:
+        super().__init__(context)
+        self.config = config
+        self._grounder = grounder
+
+    def setup(self) -> None:
+        if self._grounder is not None:
+            return
+        model = load(self.config.model, self.config)
+        if not isinstance(model, Grounder):
+            raise wrong_family(self.config.model, key="ground.model", task="grounder")
+        self._grounder = model
+
+    def models(self) -> list[ModelRecord]:
+        return [record_of(self.config.model)]
+
+    def __call__(self, samples: list[Sample]) -> list[Sample]:
+        assert self._grounder is not None, "setup() comes first"
+        for sample in samples:
+            if not sample.scene.nouns:
+                sample.turn_down(stage=self.name, reason="no nouns to look for", figures={})
+        asked = [sample for sample in samples if sample.reject is None]
+        if not asked:
+            return samples
+        found = self._grounder.ground(
+            [sample.target() for sample in asked],
+            [sample.scene.nouns for sample in asked],
+            box_threshold=self.config.box_threshold,
+            text_threshold=self.config.text_threshold,
+        )
+        for sample, candidates in zip(asked, found, strict=True):
+            kept = self._choose(candidates, sample.scene)
+            model = self._grounder.name
+            instances = [_to_instance(candidates, i, sample.scene, model=model) for i in kept]
+            instances.sort(key=lambda one: (one.box[0] + one.box[2], one.box, one.phrase))
+            for index, instance in enumerate(instances):
+                instance.identity_id = identity_id(sample.scene, index)
+            set_instances(sample, instances, layer_order=[])
+            if len(instances) < self.config.min_instances:
+                sample.turn_down(
+                    stage=self.name,
+                    reason="too few boxes",
+                    figures={
+                        "boxes": len(instances),
+                        "candidates": len(candidates.boxes),
+                        "min_instances": self.config.min_instances,
+                    },
+                )
+        return samples
+
+    def _choose(self, candidates: GroundedBoxes, scene: Scene) -> list[int]:
+        """Indices of the candidates that become instances, best first.
+
+        Those without a phrase or without area go first, so that they suppress nothing and take no
+        place among the best `max_boxes`.
+        """
+        boxes = candidates.boxes
+        sides = boxes[:, 2:] - boxes[:, :2]
+        named = [i for i, phrase in enumerate(candidates.phrases) if phrase and sides[i].min() > 0]
+        if self.config.one_box_per_phrase:
+            named = _best_of_each_phrase(candidates, named)
+        kept = clean_boxes(
+            boxes[named],
+            candidates.scores[named],
+            width=scene.width,
+            height=scene.height,
+            min_side_fraction=self.config.min_side_fraction,
+            min_area_fraction=self.config.min_area_fraction,
+            nms_iou=self.config.nms_iou,
+            max_boxes=self.config.max_boxes,
+        )
+        return [named[int(i)] for i in kept]
+
+
+def identity_id(scene: Scene, index: int) -> str:
+    """A stable name for what is seen once only: twelve hexadecimal digits."""
+    return hashlib.sha256(f"{scene.seed}/{scene.id}/{index}".encode()).hexdigest()[:12]
+
+
+def round_outwards(box: NDArray[np.float32], *, width: int, height: int) -> Box:
+    """The smallest box of whole pixels around a box, inside the image, at least 1 pixel a side."""
+    x1 = min(max(math.floor(float(box[0])), 0), width - 1)
+    y1 = min(max(math.floor(float(box[1])), 0), height - 1)
+    x2 = max(min(math.ceil(float(box[2])), width), x1 + 1)
+    y2 = max(min(math.ceil(float(box[3])), height), y1 + 1)
+    return x1, y1, x2, y2
+
+
+def _best_of_each_phrase(candidates: GroundedBoxes, indices: list[int]) -> list[int]:
+    best: dict[str, int] = {}
+    for i in indices:
+        rival = best.setdefault(candidates.phrases[i], i)
+        if candidates.scores[i] > candidates.scores[rival]:
+            best[candidates.phrases[i]] = i
+    return sorted(best.values())
+
+
+def _to_instance(candidates: GroundedBoxes, i: int, scene: Scene, *, model: str) -> Instance:
+    phrase = candidates.phrases[i]
+    return Instance(
+        index=0,  # numbered, and named, once all are known
+        identity_id="",
+        phrase=phrase,
+        noun=head_noun(phrase),
+        box=round_outwards(candidates.boxes[i], width=scene.width, height=scene.height),
+        grounding=Detection(score=round(float(candidates.scores[i]), 4), model=model),
+    )

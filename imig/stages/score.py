@@ -1,0 +1,201 @@
+"""score: figures for the filter, stored with every scene before a threshold looks at them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from imig.layout.masks import Mask, rle_to_mask
+from imig.models.protocols import ImageEmbedder, ImageTextScorer
+from imig.recipe import ScoreConfig
+from imig.sample import Sample, decode_image, png_to_mask
+from imig.schema import Instance, ModelRecord
+from imig.stages.base import BuildContext, Stage
+from imig.stages.loading import load, record_of, wrong_family
+from imig.stages.pixels import crop_mask, grey_out, sharpness
+
+Features = NDArray[np.float32]
+
+DECIMALS = 4
+"""Of stored cosines: finer digits differ between processors."""
+
+
+class ScoreStage(Stage):
+    """CLIP between phrases and crops, and captions and targets; DINO between identities.
+
+    Either model may be null in the recipe; its figures then stay null.
+
+    Parameters
+    ----------
+    text_model, image_model:
+        Used instead of the recipe's models, which are then never loaded.
+    """
+
+    name = "score"
+    reads = frozenset({"target", "boxes", "masks", "references"})
+    writes = frozenset({"scores"})
+
+    def __init__(
+        self,
+        config: ScoreConfig,
+        context: BuildContext,
+        *,
+        text_model: ImageTextScorer | None = None,
+        image_model: ImageEmbedder | None = None,
+    ) -> None:
+        super().__init__(context)
+        self.config = config
+        self._text_model = text_model
+        self._image_model = image_model
+
+    def setup(self) -> None:
+        text, image = self.config.text_model, self.config.image_model
+        if self._text_model is None and text is not None:
+            model = load(text, self.config)
+            if not isinstance(model, ImageTextScorer):
+                raise wrong_family(text, key="score.text_model", task="image-text scorer")
+            self._text_model = model
+        if self._image_model is None and image is not None:
+            model = load(image, self.config)
+            if not isinstance(model, ImageEmbedder):
+                raise wrong_family(image, key="score.image_model", task="image embedder")
+            self._image_model = model
+
+    def models(self) -> list[ModelRecord]:
+        configs = (self.config.text_model, self.config.image_model)
+        return [record_of(config) for config in configs if config is not None]
+
+    def __call__(self, samples: list[Sample]) -> list[Sample]:
+        targets = [sample.target() for sample in samples]
+        masks = [_masks(sample) for sample in samples]
+        for sample, target, own_masks in zip(samples, targets, masks, strict=True):
+            sample.scene.scores.sharpness = sharpness(target)
+            sample.scene.scores.coverage = _coverage(own_masks)
+        if self._text_model is not None:
+            self._score_captions(self._text_model, samples, targets)
+            self._score_phrases(self._text_model, samples, targets, masks)
+        if self._image_model is not None:
+            _score_identities(self._image_model, samples, targets, masks)
+        return samples
+
+    def _score_captions(
+        self, model: ImageTextScorer, samples: list[Sample], targets: list[Image.Image]
+    ) -> None:
+        captioned = [i for i, sample in enumerate(samples) if sample.scene.caption]
+        if not captioned:
+            return
+        images = model.embed_images([targets[i] for i in captioned])
+        texts = model.embed_texts([samples[i].scene.caption for i in captioned])
+        for i, cosine in zip(captioned, _rowwise_cosine(images, texts), strict=True):
+            samples[i].scene.scores.caption_similarity = cosine
+
+    def _score_phrases(
+        self,
+        model: ImageTextScorer,
+        samples: list[Sample],
+        targets: list[Image.Image],
+        masks: list[list[Mask]],
+    ) -> None:
+        crops = [
+            self._crop(target, instance, mask)
+            for sample, target, own_masks in zip(samples, targets, masks, strict=True)
+            for instance, mask in zip(sample.scene.instances, own_masks, strict=True)
+        ]
+        if not crops:
+            return
+        wordings = {phrase: None for sample in samples for phrase in _phrases(sample)}
+        texts = [self.config.phrase_template.replace("{phrase}", phrase) for phrase in wordings]
+        column = {phrase: i for i, phrase in enumerate(wordings)}
+        cosines = model.embed_images(crops) @ model.embed_texts(texts).T
+        row = 0
+        for sample in samples:
+            for instance in sample.scene.instances:
+                own = cosines[row, column[instance.phrase]]
+                others = [
+                    cosines[row, column[phrase]]
+                    for phrase in _phrases(sample)
+                    if phrase != instance.phrase
+                ]
+                instance.scores.phrase_similarity = _stored(own)
+                instance.scores.phrase_margin = _stored(own - max(others)) if others else None
+                row += 1
+
+    def _crop(self, target: Image.Image, instance: Instance, mask: Mask) -> Image.Image:
+        """What the text model sees of an instance: its box, the background as the recipe says."""
+        crop = target.crop(instance.box)
+        if self.config.background == "keep":
+            return crop
+        return grey_out(crop, crop_mask(mask, instance.box))
+
+
+def _score_identities(
+    model: ImageEmbedder,
+    samples: list[Sample],
+    targets: list[Image.Image],
+    masks: list[list[Mask]],
+) -> None:
+    """DINO between the references of a scene, and of each with its instance in the target.
+
+    The instance's feature in the target is the mean of the target's patches under its mask.
+    """
+    owners: list[tuple[int, Instance]] = []
+    images: list[Image.Image] = []
+    reference_masks: list[Mask | None] = []
+    in_target: list[tuple[Image.Image, Mask]] = []
+    for number, (sample, target, own_masks) in enumerate(zip(samples, targets, masks, strict=True)):
+        for instance, mask in zip(sample.scene.instances, own_masks, strict=True):
+            reference = instance.references[0]
+            owners.append((number, instance))
+            images.append(decode_image(sample.files[reference.image]))
+            own_mask = None if reference.mask is None else sample.files[reference.mask]
+            reference_masks.append(None if own_mask is None else png_to_mask(own_mask))
+            in_target.append((target, mask))
+    if not owners:
+        return
+    features = model.embed(images, reference_masks)
+    target_features = model.embed(
+        [target for target, _ in in_target], [mask for _, mask in in_target]
+    )
+    alike = _rowwise_cosine(features, target_features)
+    for row, (number, instance) in enumerate(owners):
+        same_scene = [i for i, (other, _) in enumerate(owners) if other == number]
+        instance.references[0].similarity.dino = alike[row]
+        instance.scores.identity_similarity = [
+            _stored(value) for value in features[same_scene] @ features[row]
+        ]
+
+
+def _phrases(sample: Sample) -> list[str]:
+    """All phrases of a scene, those included that were looked for and not found; each once."""
+    found = [instance.phrase for instance in sample.scene.instances]
+    return list(dict.fromkeys([*found, *sample.scene.nouns]))
+
+
+def _masks(sample: Sample) -> list[Mask]:
+    """One per instance; the whole box where an instance has none."""
+    masks: list[Mask] = []
+    for instance in sample.scene.instances:
+        if instance.mask is not None:
+            masks.append(rle_to_mask(instance.mask))
+            continue
+        x1, y1, x2, y2 = instance.box
+        mask = np.zeros((sample.scene.height, sample.scene.width), dtype=bool)
+        mask[y1:y2, x1:x2] = True
+        masks.append(mask)
+    return masks
+
+
+def _coverage(masks: list[Mask]) -> float:
+    """Share of the picture under any mask."""
+    return round(float(np.logical_or.reduce(masks).mean()), DECIMALS) if masks else 0.0
+
+
+def _rowwise_cosine(a: Features, b: Features) -> list[float]:
+    """Cosines of the rows of two L2-normalised matrices, rounded for storage."""
+    return [_stored(value) for value in (a * b).sum(axis=1)]
+
+
+def _stored(value: np.floating | float) -> float:
+    """A cosine, or a difference of two, as it is stored."""
+    return round(float(value), DECIMALS)

@@ -1,0 +1,129 @@
+"""segment: a mask for each box, and from the masks the layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from imig.layout.masks import Mask, clip_mask_to_box, despeckle, mask_area, mask_to_box, mask_to_rle
+from imig.models.protocols import SegmentedMasks, Segmenter
+from imig.recipe import SegmentConfig
+from imig.sample import Sample
+from imig.schema import Box, Detection, Instance, ModelRecord
+from imig.stages.base import BuildContext, Stage
+from imig.stages.instances import set_instances
+from imig.stages.layers import layer_order, occluded_fractions, visible_masks
+from imig.stages.loading import load, record_of, wrong_family
+
+
+class SegmentStage(Stage):
+    """Masks are visible parts: disjoint, contested pixels going to the nearer instance.
+
+    Turns down: "no mask left".
+
+    Parameters
+    ----------
+    segmenter:
+        Used instead of the recipe's model, which is then never loaded.
+    """
+
+    name = "segment"
+    reads = frozenset({"target", "boxes"})
+    writes = frozenset({"masks"})
+
+    def __init__(
+        self, config: SegmentConfig, context: BuildContext, *, segmenter: Segmenter | None = None
+    ) -> None:
+        super().__init__(context)
+        self.config = config
+        self._segmenter = segmenter
+
+    def setup(self) -> None:
+        if self._segmenter is not None:
+            return
+        model = load(self.config.model, self.config)
+        if not isinstance(model, Segmenter):
+            raise wrong_family(self.config.model, key="segment.model", task="segmenter")
+        self._segmenter = model
+
+    def models(self) -> list[ModelRecord]:
+        return [record_of(self.config.model)]
+
+    def __call__(self, samples: list[Sample]) -> list[Sample]:
+        assert self._segmenter is not None, "setup() comes first"
+        asked = [sample for sample in samples if sample.scene.instances]
+        found = (
+            self._segmenter.segment(
+                [sample.target() for sample in asked],
+                [np.array([i.box for i in s.scene.instances], np.float32) for s in asked],
+            )
+            if asked
+            else []
+        )
+        for sample, segmented in zip(asked, found, strict=True):
+            self._store(sample, segmented)
+        for sample in samples:
+            if not sample.scene.instances:
+                sample.turn_down(stage=self.name, reason="no mask left", figures={})
+        return samples
+
+    def _store(self, sample: Sample, segmented: SegmentedMasks) -> None:
+        assert self._segmenter is not None
+        pieces = [
+            piece
+            for instance, mask, score in zip(
+                sample.scene.instances, segmented.masks, segmented.scores, strict=True
+            )
+            if (piece := self._tidy(instance, mask, float(score))) is not None
+        ]
+        pieces, order = _resolve(pieces)
+        boxes, masks = [piece.box for piece in pieces], [piece.mask for piece in pieces]
+        hidden = occluded_fractions(boxes, masks, order)
+        for piece, fraction in zip(pieces, hidden, strict=True):
+            instance = piece.instance
+            instance.box = piece.box
+            instance.mask = mask_to_rle(piece.mask)
+            instance.area = mask_area(piece.mask)
+            instance.occluded_fraction = fraction
+            instance.segmentation = Detection(score=piece.score, model=self._segmenter.name)
+        set_instances(sample, [piece.instance for piece in pieces], layer_order=order)
+
+    def _tidy(self, instance: Instance, mask: Mask, score: float) -> _Piece | None:
+        """The instance's mask without crumbs, None where it is empty or too uncertain."""
+        if score < self.config.min_score:
+            return None
+        if self.config.clip_to_box:
+            mask = clip_mask_to_box(mask, instance.box)
+        mask = despeckle(mask)
+        around = mask_to_box(mask)
+        if around is None:
+            return None
+        # Without clipping the box grows instead: boxes hold masks either way.
+        return _Piece(instance, _join(instance.box, around), mask, round(min(score, 1.0), 4))
+
+
+@dataclass
+class _Piece:
+    """An instance and what becomes of it."""
+
+    instance: Instance
+    box: Box
+    mask: Mask
+    score: float
+
+
+def _join(a: Box, b: Box) -> Box:
+    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
+
+
+def _resolve(pieces: list[_Piece]) -> tuple[list[_Piece], list[int]]:
+    """Make the masks disjoint; what is wholly hidden is left out. Returns pieces, layer order."""
+    order = layer_order([piece.box for piece in pieces], [piece.mask for piece in pieces])
+    visible = visible_masks([piece.mask for piece in pieces], order)
+    seen = [piece for piece, mask in zip(pieces, visible, strict=True) if mask.any()]
+    if len(seen) < len(pieces):
+        return _resolve(seen)
+    for piece, mask in zip(pieces, visible, strict=True):
+        piece.mask = mask
+    return pieces, order

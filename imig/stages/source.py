@@ -1,0 +1,107 @@
+"""source: targets, and captions and nouns where the source has them."""
+
+from __future__ import annotations
+
+import hashlib
+
+from imig.errors import DataError
+from imig.recipe import (
+    FolderSource,
+    ListSource,
+    SourceConfig,
+    TabletopSource,
+    WebdatasetSource,
+)
+from imig.sample import Sample, derive_seed
+from imig.schema import Scene, Source
+from imig.stages.base import BuildContext, Stage
+from imig.stages.sources.base import STAGE, SourceKind
+
+
+def make_source_kind(config: SourceConfig) -> SourceKind:
+    """The kind that a recipe's block names; raises UsageError when its path is wrong."""
+    # Imported here, since a build uses one kind and each brings its own libraries.
+    match config:
+        case TabletopSource():
+            from imig.stages.sources.tabletop import TabletopPictures
+
+            return TabletopPictures(config)
+        case FolderSource():
+            from imig.stages.sources.files import FolderPictures
+
+            return FolderPictures(config)
+        case ListSource():
+            from imig.stages.sources.files import ListedPictures
+
+            return ListedPictures(config)
+        case WebdatasetSource():
+            from imig.stages.sources.webdataset import WebdatasetPictures
+
+            return WebdatasetPictures(config)
+
+
+class SourceStage(Stage):
+    """Numbers the pictures on the driver, reads them in the workers.
+
+    Turns down: "unreadable image", "too many pixels", "image too small", "no image in the sample".
+    """
+
+    name = STAGE
+
+    def __init__(self, config: SourceConfig, context: BuildContext) -> None:
+        super().__init__(context)
+        self.config = config
+        self._kind = make_source_kind(config)
+        self.writes = self._kind.writes
+
+    def count(self) -> int:
+        """How many samples there are; opens no picture. Raises UsageError when there are none."""
+        return self._kind.count()
+
+    def enumerate(self, start: int, stop: int) -> list[Sample]:
+        """Samples `start` to `stop` (exclusive) with id, seed and source record, but no target.
+
+        Width and height are 1 until `__call__` has read the picture.
+        """
+        return [self._placeholder(number) for number in range(start, min(stop, self.count()))]
+
+    def fingerprint(self) -> str:
+        """Hash of the listing: the same as long as every number means the same picture."""
+        digest = hashlib.sha256()
+        for number in range(self.count()):
+            digest.update(f"{self._record(number).path}\n".encode())
+        return digest.hexdigest()
+
+    def __call__(self, samples: list[Sample]) -> list[Sample]:
+        for sample in samples:
+            number = int(sample.scene.id.rpartition("-")[2])
+            if self._record(number).path != sample.scene.source.path:
+                raise DataError(
+                    f"sample {sample.scene.id}: the source has changed since the build began",
+                    cure="leave the source alone during a build, or start anew with --overwrite",
+                )
+            self._kind.fill(sample, number)
+        return samples
+
+    def _id(self, number: int) -> str:
+        return f"{self.context.subset}-{number:08d}"
+
+    def _seed(self, number: int) -> int:
+        return derive_seed(self.context.recipe_seed, self._id(number))
+
+    def _record(self, number: int) -> Source:
+        return self._kind.record(number, seed=self._seed(number))
+
+    def _placeholder(self, number: int) -> Sample:
+        return Sample(
+            Scene.model_validate(
+                {
+                    "id": self._id(number),
+                    "subset": self.context.subset,
+                    "width": 1,
+                    "height": 1,
+                    "source": self._record(number),
+                    "seed": self._seed(number),
+                }
+            )
+        )

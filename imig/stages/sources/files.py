@@ -1,0 +1,175 @@
+"""Pictures from a folder, or from a file that lists them."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from imig.errors import UsageError
+from imig.recipe import FolderSource, ListSource
+from imig.sample import Sample
+from imig.schema import Source
+from imig.stages.pictures import PICTURE_SUFFIXES
+from imig.stages.sources.base import (
+    STAGE,
+    SourceKind,
+    bytes_to_text,
+    fill_from_bytes,
+    fill_text,
+    printable_path,
+)
+
+
+class FolderPictures(SourceKind):
+    """Every picture below a folder, sorted by path; hidden files and folders are left out."""
+
+    def __init__(self, config: FolderSource) -> None:
+        self._config = config
+        self._folder = Path(config.path).expanduser()
+        if not self._folder.is_dir():
+            raise UsageError(
+                f"source.path: {self._folder} is not a folder",
+                cure="give the folder that holds the pictures: --set source.path=FOLDER",
+            )
+
+    @cached_property
+    def _paths(self) -> list[str]:
+        """Relative to the folder, with forward slashes."""
+        found: list[str] = []
+        for folder, subfolders, names in os.walk(self._folder):
+            keep = self._config.recursive
+            subfolders[:] = [name for name in subfolders if keep and not name.startswith(".")]
+            below = Path(folder).relative_to(self._folder)
+            found += [
+                (below / name).as_posix()
+                for name in names
+                if not name.startswith(".") and Path(name).suffix.lower() in PICTURE_SUFFIXES
+            ]
+        return sorted(found)
+
+    @property
+    def writes(self) -> frozenset[str]:
+        captioned = any((self._folder / path).with_suffix(".txt").is_file() for path in self._paths)
+        return frozenset({"target", "caption"} if captioned else {"target"})
+
+    def count(self) -> int:
+        if not self._paths:
+            raise UsageError(
+                f"source.path: no pictures in {self._folder}",
+                cure=f"a picture's name ends in one of {' '.join(sorted(PICTURE_SUFFIXES))}",
+            )
+        return len(self._paths)
+
+    def record(self, number: int, *, seed: int) -> Source:
+        return Source(kind="file", path=printable_path(self._paths[number]))
+
+    def fill(self, sample: Sample, number: int) -> None:
+        path = self._folder / self._paths[number]
+        if not _fill_from_file(sample, path, self._config):
+            return
+        try:
+            caption = bytes_to_text(path.with_suffix(".txt").read_bytes())
+        except OSError:
+            return  # most pictures have none
+        fill_text(sample, caption=caption, nouns=())
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One line of a list."""
+
+    path: str
+    caption: str = ""
+    nouns: tuple[str, ...] = ()
+
+
+class ListedPictures(SourceKind):
+    """Pictures named in a text file, in its order; see `imig.recipe.ListSource`.
+
+    Relative paths start at the list's folder. Empty lines and lines that start with ``#`` say
+    nothing.
+    """
+
+    def __init__(self, config: ListSource) -> None:
+        self._config = config
+        self._list = Path(config.path).expanduser()
+        if not self._list.is_file():
+            raise UsageError(
+                f"source.path: {self._list} is not a file",
+                cure="give a text file with the path of one picture a line",
+            )
+
+    @cached_property
+    def _entries(self) -> list[_Entry]:
+        text = bytes_to_text(self._list.read_bytes())
+        return [
+            self._line_to_entry(line.strip(), number)
+            for number, line in enumerate(text.splitlines(), start=1)
+            if line.strip() and not line.lstrip().startswith("#")
+        ]
+
+    def _line_to_entry(self, line: str, number: int) -> _Entry:
+        if not line.startswith("{"):
+            return _Entry(line)
+        cure = 'a line is a path, or {"path": "..", "caption": "..", "nouns": ["..", ".."]}'
+        try:
+            values = json.loads(line)
+        except ValueError as error:
+            raise UsageError(f"{self._list}:{number}: not JSON: {error}", cure=cure) from error
+        path, caption = values.get("path"), values.get("caption") or ""
+        nouns = values.get("nouns") or []
+        unknown = sorted(set(values) - {"path", "caption", "nouns"})
+        if unknown:
+            raise UsageError(f"{self._list}:{number}: unknown key {unknown[0]!r}", cure=cure)
+        if not (path and isinstance(path, str)) or not isinstance(caption, str):
+            raise UsageError(f"{self._list}:{number}: path and caption are strings", cure=cure)
+        if not isinstance(nouns, list) or not all(isinstance(noun, str) for noun in nouns):
+            raise UsageError(f"{self._list}:{number}: nouns is a list of strings", cure=cure)
+        return _Entry(path, caption, tuple(nouns))
+
+    def _path(self, entry: _Entry) -> Path:
+        return self._list.parent / Path(entry.path).expanduser()
+
+    @property
+    def writes(self) -> frozenset[str]:
+        written = {"target"}
+        if any(entry.caption for entry in self._entries):
+            written.add("caption")
+        if any(entry.nouns for entry in self._entries):
+            written.add("nouns")
+        return frozenset(written)
+
+    def count(self) -> int:
+        if not self._entries:
+            raise UsageError(f"source.path: {self._list} names no picture")
+        if not any(self._path(entry).is_file() for entry in self._entries):
+            raise UsageError(
+                f"source.path: none of the {len(self._entries)} files that {self._list} names is "
+                f"there, the first being {self._path(self._entries[0])}",
+                cure=f"paths are absolute or relative to {self._list.parent}",
+            )
+        return len(self._entries)
+
+    def record(self, number: int, *, seed: int) -> Source:
+        return Source(kind="file", path=printable_path(self._entries[number].path))
+
+    def fill(self, sample: Sample, number: int) -> None:
+        entry = self._entries[number]
+        if _fill_from_file(sample, self._path(entry), self._config):
+            fill_text(sample, caption=entry.caption, nouns=entry.nouns)
+
+
+def _fill_from_file(sample: Sample, path: Path, config: FolderSource | ListSource) -> bool:
+    """Whether the file became the sample's target; if not, the sample is turned down."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        # No path in the figures: they may go to people who must not see this machine's folders.
+        figures = {"error": f"{type(error).__name__}: {error.strerror}"}
+        sample.turn_down(stage=STAGE, reason="unreadable image", figures={**figures})
+        return False
+    fill_from_bytes(sample, data, config)
+    return sample.reject is None
