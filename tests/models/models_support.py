@@ -1,0 +1,75 @@
+"""What the tests of the model families share: pictures, a BERT tokenizer made here, loading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from imig.models.registry import load_model
+from imig.recipe import ModelConfig
+
+WORDS = [
+    "a",
+    "red",
+    "blue",
+    "green",
+    "cube",
+    "ball",
+    "cat",
+    "dog",
+    "house",
+    "tree",
+    "car",
+    "small",
+    "striped",
+    "picture",
+    "of",
+    "and",
+    "the",
+    "bicycle",
+]
+VOCABULARY_SIZE = 30522
+"""Of bert-base-uncased, whose special tokens stand at 0, 100 to 103, and "." at 1012."""
+
+
+def picture(width: int, height: int, *, seed: int = 0) -> Image.Image:
+    """Smooth noise with an edge in it: no two regions look the same."""
+    draw = np.random.default_rng(seed)
+    small = Image.fromarray(draw.integers(0, 256, (7, 9, 3), dtype=np.uint8))
+    pixels = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)).copy()
+    pixels[: height // 2, : width // 3] = draw.integers(0, 256, 3)
+    return Image.fromarray(pixels)
+
+
+def bert_vocabulary() -> list[str]:
+    words = [f"[unused{index}]" for index in range(VOCABULARY_SIZE)]
+    words[0], words[100:104] = "[PAD]", ["[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words[1012], words[1029] = ".", "?"
+    words[2000 : 2000 + len(WORDS)] = WORDS
+    for index, letter in enumerate("abcdefghijklmnopqrstuvwxyz"):
+        if letter not in WORDS:
+            words[3000 + index] = letter
+        words[3100 + index] = f"##{letter}"
+    return words
+
+
+def bert_tokenizer(folder: Path) -> Any:
+    """WordPiece, with the ids of bert-base-uncased where Grounding DINO hard-codes them."""
+    from transformers import BertTokenizerFast
+
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "vocab.txt"
+    file.write_text("\n".join(bert_vocabulary()), encoding="utf-8")
+    tokenizer = BertTokenizerFast(vocab=str(file), do_lower_case=True)
+    assert tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", "."]) == [101, 102, 1012]
+    return tokenizer
+
+
+def load(family: str, path: Path, *, batch_size: int = 2, config: str | None = None) -> Any:
+    return load_model(
+        ModelConfig(family=family, weights=str(path), device="cpu", config=config),
+        batch_size=batch_size,
+    )

@@ -1,0 +1,98 @@
+"""The official Swin-T configuration of transformers' Grounding DINO with random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from models_support import bert_tokenizer, load, picture
+from transformers import (
+    GroundingDinoConfig,
+    GroundingDinoForObjectDetection,
+    GroundingDinoImageProcessor,
+    GroundingDinoProcessor,
+    SwinConfig,
+)
+
+from imig.errors import UsageError
+
+PHRASES = ["red cube", "cat", "a small house"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `IDEA-Research/grounding-dino-tiny`, but with a smaller input size in its processor."""
+    folder = tmp_path_factory.mktemp("grounding-dino")
+    torch.manual_seed(0)
+    backbone = SwinConfig(
+        window_size=7, image_size=224, out_features=["stage2", "stage3", "stage4"]
+    )
+    model = GroundingDinoForObjectDetection(GroundingDinoConfig(backbone_config=backbone))
+    # Random text and image features are nearly orthogonal; scores must spread to mean something.
+    torch.nn.init.normal_(model.model.text_projection.weight, std=0.3)
+    model.save_pretrained(folder)
+    processor = GroundingDinoProcessor(
+        GroundingDinoImageProcessor(size={"shortest_edge": 96, "longest_edge": 160}),
+        bert_tokenizer(folder),
+    )
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Any:
+    return load("grounding-dino", folder)
+
+
+def test_boxes_and_scores_equal_the_library_s_own(folder: Path, model: Any) -> None:
+    image = picture(120, 90)
+    direct = GroundingDinoForObjectDetection.from_pretrained(folder).eval()
+    processor = GroundingDinoProcessor.from_pretrained(folder)
+    inputs = processor(images=image, text="red cube . cat . a small house .", return_tensors="pt")
+    with torch.no_grad():
+        outputs = direct(**inputs)
+    threshold = float(outputs.logits.sigmoid().amax(-1).median())
+    expected = processor.post_process_grounded_object_detection(
+        outputs, inputs["input_ids"], threshold=threshold, target_sizes=[(90, 120)]
+    )[0]
+    ours = model.ground([image], [PHRASES], box_threshold=threshold, text_threshold=0.0)[0]
+    assert len(ours.boxes) > 10
+    assert set(ours.phrases) <= set(PHRASES)
+    order = np.argsort(-expected["scores"].numpy(), kind="stable")
+    np.testing.assert_allclose(ours.scores, expected["scores"].numpy()[order], atol=1e-4)
+    limits = np.array([120, 90, 120, 90])
+    np.testing.assert_allclose(
+        ours.boxes, expected["boxes"].numpy()[order].clip(0, limits), atol=0.05
+    )
+
+
+def test_batches_of_unequal_images_and_prompts_equal_single_answers(model: Any) -> None:
+    images = [picture(120, 90), picture(120, 90, seed=1).convert("L"), picture(61, 133, seed=2)]
+    phrases = [PHRASES, ["bicycle"], []]
+    thresholds = {"box_threshold": 0.0, "text_threshold": 0.25}
+    together = model.ground(images, phrases, **thresholds)
+    assert len(together[2].boxes) == 0
+    for image, wanted, result in zip(images, phrases, together, strict=True):
+        alone = model.ground([image], [wanted], **thresholds)[0]
+        np.testing.assert_allclose(result.scores, alone.scores, atol=1e-4)
+
+
+def test_another_architecture_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match="holds a 'grounding-dino' model"):
+        load("dinov2", folder)
+
+
+def test_a_checkpoint_with_missing_weights_is_refused(folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    for file in folder.iterdir():
+        if file.name != "model.safetensors":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    state = load_file(folder / "model.safetensors")
+    del state["model.text_projection.weight"]
+    save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UsageError, match=r"text_projection\.weight"):
+        load("grounding-dino", tmp_path)

@@ -1,0 +1,67 @@
+"""The official ViT-B-32 with random weights: as a weight file, and as a folder of the hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from models_support import load, picture
+from safetensors.torch import save_file
+
+from imig.errors import UsageError
+
+TEXTS = ["a red cube", "a cat and a dog"]
+SMALL = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 64, "layers": 2, "width": 64, "patch_size": 16, "head_width": 32},
+    "text_cfg": {
+        "context_length": 16,
+        "vocab_size": 49408,
+        "width": 32,
+        "heads": 2,
+        "layers": 1,
+    },
+}
+
+
+def test_official_vit_b_32_as_file(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, _, transform = open_clip.create_model_and_transforms("ViT-B-32")
+    model.eval()
+    file = tmp_path / "open_clip_pytorch_model.bin"
+    torch.save(model.state_dict(), file)
+    image = picture(120, 90)
+    with torch.no_grad():
+        images = model.encode_image(transform(image)[None], normalize=True).numpy()
+        tokens = open_clip.get_tokenizer("ViT-B-32")(TEXTS)
+        texts = model.encode_text(tokens, normalize=True).numpy()
+    ours = load("open-clip", file, config="ViT-B-32")
+    np.testing.assert_allclose(ours.embed_images([image]), images, atol=1e-5)
+    np.testing.assert_allclose(ours.embed_texts(TEXTS), texts, atol=1e-5)
+    with pytest.raises(UsageError, match="does not name its architecture"):
+        load("open-clip", file)
+
+
+def test_a_folder_in_batches_of_odd_images(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**SMALL)
+    save_file(
+        {key: value.half() for key, value in model.state_dict().items()},
+        tmp_path / "open_clip_model.safetensors",
+    )
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": SMALL}))
+    ours = load("open-clip", tmp_path, batch_size=2)
+    images = [picture(97, 75), picture(20, 200, seed=1).convert("L"), picture(64, 64, seed=2)]
+    together = ours.embed_images(images)
+    assert together.shape == (3, 32)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+    for place, image in enumerate(images):
+        np.testing.assert_allclose(together[place], ours.embed_images([image])[0], atol=1e-4)
+    np.testing.assert_allclose(
+        ours.embed_texts([*TEXTS, "cat"])[2], ours.embed_texts(["cat"])[0], atol=1e-4
+    )
+    assert ours.embed_images([]).shape == ours.embed_texts([]).shape == (0, 32)
