@@ -1,0 +1,1 @@
+"""Run a recipe: plan, run, resume, report. The only place that imports ray."""

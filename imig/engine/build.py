@@ -1,0 +1,187 @@
+"""Build a dataset: `imig build`."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from imig.engine.finish import FinishedBuild, finish_build
+from imig.engine.folder import (
+    BUILD_FOLDER,
+    BuildFolder,
+    build_lock,
+    delete_dataset,
+    finished_manifest,
+)
+from imig.engine.plan import Plan
+from imig.engine.progress import Progress
+from imig.engine.report import counts_to_text, print_funnel, seconds_to_text
+from imig.engine.tally import Snapshot
+from imig.errors import DataError
+
+MIN_SEEN = 20
+"""Scenes seen before `max_error_rate` is looked at: one bad picture in ten is no rate yet."""
+
+
+def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedBuild | None:
+    """Build the plan's dataset, or finish what an interrupted run began.
+
+    Returns None when the dataset is finished already.
+
+    Raises
+    ------
+    UsageError
+        The folder holds something else, another build writes into it, or a model cannot be loaded.
+    DataError
+        Too many scenes fail; finished work is kept.
+    KeyboardInterrupt
+        Ctrl-C or SIGTERM; finished work is kept.
+    """
+    started = time.monotonic()
+    if not overwrite and (manifest := finished_manifest(plan)) is not None:
+        if (plan.output / BUILD_FOLDER).exists():
+            # Killed between writing the manifest and clearing up.
+            with build_lock(plan.output):
+                BuildFolder(plan).remove_state()
+        console.print(
+            f"{plan.output} is finished already: {manifest.counts.written} scenes in "
+            f"{len(manifest.shards)} shards; --overwrite builds it anew",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return None
+    with _sigterm_as_interrupt():
+        if overwrite:
+            _delete(plan.output)
+        with build_lock(plan.output):
+            folder = BuildFolder(plan)
+            folder.prepare()
+            folder.drop_quarantined_parts()
+            folder.join_finished_shards()
+            blocks = folder.pending_blocks()
+            if blocks:
+                run_blocks(folder, blocks, console)
+            finished = finish_build(folder, seconds=time.monotonic() - started)
+    _print_end(finished, console, seconds=time.monotonic() - started)
+    return finished
+
+
+def _delete(output: Path) -> None:
+    if output.exists():
+        with build_lock(output):
+            delete_dataset(output)
+
+
+def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None:
+    """Run blocks through the stages on Ray, and join shards as they become complete."""
+    from imig.engine.cluster import ray_session
+    from imig.engine.stream import stream_blocks
+
+    plan = folder.plan
+    recipe = plan.loaded.recipe
+    left = sum(stop - start for start, stop in map(plan.block_range, blocks))
+    finished = plan.scenes - left
+    console.print(
+        f"building {recipe.name}: {plan.scenes} scenes -> {plan.output}"
+        + (f" ({finished} finished by an earlier run)" if finished else ""),
+        highlight=False,
+        soft_wrap=True,
+    )
+    missing = _blocks_by_shard(plan, blocks)
+    errors = _Errors(plan)
+    with (
+        Progress(plan, console, finished_scenes=finished) as progress,
+        ray_session(plan.steps, address=recipe.engine.ray_address),
+    ):
+        for event in stream_blocks(plan, blocks, parts=folder.parts):
+            if isinstance(event, Snapshot):
+                progress.show(event)
+                continue
+            progress.advance(event.input)
+            errors.add(event.input, event.errors)
+            shard = event.block // plan.blocks_per_shard
+            missing[shard].discard(event.block)
+            if not missing[shard]:
+                folder.join_shard(shard)
+    errors.require_some_success()
+
+
+def _blocks_by_shard(plan: Plan, blocks: list[int]) -> dict[int, set[int]]:
+    by_shard: dict[int, set[int]] = {}
+    for block in blocks:
+        by_shard.setdefault(block // plan.blocks_per_shard, set()).add(block)
+    return by_shard
+
+
+@dataclass
+class _Errors:
+    """Quarantined scenes of this run, against `max_error_rate`."""
+
+    plan: Plan
+    seen: int = 0
+    messages: Counter[str] = field(default_factory=Counter)
+
+    def add(self, scenes: int, messages: list[str]) -> None:
+        """Count a block; raises DataError when too many scenes have failed."""
+        self.seen += scenes
+        self.messages.update(messages)
+        rate = self.messages.total() / self.seen
+        if self.seen >= MIN_SEEN and rate > self.plan.loaded.recipe.engine.max_error_rate:
+            raise self._error()
+
+    def require_some_success(self) -> None:
+        """Raises DataError when every single scene of the run has failed."""
+        if self.messages.total() == self.seen:
+            raise self._error()
+
+    def _error(self) -> DataError:
+        message, count = self.messages.most_common(1)[0]
+        limit = self.plan.loaded.recipe.engine.max_error_rate
+        return DataError(
+            f"{self.messages.total()} of {self.seen} scenes failed (engine.max_error_rate is "
+            f"{limit:g}); the most common error ({count} times): {message}",
+            cure="finished work is kept: remove the cause and run the same command again, or "
+            "allow more with --set engine.max_error_rate=RATE",
+        )
+
+
+def _print_end(finished: FinishedBuild, console: Console, *, seconds: float) -> None:
+    counts = finished.manifest.counts
+    print_funnel(finished.funnel, console)
+    console.print(
+        f"wrote {counts.written} scenes in {len(finished.manifest.shards)} shards to "
+        f"{finished.output} ({counts_to_text(counts)}) in {seconds_to_text(seconds)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(
+        f"next: imig validate {finished.output}   imig preview --random --shards {finished.output}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """A scheduler's SIGTERM ends a build as cleanly as Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,177 @@
+"""Start Ray on this machine or connect to a cluster, quietly."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from imig.engine.plan import Step
+from imig.errors import UsageError
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    # Ray's C++ side prints advice for its developers to stderr.
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    # A stage that asks for no GPU still sees it, so that `device: auto` finds a lone one.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+
+
+@contextmanager
+def ray_session(steps: Sequence[Step], *, address: str | None) -> Iterator[None]:
+    """Ray, up and configured while the block runs.
+
+    Parameters
+    ----------
+    address:
+        Of a running cluster; None starts Ray on this machine. There the logical CPUs are never
+        fewer than the workers need together: on two cores seven stages take turns instead of
+        waiting for one another.
+
+    Raises
+    ------
+    UsageError
+        The cluster cannot be reached, or lacks the GPUs or CPUs that the recipe asks for.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        # Inside a program that has its own Ray: use it, and leave it up.
+        _configure(steps)
+        yield
+        return
+    folder = None if address else _make_temp_folder()
+    try:
+        if folder is None:
+            _connect(str(address))
+        else:
+            with _hushed_stderr():
+                ray.init(
+                    address="local",
+                    num_cpus=max(cpu_count(), math.ceil(_needed(steps, "cpus")) + 1),
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _temp_dir=str(folder),
+                )
+        _configure(steps)
+        yield
+    finally:
+        _shutdown()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def cpu_count() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _shutdown() -> None:
+    """Stop Ray; a second, impatient Ctrl-C must not leave half of it running."""
+    import ray
+
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None
+    ray.shutdown()
+    if in_main:
+        signal.signal(signal.SIGINT, before)
+
+
+def _connect(address: str) -> None:
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"engine.ray_address: no Ray cluster answers at {address!r}: {error}",
+            cure="start one with `ray start --head`, or remove engine.ray_address",
+        ) from error
+
+
+@contextmanager
+def _hushed_stderr() -> Iterator[None]:
+    """Ray's C++ side greets on the file descriptor; what fails is raised in Python anyway."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _configure(steps: Sequence[Step]) -> None:
+    """Quiet Ray Data, and make sure that the recipe's resources are there."""
+    import ray.data
+
+    # Ray logs each exception before it raises it; people get our account of it.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    # A row is a whole block of scenes: hand each on as soon as it is done.
+    context.target_max_block_size = 1 << 20
+    for kind, name in (("gpus", "GPU"), ("cpus", "CPU")):
+        _require(name, kind, _needed(steps, kind), steps)
+
+
+def _needed(steps: Sequence[Step], kind: str) -> float:
+    every = [step.resources for step in steps]
+    return float(sum(getattr(one, kind) * one.concurrency for one in every))
+
+
+def _require(name: str, kind: str, needed: float, steps: Sequence[Step]) -> None:
+    import ray
+
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    available = resources.get(name, 0.0)
+    if needed > available + 1e-6:
+        greedy = max(steps, key=lambda step: getattr(step.resources, kind)).stage.name
+        raise UsageError(
+            f"the stages ask for {needed:g} {name}s together, and Ray has {available:g}",
+            cure=f"lower {greedy}.resources.{kind} (fractions share one) or its concurrency",
+        )
+
+
+def _make_temp_folder() -> Path:
+    """A short path: Ray puts sockets below it, whose paths end at 107 characters.
+
+    Folders of builds that were killed are removed on the way.
+    """
+    base = Path(tempfile.gettempdir())
+    parent = (base if len(str(base)) < 30 else Path("/tmp")) / f"imig-{os.getuid()}"
+    parent.mkdir(mode=0o700, exist_ok=True)
+    for old in parent.iterdir():
+        if old.name.isdigit() and not _is_alive(int(old.name)):
+            shutil.rmtree(old, ignore_errors=True)
+    folder = parent / str(os.getpid())
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _is_alive(process: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(process, 0)
+        return True
+    return False

@@ -1,0 +1,284 @@
+"""The folder a build writes into: whose it is, who writes, what is finished.
+
+::
+
+    <output>/.build/lock            held by the running build
+    <output>/.build/build.json      which build this is; another recipe is refused
+    <output>/.build/parts/          finished blocks of unfinished shards
+    <output>/.build/shards/         a record for each finished shard
+    <output>/dataset.json           written last: its presence means that the dataset is finished
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imig.engine.parts import join_parts, part_record, read_record, remove_parts
+from imig.engine.plan import Plan
+from imig.errors import UsageError
+from imig.recipe_file import recipe_to_dict, recipe_to_sha256
+from imig.schema import Manifest
+from imig.shards.atomic import atomic_write_bytes, is_temporary
+from imig.shards.card import PICTURES_FOLDER
+from imig.shards.check_folder import KNOWN_NAMES
+from imig.shards.manifest import MANIFEST_NAME, read_manifest
+
+BUILD_FOLDER = ".build"
+_OVERWRITE = "take another --output, or --overwrite to delete what is there"
+
+
+@dataclass(frozen=True)
+class BuildFolder:
+    """Paths of a build, and which of its blocks and shards are finished."""
+
+    plan: Plan
+
+    @property
+    def output(self) -> Path:
+        return self.plan.output
+
+    @property
+    def state(self) -> Path:
+        return self.output / BUILD_FOLDER
+
+    @property
+    def parts(self) -> Path:
+        return self.state / "parts"
+
+    @property
+    def identity(self) -> Path:
+        return self.state / "build.json"
+
+    def shard_record(self, shard: int) -> Path:
+        return self.state / "shards" / f"{shard:06d}.json"
+
+    def prepare(self) -> None:
+        """Make the state folders; refuse what another build began; clear what a kill left.
+
+        Raises
+        ------
+        UsageError
+            When the folder holds an unfinished build of something else; says what differs.
+        """
+        if self.identity.is_file():
+            differences = list(_differences(_read_json(self.identity), build_identity(self.plan)))
+            if differences:
+                raise UsageError(
+                    f"{self.output} holds an unfinished build that differs: "
+                    + "; ".join(differences),
+                    cure=f"go on with the same command, {_OVERWRITE}",
+                )
+        self.parts.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(build_identity(self.plan), indent=1, ensure_ascii=False)
+        atomic_write_bytes(self.identity, text.encode())
+        for folder in (self.output, self.state, self.parts, self.state / "shards"):
+            _remove_temporaries(folder)
+
+    def join_finished_shards(self) -> None:
+        """Join every shard whose blocks are all finished."""
+        finished = self.finished_parts()
+        for shard in range(self.plan.shards):
+            blocks = self.plan.shard_blocks(shard)
+            if self.shard_record(shard).is_file():
+                # Killed between writing the record and removing the parts.
+                remove_parts(self.parts, [block for block in blocks if block in finished])
+            elif finished.issuperset(blocks):
+                self.join_shard(shard)
+
+    def join_shard(self, shard: int) -> None:
+        join_parts(
+            self.parts,
+            self.plan.shard_blocks(shard),
+            shard=self.output / self.plan.shard_name(shard),
+            record=self.shard_record(shard),
+        )
+
+    def drop_quarantined_parts(self) -> None:
+        """Forget finished blocks with quarantined scenes, so that a new run tries these again.
+
+        What made them fail may be cured: a full GPU, a missing library.
+        """
+        for block in sorted(self.finished_parts()):
+            if read_record(part_record(self.parts, block)).quarantined:
+                remove_parts(self.parts, [block])
+
+    def finished_parts(self) -> set[int]:
+        return {int(path.stem) for path in self.parts.glob("*.json")}
+
+    def pending_blocks(self) -> list[int]:
+        """Blocks that are neither in a finished shard nor finished parts, in order."""
+        finished = self.finished_parts()
+        return [
+            block
+            for shard in range(self.plan.shards)
+            if not self.shard_record(shard).is_file()
+            for block in self.plan.shard_blocks(shard)
+            if block not in finished
+        ]
+
+    def remove_state(self) -> None:
+        """Remove `.build`, when the dataset is finished."""
+        shutil.rmtree(self.state, ignore_errors=True)
+
+
+def finished_manifest(plan: Plan) -> Manifest | None:
+    """The manifest of a finished dataset of this very plan, or None where there is no dataset.
+
+    Raises
+    ------
+    UsageError
+        When the folder holds a finished dataset of something else, or files that are not imig's.
+    """
+    output = plan.output
+    if output.is_dir() and (output / MANIFEST_NAME).is_file():
+        manifest = read_manifest(output / MANIFEST_NAME)
+        differences = list(_differences(manifest_identity(manifest), build_identity(plan)))
+        if differences:
+            raise UsageError(
+                f"{output} holds a finished dataset that differs: " + "; ".join(differences),
+                cure=_OVERWRITE,
+            )
+        return manifest
+    require_ours(output)
+    return None
+
+
+def require_ours(output: Path) -> None:
+    """Raise UsageError when `output` is a file, or a folder with other things than imig's."""
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise UsageError(f"{output} is not a folder", cure="give a folder with --output")
+    ours = (output / MANIFEST_NAME).is_file() or (output / BUILD_FOLDER).is_dir()
+    foreign = [one.name for one in output.iterdir() if not one.name.startswith(".")]
+    if foreign and not ours:
+        raise UsageError(
+            f"{output} is not empty, and not imig's: it holds {min(foreign)}",
+            cure="give an empty or a new folder with --output",
+        )
+
+
+def delete_dataset(output: Path) -> None:
+    """Delete what imig made in a folder, and nothing else; the manifest first."""
+    require_ours(output)
+    (output / MANIFEST_NAME).unlink(missing_ok=True)
+    for path in sorted(output.glob("*-[0-9][0-9][0-9][0-9][0-9][0-9].tar")):
+        path.unlink()
+    for name in sorted(KNOWN_NAMES):
+        if (output / name).is_file():
+            (output / name).unlink()
+    shutil.rmtree(output / PICTURES_FOLDER, ignore_errors=True)
+    for path in output.glob(f"{BUILD_FOLDER}/*"):
+        # The lock is held by whoever calls this.
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "lock":
+            path.unlink()
+
+
+@contextmanager
+def build_lock(output: Path) -> Iterator[None]:
+    """Hold the folder for one build; the system lets go of it when the process dies.
+
+    Raises
+    ------
+    UsageError
+        When another build holds it; says which process on which host.
+    """
+    path = output / BUILD_FOLDER / "lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        raise UsageError(
+            f"cannot write into {output}: {error.strerror}", cure="give another --output"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise UsageError(
+                f"another build writes into {output}: {file.read().strip() or 'just started'}",
+                cure="wait until it ends, or give another --output",
+            ) from error
+        if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
+            raise UsageError(
+                f"another build into {output} has just ended", cure="run the same command again"
+            )
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+
+
+def build_identity(plan: Plan) -> dict[str, Any]:
+    """What makes two builds the same build, as JSON values."""
+    recipe = plan.loaded.recipe
+    return {
+        "recipe_sha256": recipe_to_sha256(recipe),
+        "recipe": recipe_to_dict(recipe),
+        "scenes": plan.scenes,
+        "models": [record.model_dump() for record in plan.model_records],
+        "source": plan.source.fingerprint(),
+    }
+
+
+def manifest_identity(manifest: Manifest) -> dict[str, Any]:
+    """`build_identity` as far as a finished dataset knows it."""
+    return {
+        "recipe_sha256": manifest.recipe_sha256,
+        "recipe": manifest.recipe,
+        "scenes": manifest.counts.input,
+        "models": [record.model_dump() for record in manifest.models],
+    }
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
+    if there["recipe_sha256"] != here["recipe_sha256"]:
+        old, new = _flat(there["recipe"]), _flat(here["recipe"])
+        keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+        decisive = [key for key in keys if "resources" not in key and key not in _FREE]
+        for key in decisive[:5]:
+            yield f"{key} is {old.get(key)} there and {new.get(key)} here"
+        if len(decisive) > 5:
+            yield f"and {len(decisive) - 5} more"
+    if there["scenes"] != here["scenes"]:
+        yield f"it has {there['scenes']} input scenes, this one {here['scenes']} (--limit?)"
+    if there["models"] != here["models"]:
+        yield "the models' weights have changed"
+    if there.get("source", here["source"]) != here["source"]:
+        yield "files have been added to the source or removed from it"
+
+
+_FREE = frozenset({"engine.max_error_rate", "engine.ray_address"})
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= _flat(inner, f"{prefix}.{key}" if prefix else key)
+    return flat
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_bytes())
+    return value
+
+
+def _remove_temporaries(folder: Path) -> None:
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if is_temporary(path.name):
+                path.unlink(missing_ok=True)

@@ -1,0 +1,201 @@
+"""The plan of a build: checked and printed before any model is loaded or Ray is started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+from imig.errors import UsageError
+from imig.models.families import FAMILIES
+from imig.models.weights import ResolvedWeights, resolve_weights
+from imig.recipe import ModelConfig, Resources
+from imig.recipe_file import LoadedRecipe
+from imig.sample import Sample
+from imig.schema import ModelRecord
+from imig.stages.base import Stage
+
+_WRITER_OF: Final = {
+    "caption": "caption",
+    "nouns": "caption",
+    "boxes": "ground",
+    "masks": "segment",
+    "references": "crop",
+    "scores": "score",
+}
+"""Word of `Stage.reads` -> the stage to add to a recipe when nobody writes it."""
+
+
+_TASK_OF: Final = {
+    "caption.model": "caption",
+    "ground.model": "ground",
+    "segment.model": "segment",
+    "score.text_model": "score image and text",
+    "score.image_model": "embed images",
+}
+"""Key of a model in the recipe -> the task that its family must have."""
+
+
+class Source(Protocol):
+    """What the first stage offers beside being a stage."""
+
+    def count(self) -> int: ...
+
+    def enumerate(self, start: int, stop: int) -> list[Sample]:
+        """Placeholders of scenes `start` to `stop`, ids set; cheap."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Hash of the listing: the same as long as every number means the same picture."""
+        ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage and what its workers take."""
+
+    stage: Stage
+    resources: Resources = field(default_factory=Resources)
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """A model of the recipe and where its weights are."""
+
+    key: str
+    """In the recipe, e.g. ``ground.model``."""
+    config: ModelConfig
+    weights: ResolvedWeights
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a build will do."""
+
+    loaded: LoadedRecipe
+    steps: tuple[Step, ...]
+    """The first one is the source."""
+    models: tuple[PlannedModel, ...]
+    scenes: int
+    output: Path
+
+    @property
+    def source(self) -> Source:
+        return cast(Source, self.steps[0].stage)
+
+    @property
+    def block_size(self) -> int:
+        return self.loaded.recipe.engine.block_size
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.scenes // self.block_size)
+
+    @property
+    def blocks_per_shard(self) -> int:
+        return -(-self.loaded.recipe.write.scenes_per_shard // self.block_size)
+
+    @property
+    def shards(self) -> int:
+        """Shards that the input covers; one that keeps no sample is not written."""
+        return -(-self.blocks // self.blocks_per_shard)
+
+    def block_range(self, block: int) -> tuple[int, int]:
+        """First scene of a block, and the one after its last."""
+        start = block * self.block_size
+        return start, min(start + self.block_size, self.scenes)
+
+    def shard_blocks(self, shard: int) -> range:
+        """The blocks of a shard."""
+        start = shard * self.blocks_per_shard
+        return range(start, min(start + self.blocks_per_shard, self.blocks))
+
+    def shard_name(self, shard: int) -> str:
+        return f"{self.loaded.recipe.subset}-{shard:06d}.tar"
+
+    @cached_property
+    def model_records(self) -> list[ModelRecord]:
+        """All models, each once, in the order of the stages."""
+        records = [record for step in self.steps for record in step.stage.models()]
+        return list({record.model_dump_json(): record for record in records}.values())
+
+
+def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -> Plan:
+    """Plan a recipe's build.
+
+    Raises
+    ------
+    UsageError
+        A stage reads what nobody writes, a family is unknown, weights are missing, or the source
+        has nothing; names the recipe line and the cure.
+    """
+    from imig.stages.registry import build_stages
+
+    models = tuple(_find_models(loaded))
+    stages = build_stages(loaded.recipe)
+    steps = tuple(Step(stage, _resources(loaded, stage)) for stage in stages)
+    check_inputs(loaded, stages)
+    try:
+        count = cast(Source, stages[0]).count()
+    except UsageError as error:
+        raise _located(loaded, "source.path", error) from error
+    scenes = count if limit is None else min(count, limit)
+    return Plan(loaded=loaded, steps=steps, models=models, scenes=scenes, output=output)
+
+
+def check_inputs(loaded: LoadedRecipe, stages: Sequence[Stage]) -> None:
+    """Raise UsageError when a stage reads what no stage before it writes."""
+    written: set[str] = set()
+    for stage in stages:
+        missing = sorted(stage.reads - written)
+        if missing:
+            writer = _WRITER_OF.get(missing[0])
+            raise UsageError(
+                f"{loaded.where(stage.name)}: stage {stage.name!r} needs {missing[0]}, "
+                "which no stage before it writes",
+                cure=f"add the stage {writer!r} to the recipe" if writer else "",
+            )
+        written |= stage.writes
+
+
+def _find_models(loaded: LoadedRecipe) -> Iterator[PlannedModel]:
+    for stage, block in loaded.recipe:
+        for name, config in _fields(block):
+            if not isinstance(config, ModelConfig):
+                continue
+            key = f"{stage}.{name}"
+            try:
+                weights = resolve_weights(config)
+            except UsageError as error:
+                part = "family" if error.message.startswith("unknown") else "weights"
+                raise _located(loaded, f"{key}.{part}", error) from error
+            _check_task(loaded, key, config)
+            yield PlannedModel(key=key, config=config, weights=weights)
+
+
+def _check_task(loaded: LoadedRecipe, key: str, config: ModelConfig) -> None:
+    wanted, task = _TASK_OF[key], FAMILIES[config.family].task
+    if task != wanted:
+        fitting = sorted(family.name for family in FAMILIES.values() if family.task == wanted)
+        raise UsageError(
+            f"{loaded.where(key + '.family')}: {key} must {wanted}, and the family "
+            f"{config.family!r} is there to {task}",
+            cure=f"one of {', '.join(fitting)}",
+        )
+
+
+def _fields(block: object) -> Iterator[tuple[str, object]]:
+    names = getattr(type(block), "model_fields", {})
+    return ((name, getattr(block, name)) for name in names)
+
+
+def _located(loaded: LoadedRecipe, key: str, error: UsageError) -> UsageError:
+    return UsageError(f"{loaded.where(key)}: {error.message}", cure=error.cure)
+
+
+def _resources(loaded: LoadedRecipe, stage: Stage) -> Resources:
+    resources = getattr(getattr(loaded.recipe, stage.name), "resources", Resources())
+    assert isinstance(resources, Resources)
+    return resources

@@ -1,0 +1,40 @@
+"""The plan as `imig build --plan` prints it."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from imig.engine.plan import Plan, Step
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """Stages in their order, what each reads and writes, its models, and what it takes."""
+    recipe = plan.loaded.recipe
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("stage", "reads", "writes", "models", "weights", "workers"):
+        table.add_column(name, overflow="fold")
+    for step in plan.steps:
+        models = [one for one in plan.models if one.key.startswith(f"{step.stage.name}.")]
+        table.add_row(
+            step.stage.name,
+            " ".join(sorted(step.stage.reads)),
+            " ".join(sorted(step.stage.writes)),
+            "\n".join(escape(f"{one.config.family}:{one.config.weights}") for one in models),
+            "\n".join(escape(str(one.weights.path)) for one in models),
+            _workers(step),
+        )
+    console.print(f"[bold]{recipe.name}[/]  {escape(plan.loaded.where(''))}", highlight=False)
+    console.print(table, highlight=False)
+    console.print(
+        f"{plan.scenes} scenes in {plan.blocks} blocks of {plan.block_size}, "
+        f"up to {plan.shards} shards -> {escape(str(plan.output))}",
+        highlight=False,
+    )
+
+
+def _workers(step: Step) -> str:
+    one = step.resources
+    gpus = f", {one.gpus:g} GPU" if one.gpus else ""
+    return f"{one.concurrency} x ({one.cpus:g} CPU{gpus}), batches of {one.batch_size}"

@@ -1,0 +1,168 @@
+"""What a build did: the funnel on the screen, `report.json` and `report.html`."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from imig.engine.parts import Record
+from imig.schema import Counts, Manifest
+from imig.shards.atomic import atomic_write_bytes
+
+REPORT_JSON = "report.json"
+REPORT_HTML = "report.html"
+
+
+@dataclass(frozen=True)
+class FunnelRow:
+    """One stage's line in the funnel."""
+
+    stage: str
+    seen: int
+    rejected: int
+    quarantined: int
+    passed: int
+    seconds: float
+    """Worker seconds, over all runs of the build; workers of a stage add up."""
+    reasons: dict[str, int]
+    """Reason or error class -> scenes, the most frequent first."""
+
+
+def record_to_funnel(record: Record) -> list[FunnelRow]:
+    """The funnel of a whole build, in the order of the stages."""
+    rows = []
+    for stage, tally in record.tallies.items():
+        reasons = Counter(one.reason for one in record.rejects if one.stage == stage)
+        # The class alone: messages name sizes and paths and would not add up.
+        reasons.update(
+            one.error.partition(":")[0] for one in record.quarantined if one.stage == stage
+        )
+        rows.append(
+            FunnelRow(
+                stage=stage,
+                seen=tally.seen,
+                rejected=tally.rejected,
+                quarantined=tally.quarantined,
+                passed=tally.passed,
+                seconds=round(tally.seconds, 3),
+                reasons=dict(reasons.most_common()),
+            )
+        )
+    return rows
+
+
+def print_funnel(rows: Sequence[FunnelRow], console: Console) -> None:
+    """How many scenes each stage turned down, and why."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("stage")
+    for name in ("scenes", "rejected", "quarantined", "passed", "s/scene"):
+        table.add_column(name, justify="right")
+    table.add_column("why", overflow="fold")
+    for row in rows:
+        table.add_row(
+            row.stage,
+            str(row.seen),
+            str(row.rejected or ""),
+            str(row.quarantined or ""),
+            str(row.passed),
+            f"{row.seconds / row.seen:.3f}" if row.seen else "",
+            escape(", ".join(f"{reason}: {count}" for reason, count in row.reasons.items())),
+        )
+    console.print(table, highlight=False)
+
+
+def write_reports(
+    folder: Path,
+    manifest: Manifest,
+    rows: Sequence[FunnelRow],
+    *,
+    seconds: float,
+    pictures: Sequence[Path],
+) -> None:
+    """Write `report.json` and the self-contained `report.html`."""
+    values: dict[str, Any] = {
+        "name": manifest.name,
+        "recipe_sha256": manifest.recipe_sha256,
+        "counts": manifest.counts.model_dump(),
+        "shards": len(manifest.shards),
+        "last_run_seconds": round(seconds, 3),
+        "stages": [asdict(row) for row in rows],
+    }
+    atomic_write_bytes(
+        folder / REPORT_JSON, (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode()
+    )
+    page = _page(manifest, rows, seconds=seconds, pictures=pictures)
+    atomic_write_bytes(folder / REPORT_HTML, page.encode())
+
+
+def counts_to_text(counts: Counts) -> str:
+    return f"{counts.rejected} rejected, {counts.quarantined} quarantined"
+
+
+def seconds_to_text(seconds: float) -> str:
+    """`42 s`, `3 min 5 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _page(
+    manifest: Manifest, rows: Sequence[FunnelRow], *, seconds: float, pictures: Sequence[Path]
+) -> str:
+    counts = manifest.counts
+    body = "".join(_html_row(row, counts.input) for row in rows)
+    shown = "".join(
+        f'<img alt="{html.escape(path.stem)}" src="data:image/{_kind(path)};base64,'
+        f'{base64.b64encode(path.read_bytes()).decode()}">'
+        for path in pictures
+    )
+    name = html.escape(manifest.name)
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{name}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem }}
+body {{ padding: 0 1rem }}
+table {{ border-collapse: collapse; width: 100% }}
+td, th {{ padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #ddd }}
+td:first-child, th:first-child, td:last-child, th:last-child {{ text-align: left }}
+.bar {{ background: #0072b2; height: .7rem; min-width: 1px }}
+img {{ max-width: 100%; margin: 1rem 0; border: 1px solid #ddd }}
+</style>
+<h1>{name}</h1>
+<p>{counts.input} scenes in; {counts.written} written into {len(manifest.shards)} shards,
+{counts_to_text(counts)}. Last run: {seconds_to_text(seconds)}.</p>
+<table><tr><th>stage<th>scenes<th>rejected<th>quarantined<th>passed<th>s/scene<th>why</tr>
+{body}</table>
+{shown}
+</html>
+"""
+
+
+def _html_row(row: FunnelRow, scenes: int) -> str:
+    why = ", ".join(f"{html.escape(reason)}: {count}" for reason, count in row.reasons.items())
+    share = 100 * row.passed / scenes if scenes else 0
+    pace = f"{row.seconds / row.seen:.3f}" if row.seen else ""
+    return (
+        f"<tr><td>{html.escape(row.stage)}"
+        f'<div class="bar" style="width:{share:.1f}%"></div>'
+        f"<td>{row.seen}<td>{row.rejected}<td>{row.quarantined}<td>{row.passed}"
+        f"<td>{pace}<td>{why}</tr>\n"
+    )
+
+
+def _kind(path: Path) -> str:
+    return "png" if path.suffix == ".png" else "jpeg"

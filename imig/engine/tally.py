@@ -1,0 +1,52 @@
+"""What the workers tell the driver while a build runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from imig.engine.blocks import StageTally
+
+
+@dataclass
+class Snapshot:
+    """The state of a running build."""
+
+    tallies: dict[str, StageTally] = field(default_factory=dict)
+    """Of this run, by stage."""
+    ready: set[str] = field(default_factory=set)
+    """Stages whose models are loaded."""
+    failure: bytes | None = None
+    """A pickled exception that ends the build: a stage could not start, or is at fault itself."""
+
+
+class Tally:
+    """Counts for the display, and the attempts at each block; one actor a build.
+
+    The counts of the final report do not come from here but from the records of the parts.
+    """
+
+    def __init__(self) -> None:
+        self._snapshot = Snapshot()
+        self._attempts: dict[tuple[str, int], int] = {}
+
+    def begin(self, stage: str, block: int) -> int:
+        """Which attempt at this block this is, from 1: more than 1 after a worker's death."""
+        attempt = self._attempts.get((stage, block), 0) + 1
+        self._attempts[stage, block] = attempt
+        return attempt
+
+    def end(self, tallies: dict[str, StageTally], group: str, block: int) -> None:
+        self._attempts.pop((group, block), None)
+        for stage, tally in tallies.items():
+            self._snapshot.tallies.setdefault(stage, StageTally()).add(tally)
+
+    def ready(self, stages: list[str]) -> None:
+        self._snapshot.ready.update(stages)
+
+    def fail(self, failure: bytes) -> None:
+        """Keep the first failure; later ones are mostly its consequences."""
+        if self._snapshot.failure is None:
+            self._snapshot.failure = failure
+
+    def snapshot(self) -> Snapshot:
+        return self._snapshot

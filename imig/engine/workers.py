@@ -1,0 +1,151 @@
+"""What runs in the worker processes, which are Ray actors."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imig.engine.blocks import Block, run_stage
+from imig.engine.parts import write_part
+from imig.engine.plan import Source, Step
+from imig.errors import DataError, ImigError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_ATTEMPTS = 2
+"""A block whose worker process died this often ends the build."""
+
+
+@dataclass(frozen=True)
+class FinishedBlock:
+    """A part has been written."""
+
+    block: int
+    input: int
+    errors: list[str]
+    """Of its quarantined scenes."""
+
+
+class StageWorker:
+    """Sends blocks through consecutive stages; loads their models when it starts.
+
+    Parameters
+    ----------
+    steps:
+        The stages.
+    tally:
+        Handle of the build's `Tally` actor.
+    blocks:
+        First scene of each block and the one after its last: for the first worker of a build,
+        which gets bare numbers and makes the blocks. Null for the others.
+    parts:
+        Folder of the parts: for the last worker, which writes them and answers with
+        `FinishedBlock`s. Null for the others.
+    threads:
+        CPU threads for the models.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        *,
+        tally: Any,
+        blocks: dict[int, tuple[int, int]] | None,
+        parts: Path | None,
+        threads: int,
+    ) -> None:
+        self._steps = steps
+        self._tally = tally
+        self._blocks = blocks
+        self._parts = parts
+        self._group = "+".join(step.stage.name for step in steps)
+        try:
+            _limit_threads(threads)
+            for step in steps:
+                step.stage.setup()
+            _limit_threads(threads)
+        except Exception as error:
+            _fail(tally, error, f"stage {self._group} could not start")
+            raise
+        tally.ready.remote([step.stage.name for step in steps])
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        import ray
+
+        block = self._receive(batch)
+        attempt = ray.get(self._tally.begin.remote(self._group, block.number))
+        try:
+            if attempt > MAX_ATTEMPTS:
+                raise self._died(block)
+            for step in self._steps:
+                run_stage(block, step.stage, batch_size=step.resources.batch_size)
+            if self._parts is not None:
+                write_part(self._parts, block)
+        except Exception as error:
+            _fail(self._tally, error, f"stage {self._group}")
+            raise
+        done = {step.stage.name: block.tallies[step.stage.name] for step in self._steps}
+        self._tally.end.remote(done, self._group, block.number)
+        return pickle_to_table(block if self._parts is None else _finished(block))
+
+    def _receive(self, batch: pa.Table) -> Block:
+        if self._blocks is None:
+            received = pickle.loads(batch.column(0)[0].as_py())
+            assert isinstance(received, Block)
+            return received
+        number = int(batch.column(0)[0].as_py())
+        start, stop = self._blocks[number]
+        source: Source = self._steps[0].stage  # type: ignore[assignment]
+        return Block(number, start, stop, samples=source.enumerate(start, stop))
+
+    def _died(self, block: Block) -> DataError:
+        ids = [sample.scene.id for sample in block.samples]
+        return DataError(
+            f"stage {self._group}: its worker process died {MAX_ATTEMPTS} times on scenes "
+            f"{ids[0]} to {ids[-1]}; most often it has run out of memory",
+            cure="lower resources.batch_size or resources.concurrency of the stage, or "
+            "engine.block_size; finished work is kept",
+        )
+
+
+def pickle_to_table(value: Block | FinishedBlock) -> pa.Table:
+    """One row: Ray Data moves tables; `large_binary` has no 2 GiB limit."""
+    import pyarrow as pa
+
+    return pa.table({"pickle": pa.array([pickle.dumps(value)], pa.large_binary())})
+
+
+def _finished(block: Block) -> FinishedBlock:
+    return FinishedBlock(
+        block=block.number,
+        input=block.stop - block.start,
+        errors=[one.error for one in block.quarantined],
+    )
+
+
+def _fail(tally: Any, error: Exception, where: str) -> None:
+    """Tell the driver what ends the build; Ray's own report would bury it."""
+    import ray
+
+    failure: Exception = error
+    if not isinstance(error, ImigError):
+        failure = RuntimeError(f"{where}\n{traceback.format_exc()}")
+    ray.get(tally.fail.remote(pickle.dumps(failure)))
+
+
+def _limit_threads(threads: int) -> None:
+    """Before torch is imported and, where a stage imported it, after."""
+    warnings.filterwarnings("ignore")
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
