@@ -125,9 +125,9 @@ def pull(family_name: str, weights: str | None = None) -> ResolvedWeights:
 
 def _download(hub: HubId, *, patterns: tuple[str, ...], avoid_bin: bool) -> None:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import (
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]
         HfHubHTTPError,
-        HTTPError,  # type: ignore[attr-defined]  # of whichever HTTP client the hub uses
+        HTTPError,  # of whichever HTTP client the hub uses
         OfflineModeIsEnabled,
     )
 

@@ -11,26 +11,8 @@ from PIL import Image
 from imig.models.registry import load_model
 from imig.recipe import ModelConfig
 
-WORDS = [
-    "a",
-    "red",
-    "blue",
-    "green",
-    "cube",
-    "ball",
-    "cat",
-    "dog",
-    "house",
-    "tree",
-    "car",
-    "small",
-    "striped",
-    "picture",
-    "of",
-    "and",
-    "the",
-    "bicycle",
-]
+# Every letter is in the vocabulary too, so that no word is unknown.
+WORDS = ("a", "and", "bicycle", "blue", "cat", "cube", "dog", "house", "of", "red", "small", "the")
 VOCABULARY_SIZE = 30522
 """Of bert-base-uncased, whose special tokens stand at 0, 100 to 103, and "." at 1012."""
 

@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.nn.init.normal_(model.model.text_projection.weight, std=0.3)
     model.save_pretrained(folder)
     processor = GroundingDinoProcessor(
-        GroundingDinoImageProcessor(size={"shortest_edge": 96, "longest_edge": 160}),
+        GroundingDinoImageProcessor(size={"shortest_edge": 224, "longest_edge": 320}),
         bert_tokenizer(folder),
     )
     processor.save_pretrained(folder)
