@@ -119,7 +119,8 @@ class InstanceScores(_Model):
         description="DINO cosine with every instance of the scene in their order, masked features.",
     )
     sharpness: float | None = Field(
-        default=None, description="Variance of the Laplacian of the crop's grey values in [0, 1]."
+        default=None,
+        description="Variance of the Laplacian of the grey values in [0, 1] under the mask.",
     )
 
 

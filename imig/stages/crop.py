@@ -39,7 +39,7 @@ class CropStage(Stage):
         dropped: Counter[str] = Counter()
         kept: list[int] = []
         for instance in sample.scene.instances:
-            instance.scores.sharpness = sharpness(target.crop(instance.box))
+            instance.scores.sharpness = _sharpness(target, instance)
             cause = self._fault(instance)
             if cause:
                 dropped[cause] += 1
@@ -87,3 +87,11 @@ class CropStage(Stage):
         sample.files[reference.image] = image_to_jpeg(target.crop(box))
         sample.files[f"{name}.mask.png"] = mask_to_png(mask)
         instance.references = [reference]
+
+
+def _sharpness(target: Image.Image, instance: Instance) -> float | None:
+    """Of the instance's pixels only; None without a mask."""
+    if instance.mask is None:
+        return None
+    mask = crop_mask(rle_to_mask(instance.mask), instance.box)
+    return sharpness(target.crop(instance.box), mask)

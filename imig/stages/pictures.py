@@ -27,12 +27,13 @@ PICTURE_SUFFIXES = frozenset(
 )  # fmt: skip
 """File names that count as pictures, lower case."""
 
-_FORMATS = ["JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000"]
-# Pillow knows more, among them EPS, which hands the file to an external interpreter.
+_FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000"]
+# Pillow knows more, among them EPS, which hands the file to an external interpreter. Multi-picture
+# files of telephones (MPO) open as JPEG.
 
 _DECODE_ERRORS = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, OverflowError,
-    MemoryError, EOFError, struct.error, zlib.error,
+    MemoryError, EOFError, RuntimeError, struct.error, zlib.error,
 )  # fmt: skip
 # What Pillow's decoders raise on damaged bytes: there is no common class.
 

@@ -8,23 +8,16 @@ import numpy as np
 from PIL import Image
 
 from imig.layout.masks import Mask
+from imig.layout.sharpness import laplacian_variance
 from imig.schema import Box
 
 MID_GREY = 128
 """The empty canvas of layouts, too (REFERENCE 3.4)."""
 
 
-def sharpness(image: Image.Image) -> float:
-    """Variance of the 4-neighbour Laplacian of the grey values in [0, 1], to 6 decimals.
-
-    The usual focus measure (Pech-Pacheco et al. 2000). 0 for pictures under 3 pixels a side. Six
-    decimals, since soft pictures lie near 1e-4.
-    """
-    grey = np.asarray(image.convert("L"), dtype=np.float64) / 255.0
-    if min(grey.shape) < 3:
-        return 0.0
-    around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
-    return round(float((around - 4.0 * grey[1:-1, 1:-1]).var()), 6)
+def sharpness(image: Image.Image, mask: Mask | None = None) -> float:
+    """`laplacian_variance` as it is stored: 6 decimals, since soft pictures lie near 1e-4."""
+    return round(laplacian_variance(image, mask), 6)
 
 
 def grow_box(box: Box, *, margin: float, width: int, height: int) -> Box:

@@ -31,7 +31,7 @@ class FolderPictures(SourceKind):
         self._folder = Path(config.path).expanduser()
         if not self._folder.is_dir():
             raise UsageError(
-                f"source.path: {self._folder} is not a folder",
+                f"{self._folder} is not a folder",
                 cure="give the folder that holds the pictures: --set source.path=FOLDER",
             )
 
@@ -58,7 +58,7 @@ class FolderPictures(SourceKind):
     def count(self) -> int:
         if not self._paths:
             raise UsageError(
-                f"source.path: no pictures in {self._folder}",
+                f"no pictures in {self._folder}",
                 cure=f"a picture's name ends in one of {' '.join(sorted(PICTURE_SUFFIXES))}",
             )
         return len(self._paths)
@@ -98,7 +98,7 @@ class ListedPictures(SourceKind):
         self._list = Path(config.path).expanduser()
         if not self._list.is_file():
             raise UsageError(
-                f"source.path: {self._list} is not a file",
+                f"{self._list} is not a file",
                 cure="give a text file with the path of one picture a line",
             )
 
@@ -144,10 +144,10 @@ class ListedPictures(SourceKind):
 
     def count(self) -> int:
         if not self._entries:
-            raise UsageError(f"source.path: {self._list} names no picture")
+            raise UsageError(f"{self._list} names no picture")
         if not any(self._path(entry).is_file() for entry in self._entries):
             raise UsageError(
-                f"source.path: none of the {len(self._entries)} files that {self._list} names is "
+                f"none of the {len(self._entries)} files that {self._list} names is "
                 f"there, the first being {self._path(self._entries[0])}",
                 cure=f"paths are absolute or relative to {self._list.parent}",
             )

@@ -89,7 +89,7 @@ class WebdatasetPictures(SourceKind):
 
     def count(self) -> int:
         if not self._entries:
-            raise UsageError(f"source.path: no samples in {self._config.path}")
+            raise UsageError(f"no samples in {self._config.path}")
         return len(self._entries)
 
     def record(self, number: int, *, seed: int) -> Source:
@@ -119,18 +119,16 @@ def _path_to_shards(path: str) -> list[Path]:
     if place.is_dir():
         shards = sorted(place.glob("*.tar"))
         if not shards:
-            raise UsageError(f"source.path: no .tar files in {place}")
+            raise UsageError(f"no .tar files in {place}")
         return shards
     try:
         shards = [Path(name) for name in braceexpand.braceexpand(str(place))]
     except ValueError as error:
-        raise UsageError(f"source.path: {path}: {error}", cure="for example x-{00..12}.tar") from (
-            error
-        )
+        raise UsageError(f"{path}: {error}", cure="for example x-{00..12}.tar") from (error)
     missing = [shard for shard in shards if not shard.is_file()]
     if missing:
         raise UsageError(
-            f"source.path: {missing[0]} is not there ({len(missing)} of {len(shards)} missing)",
+            f"{missing[0]} is not there ({len(missing)} of {len(shards)} missing)",
             cure="give a folder, a tar file, or a brace pattern such as x-{00..12}.tar",
         )
     return shards
@@ -150,7 +148,7 @@ def _shard_to_entries(shard: Path) -> list[_Entry]:
                 samples.setdefault(key, {})[extension.lower()] = member
     except (tarfile.TarError, OSError) as error:
         raise UsageError(
-            f"source.path: {shard} is not a plain tar: {error}",
+            f"{shard} is not a plain tar: {error}",
             cure="unpack compressed ones first; leave damaged ones out",
         ) from error
     return [_Entry(shard, key, members) for key, members in samples.items()]

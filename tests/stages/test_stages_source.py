@@ -1,0 +1,236 @@
+import hashlib
+import io
+import json
+import os
+import pickle
+import tarfile
+from pathlib import Path
+
+import pytest
+import webdataset
+from PIL import Image
+from support.model_doubles import digest
+
+from imig.errors import DataError, UsageError
+from imig.recipe import FolderSource, ListSource, SourceConfig, TabletopSource, WebdatasetSource
+from imig.sample import Sample, derive_seed, image_to_jpeg
+from imig.stages.base import BuildContext
+from imig.stages.source import SourceStage
+
+
+def jpeg(colour: str, size: tuple[int, int] = (160, 140)) -> bytes:
+    return image_to_jpeg(Image.new("RGB", size, colour))
+
+
+def stage_of(config: SourceConfig, *, seed: int = 3) -> SourceStage:
+    return SourceStage(config, BuildContext(recipe_seed=seed, subset="basic"))
+
+
+def read_all(stage: SourceStage) -> list[Sample]:
+    return stage(stage.enumerate(0, stage.count()))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "b").mkdir(parents=True)
+    (folder / ".cache").mkdir()
+    (folder / "z.jpg").write_bytes(jpeg("red"))
+    (folder / "z.txt").write_bytes("\ufeffa  red\n wall ".encode())
+    (folder / "b" / "A.PNG").write_bytes(jpeg("blue"))
+    (folder / "b" / "broken.jpg").write_bytes(jpeg("green")[:600])
+    (folder / "b" / "._A.PNG").write_bytes(b"resource fork")
+    (folder / ".cache" / "thumb.jpg").write_bytes(jpeg("black"))
+    (folder / "notes.md").write_text("no picture")
+    return folder
+
+
+def test_tabletop_gives_pixels_and_style_only() -> None:
+    stage = stage_of(TabletopSource(kind="tabletop", count=3, width=96, height=64))
+    assert stage.count() == 3
+    assert stage.writes == {"target"}
+    placeholder = stage.enumerate(1, 2)[0]
+    assert placeholder.scene.id == "basic-00000001"
+    assert placeholder.scene.seed == derive_seed(3, "basic-00000001")
+    sample = stage([placeholder])[0]
+    scene = sample.scene
+    assert sample.target().size == (96, 64) == (scene.width, scene.height)
+    assert scene.style
+    assert scene.source.seed == scene.seed
+    assert (scene.caption, scene.nouns, scene.instances) == ("", [], [])
+    assert list(sample.files) == ["target.jpg"]
+
+
+def test_tabletop_repeats_itself_and_follows_the_seed() -> None:
+    config = TabletopSource(kind="tabletop", count=1, width=64, height=64)
+    first, again, other = (
+        digest(read_all(stage_of(config, seed=seed))[0].files) for seed in (3, 3, 4)
+    )
+    assert first == again != other
+
+
+def test_folder_in_sorted_order_with_captions_and_rejects(photos: Path) -> None:
+    stage = stage_of(FolderSource(kind="folder", path=str(photos)))
+    assert stage.writes == {"target", "caption"}
+    blue, broken, red = read_all(stage)
+    assert [one.scene.source.path for one in (blue, broken, red)] == [
+        "b/A.PNG", "b/broken.jpg", "z.jpg",
+    ]  # fmt: skip
+    assert red.scene.caption == "a red wall"
+    assert (red.scene.width, red.scene.height) == (160, 140)
+    assert red.files["target.jpg"] == jpeg("red")
+    assert red.scene.source.sha256 == hashlib.sha256(jpeg("red")).hexdigest()
+    assert blue.scene.caption == ""
+    assert blue.reject is None
+    assert broken.reject is not None
+    assert (broken.reject.stage, broken.reject.reason) == ("source", "unreadable image")
+    assert "truncated" in str(broken.reject.figures["error"]).lower()
+    flat = stage_of(FolderSource(kind="folder", path=str(photos), recursive=False))
+    assert flat.count() == 1
+
+
+def test_a_sent_stage_keeps_its_listing(photos: Path) -> None:
+    stage = stage_of(FolderSource(kind="folder", path=str(photos)))
+    samples = stage.enumerate(2, 3)
+    worker: SourceStage = pickle.loads(pickle.dumps(stage))
+    (photos / "a.jpg").write_bytes(jpeg("white"))
+    assert worker(samples)[0].scene.caption == "a red wall"
+    late = stage_of(FolderSource(kind="folder", path=str(photos)))
+    assert late.fingerprint() != stage.fingerprint() == worker.fingerprint()
+    with pytest.raises(DataError, match="basic-00000002"):
+        late(samples)
+
+
+def test_file_gone_since_the_listing_is_rejected(photos: Path) -> None:
+    stage = stage_of(FolderSource(kind="folder", path=str(photos)))
+    samples = stage.enumerate(2, 3)
+    (photos / "z.jpg").unlink()
+    reject = stage(samples)[0].reject
+    assert reject is not None
+    assert reject.reason == "unreadable image"
+    assert str(photos) not in str(reject.figures)
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.jpg")).write_bytes(jpeg("red"))
+    sample = read_all(stage_of(FolderSource(kind="folder", path=str(tmp_path))))[0]
+    assert sample.reject is None
+    assert sample.scene.source.path == "caf\\xe9.jpg"
+    assert sample.scene.model_dump_json()
+
+
+def test_pixel_limits_come_from_the_recipe(photos: Path) -> None:
+    config = FolderSource(kind="folder", path=str(photos), max_side=80, min_side=70)
+    blue, _, red = read_all(stage_of(config))
+    assert (red.scene.width, red.scene.height) == red.target().size == (80, 70)
+    tight = FolderSource(kind="folder", path=str(photos), max_pixels=1000)
+    reject = read_all(stage_of(tight))[0].reject
+    assert reject is not None
+    assert reject.reason == "too many pixels"
+    assert blue.reject is None
+
+
+def test_wrong_and_empty_folders_are_usage_errors(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not a folder"):
+        stage_of(FolderSource(kind="folder", path=str(tmp_path / "nowhere")))
+    with pytest.raises(UsageError, match="no pictures"):
+        stage_of(FolderSource(kind="folder", path=str(tmp_path))).count()
+
+
+def test_list_of_paths_and_json_lines(photos: Path) -> None:
+    listing = photos.parent / "list.txt"
+    entry = {"path": "photos/b/A.PNG", "caption": "a blue wall", "nouns": ["wall", " blue  wall "]}
+    listing.write_text(f"# comment\n\n{photos}/z.jpg\n{json.dumps(entry)}\nphotos/nowhere.jpg\n")
+    stage = stage_of(ListSource(kind="list", path=str(listing)))
+    assert stage.writes == {"target", "caption", "nouns"}
+    red, blue, gone = read_all(stage)
+    assert red.scene.caption == ""
+    assert (blue.scene.caption, blue.scene.nouns) == ("a blue wall", ["wall", "blue wall"])
+    assert blue.scene.source.path == "photos/b/A.PNG"
+    assert gone.reject is not None
+    assert "FileNotFoundError" in str(gone.reject.figures["error"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{not json", "list.txt:1: not JSON"),
+        ('a.jpg\n{"paht": "a.jpg"}', "list.txt:2: unknown key 'paht'"),
+        ('{"caption": "a"}', "list.txt:1: path and caption"),
+        ('{"path": "a.jpg", "nouns": "dog"}', "list.txt:1: nouns is a list"),
+        ("nowhere.jpg", "none of the 1 files"),
+        ("# nothing", "names no picture"),
+    ],
+)
+def test_wrong_lists_are_usage_errors(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "list.txt").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        stage_of(ListSource(kind="list", path=str(tmp_path / "list.txt"))).count()
+
+
+def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+
+
+def test_webdataset_written_by_webdataset(tmp_path: Path) -> None:
+    for shard in range(2):
+        with webdataset.TarWriter(str(tmp_path / f"x-{shard:03d}.tar")) as writer:
+            writer.write({"__key__": f"k{shard}", "jpg": jpeg("red"), "txt": "a red wall"})
+            writer.write({"__key__": f"p{shard}", "png": jpeg("blue"), "json": {"caption": "b"}})
+    pattern = f"{tmp_path}/x-{{000..001}}.tar"
+    by_pattern = stage_of(WebdatasetSource(kind="webdataset", path=pattern))
+    by_folder = stage_of(WebdatasetSource(kind="webdataset", path=str(tmp_path)))
+    assert by_pattern.writes == {"target", "caption", "nouns"}
+    assert by_pattern.fingerprint() == by_folder.fingerprint()
+    samples = read_all(by_pattern)
+    assert [one.scene.source.path for one in samples] == [
+        "x-000.tar/k0", "x-000.tar/p0", "x-001.tar/k1", "x-001.tar/p1",
+    ]  # fmt: skip
+    assert [one.scene.caption for one in samples] == ["a red wall", "b"] * 2
+    assert samples[0].files["target.jpg"] == jpeg("red")
+    assert samples[0].scene.source.kind == "shard"
+
+
+def test_webdataset_by_other_writers(tmp_path: Path) -> None:
+    path = tmp_path / "odd.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(tarfile.TarInfo("folder/.hidden"))
+        for key in ("one", "two"):
+            add(tar, f"./train.v2/{key}.JPG", jpeg("red"))
+        add(tar, "./train.v2/two.json", b'{"text": "later", "nouns": ["wall"]}')
+        add(tar, "./train.v2/one.txt", b"far from its picture")
+        add(tar, "only.json", b"{}")
+        add(tar, "bad.json", b"[" * 100_000)
+        add(tar, "bad.webp", b"RIFF")
+        add(tar, "ours.ref00.jpg", jpeg("blue"))
+        add(tar, "ours.target.jpg", jpeg("green"))
+    stage = stage_of(WebdatasetSource(kind="webdataset", path=str(path)))
+    one, two, only, bad, ours = read_all(stage)
+    assert one.scene.caption == "far from its picture"
+    assert (two.scene.caption, two.scene.nouns) == ("later", ["wall"])
+    assert only.reject is not None
+    assert (only.reject.reason, only.reject.figures) == (
+        "no image in the sample", {"members": "json"},
+    )  # fmt: skip
+    assert bad.reject is not None
+    assert bad.reject.reason == "unreadable image"
+    assert ours.files["target.jpg"] == jpeg("green")
+
+
+def test_wrong_webdataset_paths_are_usage_errors(tmp_path: Path) -> None:
+    def count(path: object) -> int:
+        return stage_of(WebdatasetSource(kind="webdataset", path=str(path))).count()
+
+    with pytest.raises(UsageError, match=r"no \.tar files"):
+        count(tmp_path)
+    with pytest.raises(UsageError, match="2 of 2 missing"):
+        count(tmp_path / "x-{0..1}.tar")
+    (tmp_path / "zip.tar").write_bytes(b"PK" * 600)
+    with pytest.raises(UsageError, match="not a plain tar"):
+        count(tmp_path / "zip.tar")
+    with tarfile.open(tmp_path / "empty.tar", "w"):
+        pass
+    with pytest.raises(UsageError, match="no samples"):
+        count(tmp_path / "empty.tar")
