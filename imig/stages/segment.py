@@ -95,10 +95,11 @@ class SegmentStage(Stage):
             return None
         if self.config.clip_to_box:
             mask = clip_mask_to_box(mask, instance.box)
-        mask = despeckle(mask)
         around = mask_to_box(mask)
         if around is None:
             return None
+        mask = _despeckle_within(mask, around)
+        around = mask_to_box(mask) or around
         # Without clipping the box grows instead: boxes hold masks either way.
         return _Piece(instance, _join(instance.box, around), mask, round(min(score, 1.0), 4))
 
@@ -111,6 +112,14 @@ class _Piece:
     box: Box
     mask: Mask
     score: float
+
+
+def _despeckle_within(mask: Mask, box: Box) -> Mask:
+    """`despeckle` of the part that holds all set pixels: the same result, several times faster."""
+    x1, y1, x2, y2 = box
+    tidied = np.zeros_like(mask)
+    tidied[y1:y2, x1:x2] = despeckle(mask[y1:y2, x1:x2])
+    return tidied
 
 
 def _join(a: Box, b: Box) -> Box:

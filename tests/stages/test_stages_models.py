@@ -14,7 +14,7 @@ from support.model_doubles import (
 )
 
 from imig.errors import DataError, UsageError
-from imig.layout.masks import rle_to_mask
+from imig.layout.masks import mask_to_box, rle_to_mask
 from imig.recipe import (
     CaptionConfig,
     CropConfig,
@@ -213,6 +213,18 @@ def test_segment_drops_empty_and_uncertain_masks() -> None:
     reject = SegmentStage(SegmentConfig(), CONTEXT, segmenter=nothing)([grounded()])[0].reject
     assert reject is not None
     assert reject.reason == "no mask left"
+
+
+def test_segment_drops_crumbs_and_fills_pinholes() -> None:
+    masks = np.zeros((3, 120, 160), dtype=bool)
+    masks[0, 22:65, 12:30] = True
+    masks[0, 40, 20] = False
+    masks[0, 68, 58] = True
+    stage = SegmentStage(SegmentConfig(), CONTEXT, segmenter=GivenSegmenter(masks, [0.9] * 3))
+    (instance,) = stage([grounded()])[0].scene.instances
+    assert instance.mask is not None
+    assert mask_to_box(rle_to_mask(instance.mask)) == (12, 22, 30, 65)
+    assert instance.area == 43 * 18
 
 
 def test_without_clipping_boxes_grow_to_hold_their_masks() -> None:
