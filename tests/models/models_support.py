@@ -40,12 +40,12 @@ def bert_vocabulary() -> list[str]:
 
 def bert_tokenizer(folder: Path) -> Any:
     """WordPiece, with the ids of bert-base-uncased where Grounding DINO hard-codes them."""
-    from transformers import BertTokenizerFast
+    from transformers import BertTokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "vocab.txt"
     file.write_text("\n".join(bert_vocabulary()), encoding="utf-8")
-    tokenizer = BertTokenizerFast(vocab=str(file), do_lower_case=True)
+    tokenizer = BertTokenizer(vocab=str(file), do_lower_case=True)
     assert tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", "."]) == [101, 102, 1012]
     return tokenizer
 

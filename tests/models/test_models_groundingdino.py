@@ -1,5 +1,6 @@
 """The groundingdino package with its official Swin-T config and a `.pth` of random weights."""
 
+# mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
 from pathlib import Path
