@@ -260,10 +260,10 @@ def _stats_to_json(stats: DatasetStats) -> dict[str, object]:
         value = getattr(stats, one.name)
         if isinstance(value, Counter):
             # Target sizes are (width, height).
-            names = {
-                key: "x".join(map(str, key)) if isinstance(key, tuple) else key for key in value
+            shown[one.name] = {
+                "x".join(map(str, name)) if isinstance(name, tuple) else name: count
+                for name, count in value.most_common()
             }
-            shown[one.name] = {names[key]: count for key, count in value.most_common()}
         elif isinstance(value, int):
             shown[one.name] = value
     quantiles = {name: stats.quantiles(name).tolist() for name in stats.scores}

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -65,7 +65,6 @@ def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedB
         with build_lock(plan.output):
             folder = BuildFolder(plan)
             folder.prepare()
-            folder.drop_quarantined_parts()
             folder.join_finished_shards()
             blocks = folder.pending_blocks()
             if blocks:
@@ -83,26 +82,37 @@ def _delete(output: Path) -> None:
 
 def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None:
     """Run blocks through the stages on Ray, and join shards as they become complete."""
-    from imig.engine.cluster import ray_session
-    from imig.engine.stream import stream_blocks
-
     plan = folder.plan
-    recipe = plan.loaded.recipe
     left = sum(stop - start for start, stop in map(plan.block_range, blocks))
     finished = plan.scenes - left
     console.print(
-        f"building {recipe.name}: {plan.scenes} scenes -> {plan.output}"
+        f"building {plan.loaded.recipe.name}: {plan.scenes} scenes -> {plan.output}"
         + (f" ({finished} finished by an earlier run)" if finished else ""),
         highlight=False,
         soft_wrap=True,
     )
-    missing = _blocks_by_shard(plan, blocks)
     errors = _Errors(plan)
+    try:
+        with Progress(plan, console, finished_scenes=finished) as progress:
+            _stream(folder, blocks, progress, errors)
+        errors.require_some_success()
+    except DataError:
+        # What made scenes fail may be cured: the next run tries them again.
+        folder.drop_quarantined_parts()
+        raise
+
+
+def _stream(folder: BuildFolder, blocks: list[int], progress: Progress, errors: _Errors) -> None:
+    from imig.engine.cluster import ray_session
+    from imig.engine.stream import stream_blocks
+
+    plan = folder.plan
+    missing = _blocks_by_shard(plan, blocks)
     with (
-        Progress(plan, console, finished_scenes=finished) as progress,
-        ray_session(plan.steps, address=recipe.engine.ray_address),
+        ray_session(plan.steps, address=plan.loaded.recipe.engine.ray_address),
+        closing(stream_blocks(plan, blocks, parts=folder.parts)) as events,
     ):
-        for event in stream_blocks(plan, blocks, parts=folder.parts):
+        for event in events:
             if isinstance(event, Snapshot):
                 progress.show(event)
                 continue
@@ -112,7 +122,6 @@ def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None
             missing[shard].discard(event.block)
             if not missing[shard]:
                 folder.join_shard(shard)
-    errors.require_some_success()
 
 
 def _blocks_by_shard(plan: Plan, blocks: list[int]) -> dict[int, set[int]]:

@@ -24,6 +24,8 @@ _QUIET = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     # A stage that asks for no GPU still sees it, so that `device: auto` finds a lone one.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # After Ctrl-C the thread that reads results must not start Ray anew.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",

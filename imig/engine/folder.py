@@ -103,9 +103,9 @@ class BuildFolder:
         )
 
     def drop_quarantined_parts(self) -> None:
-        """Forget finished blocks with quarantined scenes, so that a new run tries these again.
+        """Forget finished blocks with quarantined scenes, so that the next run tries them again.
 
-        What made them fail may be cured: a full GPU, a missing library.
+        Scenes of shards that are complete already stay in quarantine.
         """
         for block in sorted(self.finished_parts()):
             if read_record(part_record(self.parts, block)).quarantined:

@@ -10,7 +10,7 @@ from typing import Final, Protocol, cast
 
 from imig.errors import UsageError
 from imig.models.families import FAMILIES
-from imig.models.weights import ResolvedWeights, resolve_weights
+from imig.models.weights import ResolvedWeights, find_family, resolve_weights
 from imig.recipe import ModelConfig, Resources
 from imig.recipe_file import LoadedRecipe
 from imig.sample import Sample
@@ -166,17 +166,20 @@ def _find_models(loaded: LoadedRecipe) -> Iterator[PlannedModel]:
             if not isinstance(config, ModelConfig):
                 continue
             key = f"{stage}.{name}"
+            _check_family(loaded, key, config)
             try:
                 weights = resolve_weights(config)
             except UsageError as error:
-                part = "family" if error.message.startswith("unknown") else "weights"
-                raise _located(loaded, f"{key}.{part}", error) from error
-            _check_task(loaded, key, config)
+                raise _located(loaded, f"{key}.weights", error) from error
             yield PlannedModel(key=key, config=config, weights=weights)
 
 
-def _check_task(loaded: LoadedRecipe, key: str, config: ModelConfig) -> None:
-    wanted, task = _TASK_OF[key], FAMILIES[config.family].task
+def _check_family(loaded: LoadedRecipe, key: str, config: ModelConfig) -> None:
+    try:
+        task = find_family(config.family).task
+    except UsageError as error:
+        raise _located(loaded, f"{key}.family", error) from error
+    wanted = _TASK_OF[key]
     if task != wanted:
         fitting = sorted(family.name for family in FAMILIES.values() if family.task == wanted)
         raise UsageError(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pickle
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,16 @@ from imig.errors import DataError
 MAX_INPUT_TASKS = 10_000
 """More blocks than this share tasks at the source: Ray's bookkeeping costs about 1 ms a task."""
 POLL_SECONDS = 0.5
+GIVE_UP_SECONDS = 10.0
+
+
+class _EndOfStream(Exception):
+    """All blocks are through."""
 
 
 def stream_blocks(
     plan: Plan, blocks: Sequence[int], *, parts: Path
-) -> Iterator[FinishedBlock | Snapshot]:
+) -> Generator[FinishedBlock | Snapshot, None, None]:
     """Run blocks through the plan's stages and write their parts; Ray must be up.
 
     Yields each finished block as it comes, and a snapshot about twice a second.
@@ -38,24 +44,34 @@ def stream_blocks(
 
     tally: Any = ray.remote(num_cpus=0)(Tally).remote()
     dataset = _dataset(plan, blocks, tally=tally, parts=parts)
-    answers: queue.Queue[FinishedBlock | Exception | None] = queue.Queue()
+    answers: queue.Queue[FinishedBlock | Exception] = queue.Queue()
+    stopped = threading.Event()
     # Ray blocks in C++ while it waits; a thread leaves the main one free for Ctrl-C and display.
-    threading.Thread(target=_consume, args=(dataset, answers), daemon=True).start()
-    while True:
-        try:
-            answer = answers.get(timeout=POLL_SECONDS)
-        except queue.Empty:
+    consumer = threading.Thread(target=_consume, args=(dataset, answers, stopped), daemon=True)
+    consumer.start()
+    try:
+        while True:
+            answer: FinishedBlock | Exception | None = None
+            with suppress(queue.Empty):
+                answer = answers.get(timeout=POLL_SECONDS)
+            if isinstance(answer, FinishedBlock):
+                yield answer
+                continue
             snapshot = _snapshot(tally)
             _raise_failure(snapshot)
+            if isinstance(answer, _EndOfStream):
+                yield snapshot
+                return
+            if answer is not None:
+                raise _explain(answer) from answer
             yield snapshot
-            continue
-        if isinstance(answer, Exception):
-            _raise_failure(_snapshot(tally))
-            raise _explain(answer) from answer
-        if answer is None:
-            yield _snapshot(tally)
-            return
-        yield answer
+    except GeneratorExit:
+        # The caller has given up: no part may appear behind its back, where Ray stays up.
+        stopped.set()
+        consumer.join(timeout=GIVE_UP_SECONDS)
+        raise
+    finally:
+        stopped.set()
 
 
 def _dataset(plan: Plan, blocks: Sequence[int], *, tally: Any, parts: Path) -> Any:
@@ -112,16 +128,24 @@ def _threads(groups: Sequence[tuple[Step, ...]]) -> int:
     return max(1, cpu_count() // max(1, models))
 
 
-def _consume(dataset: Any, answers: queue.Queue[FinishedBlock | Exception | None]) -> None:
+def _consume(
+    dataset: Any,
+    answers: queue.Queue[FinishedBlock | Exception],
+    stopped: threading.Event,
+) -> None:
     try:
-        batches = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
-        for batch in batches:
+        for batch in dataset.iter_batches(
+            batch_size=None, batch_format="pyarrow", prefetch_batches=0
+        ):
             for value in batch.column(0).to_pylist():
                 answers.put(pickle.loads(value))
+            if stopped.is_set():
+                # Leaving the loop ends the execution.
+                return
     except Exception as error:
         answers.put(error)
     else:
-        answers.put(None)
+        answers.put(_EndOfStream())
 
 
 def _snapshot(tally: Any) -> Snapshot:

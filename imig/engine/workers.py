@@ -67,19 +67,26 @@ class StageWorker:
         self._blocks = blocks
         self._parts = parts
         self._group = "+".join(step.stage.name for step in steps)
+        self._broken = False
+        current = self._group
         try:
             _limit_threads(threads)
             for step in steps:
+                current = step.stage.name
                 step.stage.setup()
             _limit_threads(threads)
         except Exception as error:
-            _fail(tally, error, f"stage {self._group} could not start")
-            raise
+            # Not raised here: Ray would print it at length, and start the worker again and again.
+            _fail(tally, error, f"stage {current} could not start")
+            self._broken = True
+            return
         tally.ready.remote([step.stage.name for step in steps])
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         import ray
 
+        if self._broken:
+            raise RuntimeError(f"stage {self._group} could not start")
         block = self._receive(batch)
         attempt = ray.get(self._tally.begin.remote(self._group, block.number))
         try:

@@ -1,0 +1,71 @@
+"""Whose folder it is, and what is deleted in it. No Ray: nothing is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.engine_stages import Judge, make_test_plan, write_recipe
+from support.tiny_dataset import write_tiny_dataset
+
+from imig.engine.folder import BuildFolder, build_lock, delete_dataset, finished_manifest
+from imig.errors import UsageError
+
+
+def test_a_folder_of_other_things_is_refused_and_left_alone(tmp_path: Path) -> None:
+    holiday = tmp_path / "d" / "holiday.jpg"
+    holiday.parent.mkdir()
+    holiday.write_bytes(b"x")
+    plan = make_test_plan(tmp_path / "d", recipe=write_recipe(tmp_path), scenes=8, judge=Judge())
+    with pytest.raises(UsageError, match=r"not imig's: it holds holiday\.jpg"):
+        finished_manifest(plan)
+    with pytest.raises(UsageError, match="not imig's"):
+        delete_dataset(tmp_path / "d")
+    assert list((tmp_path / "d").iterdir()) == [holiday]
+
+
+def test_delete_takes_only_what_imig_made(tmp_path: Path) -> None:
+    folder = write_tiny_dataset(tmp_path / "d")
+    kept = [folder / "notes.txt", folder / "other.tar"]
+    for path in kept:
+        path.write_bytes(b"mine")
+    delete_dataset(folder)
+    assert sorted(folder.iterdir()) == kept
+
+
+def test_a_finished_dataset_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    folder = write_tiny_dataset(tmp_path / "d")
+    plan = make_test_plan(folder, recipe=write_recipe(tmp_path), scenes=6, judge=Judge())
+    with pytest.raises(UsageError, match="name is tiny there and engine-test") as error:
+        finished_manifest(plan)
+    assert "--overwrite" in error.value.cure
+
+
+def test_an_unfinished_build_names_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first = write_recipe(tmp_path / "a", scenes_per_shard=16)
+    second = write_recipe(tmp_path / "b", scenes_per_shard=32)
+    output = tmp_path / "d"
+    BuildFolder(make_test_plan(output, recipe=first, scenes=8, judge=Judge())).prepare()
+    other = BuildFolder(make_test_plan(output, recipe=second, scenes=8, judge=Judge()))
+    with pytest.raises(UsageError, match=r"write\.scenes_per_shard is 16 there and 32 here"):
+        other.prepare()
+    more = BuildFolder(make_test_plan(output, recipe=first, scenes=9, judge=Judge()))
+    with pytest.raises(UsageError, match="it has 8 input scenes, this one 9"):
+        more.prepare()
+
+
+def test_engine_settings_do_not_make_another_build(tmp_path: Path) -> None:
+    output = tmp_path / "d"
+    first = write_recipe(tmp_path)
+    BuildFolder(make_test_plan(output, recipe=first, scenes=8, judge=Judge())).prepare()
+    second = write_recipe(tmp_path, engine=", max_error_rate: 0.5")
+    BuildFolder(make_test_plan(output, recipe=second, scenes=8, judge=Judge())).prepare()
+
+
+def test_the_lock_is_free_after_its_holder(tmp_path: Path) -> None:
+    with build_lock(tmp_path / "d"):
+        pass
+    with build_lock(tmp_path / "d"):
+        pass

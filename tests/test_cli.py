@@ -1,0 +1,147 @@
+"""The commands as a shell sees them: output, exit codes, time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from support.tiny_dataset import write_tiny_dataset
+
+from imig import __version__
+from imig.cli import main
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_dataset(tmp_path_factory.mktemp("cli") / "d")
+
+
+def imig(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "imig.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_help_is_fast_and_shows_examples() -> None:
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = imig("--help")
+        seconds.append(time.perf_counter() - started)
+        assert done.returncode == 0
+        assert "imig build demo" in done.stdout
+    assert min(seconds) < 0.5
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, imig, imig.cli\n"
+        "try: imig.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'torch', 'ray', 'pandas', 'transformers', 'pydantic'}\n"
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"imig {__version__}\n"
+
+
+def test_usage_errors_have_no_traceback() -> None:
+    done = imig("build", "dmeo")
+    assert done.returncode == 2
+    assert done.stderr == "error: there is no recipe 'dmeo'\n  did you mean 'demo'?\n"
+    assert done.stdout == ""
+
+
+def test_plan_prints_and_builds_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("name: r\nsource: {kind: tabletop, count: 20}\n")
+    output = tmp_path / "out"
+    assert main(["build", str(recipe), "--plan", "--limit", "9", "--output", str(output)]) == 0
+    printed = capsys.readouterr().out
+    assert "9 scenes in 2 blocks of 8" in printed.replace("\n", " ")
+    assert not output.exists()
+    assert "ray" not in sys.modules or "ray.data" not in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("crop: {}\n", "r.yaml:3: stage 'crop' needs "),
+        (
+            "ground: {model: {family: grounding-dyno}}\n",
+            "r.yaml:3: unknown model family 'grounding-dyno'",
+        ),
+        ("ground: {model: {family: dinov2}}\n", "r.yaml:3: ground.model must ground"),
+        (
+            "ground:\n  model: {family: grounding-dino, weights: /nowhere}\n",
+            "r.yaml:4: grounding-dino: weights '/nowhere' not found",
+        ),
+    ],
+)
+def test_plan_errors_name_the_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(f"name: r\nsource: {{kind: tabletop}}\n{text}")
+    assert main(["build", str(recipe), "--output", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_validate(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", str(dataset), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ok"] is True
+    damaged = write_tiny_dataset(tmp_path / "damaged")
+    (damaged / "index.parquet").unlink()
+    assert main(["validate", str(damaged)]) == 1
+    assert "missing-index" in capsys.readouterr().out
+    assert main(["validate", str(tmp_path / "nowhere")]) == 2
+
+
+def test_preview(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "p.png"
+    words = ["preview", "--shards", str(dataset), "--out", str(out)]
+    assert main([*words, "basic-00000001", "--layers", "boxes,labels"]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    assert Image.open(out).width > 96
+    assert main([*words, "--random"]) == 0
+    assert main(words) == 2
+    assert main([*words, "basic-00000099"]) == 2
+    assert main([*words, "--random", "--layers", "bxoes"]) == 2
+
+
+def test_stats(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "s.png"
+    assert main(["stats", str(dataset), "--out", str(out), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["scenes"] == 6
+    assert figures["target_sizes"] == {"96x64": 6}
+    assert Image.open(out).width > 500
+    assert main(["stats", str(dataset)]) == 0
+
+
+def test_recipes_and_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes"]) == 0
+    assert "demo" in capsys.readouterr().out
+    assert main(["models", "list"]) == 0
+    assert "grounding-dino" in capsys.readouterr().out
+
+
+def test_a_reader_that_goes_away_is_no_error(dataset: Path) -> None:
+    command = f"{sys.executable} -m imig.cli stats {dataset} --json | head -c 1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == ""
+    assert done.returncode == 0
