@@ -276,9 +276,9 @@ def _stats_to_json(stats: DatasetStats) -> dict[str, object]:
 
 def _models_list(options: argparse.Namespace) -> int:
     from imig.models.registry import list_models
-    from imig.models.table import models_table
+    from imig.models.table import models_text
 
-    _console().print(models_table(list_models()))
+    print(models_text(list_models()))
     return 0
 
 

@@ -1,35 +1,27 @@
-"""The table that `imig models list` prints."""
+"""What `imig models list` prints."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from rich.table import Table
+from itertools import groupby
 
 from imig.models.registry import ModelRow
 
 
-def models_table(rows: Sequence[ModelRow]) -> Table:
-    """A rich table: family, weights, size, licence, and where it was found or how to get it."""
-    table = Table(title="Model families", title_justify="left", show_lines=False)
-    table.add_column("family", no_wrap=True)
-    table.add_column("for")
-    table.add_column("weights", overflow="fold")
-    table.add_column("MB", justify="right")
-    table.add_column("licence", no_wrap=True)
-    table.add_column("found in, or how to get it", overflow="fold")
-    family = ""
-    for row in rows:
-        first = row.family != family
-        family = row.family
-        table.add_row(
-            row.family if first else "",
-            row.task if first else "",
-            row.weights,
-            f"{row.megabytes:g}" if row.megabytes else "",
-            row.licence,
-            row.where,
-            style=None if row.found else "dim",
-            end_section=False,
-        )
-    return table
+def models_text(rows: Sequence[ModelRow]) -> str:
+    """A paragraph a family: its task, then a line for each of its weights.
+
+    Lines instead of a table: hub ids and paths must stay in one piece, to be copied.
+    """
+    paragraphs = []
+    for (family, task), some in groupby(rows, key=lambda row: (row.family, row.task)):
+        members = list(some)
+        width = max(len(row.weights) for row in members)
+        lines = [f"{family}  ({task})"]
+        for row in members:
+            size = f"{row.megabytes:,.0f} MB" if row.megabytes else ""
+            mark = "+" if row.found else "-"
+            lines.append(f"  {mark} {row.weights:{width}} {size:>9}  {row.licence}")
+            lines.append(f"      {row.where}")
+        paragraphs.append("\n".join(lines))
+    return "\n\n".join([*paragraphs, "+ on this machine   - not here, and how to get it"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import subprocess
@@ -11,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from imig.errors import DataError, UsageError
 from imig.models import weights as weights_module
@@ -23,7 +21,7 @@ from imig.models.registry import (
     pull,
     resolve_weights,
 )
-from imig.models.table import models_table
+from imig.models.table import models_text
 from imig.models.weights import HubId, parse_hub_id
 from imig.recipe import ModelConfig
 
@@ -178,10 +176,7 @@ def test_list_names_every_family(hub_cache: Path) -> None:
     rows = list_models()
     assert {row.family for row in rows} == set(FAMILIES)
     assert all(row.licence and row.where for row in rows)
-    buffer = io.StringIO()
-    console = Console(width=250, file=buffer)
-    console.print(models_table(rows))
-    printed = buffer.getvalue()
+    printed = models_text(rows)
     assert "imig models pull sam2 facebook/sam2.1-hiera-large" in printed
 
 
