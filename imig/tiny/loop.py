@@ -1,7 +1,7 @@
 """The training loop of all tiny checkpoints: plain, and exact after an interruption.
 
-The batch of a step is a function of (seed, step) alone, so a checkpoint needs no data position: a run
-that was killed and started again ends with the same bits as an undisturbed one (on a CPU).
+The batch of a step is a function of (seed, step) alone, so a checkpoint needs no data position: a
+run that was killed and started again ends with the same bits as an undisturbed one (on a CPU).
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ class LoopConfig:
     bfloat16: bool = False
     """Autocast matrix products to bfloat16."""
     seed: int = 0
+    data: str = ""
+    """Fingerprint of data and model: a checkpoint of other data is not taken up."""
     checkpoint_seconds: float = 60
     workers: int = 0
     """Processes that make batches ahead; for a GPU."""
@@ -107,11 +109,13 @@ def train(
             for batch in loader:
                 figures = _step(model, batch, losses, optimizer, averaged, config, step, device)
                 step += 1
-                shown = "rate {:.1e}".format(config.rate(step)) if progress.due() else ""
+                shown = f"rate {config.rate(step):.1e}" if progress.due() else ""
                 if progress.due():
                     shown += "".join(f" {k} {float(v):.4f}" for k, v in figures.items())
                     if not math.isfinite(float(figures["loss"])):
-                        raise FloatingPointError(f"{config.name}: the loss of step {step} is not finite")
+                        raise FloatingPointError(
+                            f"{config.name}: the loss of step {step} is not finite"
+                        )
                 progress.advance(figures=shown)
                 if time.monotonic() - saved > config.checkpoint_seconds:
                     _save(checkpoint, config, model, optimizer, averaged, step)

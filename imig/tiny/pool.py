@@ -13,7 +13,7 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -40,11 +40,6 @@ class PoolRecipe:
     instances: tuple[int, int] = (2, 8)
     combinations: Combinations = "trained"
     first_seed: int = 0
-
-    @property
-    def chunks(self) -> int:
-        """Number of truth files."""
-        return -(-self.count // CHUNK)
 
     def fingerprint(self) -> str:
         """Hash of the recipe and of the world that draws its scenes."""
@@ -95,10 +90,7 @@ class ScenePool:
         self.folder = folder
         self.images = np.load(folder / "images.npy", mmap_mode="r")
         self.owners = np.load(folder / "owners.npy", mmap_mode="r")
-        self.truth: list[dict[str, Any]] = []
-        for chunk in range(-(-len(self.images) // CHUNK)):
-            lines = _truth_file(folder, chunk).read_text(encoding="utf-8").splitlines()
-            self.truth.extend(json.loads(line) for line in lines)
+        self.truth = read_truth(folder, len(self.images))
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -126,7 +118,7 @@ class ScenePool:
 
 @cache
 def tabletop_fingerprint() -> str:
-    """Hash of what tabletop draws and says for a few scenes: a change of its code alone keeps pools."""
+    """Hash of what tabletop draws and says for a few scenes; its mere code may change."""
     digest = hashlib.sha256()
     for seed in range(8):
         drawn = render_scene(sample_scene(seed))
@@ -139,35 +131,76 @@ def ensure_pool(folder: Path, recipe: PoolRecipe, *, processes: int = 2) -> Scen
 
     Raises OSError when the disk is full (a scene of 256 pixels takes 0.26 MB).
     """
-    marker = folder / "pool.json"
-    fingerprint = recipe.fingerprint()
-    if not marker.exists() or json.loads(marker.read_text())["fingerprint"] != fingerprint:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        side = recipe.size
-        for name, shape in (("images", (side, side, 3)), ("owners", (side, side))):
-            np.lib.format.open_memmap(
-                folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=(recipe.count, *shape)
-            )
-        marker.write_text(json.dumps({"fingerprint": fingerprint, "recipe": asdict(recipe)}))
-    missing = [c for c in range(recipe.chunks) if not _truth_file(folder, c).exists()]
-    if missing:
-        done = min((recipe.chunks - len(missing)) * CHUNK, recipe.count)
-        with Progress(f"draw {folder.name}", total=recipe.count, done=done, unit="scenes") as bar:
-            draw = partial(_draw_chunk, folder, recipe)
-            if processes < 2 or len(missing) < 2:
-                for chunk in missing:
-                    bar.advance(draw(chunk))
-            else:
-                # spawn: the parent may hold threads of PyTorch, which do not survive a fork
-                context = multiprocessing.get_context("spawn")
-                with context.Pool(min(processes, len(missing))) as workers:
-                    for drawn in workers.imap_unordered(draw, missing):
-                        bar.advance(drawn)
+    side = recipe.size
+    ensure_drawn(
+        folder,
+        recipe.fingerprint(),
+        {"images": (recipe.count, side, side, 3), "owners": (recipe.count, side, side)},
+        partial(_draw_chunk, folder, recipe),
+        processes=processes,
+    )
     return ScenePool(folder)
 
 
-def _truth_file(folder: Path, chunk: int) -> Path:
+def ensure_drawn(
+    folder: Path,
+    fingerprint: str,
+    arrays: dict[str, tuple[int, ...]],
+    draw: Callable[[int], int],
+    *,
+    processes: int,
+) -> None:
+    """Fills memory-mapped uint8 arrays (name to shape) chunk by chunk, in several processes.
+
+    `draw` fills a chunk of `CHUNK` rows, writes the chunk's truth file last, and returns how many
+    rows it drew. It must be picklable. A folder of another fingerprint is emptied first.
+    """
+    count = next(iter(arrays.values()))[0]
+    chunks = -(-count // CHUNK)
+    marker = folder / "pool.json"
+    if not marker.exists() or json.loads(marker.read_text())["fingerprint"] != fingerprint:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for name, shape in arrays.items():
+            np.lib.format.open_memmap(
+                folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape
+            )
+        marker.write_text(json.dumps({"fingerprint": fingerprint}))
+    missing = [c for c in range(chunks) if not truth_file(folder, c).exists()]
+    if not missing:
+        return
+    done = min((chunks - len(missing)) * CHUNK, count)
+    with Progress(f"draw {folder.name}", total=count, done=done, unit="drawn") as bar:
+        if processes < 2 or len(missing) < 2:
+            for chunk in missing:
+                bar.advance(draw(chunk))
+            return
+        # spawn: the parent may hold threads of PyTorch, which do not survive a fork
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(min(processes, len(missing))) as workers:
+            for drawn in workers.imap_unordered(draw, missing):
+                bar.advance(drawn)
+
+
+def read_truth(folder: Path, count: int) -> list[dict[str, Any]]:
+    """All lines of the truth files of `count` rows."""
+    truth: list[dict[str, Any]] = []
+    for chunk in range(-(-count // CHUNK)):
+        lines = truth_file(folder, chunk).read_text(encoding="utf-8").splitlines()
+        truth.extend(json.loads(line) for line in lines)
+    return truth
+
+
+def write_truth(folder: Path, chunk: int, lines: Sequence[dict[str, Any]]) -> None:
+    """Writes a chunk's truth file, all of it or nothing."""
+    target = truth_file(folder, chunk)
+    aside = target.with_suffix(".tmp")
+    aside.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    os.replace(aside, target)
+
+
+def truth_file(folder: Path, chunk: int) -> Path:
+    """Where the truth of a chunk is; there when the chunk is drawn."""
     return folder / f"truth-{chunk:05d}.jsonl"
 
 
@@ -200,18 +233,16 @@ def _draw_chunk(folder: Path, recipe: PoolRecipe, chunk: int) -> int:
                     "identity": truth.identity.to_json(),
                 }
             )
-        line = {
-            "seed": seed,
-            "caption": rendered.caption,
-            "simple_caption": simple_caption(rendered),
-            "style": rendered.style,
-            "instances": truths,
-        }
-        lines.append(json.dumps(line))
+        lines.append(
+            {
+                "seed": seed,
+                "caption": rendered.caption,
+                "simple_caption": simple_caption(rendered),
+                "style": rendered.style,
+                "instances": truths,
+            }
+        )
     images.flush()
     owners.flush()
-    target = _truth_file(folder, chunk)
-    aside = target.with_suffix(".tmp")
-    aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(aside, target)
+    write_truth(folder, chunk, lines)
     return len(lines)
