@@ -118,8 +118,7 @@ def test_ctrl_c_stops_cleanly(undisturbed: tuple[Path, Path], tmp_path: Path) ->
     wait_for_parts(output, 2, process)
     process.send_signal(signal.SIGINT)
     err = process.communicate(timeout=30)[1]
-    assert process.returncode == 130
-    assert err == "stopped; the same command continues\n"
+    assert (process.returncode, err) == (130, "stopped; the same command continues\n")
     assert processes_of(process.pid) == []
     finish(start(output, recipe, seconds=0, in_process=True))
     assert digests(output) == digests(expected)
