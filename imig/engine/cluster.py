@@ -59,6 +59,7 @@ def ray_session(steps: Sequence[Step], *, address: str | None) -> Iterator[None]
         yield
         return
     folder = None if address else _make_temp_folder()
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         if folder is None:
             _connect(str(address))
@@ -72,6 +73,9 @@ def ray_session(steps: Sequence[Step], *, address: str | None) -> Iterator[None]
                     logging_level=logging.ERROR,
                     _temp_dir=str(folder),
                 )
+        if threading.current_thread() is threading.main_thread():
+            # Ray has put its own handler there, which exits without a word.
+            signal.signal(signal.SIGTERM, on_sigterm)
         _configure(steps)
         yield
     finally:
