@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.ops import box_convert, box_iou
+from torchvision.ops import box_convert, box_iou, nms
 
 from imig.tabletop.vocabulary import hard_negative, is_novel, split_phrase
 from imig.tiny.pool import PoolScene, ScenePool
@@ -91,13 +91,18 @@ def detect(
 
 
 def figures(
-    found: Sequence[Detections], *, threshold: float, pooling: Pooling = "max"
+    found: Sequence[Detections],
+    *,
+    threshold: float,
+    pooling: Pooling = "max",
+    nms_iou: float | None = None,
 ) -> dict[str, float]:
     """Recall, precision, box IoU, false alarms; and these by instances, novelty, swapped attribute.
 
     A box stands for its best phrase. It is right when an instance of that phrase, not yet taken by
     a better box, has an IoU of at least 0.5 with it. False alarms: the share of absent phrases
-    that a box stands for.
+    that a box stands for. With `nms_iou`, a box that overlaps a better one by more is left out
+    first, as the ground stage does.
     """
     hits: Counter[str] = Counter()
     asked: Counter[str] = Counter()
@@ -111,6 +116,8 @@ def figures(
         score, phrase = answer.scores[pooling].max(1)
         order = score.argsort(descending=True)
         order = order[score[order] > threshold]
+        if nms_iou is not None:
+            order = order[nms(answer.boxes[order], score[order], nms_iou)]
         ious = box_iou(answer.boxes, torch.from_numpy(answer.scene.boxes))
         taken: dict[int, float] = {}
         spoken: set[int] = set()

@@ -89,3 +89,9 @@ def test_swapped_attribute_is_the_one_that_differs() -> None:
     assert swapped_attribute("plain green mug", PHRASES) == "colour"
     assert swapped_attribute("dotted blue ball", PHRASES) == "kind"
     assert swapped_attribute("striped green tree", PHRASES) == "several"
+
+
+def test_suppression_leaves_out_a_worse_box_in_the_same_place() -> None:
+    twice = answer([BOXES[0], [11.0, 10.0, 51.0, 50.0]], [[0.9, 0.1, 0.1], [0.5, 0.1, 0.1]])
+    assert figures([twice], threshold=0.35)["precision"] == 0.5
+    assert figures([twice], threshold=0.35, nms_iou=0.625)["precision"] == 1.0
