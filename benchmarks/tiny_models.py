@@ -12,7 +12,7 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -237,9 +237,7 @@ def measure_grounding(options: Options) -> list[Figure]:
 def measure_masks(options: Options) -> list[Figure]:
     """Masks from true boxes, and from the tiny detector's where it found the thing."""
     model: Segmenter = load("segment-anything", options)
-    grounder: Grounder = load_model(
-        ModelConfig(family="grounding-dino", device=options.device), batch_size=BATCH
-    )
+    grounder: Grounder = load("grounding-dino", replace(options, weights="tiny"))
     exact: list[float] = []
     detected: list[float] = []
     hidden: list[float] = []
@@ -389,7 +387,7 @@ def measure_captions(options: Options) -> list[Figure]:
         for chunk in chunks(scenes, "blip"):
             for scene, caption in zip(chunk, model.caption(pictures(chunk)), strict=True):
                 said = parse_prompt(caption)
-                nouns = Counter(kind for kind, _, _ in said)
+                nouns = Counter(kind for kind, _, _ in said if kind is not None)
                 truth = Counter(instance.noun for instance in scene.instances)
                 recalled += (nouns & truth).total()
                 named += truth.total()

@@ -59,7 +59,7 @@ TEXT: dict[str, Any] = {
     "eos_token_id": 102,
     "pad_token_id": 0,
 }
-LOOP = LoopConfig(FAMILY, steps=3000, learning_rate=1e-3, warmup=200, flat=0.4, bfloat16=True)
+LOOP = LoopConfig(FAMILY, steps=3400, learning_rate=1e-3, warmup=200, flat=0.4, bfloat16=True)
 SCENES_PER_BATCH = 16
 MAX_THINGS = 8
 NO_THING = -100
@@ -79,16 +79,10 @@ def train_family(workshop: Workshop) -> Path:
         device=workshop.device,
     )
     folder = workshop.output / FAMILY
-    model = trainee.blip.cpu().half()
+    model: Any = trainee.blip.cpu()
+    model.half()
     model.save_pretrained(folder)
-    processor = BlipProcessor(
-        BlipImageProcessor(
-            size={"height": IMAGE_SIZE, "width": IMAGE_SIZE},
-            image_mean=list(MEAN),
-            image_std=list(STD),
-        ),
-        build_tokenizer(max_length=MAX_CAPTION_TOKENS),
-    )
+    processor = _processor()
     processor.save_pretrained(folder)
     model = model.float().to(workshop.device)
     demo_like = PoolRecipe(
@@ -122,6 +116,18 @@ def train_family(workshop: Workshop) -> Path:
     )
     finish_folder(folder)
     return folder
+
+
+def _processor() -> Any:
+    processor: Any = BlipProcessor  # untyped in transformers
+    return processor(
+        BlipImageProcessor(
+            size={"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+            image_mean=list(MEAN),
+            image_std=list(STD),
+        ),
+        build_tokenizer(max_length=MAX_CAPTION_TOKENS),
+    )
 
 
 class PatchHeads(nn.Module):
@@ -260,7 +266,8 @@ def caption_figures(model: Any, pool: ScenePool, scenes: int = 256) -> dict[str,
         chosen = [pool[i] for i in range(start, min(start + 32, scenes, len(pool)))]
         images = torch.from_numpy(np.stack([scene.image for scene in chosen]))
         for scene, caption in zip(chosen, write_captions(model, images), strict=True):
-            said = Counter(kind for kind, _, _ in parse_prompt(caption))
+            named_things = parse_prompt(caption)
+            said = Counter(kind for kind, _, _ in named_things if kind is not None)
             truth = Counter(scene.nouns)
             recalled += (said & truth).total()
             named += truth.total()

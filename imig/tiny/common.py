@@ -146,7 +146,7 @@ def jitter_box(
     width, height = box[2] - box[0], box[3] - box[1]
     steps = rng.normal(0, share, 4) * (width, height, width, height)
     moved = box + np.clip(steps, -3 * share * max(width, height), 3 * share * max(width, height))
-    return moved.astype(np.float32)
+    return np.asarray(moved, np.float32)
 
 
 def crop_square(

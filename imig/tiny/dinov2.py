@@ -57,7 +57,7 @@ def train_family(workshop: Workshop) -> Path:
     views = ensure_views(workshop.cache / "views", scenes, IDENTITIES, processes=workshop.processes)
     groups = alike(views)
     torch.manual_seed(0)
-    model = Dinov2Model(Dinov2Config(**CONFIG))
+    model: Any = Dinov2Model(Dinov2Config(**CONFIG))
     train(
         model,
         lambda rng: make_batch(scenes, views, groups, rng),
@@ -151,7 +151,7 @@ def patch_cover(cover: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The share of each patch that a mask (0 or 255, of the network's size) covers, flattened."""
     rows = cover.shape[0] // PATCH_SIZE
     patches = cover.reshape(rows, PATCH_SIZE, -1, PATCH_SIZE).mean((1, 3)) / 255
-    return patches.reshape(-1).astype(np.float32)
+    return np.asarray(patches.reshape(-1), np.float32)
 
 
 def features(model: Any, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

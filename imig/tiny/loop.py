@@ -109,13 +109,14 @@ def train(
             for batch in loader:
                 figures = _step(model, batch, losses, optimizer, averaged, config, step, device)
                 step += 1
-                shown = f"rate {config.rate(step):.1e}" if progress.due() else ""
+                if not math.isfinite(float(figures["loss"])):
+                    raise FloatingPointError(
+                        f"{config.name}: the loss of step {step} is not finite"
+                    )
+                shown = ""
                 if progress.due():
+                    shown = f"rate {config.rate(step):.1e}"
                     shown += "".join(f" {k} {float(v):.4f}" for k, v in figures.items())
-                    if not math.isfinite(float(figures["loss"])):
-                        raise FloatingPointError(
-                            f"{config.name}: the loss of step {step} is not finite"
-                        )
                 progress.advance(figures=shown)
                 if time.monotonic() - saved > config.checkpoint_seconds:
                     _save(checkpoint, config, model, optimizer, averaged, step)

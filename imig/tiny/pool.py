@@ -76,7 +76,8 @@ class PoolScene:
     def masks(self) -> NDArray[np.bool_]:
         """(n, size, size), the visible parts."""
         numbers = np.arange(1, len(self.phrases) + 1, dtype=np.uint8)
-        return self.owners[None] == numbers[:, None, None]
+        masks: NDArray[np.bool_] = self.owners[None] == numbers[:, None, None]
+        return masks
 
 
 class ScenePool:
