@@ -36,6 +36,7 @@ from imig.models.registry import load_model
 from imig.recipe import GroundConfig, ModelConfig
 from imig.tabletop import RenderedScene, parse_prompt, render_scene, sample_scene
 from imig.tabletop.identity import Identity, sample_identity
+from imig.tabletop.scene import Combinations
 from imig.tabletop.vocabulary import (
     ALL_COMBINATIONS,
     TRAINED_COMBINATIONS,
@@ -88,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args(arguments)
-    options = Options(scenes=given.scenes, weights=given.weights, device=given.device)
+    options = Options(given.scenes, given.weights, given.device)
     figures: list[Figure] = []
     for family in given.only or MEASUREMENTS:
         figures += MEASUREMENTS[family](options)
@@ -110,11 +111,11 @@ def draw_scenes(
     count: int, *, offset: int, instances: tuple[int, int] = (2, 8), novel: bool = False
 ) -> list[RenderedScene]:
     """Held-out scenes; with `novel`, each has at least one combination that was never trained."""
-    seeds = range(FIRST_SEED + offset, FIRST_SEED + offset + count)
-    combinations = "novel" if novel else "all"
+    first = FIRST_SEED + offset
+    kind: Combinations = "novel" if novel else "all"
     return [
-        render_scene(sample_scene(seed, instances=instances, combinations=combinations))  # type: ignore[arg-type]
-        for seed in seeds
+        render_scene(sample_scene(seed, instances=instances, combinations=kind))
+        for seed in range(first, first + count)
     ]
 
 
@@ -180,9 +181,7 @@ def ground(model: Grounder, scenes: Sequence[RenderedScene]) -> list[GroundedBox
         )
         cleaned.append(
             GroundedBoxes(
-                boxes=answer.boxes[kept],
-                scores=answer.scores[kept],
-                phrases=[answer.phrases[i] for i in kept],
+                answer.boxes[kept], answer.scores[kept], [answer.phrases[i] for i in kept]
             )
         )
     return cleaned
@@ -248,11 +247,8 @@ def measure_masks(options: Options) -> list[Figure]:
         for scene, truth, answer in zip(chunk, truths, answers, strict=True):
             values = mask_iou(answer.masks, truth)
             exact += values
-            hidden += [
-                v
-                for v, i in zip(values, scene.instances, strict=True)
-                if i.occluded_fraction > 0.05
-            ]
+            pairs = zip(values, scene.instances, strict=True)
+            hidden += [value for value, i in pairs if i.occluded_fraction > 0.05]
         grounded = ground(grounder, chunk)
         found = [match(a, scene) for a, scene in zip(grounded, chunk, strict=True)]
         boxes = [a.boxes[list(f.values())] for a, f in zip(grounded, found, strict=True)]
@@ -269,10 +265,8 @@ def measure_masks(options: Options) -> list[Figure]:
 
 def mask_iou(masks: NDArray[np.bool_], truth: NDArray[np.bool_]) -> list[float]:
     """IoU of each mask (n, h, w) with its truth."""
-    both = (masks & truth).sum((1, 2))
     either = np.maximum((masks | truth).sum((1, 2)), 1)
-    values: list[float] = (both / either).tolist()
-    return values
+    return [float(value) for value in (masks & truth).sum((1, 2)) / either]
 
 
 def measure_phrases(options: Options) -> list[Figure]:
@@ -309,14 +303,15 @@ def crops(image: Image.Image, scene: RenderedScene) -> list[Image.Image]:
     result = []
     for x1, y1, x2, y2 in boxes_of(scene).tolist():
         dx, dy = 0.05 * (x2 - x1), 0.05 * (y2 - y1)
-        corners = (max(0, x1 - dx), max(0, y1 - dy))
-        ends = (min(image.width, x2 + dx), min(image.height, y2 + dy))
-        result.append(image.crop(tuple(round(v) for v in (*corners, *ends))))
+        left, top = round(max(0, x1 - dx)), round(max(0, y1 - dy))
+        right, bottom = round(min(image.width, x2 + dx)), round(min(image.height, y2 + dy))
+        result.append(image.crop((left, top, right, bottom)))
     return result
 
 
 def measure_identities(options: Options) -> list[Figure]:
     """AUC of the cosine: the same identity in another view, against another identity."""
+    from imig.tiny.dinov2 import auc
     from imig.tiny.views import VIEW_SIZE, draw_view
 
     model: ImageEmbedder = load("dinov2", options)
@@ -341,8 +336,8 @@ def measure_identities(options: Options) -> list[Figure]:
             image, mask, box = draw_view(identity, rng, azimuth=start + side)
             x1, y1, x2, y2 = box
             margin = 0.05 * max(x2 - x1, y2 - y1)
-            a, b = max(0, round(x1 - margin)), max(0, round(y1 - margin))
-            c, d = min(VIEW_SIZE, round(x2 + margin)), min(VIEW_SIZE, round(y2 + margin))
+            sides_out = (x1 - margin, y1 - margin, x2 + margin, y2 + margin)
+            a, b, c, d = (min(VIEW_SIZE, max(0, round(v))) for v in sides_out)
             images.append(Image.fromarray(image[b:d, a:c]))
             masks.append(mask[b:d, a:c])
         features["whole crop"].append(model.embed(images))
@@ -363,18 +358,10 @@ def measure_identities(options: Options) -> list[Figure]:
         stacked = np.concatenate(parts)
         cosine = stacked @ stacked.T
         for title, negative in others.items():
-            value = area_under_curve(cosine[same & upper], cosine[negative & upper])
+            value = auc(cosine[same & upper], cosine[negative & upper])
             bar = 0.98 if title == "another identity" else None
             figures.append(Figure("dinov2", f"AUC, {name}, against {title}", value, bar))
     return figures
-
-
-def area_under_curve(positive: NDArray[np.float32], negative: NDArray[np.float32]) -> float:
-    """The chance that a positive is above a negative; ties count half."""
-    ordered = np.sort(negative)
-    below = np.searchsorted(ordered, positive, side="left")
-    upto = np.searchsorted(ordered, positive, side="right")
-    return float((below + upto).mean() / 2 / max(len(ordered), 1))
 
 
 def measure_captions(options: Options) -> list[Figure]:
