@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models_support import bert_tokenizer
+from support.models_support import bert_tokenizer
 
 from imig.models.grounding import best_phrases, phrases_to_prompts, select_boxes
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models_support import bert_tokenizer, load, picture
+from support.models_support import bert_tokenizer, load, picture
 from transformers import (
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,

@@ -10,7 +10,7 @@ import groundingdino.datasets.transforms as package_transforms
 import numpy as np
 import pytest
 import torch
-from models_support import bert_tokenizer, load, picture
+from support.models_support import bert_tokenizer, load, picture
 from transformers import BertConfig, BertModel
 
 from imig.errors import UsageError

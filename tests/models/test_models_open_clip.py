@@ -9,7 +9,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from models_support import load, picture
+from support.models_support import load, picture
 from safetensors.torch import save_file
 
 from imig.errors import UsageError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from models_support import load, picture
+from support.models_support import load, picture
 from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model, Sam2Processor
 
 BOXES = np.array([[3, 4, 60, 50], [20, 10, 90, 70]], np.float32)

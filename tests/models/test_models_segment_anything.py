@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from models_support import load, picture
+from support.models_support import load, picture
 from safetensors.torch import save_file
 from segment_anything import SamPredictor, sam_model_registry
 
