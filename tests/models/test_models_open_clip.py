@@ -9,8 +9,8 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from support.models_support import load, picture
 from safetensors.torch import save_file
+from support.models_support import load, picture
 
 from imig.errors import UsageError
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.models_support import load, picture
 from safetensors.torch import save_file
 from segment_anything import SamPredictor, sam_model_registry
+from support.models_support import load, picture
 
 from imig.errors import UsageError
 from imig.models.segment_anything_tiny import build_sam
