@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
@@ -22,6 +18,7 @@ from imig.engine.folder import (
     delete_dataset,
     finished_manifest,
 )
+from imig.engine.interrupt import interrupt_once
 from imig.engine.plan import Plan
 from imig.engine.progress import Progress
 from imig.engine.report import counts_to_text, print_funnel, seconds_to_text
@@ -59,7 +56,7 @@ def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedB
             soft_wrap=True,
         )
         return None
-    with _sigterm_as_interrupt():
+    with interrupt_once():
         if overwrite:
             _delete(plan.output)
         with build_lock(plan.output):
@@ -104,24 +101,24 @@ def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None
 
 def _stream(folder: BuildFolder, blocks: list[int], progress: Progress, errors: _Errors) -> None:
     from imig.engine.cluster import ray_session
-    from imig.engine.stream import stream_blocks
 
     plan = folder.plan
     missing = _blocks_by_shard(plan, blocks)
-    with (
-        ray_session(plan.steps, address=plan.loaded.recipe.engine.ray_address),
-        closing(stream_blocks(plan, blocks, parts=folder.parts)) as events,
-    ):
-        for event in events:
-            if isinstance(event, Snapshot):
-                progress.show(event)
-                continue
-            progress.advance(event.input)
-            errors.add(event.input, event.errors)
-            shard = event.block // plan.blocks_per_shard
-            missing[shard].discard(event.block)
-            if not missing[shard]:
-                folder.join_shard(shard)
+    with ray_session(plan.steps, address=plan.loaded.recipe.engine.ray_address):
+        # Imports Ray, which reads the environment that the session has set.
+        from imig.engine.stream import stream_blocks
+
+        with closing(stream_blocks(plan, blocks, parts=folder.parts)) as events:
+            for event in events:
+                if isinstance(event, Snapshot):
+                    progress.show(event)
+                    continue
+                progress.advance(event.input)
+                errors.add(event.input, event.errors)
+                shard = event.block // plan.blocks_per_shard
+                missing[shard].discard(event.block)
+                if not missing[shard]:
+                    folder.join_shard(shard)
 
 
 def _blocks_by_shard(plan: Plan, blocks: list[int]) -> dict[int, set[int]]:
@@ -177,20 +174,3 @@ def _print_end(finished: FinishedBuild, console: Console, *, seconds: float) -> 
         highlight=False,
         soft_wrap=True,
     )
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """A scheduler's SIGTERM ends a build as cleanly as Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -59,29 +60,22 @@ def ray_session(steps: Sequence[Step], *, address: str | None) -> Iterator[None]
         yield
         return
     folder = None if address else _make_temp_folder()
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        if folder is None:
-            _connect(str(address))
-        else:
-            with _hushed_stderr():
-                ray.init(
-                    address="local",
-                    num_cpus=max(cpu_count(), math.ceil(_needed(steps, "cpus")) + 1),
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    _temp_dir=str(folder),
-                )
-        if threading.current_thread() is threading.main_thread():
-            # Ray has put its own handler there, which exits without a word.
-            signal.signal(signal.SIGTERM, on_sigterm)
-        _configure(steps)
-        yield
-    finally:
-        _shutdown()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+    # A thread of its own for Ray's start and end. There Ray leaves our handler of SIGTERM alone,
+    # and both run to their end when Ctrl-C interrupts us: after half a start, Ray's C++ side
+    # aborts the process at exit. Ray's processes die with the thread that has started them.
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="imig-ray") as ray_thread:
+        try:
+            if folder is None:
+                ray_thread.submit(_connect, str(address)).result()
+            else:
+                ray_thread.submit(_start, steps, folder).result()
+            _take_sigterm_back()
+            _configure(steps)
+            yield
+        finally:
+            ray_thread.submit(ray.shutdown).result()
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def cpu_count() -> int:
@@ -89,20 +83,32 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _shutdown() -> None:
-    """Stop Ray; a second, impatient Ctrl-C must not leave half of it running."""
+def _take_sigterm_back() -> None:
+    """Ray's C++ side has put a handler before Python's, which prints a stack trace."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is threading.main_thread() and handler is not None:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _start(steps: Sequence[Step], folder: Path) -> None:
     import ray
 
-    in_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None
-    ray.shutdown()
-    if in_main:
-        signal.signal(signal.SIGINT, before)
+    with _hushed_stderr():
+        ray.init(
+            address="local",
+            num_cpus=max(cpu_count(), math.ceil(_needed(steps, "cpus")) + 1),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(folder),
+        )
 
 
 def _connect(address: str) -> None:
     import ray
 
+    # Warns that it has not taken SIGTERM.
+    logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -3,35 +3,70 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from imig.engine.blocks import StageTally
+from imig.engine.pace import Pace
 from imig.engine.plan import Plan
 from imig.engine.report import seconds_to_text
 from imig.engine.tally import Snapshot
 
 LINE_SECONDS = 10.0
+_COLUMNS = ("stage", "done", "rate/s", "ETA", "waiting", "rejected", "quarantined", "s/scene")
+
+
+@dataclass(frozen=True)
+class _StageState:
+    """A row of the table."""
+
+    name: str
+    tally: StageTally
+    ready: bool
+    """Its models are loaded."""
+    waiting: int
+    """Scenes that the stage before has passed on."""
+    to_come: float
+    """Scenes that it will still see, when stages go on to turn down as many as so far."""
 
 
 class Progress:
     """Rates and remaining time of a running build.
 
-    On a terminal a table that is redrawn in place: stage, scenes done, scenes a second, scenes that
-    wait for it. Elsewhere one plain line about every ten seconds.
+    On a terminal a table that is redrawn in place: for each stage the scenes it has seen, how many
+    a second of late, how many wait for it, and when it will be through. Elsewhere one plain line
+    about every ten seconds.
+
+    Parameters
+    ----------
+    finished_scenes:
+        Scenes that earlier runs have finished.
+    clock:
+        Seconds, growing.
     """
 
-    def __init__(self, plan: Plan, console: Console, *, finished_scenes: int) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        console: Console,
+        *,
+        finished_scenes: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._stages = [step.stage.name for step in plan.steps]
         self._total = plan.scenes
         self._before = finished_scenes
         self._done = 0
         self._console = console
-        self._started = time.monotonic()
-        self._last_line = self._started
-        self._first_done: float | None = None
+        self._clock = clock
+        self._last_line = clock()
+        self._pace = Pace()
+        self._stage_paces = {name: Pace() for name in self._stages}
         self._live: Live | None = None
 
     def __enter__(self) -> Progress:
@@ -51,66 +86,94 @@ class Progress:
 
     def advance(self, scenes: int) -> None:
         """More scenes are through: written, rejected or quarantined."""
-        if self._first_done is None:
-            self._first_done = time.monotonic()
         self._done += scenes
+        self._pace.update(self._done, now=self._clock())
 
     def show(self, snapshot: Snapshot) -> None:
         """Redraw the table, or print a line when one is due."""
+        now = self._clock()
+        for name, tally in snapshot.tallies.items():
+            self._stage_paces[name].update(tally.seen, now=now)
         if self._live is not None:
             self._live.update(self._table(snapshot), refresh=True)
-        elif time.monotonic() - self._last_line >= LINE_SECONDS:
-            self._last_line = time.monotonic()
+        elif now - self._last_line >= LINE_SECONDS:
+            self._last_line = now
             self._console.print(self._line(snapshot), highlight=False, soft_wrap=True)
 
     def remaining_seconds(self) -> float | None:
-        """From the pace since the first block came through; None before that."""
-        if self._first_done is None or self._done == 0:
-            return None
-        # Loading models is over when the first block is through: count the pace from the start
-        # of the work, but never from before it.
-        elapsed = time.monotonic() - self._started
+        """At the recent pace of finished scenes; None before the second block is through."""
         left = self._total - self._before - self._done
-        return left * elapsed / self._done
+        return self._pace.seconds_for(left, now=self._clock())
 
-    def _summary(self) -> str:
-        elapsed = time.monotonic() - self._started
-        remaining = self.remaining_seconds()
-        eta = "" if remaining is None else f", about {seconds_to_text(remaining)} left"
-        return (
-            f"{self._before + self._done}/{self._total} scenes, "
-            f"{self._done / elapsed if elapsed else 0:.1f}/s{eta}"
-        )
+    def _summary(self, snapshot: Snapshot) -> str:
+        summary = f"{self._before + self._done}/{self._total} scenes"
+        rate, remaining = self._pace.rate(now=self._clock()), self.remaining_seconds()
+        if rate is not None and remaining is not None:
+            return f"{summary}, {_rate_to_text(rate)}/s, about {seconds_to_text(remaining)} left"
+        loading = [name for name in self._stages if name not in snapshot.ready]
+        return f"{summary}, loading {', '.join(loading)}" if loading else summary
 
     def _line(self, snapshot: Snapshot) -> str:
-        stages = " ".join(
-            f"{name} {snapshot.tallies[name].seen if name in snapshot.tallies else 0}"
-            for name in self._stages
-        )
-        return f"{self._summary()} | {stages}"
+        stages = ", ".join(map(self._stage_text, self._states(snapshot)))
+        return f"{self._summary(snapshot)} | {stages}"
+
+    def _stage_text(self, state: _StageState) -> str:
+        rate = self._rate_text(state)
+        return f"{state.name} {state.tally.seen}" + (f" ({rate}/s)" if rate else "")
 
     def _table(self, snapshot: Snapshot) -> Table:
-        table = Table(box=None, pad_edge=False, header_style="bold", caption=self._summary())
+        table = Table(
+            box=None, pad_edge=False, header_style="bold", caption=self._summary(snapshot)
+        )
         table.caption_justify = "left"
-        for name in ("stage", "done", "rate/s", "waiting", "rejected", "quarantined", "s/scene"):
-            table.add_column(name, justify="left" if name == "stage" else "right")
-        elapsed = max(time.monotonic() - self._started, 1e-6)
-        arriving = self._total - self._before
-        for name in self._stages:
-            tally = snapshot.tallies.get(name)
-            if tally is None:
-                state = "" if name in snapshot.ready else "loading"
-                table.add_row(name, "0", "", state)
-                arriving = 0
-                continue
+        for name in (
+            "stage",
+            "done",
+            "rate/s",
+            "ETA",
+            "waiting",
+            "rejected",
+            "quarantined",
+            "s/scene",
+        ):
+            table.add_column(name, justify="left" if name == "stage" else "right", no_wrap=True)
+        for state in self._states(snapshot):
+            tally = state.tally
             table.add_row(
-                name,
+                state.name,
                 str(tally.seen),
-                f"{tally.seen / elapsed:.1f}",
-                str(max(0, arriving - tally.seen)),
+                self._rate_text(state),
+                self._eta_text(state),
+                str(state.waiting or ""),
                 str(tally.rejected or ""),
                 str(tally.quarantined or ""),
                 f"{tally.seconds / tally.seen:.3f}" if tally.seen else "",
             )
-            arriving = tally.passed
         return table
+
+    def _states(self, snapshot: Snapshot) -> Iterator[_StageState]:
+        arrived, to_arrive = self._total - self._before, 0.0
+        for name in self._stages:
+            tally = snapshot.tallies.get(name, StageTally())
+            waiting = max(0, arrived - tally.seen)
+            to_come = waiting + to_arrive
+            ready = name in snapshot.ready or tally.seen > 0
+            yield _StageState(name, tally, ready, waiting=waiting, to_come=to_come)
+            arrived = tally.passed
+            to_arrive = to_come * (tally.passed / tally.seen if tally.seen else 1.0)
+
+    def _rate_text(self, state: _StageState) -> str:
+        rate = self._stage_paces[state.name].rate(now=self._clock())
+        return "" if rate is None or state.to_come == 0 else _rate_to_text(rate)
+
+    def _eta_text(self, state: _StageState) -> str:
+        if not state.ready:
+            return "loading"
+        if state.to_come == 0:
+            return "done"
+        seconds = self._stage_paces[state.name].seconds_for(state.to_come, now=self._clock())
+        return "" if seconds is None else seconds_to_text(seconds)
+
+
+def _rate_to_text(rate: float) -> str:
+    return f"{rate:.1f}" if rate >= 1 else f"{rate:.2f}"

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ray.data._internal.execution.execution_callback import ExecutionCallback
+
 from imig.engine.cluster import cpu_count
 from imig.engine.plan import Plan, Step
 from imig.engine.tally import Snapshot, Tally
@@ -19,11 +21,65 @@ from imig.errors import DataError
 MAX_INPUT_TASKS = 10_000
 """More blocks than this share tasks at the source: Ray's bookkeeping costs about 1 ms a task."""
 POLL_SECONDS = 0.5
-GIVE_UP_SECONDS = 10.0
+GIVE_UP_SECONDS = 30.0
 
 
 class _EndOfStream(Exception):
     """All blocks are through."""
+
+
+class _Stopped(Exception):
+    """Nobody waits for the blocks any more."""
+
+
+class _Consumer(threading.Thread):
+    """Executes the dataset and queues its answers; `stop` ends both soon.
+
+    Ray blocks in C++ while it waits: a thread leaves the main one free for Ctrl-C and display.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        super().__init__(name="imig-consumer", daemon=True)
+        self.answers: queue.Queue[FinishedBlock | Exception] = queue.Queue()
+        self.stopped = threading.Event()
+        self._dataset = dataset
+
+    def run(self) -> None:
+        try:
+            for batch in self._dataset.iter_batches(
+                batch_size=None, batch_format="pyarrow", prefetch_batches=0
+            ):
+                for value in batch.column(0).to_pylist():
+                    self.answers.put(pickle.loads(value))
+        except Exception as error:
+            self.answers.put(error)
+        else:
+            self.answers.put(_EndOfStream())
+
+    def stop(self) -> None:
+        """End the execution and wait for its threads.
+
+        A thread that calls Ray after `ray.shutdown` makes Ray's C++ side end the process on the
+        spot, with exit code 1 and without a word.
+        """
+        self.stopped.set()
+        self.join(timeout=GIVE_UP_SECONDS)
+
+
+class StopOnRequest(ExecutionCallback):
+    """Ends an execution when its consumer is told to stop.
+
+    Ray Data makes one for each execution, in the thread that asks for the first batch.
+    """
+
+    def __init__(self) -> None:
+        thread = threading.current_thread()
+        self._stopped = thread.stopped if isinstance(thread, _Consumer) else threading.Event()
+
+    def on_execution_step(self, executor: Any) -> None:
+        """Ray Data calls this several times a second, in the thread of the execution."""
+        if self._stopped.is_set():
+            raise _Stopped
 
 
 def stream_blocks(
@@ -44,16 +100,13 @@ def stream_blocks(
 
     tally: Any = ray.remote(num_cpus=0)(Tally).remote()
     dataset = _dataset(plan, blocks, tally=tally, parts=parts)
-    answers: queue.Queue[FinishedBlock | Exception] = queue.Queue()
-    stopped = threading.Event()
-    # Ray blocks in C++ while it waits; a thread leaves the main one free for Ctrl-C and display.
-    consumer = threading.Thread(target=_consume, args=(dataset, answers, stopped), daemon=True)
+    consumer = _Consumer(dataset)
     consumer.start()
     try:
         while True:
             answer: FinishedBlock | Exception | None = None
             with suppress(queue.Empty):
-                answer = answers.get(timeout=POLL_SECONDS)
+                answer = consumer.answers.get(timeout=POLL_SECONDS)
             if isinstance(answer, FinishedBlock):
                 yield answer
                 continue
@@ -65,13 +118,9 @@ def stream_blocks(
             if answer is not None:
                 raise _explain(answer) from answer
             yield snapshot
-    except GeneratorExit:
-        # The caller has given up: no part may appear behind its back, where Ray stays up.
-        stopped.set()
-        consumer.join(timeout=GIVE_UP_SECONDS)
-        raise
     finally:
-        stopped.set()
+        # Also: no part may appear behind the caller's back where Ray stays up.
+        consumer.stop()
 
 
 def _dataset(plan: Plan, blocks: Sequence[int], *, tally: Any, parts: Path) -> Any:
@@ -79,6 +128,9 @@ def _dataset(plan: Plan, blocks: Sequence[int], *, tally: Any, parts: Path) -> A
 
     groups = group_steps(plan.steps)
     threads = _threads(groups)
+    callbacks = ray.data.DataContext.get_current().custom_execution_callback_classes
+    if StopOnRequest not in callbacks:
+        callbacks.append(StopOnRequest)
     dataset: Any = ray.data.from_items(
         list(blocks), override_num_blocks=min(len(blocks), MAX_INPUT_TASKS)
     )
@@ -126,26 +178,6 @@ def _threads(groups: Sequence[tuple[Step, ...]]) -> int:
         group[0].resources.concurrency for group in groups if not all(map(_is_light, group))
     )
     return max(1, cpu_count() // max(1, models))
-
-
-def _consume(
-    dataset: Any,
-    answers: queue.Queue[FinishedBlock | Exception],
-    stopped: threading.Event,
-) -> None:
-    try:
-        for batch in dataset.iter_batches(
-            batch_size=None, batch_format="pyarrow", prefetch_batches=0
-        ):
-            for value in batch.column(0).to_pylist():
-                answers.put(pickle.loads(value))
-            if stopped.is_set():
-                # Leaving the loop ends the execution.
-                return
-    except Exception as error:
-        answers.put(error)
-    else:
-        answers.put(_EndOfStream())
 
 
 def _snapshot(tally: Any) -> Snapshot:

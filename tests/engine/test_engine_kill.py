@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,8 @@ def start(output: Path, recipe: Path, *, seconds: float, in_process: bool) -> su
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A process group of its own, as a shell gives it.
+        start_new_session=True,
         # For Ray's workers, which import the stages.
         env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])},
     )
@@ -111,17 +114,51 @@ def test_kill_on_ray(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     assert digests(output) == digests(expected)
 
 
-def test_ctrl_c_stops_cleanly(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Stop:
+    """How a build is asked to end."""
+
+    number: signal.Signals
+    to_group: bool = False
+    """As a terminal does: Ray's processes get it too."""
+    twice: bool = False
+    parts: int = 2
+    """Finished blocks to wait for; 0: while Ray starts."""
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        pytest.param(Stop(signal.SIGINT, to_group=True, twice=True), id="impatient-ctrl-c"),
+        pytest.param(Stop(signal.SIGTERM), id="sigterm"),
+        pytest.param(Stop(signal.SIGTERM, parts=0), id="sigterm-while-ray-starts"),
+    ],
+)
+def test_a_signal_stops_cleanly(undisturbed: tuple[Path, Path], tmp_path: Path, stop: Stop) -> None:
     recipe, expected = undisturbed
     output = tmp_path / "d"
     process = start(output, recipe, seconds=0.05, in_process=False)
-    wait_for_parts(output, 2, process)
-    process.send_signal(signal.SIGINT)
-    err = process.communicate(timeout=30)[1]
+    if stop.parts:
+        wait_for_parts(output, stop.parts, process)
+    else:
+        wait_for_ray(process)
+    send = os.killpg if stop.to_group else os.kill
+    send(process.pid, stop.number)
+    if stop.twice:
+        time.sleep(0.3)
+        send(process.pid, stop.number)
+    err = process.communicate(timeout=60)[1]
     assert (process.returncode, err) == (130, "stopped; the same command continues\n")
     assert processes_of(process.pid) == []
     finish(start(output, recipe, seconds=0, in_process=True))
     assert digests(output) == digests(expected)
+
+
+def wait_for_ray(process: subprocess.Popen[str]) -> None:
+    """Until the first of Ray's processes is there."""
+    deadline = time.monotonic() + 60
+    while not processes_of(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def processes_of(build: int) -> list[str]:
