@@ -32,8 +32,11 @@ def _box_has_area(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
 Box = Annotated[tuple[int, int, int, int], AfterValidator(_box_has_area)]
 """``(x1, y1, x2, y2)`` in pixels, x2 and y2 exclusive."""
 
-SampleId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")]
-"""A webdataset key: no dot (readers split members at the first one), no slash, no space."""
+SampleId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+"""A webdataset key: no dot (readers split members at the first one), no slash, no space.
+
+At most 64 characters: with the member's name it fits the 100 that a plain tar header has.
+"""
 
 MemberName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z0-9]{1,16}){1,2}$")]
 """What follows ``<id>.`` in a shard, for example ``target.jpg`` or ``ref00.mask.png``."""
