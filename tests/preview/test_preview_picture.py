@@ -96,7 +96,7 @@ def test_odd_scenes_are_drawn(size: tuple[int, int]) -> None:
             Instance(index=index, identity_id="i", phrase=phrases[index % 5], noun="mug", box=box)
         )
     scene = make_sample(0).scene.model_dump() | {
-        "id": "x" * 120,
+        "id": "x" * 64,
         "caption": "夏の夜 " * 200,
         "width": width,
         "height": height,
