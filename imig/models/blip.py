@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -61,5 +62,6 @@ class Blip:
             )
             texts = self._processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
             for index, text in zip(batch, texts, strict=True):
-                captions[index] = text.strip()
+                # the tokenizer sets a space before each punctuation mark
+                captions[index] = re.sub(r"\s+([.,:;!?])", r"\1", text.strip())
         return captions

@@ -155,15 +155,15 @@ def render_table(stats: DatasetStats, *, top: int = 10) -> RenderableType:
     if not stats.scores:
         return counts
 
-    scores = Table(title="Scores (quantiles)", title_justify="left")
-    scores.add_column("score", style="bold")
+    # narrow enough for a terminal of 80 columns
+    scores = Table(title="Scores (quantiles)", title_justify="left", box=None, pad_edge=False)
+    scores.add_column("score", style="bold", no_wrap=True)
     scores.add_column("known", justify="right")
     for quantile in QUANTILES:
         scores.add_column(_quantile_name(quantile), justify="right")
-    scores.add_column("what it is")
     for name, values in stats.scores.items():
-        figures = [f"{value:.3g}" for value in stats.quantiles(name)]
-        scores.add_row(name, _number(len(values)), *figures, SCORES[name])
+        figures = [f"{value:.3f}" for value in stats.quantiles(name)]
+        scores.add_row(name, _number(len(values)), *figures)
     return Group(counts, scores)
 
 
