@@ -31,8 +31,10 @@ def start(output: Path, recipe: Path, *, seconds: float, in_process: bool) -> su
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A process group of its own, as a shell gives it.
+        # A process group of its own, as a shell gives it, and Ctrl-C not ignored: what runs in the
+        # background of a script inherits SIGINT as ignored, and Python leaves it so.
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         # For Ray's workers, which import the stages.
         env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])},
     )
