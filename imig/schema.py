@@ -286,6 +286,10 @@ class Manifest(_Model):
     packages: dict[str, str]
     counts: Counts
     shards: list[ShardRecord]
+    index_sha256: str | None = Field(
+        default=None,
+        description="Of index.parquet; null in datasets built before it was recorded.",
+    )
 
 
 def scene_from_json(text: str | bytes) -> Scene:

@@ -18,7 +18,7 @@ from imig.schema import Counts, Manifest, scene_from_json
 from imig.shards.card import MAX_PICTURES, PICTURES_FOLDER, write_card
 from imig.shards.check_folder import QUARANTINE_NAME, REJECTS_NAME
 from imig.shards.index import INDEX_NAME, write_index, write_records
-from imig.shards.manifest import MANIFEST_NAME, package_versions, write_manifest
+from imig.shards.manifest import MANIFEST_NAME, file_sha256, package_versions, write_manifest
 from imig.shards.writer import JSON_MEMBER, read_tar
 
 CARD_LICENCES = {"tabletop": "cc0-1.0"}
@@ -42,9 +42,9 @@ def finish_build(folder: BuildFolder, *, seconds: float) -> FinishedBuild:
     plan, output = folder.plan, folder.output
     shards = [read_record(folder.shard_record(shard)) for shard in range(plan.shards)]
     whole = merge_records(shards)
-    manifest = _manifest(plan, whole, shards)
     _require_exactly_once(plan, whole)
     write_index(output / INDEX_NAME, whole.rows)
+    manifest = _manifest(plan, whole, shards, index=output / INDEX_NAME)
     _write_tables(output, whole)
     pictures = list(_draw_pictures(output, manifest))
     funnel = record_to_funnel(whole)
@@ -56,7 +56,7 @@ def finish_build(folder: BuildFolder, *, seconds: float) -> FinishedBuild:
     return FinishedBuild(manifest=manifest, funnel=funnel, output=output)
 
 
-def _manifest(plan: Plan, whole: Record, shards: list[Record]) -> Manifest:
+def _manifest(plan: Plan, whole: Record, shards: list[Record], *, index: Path) -> Manifest:
     recipe = plan.loaded.recipe
     return Manifest(
         name=recipe.name,
@@ -71,6 +71,7 @@ def _manifest(plan: Plan, whole: Record, shards: list[Record]) -> Manifest:
             quarantined=len(whole.quarantined),
         ),
         shards=[record.shard for record in shards if record.shard is not None],
+        index_sha256=file_sha256(index),
     )
 
 

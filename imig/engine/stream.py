@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import queue
 import threading
+import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -119,7 +120,7 @@ def stream_blocks(
                 raise _explain(answer) from answer
             yield snapshot
     finally:
-        # Also: no part may appear behind the caller's back where Ray stays up.
+        _close(tally)
         consumer.stop()
 
 
@@ -186,6 +187,19 @@ def _snapshot(tally: Any) -> Snapshot:
     snapshot = ray.get(tally.snapshot.remote())
     assert isinstance(snapshot, Snapshot)
     return snapshot
+
+
+def _close(tally: Any) -> None:
+    """Once this returns no part appears any more, even where Ray and its workers stay up."""
+    import ray
+
+    deadline = time.monotonic() + GIVE_UP_SECONDS
+    # An error of Ray means that it is going down, and the workers with it.
+    with suppress(ray.exceptions.RayError):
+        while ray.get(tally.close.remote(), timeout=GIVE_UP_SECONDS):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.05)
 
 
 def _raise_failure(snapshot: Snapshot) -> None:

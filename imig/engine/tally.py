@@ -20,7 +20,7 @@ class Snapshot:
 
 
 class Tally:
-    """Counts for the display, and the attempts at each block; one actor a build.
+    """Counts for the display, attempts at each block, leave to write; one actor a build.
 
     The counts of the final report do not come from here but from the records of the parts.
     """
@@ -28,6 +28,8 @@ class Tally:
     def __init__(self) -> None:
         self._snapshot = Snapshot()
         self._attempts: dict[tuple[str, int], int] = {}
+        self._writing: set[int] = set()
+        self._closed = False
 
     def begin(self, stage: str, block: int) -> int:
         """Which attempt at this block this is, from 1: more than 1 after a worker's death."""
@@ -39,6 +41,21 @@ class Tally:
         self._attempts.pop((group, block), None)
         for stage, tally in tallies.items():
             self._snapshot.tallies.setdefault(stage, StageTally()).add(tally)
+
+    def may_write(self, block: int) -> bool:
+        """Whether the block's part may be written; if so, `written` must follow."""
+        if not self._closed:
+            # A set: a worker that died while it wrote begins the same block again.
+            self._writing.add(block)
+        return not self._closed
+
+    def written(self, block: int) -> None:
+        self._writing.discard(block)
+
+    def close(self) -> int:
+        """Let nobody begin to write from now on; how many parts are still being written."""
+        self._closed = True
+        return len(self._writing)
 
     def ready(self, stages: list[str]) -> None:
         self._snapshot.ready.update(stages)

@@ -95,7 +95,7 @@ class StageWorker:
             for step in self._steps:
                 run_stage(block, step.stage, batch_size=step.resources.batch_size)
             if self._parts is not None:
-                write_part(self._parts, block)
+                self._write(block, self._parts)
         except Exception as error:
             _fail(self._tally, error, f"stage {self._group}")
             raise
@@ -112,6 +112,18 @@ class StageWorker:
         start, stop = self._blocks[number]
         source: Source = self._steps[0].stage  # type: ignore[assignment]
         return Block(number, start, stop, samples=source.enumerate(start, stop))
+
+    def _write(self, block: Block, parts: Path) -> None:
+        import ray
+
+        # Ray ends an execution without waiting for its workers: whoever stopped the build may be at
+        # the next one already, in the same folder.
+        if not ray.get(self._tally.may_write.remote(block.number)):
+            raise RuntimeError("the build has been stopped")
+        try:
+            write_part(parts, block)
+        finally:
+            ray.get(self._tally.written.remote(block.number))
 
     def _died(self, block: Block) -> DataError:
         ids = [sample.scene.id for sample in block.samples]

@@ -49,6 +49,33 @@ class Detector:
     and boxes (batch, queries, 4) as relative centre x, centre y, width, height."""
 
 
+class DetectorGrounder:
+    """A `Grounder` on a `Detector`, which the family makes."""
+
+    def __init__(self, detector: Detector, *, name: str, batch_size: int) -> None:
+        self.name = name
+        self._detector = detector
+        self._batch_size = batch_size
+
+    def ground(
+        self,
+        images: Sequence[Image],
+        phrases: Sequence[Sequence[str]],
+        *,
+        box_threshold: float,
+        text_threshold: float,
+    ) -> list[GroundedBoxes]:
+        """Find each image's phrases; see `imig.models.protocols.Grounder`."""
+        return ground_images(
+            self._detector,
+            images,
+            phrases,
+            box_threshold=box_threshold,
+            text_threshold=text_threshold,
+            batch_size=self._batch_size,
+        )
+
+
 def ground_images(
     detector: Detector,
     images: Sequence[Image],

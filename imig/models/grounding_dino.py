@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from PIL.Image import Image
 from transformers import AutoProcessor, GroundingDinoForObjectDetection
 
 from imig.models.device import mixed_precision
-from imig.models.grounding import Detector, ground_images
+from imig.models.grounding import Detector, DetectorGrounder
 from imig.models.pretrained import load_pretrained, load_processor
-from imig.models.protocols import GroundedBoxes
 from imig.models.weights import ResolvedWeights
 
 
-class GroundingDino:
+class GroundingDino(DetectorGrounder):
     """A `Grounder`. Weights stay float32; a lower dtype is used by autocast."""
 
     def __init__(
@@ -26,10 +23,8 @@ class GroundingDino:
         dtype: torch.dtype,
         batch_size: int,
     ) -> None:
-        self.name = weights.name
         self._device = device
         self._dtype = dtype
-        self._batch_size = batch_size
         self._model = load_pretrained(
             GroundingDinoForObjectDetection,
             weights,
@@ -41,30 +36,13 @@ class GroundingDino:
         )
         processor = load_processor(AutoProcessor, weights)
         self._image_processor = processor.image_processor
-        self._detector = Detector(
+        detector = Detector(
             tokenizer=processor.tokenizer,
             max_tokens=self._model.config.max_text_len,
             preprocess=self._preprocess,
             forward=self._forward,
         )
-
-    def ground(
-        self,
-        images: Sequence[Image],
-        phrases: Sequence[Sequence[str]],
-        *,
-        box_threshold: float,
-        text_threshold: float,
-    ) -> list[GroundedBoxes]:
-        """Find each image's phrases; see `imig.models.protocols.Grounder`."""
-        return ground_images(
-            self._detector,
-            images,
-            phrases,
-            box_threshold=box_threshold,
-            text_threshold=text_threshold,
-            batch_size=self._batch_size,
-        )
+        super().__init__(detector, name=weights.name, batch_size=batch_size)
 
     def _preprocess(self, image: Image) -> torch.Tensor:
         inputs = self._image_processor(images=[image], do_pad=False, return_tensors="pt")

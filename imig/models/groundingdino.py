@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -26,8 +26,7 @@ from transformers import AutoConfig, AutoTokenizer, BertModel
 
 from imig.errors import UsageError
 from imig.models.device import mixed_precision
-from imig.models.grounding import Detector, ground_images
-from imig.models.protocols import GroundedBoxes
+from imig.models.grounding import Detector, DetectorGrounder
 from imig.models.weights import HubId, ResolvedWeights, find_in_hub_cache
 
 # The transform of `groundingdino.util.inference.load_image`.
@@ -43,7 +42,7 @@ _UNUSED_KEYS: Final = ("label_enc.", "bert.embeddings.position_ids", "bert.poole
 _CONFIG_FOLDER: Final = Path(groundingdino.__file__).parent / "config"
 
 
-class GroundingDinoPackage:
+class GroundingDinoPackage(DetectorGrounder):
     """A `Grounder`. Weights stay float32; a lower dtype is used by autocast.
 
     The recipe's `config` names the package's config file; without it the file name of the weights
@@ -59,40 +58,21 @@ class GroundingDinoPackage:
         dtype: torch.dtype,
         batch_size: int,
     ) -> None:
-        self.name = weights.name
         self._device = device
         self._dtype = dtype
-        self._batch_size = batch_size
         file = weights.files[0]
         config = read_config(_config_file(weights))
         text_encoder = find_text_encoder(config.text_encoder_type, beside=file.parent)
         self._model = build_model(config, text_encoder)
         _load_state(self._model, file)
         self._model.to(device).eval()
-        self._detector = Detector(
+        detector = Detector(
             tokenizer=self._model.tokenizer,
             max_tokens=config.max_text_len,
             preprocess=preprocess,
             forward=self._forward,
         )
-
-    def ground(
-        self,
-        images: Sequence[Image],
-        phrases: Sequence[Sequence[str]],
-        *,
-        box_threshold: float,
-        text_threshold: float,
-    ) -> list[GroundedBoxes]:
-        """Find each image's phrases; see `imig.models.protocols.Grounder`."""
-        return ground_images(
-            self._detector,
-            images,
-            phrases,
-            box_threshold=box_threshold,
-            text_threshold=text_threshold,
-            batch_size=self._batch_size,
-        )
+        super().__init__(detector, name=weights.name, batch_size=batch_size)
 
     @torch.inference_mode()
     def _forward(

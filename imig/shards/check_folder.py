@@ -15,7 +15,7 @@ from imig.shards.card import CARD_NAME, PICTURES_FOLDER
 from imig.shards.check_shard import ShardCheck
 from imig.shards.faults import Fault
 from imig.shards.index import INDEX_NAME, IndexRow, read_index_table
-from imig.shards.manifest import MANIFEST_NAME, read_manifest
+from imig.shards.manifest import MANIFEST_NAME, file_sha256, read_manifest
 
 REJECTS_NAME: Final = "rejects.parquet"
 QUARANTINE_NAME: Final = "quarantine.parquet"
@@ -69,7 +69,12 @@ def check_manifest(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fault
 
 
 def check_index(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fault]:
-    """The index against the samples that the shards hold."""
+    """The index against the samples that the shards hold, and against the build's checksum."""
+    faults = list(_check_index_rows(folder, checks))
+    yield from faults or _check_index_checksum(folder)
+
+
+def _check_index_rows(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fault]:
     path = folder / INDEX_NAME
     if not path.is_file():
         yield Fault("missing-index", f"{path} is not there")
@@ -98,6 +103,17 @@ def check_index(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fault]:
     # What lies in a missing shard is that fault, not one of each of its rows.
     for shard, sample_id in sorted(present - indexed):
         yield Fault("index-missing-row", "not in the index", shard=shard, sample=sample_id)
+
+
+def _check_index_checksum(folder: Path) -> Iterator[Fault]:
+    """What no row shows: damage to the statistics, types or metadata of the Parquet file."""
+    try:
+        expected = read_manifest(folder / MANIFEST_NAME).index_sha256
+    except DataError:
+        return  # a fault of the manifest, which is reported as such
+    if expected is not None and (actual := file_sha256(folder / INDEX_NAME)) != expected:
+        message = f"SHA-256 {actual[:12]}..., the manifest says {expected[:12]}..."
+        yield Fault("index-checksum", message)
 
 
 def check_files(folder: Path) -> Iterator[Fault]:

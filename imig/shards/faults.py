@@ -52,6 +52,7 @@ KINDS: Final[dict[str, str]] = {
     "index-duplicate-row": "an id that the index has twice",
     "index-offset": "the index gives a wrong place for a sample",
     "index-values": "the index disagrees with the JSON",
+    "index-checksum": "index.parquet is not the file that the build wrote",
     "missing-manifest": "there is no dataset.json",
     "bad-manifest": "dataset.json cannot be read, or does not obey the schema",
     "missing-shard": "the manifest lists a shard that is not there",

@@ -72,8 +72,9 @@ class Workshop:
 
 
 def multiplies_bfloat16(device: str) -> bool:
-    """Whether matrix products in bfloat16 are fast: elsewhere they are emulated, 20 times slower."""
-    return device != "cpu" or torch.backends.cpu.get_cpu_capability() == "AVX512_BF16"
+    """Whether bfloat16 pays: a processor without such products emulates them, 20 times slower."""
+    # private in PyTorch, which has no public word for it
+    return device != "cpu" or torch.cpu._is_avx512_bf16_supported()
 
 
 def half_precision(model: nn.Module) -> dict[str, Tensor]:

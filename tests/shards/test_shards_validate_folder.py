@@ -237,6 +237,12 @@ def test_random_damage_is_always_found(folder: Path) -> None:
         assert not validate_dataset(folder).ok
 
 
+def test_an_index_that_was_written_again_with_the_same_rows(folder: Path) -> None:
+    table = pq.read_table(folder / INDEX_NAME)
+    pq.write_table(table, folder / INDEX_NAME, compression="gzip")
+    assert kinds(folder) == {"index-checksum"}
+
+
 def test_an_index_with_a_damaged_column_name(folder: Path) -> None:
     data = (folder / INDEX_NAME).read_bytes()
     (folder / INDEX_NAME).write_bytes(data.replace(b"mean_dino", b"mean\xffdino"))

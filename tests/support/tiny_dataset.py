@@ -35,7 +35,13 @@ from imig.schema import (
     Subset,
 )
 from imig.shards.index import INDEX_NAME, scene_to_row, write_index
-from imig.shards.manifest import MANIFEST_NAME, package_versions, shard_record, write_manifest
+from imig.shards.manifest import (
+    MANIFEST_NAME,
+    file_sha256,
+    package_versions,
+    shard_record,
+    write_manifest,
+)
 from imig.shards.writer import SampleSpan, write_tar
 
 SIZE = (96, 64)
@@ -147,6 +153,7 @@ def seal_manifest(folder: Path, samples: dict[str, int]) -> None:
             packages=package_versions(),
             counts=Counts(input=written, written=written, rejected=0, quarantined=0),
             shards=[shard_record(folder / name, samples=count) for name, count in samples.items()],
+            index_sha256=file_sha256(folder / INDEX_NAME),
         ),
     )
 
