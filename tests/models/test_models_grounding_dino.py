@@ -76,7 +76,9 @@ def test_batches_of_unequal_images_and_prompts_equal_single_answers(model: Any) 
     assert len(together[2].boxes) == 0
     for image, wanted, result in zip(images, phrases, together, strict=True):
         alone = model.ground([image], [wanted], **thresholds)[0]
-        np.testing.assert_allclose(result.scores, alone.scores, atol=1e-4)
+        # Batches of other sizes run other kernels, whose rounding grows through twelve layers with
+        # random weights: 1.1e-4 was seen on a processor with AVX2 only.
+        np.testing.assert_allclose(result.scores, alone.scores, atol=5e-4)
 
 
 def test_another_architecture_is_refused(folder: Path) -> None:
