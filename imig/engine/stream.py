@@ -190,7 +190,10 @@ def _snapshot(tally: Any) -> Snapshot:
 
 
 def _close(tally: Any) -> None:
-    """Once this returns no part appears any more, even where Ray and its workers stay up."""
+    """Once this returns no part appears any more, even where Ray and its workers stay up.
+
+    Except one whose writing hangs for longer than `GIVE_UP_SECONDS`: a stop must come to an end.
+    """
     import ray
 
     deadline = time.monotonic() + GIVE_UP_SECONDS
