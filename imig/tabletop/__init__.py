@@ -2,20 +2,11 @@
 
 from imig.tabletop.captions import parse_prompt
 from imig.tabletop.identity import Identity, sample_identity
-from imig.tabletop.scene import (
-    InstanceTruth,
-    Placement,
-    RenderedScene,
-    TabletopScene,
-    View,
-    draw_prompt,
-    redraw_identity,
-    render_identity,
-    render_scene,
-    sample_scene,
-    simple_caption,
-)
-from imig.tabletop.surfaces import Backdrop
+from imig.tabletop.prompts import draw_prompt, redraw_identity
+from imig.tabletop.records import InstanceTruth, Placement, RenderedScene, TabletopScene
+from imig.tabletop.scene import render_scene, sample_scene, simple_caption
+from imig.tabletop.textures import Backdrop
+from imig.tabletop.views import View, render_identity
 from imig.tabletop.vocabulary import (
     COLOURS,
     KINDS,

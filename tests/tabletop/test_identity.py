@@ -21,7 +21,7 @@ from imig.tabletop import (
     render_identity,
     sample_identity,
 )
-from imig.tabletop.scene import mask_bounds
+from imig.tabletop.records import mask_bounds
 from imig.tabletop.vocabulary import ALL_COMBINATIONS, NOVEL_COMBINATIONS, TRAINED_COMBINATIONS
 
 

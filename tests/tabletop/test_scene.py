@@ -19,7 +19,8 @@ from imig.tabletop import (
     render_scene,
     sample_scene,
 )
-from imig.tabletop.scene import MIN_VISIBLE_AREA, MIN_VISIBLE_FRACTION, mask_bounds
+from imig.tabletop.arrangement import MIN_VISIBLE_AREA, MIN_VISIBLE_FRACTION
+from imig.tabletop.records import mask_bounds
 
 DIGEST_PROGRAM = """
 import hashlib
@@ -87,7 +88,7 @@ def test_truth_is_consistent(width: int, height: int) -> None:
 
 def test_layers_agree_with_depth() -> None:
     """Where two things overlap, the one of the higher layer really is nearer."""
-    from imig.tabletop import render
+    from imig.tabletop import projection
     from imig.tabletop.primitives import Camera
     from imig.tabletop.shapes import build_thing
 
@@ -96,21 +97,21 @@ def test_layers_agree_with_depth() -> None:
         scene = sample_scene(seed, width=128, height=128, instances=(4, 8))
         placements = sorted(scene.placements, key=lambda p: -p.position[1])
         posed = [
-            render.Posed(
+            projection.Posed(
                 build_thing(p.identity),
-                render.yaw_matrix(p.yaw_degrees),
+                projection.yaw_matrix(p.yaw_degrees),
                 (*p.position, 0.0),
                 p.scale,
             )
             for p in placements
         ]
-        pack = render._Pack(posed)
-        view = render._View(pack, Camera.looking(0.0, scene.camera_elevation))
-        us, vs, pixel = render.pixel_grid(128, 128)
+        pack = projection.Pack(posed)
+        view = projection.PackView(pack, Camera.looking(0.0, scene.camera_elevation))
+        us, vs, pixel = projection.pixel_grid(128, 128)
         depths = []
         for members in pack.members:
             whole = np.full((128, 128), np.inf, np.float32)
-            (r0, r1, c0, c1), depth, _ = render._thing_buffers(view, members, us, vs, pixel)
+            (r0, r1, c0, c1), depth, _ = projection.thing_buffers(view, members, us, vs, pixel)
             whole[r0:r1, c0:c1] = depth
             depths.append(whole)
         for far in range(len(depths)):
