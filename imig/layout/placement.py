@@ -50,14 +50,14 @@ class PlacedReference:
     image: Image.Image
     """RGB."""
     mask: Image.Image
-    """"L", 0 or 255."""
+    """Of mode "1": pasting through it takes a fifth of the time that "L" takes."""
     left: int
     top: int
 
     def canvas_mask(self, *, size: tuple[int, int]) -> NDArray[np.bool_]:
         """The mask on a whole canvas of `size` (width, height)."""
         canvas = np.zeros((size[1], size[0]), dtype=bool)
-        patch = np.asarray(self.mask) > 0
+        patch = np.asarray(self.mask)
         height, width = patch.shape
         canvas[self.top : self.top + height, self.left : self.left + width] = patch
         return canvas
@@ -105,30 +105,51 @@ def plan_placement(
     """
     cut_width, cut_height = cut[2] - cut[0], cut[3] - cut[1]
     box_width, box_height = box[2] - box[0], box[3] - box[1]
-    if fit == "instance-fit-distort":
-        scale_x, scale_y = box_width / cut_width, box_height / cut_height
-    elif fit == "instance-fit":
-        scale_x = scale_y = math.sqrt(box_width * box_height / (cut_width * cut_height))
-    else:
-        scale_x = min(box_width / image_size[0], box_height / image_size[1])
+    if fit == "image-fit":
+        limit = math.inf
         if anchor is not None:
-            scale_x = min(scale_x, _scale_on_canvas(cut_width, cut_height, canvas_size, anchor))
-        scale_y = scale_x
-    width = max(1, int(cut_width * scale_x + _NEARLY))
-    height = max(1, int(cut_height * scale_y + _NEARLY))
-
-    if anchor is not None:
-        left = anchor.canvas[1] * canvas_size[0] - anchor.subject[1] * width
-        top = anchor.canvas[0] * canvas_size[1] - anchor.subject[0] * height
+            limit = _scale_on_canvas(cut_width, cut_height, canvas_size, anchor)
+        left, top, width, height = _fit_image(cut, image_size=image_size, box=box, limit=limit)
     else:
-        left, top = (box[0] + box[2] - width) / 2, (box[1] + box[3] - height) / 2
-        if fit == "image-fit":
-            left += ((cut[0] + cut[2]) - image_size[0]) / 2 * scale_x
-            top += ((cut[1] + cut[3]) - image_size[1]) / 2 * scale_y
-    return Placement(math.floor(left + _NEARLY), math.floor(top + _NEARLY), width, height)
+        if fit == "instance-fit-distort":
+            scale_x, scale_y = box_width / cut_width, box_height / cut_height
+        else:
+            scale_x = scale_y = math.sqrt(box_width * box_height / (cut_width * cut_height))
+        width = max(1, _floor(cut_width * scale_x))
+        height = max(1, _floor(cut_height * scale_y))
+        left = _floor((box[0] + box[2]) / 2) - width // 2
+        top = _floor((box[1] + box[3]) / 2) - height // 2
+    if anchor is not None:
+        left = round(anchor.canvas[1] * canvas_size[0]) - round(anchor.subject[1] * width)
+        top = round(anchor.canvas[0] * canvas_size[1]) - round(anchor.subject[0] * height)
+    return Placement(left, top, width, height)
 
 
-_NEARLY = 1e-6  # 21.999999999 is 22: rounding down must not depend on the last bit
+def _fit_image(
+    cut: Rectangle, *, image_size: tuple[int, int], box: Rectangle, limit: float
+) -> tuple[int, int, int, int]:
+    """Left, top, width and height of the cut-out where the whole image fits inside the box.
+
+    Centres and edges are whole pixels and the scale is that of the image's whole height: so the
+    released trainer rounds, and at small sizes a pixel is much of a subject.
+    """
+    width, height = image_size
+    scale = min((box[2] - box[0]) / width, (box[3] - box[1]) / height, limit)
+    scale = max(1, _floor(height * scale)) / height
+    centre_x, centre_y = _floor((box[0] + box[2]) / 2), _floor((box[1] + box[3]) / 2)
+    left = _floor(centre_x + (cut[0] - width // 2) * scale)
+    top = _floor(centre_y + (cut[1] - height // 2) * scale)
+    right = _floor(centre_x + (cut[2] - width // 2) * scale)
+    bottom = _floor(centre_y + (cut[3] - height // 2) * scale)
+    return left, top, max(1, right - left), max(1, bottom - top)
+
+
+def _floor(value: float) -> int:
+    """Rounds down, but 21.999999999 is 22: the last bit must not decide."""
+    return math.floor(value + _NEARLY)
+
+
+_NEARLY = 1e-6
 _MIN_SUBJECT = 8  # pixels; an anchor at the canvas's edge must not shrink a subject to nothing
 
 
@@ -220,7 +241,8 @@ def resample(
     pixels = colours.resize(size, bilinear, box=source, reducing_gap=2.0)
     coverage = Image.fromarray(mask.view(np.uint8) * np.uint8(255))
     coverage = coverage.resize(size, bilinear, box=source, reducing_gap=2.0)
-    return PlacedReference(pixels, coverage.point(_threshold_table(mask_threshold)), left, top)
+    covered = coverage.point(_threshold_table(mask_threshold), "1")
+    return PlacedReference(pixels, covered, left, top)
 
 
 @cache
@@ -229,7 +251,7 @@ def _threshold_table(threshold: float) -> list[int]:
 
 
 def _nothing() -> PlacedReference:
-    return PlacedReference(Image.new("RGB", (0, 0)), Image.new("L", (0, 0)), 0, 0)
+    return PlacedReference(Image.new("RGB", (0, 0)), Image.new("1", (0, 0)), 0, 0)
 
 
 def aligned_face_box(

@@ -1,0 +1,88 @@
+"""References at the size at which the model sees them, with nothing but the subject on them.
+
+A reference keeps its own aspect at about `side` squared pixels of area; its sides are multiples of
+16, one token (REFERENCE 3.1). What is not the subject becomes mid grey, 0 where images are in
+[-1, 1].
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from imig.layout.composition import MID_GREY
+
+TOKEN = 16
+"""Pixels of a token's side: FLUX's VAE shrinks by 8, packing by 2."""
+
+
+def reference_size(width: int, height: int, *, side: int) -> tuple[int, int]:
+    """(width, height) of a reference for the model: multiples of 16, about side * side in area.
+
+    The aspect is kept as far as multiples of 16 allow. A very long reference gets one token as its
+    short side and no more area than `side` squared.
+
+    Raises
+    ------
+    ValueError
+        When a side is not positive.
+    """
+    if min(width, height, side) < 1:
+        raise ValueError(f"sides must be positive, got {width} x {height} and side {side}")
+    longest = max(round(side * side / TOKEN / TOKEN), 1) * TOKEN
+    stretch = side / math.sqrt(width * height)
+    fitted = (max(round(one * stretch / TOKEN), 1) * TOKEN for one in (width, height))
+    new_width, new_height = (min(one, longest) for one in fitted)
+    return new_width, new_height
+
+
+def prepare_reference(
+    image: Image.Image, mask: NDArray[np.bool_], *, side: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Resize a reference and its mask to `reference_size`, and zero the background.
+
+    The background goes before the resize, so that none of it bleeds into the subject's edge, and
+    once more after it, so that it is exactly mid grey.
+
+    Parameters
+    ----------
+    image:
+        RGB or RGBA (its alpha is not looked at: `mask` counts).
+    mask:
+        (height, width) of `image`, True on the subject. A resized pixel belongs to the subject when
+        the mask covers half of it; where that would leave nothing, when it covers any of it.
+
+    Returns
+    -------
+    image, mask:
+        (h, w, 3) uint8 and (h, w) bool; the mask is empty only when the given one is.
+
+    Raises
+    ------
+    ValueError
+        When image and mask differ in size.
+    """
+    if image.size != mask.shape[::-1]:
+        raise ValueError(f"image is {image.size}, its mask {mask.shape[::-1]} (width, height)")
+    size = reference_size(*image.size, side=side)
+    coverage = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
+    grey = Image.new("RGB", image.size, MID_GREY)
+    subject = Image.composite(image.convert("RGB"), grey, coverage)
+    lanczos = Image.Resampling.LANCZOS  # antialiased when it shrinks
+    pixels = np.array(subject.resize(size, lanczos, reducing_gap=3.0))
+    covered = np.asarray(coverage.resize(size, lanczos, reducing_gap=3.0))
+    inside = covered > 127
+    if not inside.any():
+        inside = covered > 0
+    if not inside.any() and mask.any():
+        # A speck in a picture that shrinks a lot rounds to nothing everywhere.
+        rows, columns = np.nonzero(mask)
+        inside[
+            int(rows.mean() * size[1] / mask.shape[0]),
+            int(columns.mean() * size[0] / mask.shape[1]),
+        ] = True
+    pixels[~inside] = MID_GREY
+    return pixels, inside
