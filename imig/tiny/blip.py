@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 from transformers import BlipConfig, BlipForConditionalGeneration, BlipImageProcessor, BlipProcessor
 
@@ -25,7 +27,7 @@ from imig.tabletop.captions import simple_caption_of
 from imig.tabletop.vocabulary import split_phrase
 from imig.tiny.common import Workshop, finish_folder, parameter_count, to_input, write_card
 from imig.tiny.loop import Batch, LoopConfig, train
-from imig.tiny.pool import PoolRecipe, ScenePool, ensure_pool
+from imig.tiny.pool import PoolRecipe, PoolScene, ScenePool, ensure_pool
 from imig.tiny.tokenizer import build_tokenizer
 
 FAMILY = "blip"
@@ -59,8 +61,12 @@ TEXT: dict[str, Any] = {
     "eos_token_id": 102,
     "pad_token_id": 0,
 }
-LOOP = LoopConfig(FAMILY, steps=3400, learning_rate=1e-3, warmup=200, flat=0.4, bfloat16=True)
+LOOP = LoopConfig(FAMILY, steps=11_000, learning_rate=1e-3, warmup=200, flat=0.4, bfloat16=True)
 SCENES_PER_BATCH = 16
+SMALLEST_WINDOW = 0.7
+"""Side of the window cut from a scene for training, as a part of the scene's side."""
+PATCH_LABELS = ("kind", "colour", "pattern", "place", "centre")
+CENTRE_WEIGHT = 20.0
 MAX_THINGS = 8
 NO_THING = -100
 """Label of a patch that a loss passes over."""
@@ -105,9 +111,11 @@ def train_family(workshop: Workshop) -> Path:
         '"two things: a plain red mug and a striped blue car".',
         recipe={
             "loss": "cross-entropy of the caption's tokens; beside it, for the patches of a thing, "
-            "its kind, colour, pattern, place in the list, and for the image the number of things",
+            "its kind, colour, pattern, place in the list, whether a box has its centre there, and "
+            "for the image the number of things",
             "steps": LOOP.steps,
-            "batch": f"{SCENES_PER_BATCH} scenes, mirrored at random",
+            "batch": f"{SCENES_PER_BATCH} scenes, cropped around all things, mirrored and "
+            "brightened at random",
             "optimizer": f"AdamW, learning rate {LOOP.learning_rate}, moving average of weights",
         },
         figures=figures,
@@ -140,6 +148,7 @@ class PatchHeads(nn.Module):
             "colour": len(COLOURS) + 1,
             "pattern": len(PATTERNS) + 1,
             "place": MAX_THINGS,
+            "centre": 2,
         }
         self.patch = nn.Linear(width, sum(self.sizes.values()))
         self.count = nn.Linear(width, MAX_THINGS + 1)
@@ -151,6 +160,10 @@ class PatchHeads(nn.Module):
             name: F.cross_entropy(part.flatten(0, 1), batch[name].flatten(), ignore_index=NO_THING)
             for name, part in zip(self.sizes, parts, strict=True)
         }
+        # patches with a centre are few: as many as the things
+        weight = torch.tensor((1.0, CENTRE_WEIGHT), device=tokens.device)
+        centre = parts[list(self.sizes).index("centre")].flatten(0, 1)
+        losses["centre"] = F.cross_entropy(centre, batch["centre"].flatten(), weight=weight)
         losses["count"] = F.cross_entropy(self.count(tokens[:, 0]).float(), batch["count"])
         return losses
 
@@ -168,7 +181,7 @@ class BlipTrainee(nn.Module):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The caption's loss and what the patches are asked."""
         output = self.blip(
-            pixel_values=to_pixels(batch["images"]),
+            pixel_values=to_pixels((batch["images"] * batch["brightness"]).clamp(max=255)),
             input_ids=batch["ids"],
             attention_mask=batch["ids"].ne(0).long(),
             labels=batch["ids"].masked_fill(batch["ids"].eq(0), -100),
@@ -179,7 +192,7 @@ class BlipTrainee(nn.Module):
 
 
 def to_pixels(images: Tensor) -> Tensor:
-    """(n, h, w, 3) bytes to what the network takes, resized as its processor does."""
+    """(n, h, w, 3) of 0..255 to what the network takes, resized as its processor does."""
     pixels = to_input(images, MEAN, STD)
     size = (IMAGE_SIZE, IMAGE_SIZE)
     return F.interpolate(pixels, size, mode="bicubic", antialias=True, align_corners=False)
@@ -188,10 +201,10 @@ def to_pixels(images: Tensor) -> Tensor:
 def make_batch(pool: ScenePool, rng: np.random.Generator) -> Batch:
     """images (b, h, w, 3) uint8, caption ids (b, t), labels of the patches (b, p), count (b,)."""
     images, captions, counts = [], [], []
-    labels: dict[str, list[Any]] = {"kind": [], "colour": [], "pattern": [], "place": []}
+    labels: dict[str, list[Any]] = {name: [] for name in PATCH_LABELS}
     for index in rng.integers(len(pool), size=SCENES_PER_BATCH):
         scene = pool[int(index)]
-        image, owners, boxes = scene.image, scene.owners, scene.boxes
+        image, owners, boxes = _crop(scene, rng)
         if rng.random() < 0.5:
             width = image.shape[1]
             image, owners = image[:, ::-1], owners[:, ::-1]
@@ -202,21 +215,50 @@ def make_batch(pool: ScenePool, rng: np.random.Generator) -> Batch:
         images.append(image)
         captions.append(simple_caption_of([scene.phrases[i] for i in order]))
         counts.append(len(order))
-        for name, values in _patch_labels(owners, scene.phrases, order).items():
+        for name, values in _patch_labels(owners, boxes, scene.phrases, order).items():
             labels[name].append(values)
     ids = _tokenizer()(captions, padding=True, return_tensors="pt").input_ids
     return {
         "images": torch.from_numpy(np.stack(images)),
+        "brightness": torch.from_numpy(
+            rng.uniform(0.85, 1.15, (len(images), 1, 1, 1)).astype(np.float32)
+        ),
         "ids": ids,
         "count": torch.tensor(counts),
         **{name: torch.from_numpy(np.stack(values)) for name, values in labels.items()},
     }
 
 
+def _crop(
+    scene: PoolScene, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
+    """Image, owners and boxes of a square window that holds all boxes, at the scene's size."""
+    size = scene.image.shape[0]
+    left, top = np.floor(scene.boxes[:, :2].min(0)).astype(int)
+    right, bottom = np.ceil(scene.boxes[:, 2:].max(0)).astype(int)
+    least = max(right - left, bottom - top, SMALLEST_WINDOW * size)
+    side = round(float(rng.uniform(least, size)))
+    x = int(rng.integers(max(0, right - side), min(left, size - side) + 1))
+    y = int(rng.integers(max(0, bottom - side), min(top, size - side) + 1))
+    window = Image.fromarray(scene.image[y : y + side, x : x + side])
+    nearest = np.arange(size) * side // size
+    return (
+        np.asarray(window.resize((size, size), Image.Resampling.BICUBIC)),
+        scene.owners[y + nearest][:, x + nearest],
+        (scene.boxes - np.array((x, y, x, y), np.float32)) * np.float32(size / side),
+    )
+
+
 def _patch_labels(
-    owners: np.ndarray[Any, np.dtype[np.uint8]], phrases: Sequence[str], order: Sequence[int]
-) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
-    """For each patch: class indices, 0 for the background; its thing's place in the list."""
+    owners: NDArray[np.uint8],
+    boxes: NDArray[np.float32],
+    phrases: Sequence[str],
+    order: Sequence[int],
+) -> dict[str, NDArray[np.int64]]:
+    """For each patch: class indices, 0 for the background; its thing's place in the list.
+
+    "centre" is 1 for the patch with the centre of a box: these patches add up to the count.
+    """
     rows = IMAGE_SIZE // PATCH_SIZE
     nearest = (np.arange(IMAGE_SIZE) * owners.shape[0]) // IMAGE_SIZE
     cells = owners[nearest][:, nearest].reshape(rows, PATCH_SIZE, rows, PATCH_SIZE)
@@ -236,7 +278,11 @@ def _patch_labels(
         )
     for place, i in enumerate(order):
         table[i + 1, 3] = place
-    return dict(zip(("kind", "colour", "pattern", "place"), table[owner].T, strict=True))
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2 * (rows / owners.shape[0])
+    columns, lines = np.clip(centres.astype(int), 0, rows - 1).T
+    centre = np.zeros(rows * rows, np.int64)
+    centre[lines * rows + columns] = 1
+    return dict(zip(PATCH_LABELS, (*table[owner].T, centre), strict=True))
 
 
 @lru_cache(maxsize=1)

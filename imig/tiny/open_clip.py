@@ -41,7 +41,7 @@ IMAGE_SIZE = 64
 CONTEXT = 64
 MEAN = (0.45, 0.43, 0.40)
 STD = (0.25, 0.25, 0.25)
-LOOP = LoopConfig(FAMILY, steps=1300, learning_rate=1.5e-3, warmup=60, flat=0.3, bfloat16=True)
+LOOP = LoopConfig(FAMILY, steps=4000, learning_rate=1.5e-3, warmup=60, flat=0.3, bfloat16=True)
 CROPS, SCENES = 64, 12
 LARGEST_SCALE = 60.0
 

@@ -30,12 +30,12 @@ CONFIG: dict[str, Any] = {
     "image_size": 320,
     "patch_size": 16,
     "embed_dim": 160,
-    "depth": 4,
+    "depth": 5,
     "num_heads": 5,
     "mlp_ratio": 3.0,
     "window_size": 10,
-    "global_attn_indexes": [1, 3],
-    "prompt_embed_dim": 64,
+    "global_attn_indexes": [1, 4],
+    "prompt_embed_dim": 128,
     "mask_in_chans": 4,
     "decoder_depth": 2,
     "decoder_mlp_dim": 256,
@@ -43,7 +43,7 @@ CONFIG: dict[str, Any] = {
     "iou_head_depth": 3,
     "iou_head_hidden_dim": 64,
 }
-LOOP = LoopConfig(FAMILY, steps=2200, learning_rate=1e-3, warmup=150, flat=0.3, bfloat16=True)
+LOOP = LoopConfig(FAMILY, steps=3000, learning_rate=1e-3, warmup=150, flat=0.3, bfloat16=True)
 IMAGES_PER_BATCH = 6
 BOXES_PER_IMAGE = 5
 
