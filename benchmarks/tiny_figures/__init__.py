@@ -1,0 +1,1 @@
+"""What `benchmarks/tiny_models.py` measures: a module a model family."""
