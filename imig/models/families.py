@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Task = Literal["caption", "ground", "segment", "embed images", "score image and text"]
+Task = Literal[
+    "caption", "ground", "segment", "embed images", "score image and text", "draw layouts"
+]
 
 _TRANSFORMERS_WEIGHTS: Final = (
     "model.safetensors",
@@ -36,9 +38,10 @@ class Family:
 
     name: str
     task: Task
-    module: str
-    """Module of the adapter below `imig.models`, imported only when a model is loaded."""
-    class_name: str
+    module: str | None
+    """Module of the adapter below `imig.models`, imported only when a model is loaded; None for a
+    family that no stage calls."""
+    class_name: str | None
     library: str
     tiny: bool
     """Whether a tiny checkpoint ships with the package."""
@@ -187,6 +190,42 @@ def _families() -> tuple[Family, ...]:
             checkpoints=(
                 Checkpoint("Salesforce/blip-image-captioning-base", 990, "BSD-3-Clause"),
                 Checkpoint("Salesforce/blip-image-captioning-large", 1880, "BSD-3-Clause"),
+            ),
+        ),
+        Family(
+            name="contextgen",
+            task="draw layouts",
+            # loaded part by part, by imig.contextgen.components
+            module=None,
+            class_name=None,
+            library="diffusers",
+            tiny=True,
+            tiny_substitute=None,
+            # The transformer's make the revision; the others are for `imig models pull`.
+            weight_files=(
+                "transformer/diffusion_pytorch_model.safetensors",
+                "transformer/diffusion_pytorch_model.safetensors.index.json",
+                "transformer/*.safetensors",
+                "vae/*.safetensors",
+                "text_encoder/*.safetensors",
+                "text_encoder_2/*.safetensors",
+            ),
+            needs=(
+                "model_index.json",
+                "transformer/config.json",
+                "vae/config.json",
+                "text_encoder/config.json",
+                "text_encoder_2/config.json",
+                "tokenizer/tokenizer_config.json",
+                "tokenizer_2/tokenizer_config.json",
+            ),
+            takes_file=False,
+            checkpoints=(
+                Checkpoint(
+                    "black-forest-labs/FLUX.1-Kontext-dev",
+                    33_700,
+                    "FLUX.1 [dev] non-commercial",
+                ),
             ),
         ),
     )

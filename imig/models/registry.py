@@ -68,12 +68,17 @@ def load_model(config: ModelConfig, *, batch_size: int) -> Model:
     UsageError
         Unknown family, missing or unfit weights, or a device that is not there.
     """
+    family = find_family(config.family)
+    if family.module is None or family.class_name is None:
+        raise UsageError(
+            f"family {family.name} is no model of a stage",
+            cure="`imig train` and `imig generate` take its weights",
+        )
     weights = resolve_weights(config)
     from imig.models.device import choose_device, choose_dtype, make_deterministic
 
     device = choose_device(config.device)
     make_deterministic()
-    family = find_family(config.family)
     module = importlib.import_module(f"imig.models.{family.module}")
     model: Model = getattr(module, family.class_name)(
         weights, device=device, dtype=choose_dtype(config.dtype, device), batch_size=batch_size
@@ -160,7 +165,7 @@ def _download(hub: HubId, *, patterns: tuple[str, ...], avoid_bin: bool) -> None
 
 def _tiny_row(family: Family) -> ModelRow:
     folder = tiny_folder(family)
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = sorted(folder.rglob("*.safetensors"))
     size = sum(one.stat().st_size for one in weights) / 1e6
     return ModelRow(
         family=family.name,

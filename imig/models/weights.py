@@ -164,7 +164,7 @@ def weight_files(family: Family, path: Path) -> tuple[Path, ...]:
         _require_companions(family, path)
         if pattern.endswith(".index.json"):
             kind = ".safetensors" if "safetensors" in pattern else ".bin"
-            return tuple(sorted(path.glob(f"*-of-*{kind}")))
+            return tuple(sorted(found[0].parent.glob(f"*-of-*{kind}")))
         return (found[0],)
     raise UsageError(
         f"{family.name}: no weights in {path}; looked for {', '.join(family.weight_files)}",

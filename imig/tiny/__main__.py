@@ -20,6 +20,7 @@ MODULES = {
     "dinov2": "dinov2",
     "blip": "blip",
     "grounding-dino": "grounding_dino",
+    "contextgen": "contextgen",
 }
 """Family to the module that trains it, in the order of training."""
 
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         started = time.monotonic()
         module = importlib.import_module(f"imig.tiny.{MODULES[family]}")
         folder = module.train_family(workshop)
-        size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
         minutes = (time.monotonic() - started) / 60
         print(f"{family}: {folder}, {size:.1f} MB, {minutes:.0f} min", flush=True)
     return 0
