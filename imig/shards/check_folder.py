@@ -35,19 +35,22 @@ _HARMLESS = re.compile(r"\.git.*|\.DS_Store|\.cache|LICENSE.*|.*\.(md|png|jpg|ht
 """What people and hubs add to a dataset: no shard, nothing that a reader would take for data."""
 
 
-def check_manifest(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fault]:
-    """The manifest against the shards that are there, and its counts against each other."""
+def read_folder_manifest(folder: Path) -> Manifest | Fault:
+    """The manifest, or what is wrong with it."""
     path = folder / MANIFEST_NAME
     if not path.is_file():
-        yield Fault(
-            "missing-manifest", f"{path} is not there: unfinished, or not a dataset of imig"
-        )
-        return
+        message = f"{path} is not there: unfinished, or not a dataset of imig"
+        return Fault("missing-manifest", message)
     try:
-        manifest = read_manifest(path)
+        return read_manifest(path)
     except DataError as error:
-        yield Fault("bad-manifest", error.message)
-        return
+        return Fault("bad-manifest", error.message)
+
+
+def check_manifest(
+    folder: Path, manifest: Manifest, checks: Sequence[ShardCheck]
+) -> Iterator[Fault]:
+    """The manifest against the shards that are there, and its counts against each other."""
     found = {check.name: check for check in checks}
     for record in manifest.shards:
         check = found.pop(record.name, None)
@@ -68,10 +71,21 @@ def check_manifest(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fault
     yield from _check_counts(folder, manifest)
 
 
-def check_index(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fault]:
-    """The index against the samples that the shards hold, and against the build's checksum."""
+def check_index(
+    folder: Path, checks: Sequence[ShardCheck], *, sha256: str | None
+) -> Iterator[Fault]:
+    """The index against the samples that the shards hold, and against the build's checksum.
+
+    `sha256` is the manifest's; null where it has none or cannot be read.
+    """
     faults = list(_check_index_rows(folder, checks))
-    yield from faults or _check_index_checksum(folder)
+    if sha256 is not None and not faults:
+        # What no row shows: damage to the statistics, types or metadata of the Parquet file.
+        actual = file_sha256(folder / INDEX_NAME)
+        if actual != sha256:
+            message = f"SHA-256 {actual[:12]}..., the manifest says {sha256[:12]}..."
+            faults.append(Fault("index-checksum", message))
+    yield from faults
 
 
 def _check_index_rows(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fault]:
@@ -103,17 +117,6 @@ def _check_index_rows(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fa
     # What lies in a missing shard is that fault, not one of each of its rows.
     for shard, sample_id in sorted(present - indexed):
         yield Fault("index-missing-row", "not in the index", shard=shard, sample=sample_id)
-
-
-def _check_index_checksum(folder: Path) -> Iterator[Fault]:
-    """What no row shows: damage to the statistics, types or metadata of the Parquet file."""
-    try:
-        expected = read_manifest(folder / MANIFEST_NAME).index_sha256
-    except DataError:
-        return  # a fault of the manifest, which is reported as such
-    if expected is not None and (actual := file_sha256(folder / INDEX_NAME)) != expected:
-        message = f"SHA-256 {actual[:12]}..., the manifest says {expected[:12]}..."
-        yield Fault("index-checksum", message)
 
 
 def check_files(folder: Path) -> Iterator[Fault]:

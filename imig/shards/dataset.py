@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import difflib
+import tarfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from imig.errors import DataError, UsageError
-from imig.schema import Manifest, scene_from_json
+from imig.schema import Manifest, Scene, scene_from_json
+from imig.shards.folders import open_folder
 from imig.shards.index import INDEX_NAME, read_index_table
-from imig.shards.manifest import MANIFEST_NAME, read_manifest
-from imig.shards.tar import TarFault, member_data, split_member, walk_tar
+from imig.shards.manifest import MANIFEST_NAME, manifest_from_json
+from imig.shards.tar import BLOCK, TarFault, member_data, padded, split_member, walk_tar
 from imig.shards.views import SceneView
 from imig.shards.writer import JSON_MEMBER
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 _CHECK = "`imig validate` lists everything that is damaged."
+_HEAD = 16384  # bytes; a scene's JSON and the headers before it seldom need more
+_REQUESTS = 32  # that are under way at once where the dataset is remote
 
 
 class Dataset:
-    """A finished dataset folder.
+    """A finished dataset folder, on this machine or behind an address that fsspec knows.
 
     ``dataset["basic-00000042"]`` and ``dataset[3]`` read one scene by seeking to it; iteration
     reads the shards from front to back. Scenes decode lazily (`imig.shards.views`). An instance
@@ -40,21 +46,25 @@ class Dataset:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
-        if not self.path.is_dir():
+        self.folder = open_folder(path)
+        self.path = path if self.folder.remote else Path(path).expanduser()
+        if not self.folder.exists():
             raise UsageError(
                 f"there is no dataset folder {self.path}",
                 cure="`make build-dataset` or `imig build demo` makes one.",
             )
-        if not (self.path / MANIFEST_NAME).is_file():
+        if not self.folder.has(MANIFEST_NAME):
             raise UsageError(
                 f"{self.path} is not a dataset: it has no {MANIFEST_NAME}",
                 cure="A build writes it last; run the same `imig build` again to finish it.",
             )
-        self.manifest: Manifest = read_manifest(self.path / MANIFEST_NAME)
-        table = read_index_table(self.path / INDEX_NAME)
+        self.manifest: Manifest = manifest_from_json(
+            self.folder.read(MANIFEST_NAME), place=self.folder.place(MANIFEST_NAME)
+        )
+        table = self._read_index()
         self.ids: list[str] = table["id"].to_pylist()
-        self._shards: list[str] = table["shard"].to_pylist()
+        self.shards: list[str] = table["shard"].to_pylist()
+        """The shard of each sample."""
         self._offsets: list[int] = table["offset"].to_pylist()
         self._sizes: list[int] = table["size"].to_pylist()
         self._rows = {sample_id: row for row, sample_id in enumerate(self.ids)}
@@ -62,9 +72,16 @@ class Dataset:
     @cached_property
     def index(self) -> pd.DataFrame:
         """One row a sample, in the order of iteration; columns as in `imig.shards.index`."""
-        from imig.shards.index import read_index
+        frame: pd.DataFrame = self._read_index().to_pandas()
+        return frame
 
-        return read_index(self.path / INDEX_NAME)
+    def records(self) -> Iterator[Scene]:
+        """The scenes in the order of iteration, without their pictures, which are not read."""
+        if not self.folder.remote:
+            yield from map(self._read_record, range(len(self)))
+            return
+        with ThreadPoolExecutor(_REQUESTS) as pool:
+            yield from pool.map(self._read_record, range(len(self)))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -74,20 +91,13 @@ class Dataset:
 
     def __getitem__(self, key: str | int) -> SceneView:
         row = self._row_of_id(key) if isinstance(key, str) else self._row_of_position(key)
-        with self._open_shard(self._shards[row]) as file:
-            return self._read(file, row)
+        return self._read(row)
 
     def __iter__(self) -> Iterator[SceneView]:
-        start = 0
-        while start < len(self):
-            shard = self._shards[start]
-            with self._open_shard(shard) as file:
-                while start < len(self) and self._shards[start] == shard:
-                    yield self._read(file, start)
-                    start += 1
+        return map(self._read, range(len(self)))
 
     def __repr__(self) -> str:
-        return f"Dataset({str(self.path)!r}): {len(self)} scenes in {len(set(self._shards))} shards"
+        return f"Dataset({str(self.path)!r}): {len(self)} scenes in {len(set(self.shards))} shards"
 
     def _row_of_id(self, sample_id: str) -> int:
         if sample_id in self._rows:
@@ -102,21 +112,29 @@ class Dataset:
         # IndexError, not an error of ours: Python's own sequence protocol relies on it.
         return range(len(self.ids))[position]
 
-    def _open_shard(self, shard: str) -> BinaryIO:
+    def _read_index(self) -> pa.Table:
         try:
-            return (self.path / shard).open("rb")
-        except OSError as error:
-            raise DataError(
-                f"cannot read shard {self.path / shard}: {error.strerror}", cure=_CHECK
-            ) from error
+            data = self.folder.read(INDEX_NAME)
+        except DataError as error:
+            raise DataError(error.message, cure=_CHECK) from error
+        return read_index_table(self.folder.place(INDEX_NAME), data=data)
 
-    def _read(self, file: BinaryIO, row: int) -> SceneView:
-        sample_id, offset, size = self.ids[row], self._offsets[row], self._sizes[row]
-        place = f"sample {sample_id} in {self.path / self._shards[row]}"
-        file.seek(offset)
-        region = file.read(size)
-        if len(region) < size:
-            raise DataError(f"{place} is cut off: the shard is truncated", cure=_CHECK)
+    def _place(self, row: int) -> str:
+        return f"sample {self.ids[row]} in {self.folder.place(self.shards[row])}"
+
+    def _read_range(self, row: int, offset: int, size: int) -> bytes:
+        """Bytes of the sample's shard; DataError where it ends before."""
+        try:
+            data = self.folder.read_range(self.shards[row], offset, size)
+        except DataError as error:
+            raise DataError(error.message, cure=_CHECK) from error
+        if len(data) < size:
+            raise DataError(f"{self._place(row)} is cut off: the shard is truncated", cure=_CHECK)
+        return data
+
+    def _read(self, row: int) -> SceneView:
+        sample_id, offset, place = self.ids[row], self._offsets[row], self._place(row)
+        region = self._read_range(row, offset, self._sizes[row])
         files = {}
         for item in walk_tar(region, whole=False):
             if isinstance(item, TarFault):
@@ -128,10 +146,38 @@ class Dataset:
             if key != sample_id:
                 raise DataError(f"{place} is not where the index says", cure=_CHECK)
             files[member] = member_data(region, item)
-        try:
-            record = scene_from_json(files.pop(JSON_MEMBER))
-        except KeyError:
-            raise DataError(f"{place} has no JSON member", cure=_CHECK) from None
-        except ValidationError as error:
-            raise DataError(f"{place} does not obey the schema: {error}", cure=_CHECK) from error
+        if JSON_MEMBER not in files:
+            raise DataError(f"{place} has no JSON member", cure=_CHECK)
+        record = self._to_record(row, files.pop(JSON_MEMBER))
         return SceneView(record, files, place=place)
+
+    def _read_record(self, row: int) -> Scene:
+        """A sample's scene; of its other members only the headers that come before are read."""
+        start, end = self._offsets[row], self._offsets[row] + self._sizes[row]
+        head, head_at, position = b"", start, start
+        while position < end:
+            if not head_at <= position <= head_at + len(head) - BLOCK:
+                head_at = position
+                head = self._read_range(row, position, min(_HEAD, end - position))
+            block = head[position - head_at : position - head_at + BLOCK]
+            try:
+                info = tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape")
+            except tarfile.HeaderError as error:
+                raise DataError(
+                    f"{self._place(row)} is damaged at byte {position}: {error}", cure=_CHECK
+                ) from error
+            if info.name == f"{self.ids[row]}.{JSON_MEMBER}":
+                data = head[position - head_at + BLOCK :][: info.size]
+                if len(data) < info.size:
+                    data = self._read_range(row, position + BLOCK, info.size)
+                return self._to_record(row, data)
+            position += BLOCK + padded(max(info.size, 0))
+        raise DataError(f"{self._place(row)} has no JSON member", cure=_CHECK)
+
+    def _to_record(self, row: int, data: bytes) -> Scene:
+        try:
+            return scene_from_json(data)
+        except ValidationError as error:
+            raise DataError(
+                f"{self._place(row)} does not obey the schema: {error}", cure=_CHECK
+            ) from error

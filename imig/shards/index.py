@@ -139,8 +139,15 @@ def write_records(path: Path, records: Sequence[dict[str, Any]], *, schema: pa.S
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_index_table(path: Path) -> pa.Table:
+def read_index_table(path: Path | str, *, data: bytes | None = None) -> pa.Table:
     """The index as a pyarrow table.
+
+    Parameters
+    ----------
+    path:
+        Its file; only for messages where `data` is given.
+    data:
+        Its bytes, where they are read already.
 
     Raises
     ------
@@ -152,7 +159,8 @@ def read_index_table(path: Path) -> pa.Table:
 
     cure = "`imig validate` says what else is damaged; building again makes a new index."
     try:
-        table = pq.read_table(path, partitioning=None)
+        source = path if data is None else pa.BufferReader(data)
+        table = pq.read_table(source, partitioning=None)
         missing = [name for name in index_schema().names if name not in table.column_names]
         if missing:
             raise DataError(f"the index {path} lacks the columns {', '.join(missing)}", cure=cure)

@@ -45,11 +45,17 @@ def read_manifest(path: Path) -> Manifest:
         When it cannot be read or does not obey the schema.
     """
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return manifest_from_json(path.read_bytes(), place=str(path))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
+
+
+def manifest_from_json(data: bytes, *, place: str) -> Manifest:
+    """The manifest in those bytes; `place` is for the message. Raises as `read_manifest` does."""
+    try:
+        return Manifest.model_validate_json(data)
     except ValidationError as error:
-        raise DataError(f"{path} does not obey the schema: {error}") from error
+        raise DataError(f"{place} does not obey the schema: {error}") from error
 
 
 def package_versions() -> dict[str, str]:

@@ -14,7 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imig.errors import DataError, UsageError
-from imig.shards.check_folder import check_files, check_index, check_manifest
+from imig.shards.check_folder import (
+    check_files,
+    check_index,
+    check_manifest,
+    read_folder_manifest,
+)
 from imig.shards.check_shard import ShardCheck, check_shard
 from imig.shards.faults import Fault
 from imig.shards.manifest import MANIFEST_NAME
@@ -83,7 +88,13 @@ def validate_dataset(
             on_shard(check, len(shards))
     faults = [fault for check in checks for fault in check.faults]
     faults += _doubled_across_shards(checks)
-    faults += [*check_manifest(folder, checks), *check_index(folder, checks), *check_files(folder)]
+    manifest = read_folder_manifest(folder)
+    if isinstance(manifest, Fault):
+        faults += [manifest, *check_index(folder, checks, sha256=None)]
+    else:
+        faults += check_manifest(folder, manifest, checks)
+        faults += check_index(folder, checks, sha256=manifest.index_sha256)
+    faults += check_files(folder)
     return ValidationReport(
         path=folder,
         shards=len(checks),

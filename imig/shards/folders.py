@@ -1,0 +1,134 @@
+"""Where a dataset's files lie: a local folder, or a remote one that fsspec reaches.
+
+A dataset needs little of its folder: whether a file is there, a whole small file, a range of bytes
+of a large one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from imig.errors import DataError, UsageError
+
+
+class Folder(Protocol):
+    """A folder with files directly in it. Pickles; keeps no file open."""
+
+    remote: bool
+
+    def exists(self) -> bool:
+        """Whether there is such a folder, as far as one can tell (object stores have none)."""
+
+    def has(self, name: str) -> bool:
+        """Whether it has that file."""
+
+    def place(self, name: str) -> str:
+        """The file's path or address, for messages."""
+
+    def read(self, name: str) -> bytes:
+        """A whole file. Raises DataError when it cannot be read."""
+
+    def read_range(self, name: str, offset: int, size: int) -> bytes:
+        """Bytes from `offset` on, fewer than `size` where the file ends; errors as `read`'s."""
+
+
+def open_folder(path: str | Path) -> Folder:
+    """A local folder, or a remote one where the path is an address (``s3://bucket/shards``).
+
+    Raises
+    ------
+    UsageError
+        When the address is of a kind for which nothing is installed.
+    """
+    if "://" not in str(path):
+        return LocalFolder(Path(path).expanduser())
+    folder = RemoteFolder(str(path).rstrip("/"))
+    try:
+        folder.open_filesystem()
+    except (ImportError, ValueError) as error:
+        raise UsageError(
+            f"cannot open {path}: {error}",
+            cure="fsspec reaches http(s) with aiohttp, s3 with s3fs, gs with gcsfs installed.",
+        ) from error
+    return folder
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """A folder on this machine."""
+
+    root: Path
+    remote = False
+
+    def exists(self) -> bool:
+        return self.root.is_dir()
+
+    def has(self, name: str) -> bool:
+        return (self.root / name).is_file()
+
+    def place(self, name: str) -> str:
+        return str(self.root / name)
+
+    def read(self, name: str) -> bytes:
+        try:
+            return (self.root / name).read_bytes()
+        except OSError as error:
+            raise DataError(f"cannot read {self.place(name)}: {error.strerror}") from error
+
+    def read_range(self, name: str, offset: int, size: int) -> bytes:
+        try:
+            with (self.root / name).open("rb") as file:
+                file.seek(offset)
+                return file.read(size)
+        except OSError as error:
+            raise DataError(f"cannot read {self.place(name)}: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class RemoteFolder:
+    """A folder behind an address that fsspec knows; a range costs one request."""
+
+    address: str
+    remote = True
+
+    def open_filesystem(self) -> Any:
+        """The fsspec filesystem (untyped there). Cached by fsspec for each process."""
+        import fsspec
+
+        filesystem, _ = fsspec.core.url_to_fs(self.address)
+        return filesystem
+
+    @cached_property
+    def _filesystem(self) -> Any:
+        return self.open_filesystem()
+
+    def __getstate__(self) -> dict[str, str]:
+        # Connections stay in the process that made them.
+        return {"address": self.address}
+
+    def exists(self) -> bool:
+        return True
+
+    def has(self, name: str) -> bool:
+        return bool(self._filesystem.isfile(self.place(name)))
+
+    def place(self, name: str) -> str:
+        return f"{self.address}/{name}"
+
+    def read(self, name: str) -> bytes:
+        return self._cat(name)
+
+    def read_range(self, name: str, offset: int, size: int) -> bytes:
+        return self._cat(name, start=offset, end=offset + size)
+
+    def _cat(self, name: str, **span: int) -> bytes:
+        try:
+            data: bytes = self._filesystem.cat_file(self.place(name), **span)
+        except Exception as error:  # every kind of store has errors of its own
+            raise DataError(
+                f"cannot read {self.place(name)}: {type(error).__name__}: {error}"
+            ) from error
+        return data
