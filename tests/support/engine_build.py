@@ -1,6 +1,6 @@
-"""A build as its own process, to be killed.
+"""A build as its own process, to be killed; and the same build in this one.
 
-    engine_build.py OUTPUT RECIPE SCENES SECONDS [in-process]
+    engine_build.py OUTPUT RECIPE SECONDS [in-process]
 
 With ``in-process`` blocks run one after the other without Ray: starts fast, so that many kills
 fit into a test of what lies on the disk.
@@ -8,8 +8,10 @@ fit into a test of what lies on the disk.
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 from rich.console import Console
 
@@ -19,6 +21,21 @@ from imig.engine.blocks import Block, run_stage
 from imig.engine.folder import BuildFolder
 from imig.engine.parts import write_part
 from support.engine_stages import Judge, make_test_plan
+
+SCENES = 90
+
+
+def build_here(output: Path, recipe: Path, *, ray: bool, seconds: float = 0.0) -> str:
+    """Build, or finish what a killed process left; returns what was printed.
+
+    `ray` takes the Ray that is up, or starts one. A scene takes `seconds`.
+    """
+    judge = Judge(seconds=seconds, raise_on=[5])
+    plan = make_test_plan(output, recipe=recipe, scenes=SCENES, judge=judge)
+    screen = io.StringIO()
+    with patch.object(engine, "run_blocks", engine.run_blocks if ray else run_in_process):
+        engine.build(plan, Console(file=screen, width=120))
+    return screen.getvalue()
 
 
 def run_in_process(folder: BuildFolder, blocks: list[int], console: Console) -> None:
@@ -36,16 +53,8 @@ def run_in_process(folder: BuildFolder, blocks: list[int], console: Console) -> 
 
 
 def main() -> int:
-    output, recipe, scenes, seconds = Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:5]
-    plan = make_test_plan(
-        output,
-        recipe=recipe,
-        scenes=int(scenes),
-        judge=Judge(seconds=float(seconds), raise_on=[5]),
-    )
-    if sys.argv[5:] == ["in-process"]:
-        engine.run_blocks = run_in_process
-    engine.build(plan, Console())
+    output, recipe, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+    build_here(output, recipe, ray=sys.argv[4:] != ["in-process"], seconds=seconds)
     return 0
 
 

@@ -1,0 +1,1 @@
+"""ContextGen: token layout, attention masks, the model on diffusers' FLUX, sampling."""

@@ -1,0 +1,330 @@
+"""The layout file: what it means, and where an error says that it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+from support.tabletop_samples import tabletop_sample
+from support.tiny_dataset import make_sample
+
+from imig.contextgen.layout_file import load_layout
+from imig.contextgen.layout_pictures import layout_to_pictures, picture_size, scene_to_layout_file
+from imig.contextgen.sample import PictureSample
+from imig.errors import DataError, UsageError
+from imig.layout.reference_size import prepare_reference, reference_size
+from imig.sample import Sample
+from imig.schema_export import schema_text
+from imig.shards.views import SceneView
+from imig.training.choices import caption_text
+from imig.training.prepare import scene_to_pictures
+from imig.training.recipe import DataConfig
+
+RED, BLUE = (220, 30, 30), (30, 40, 200)
+INSTRUCTION = "Paint {caption}."
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two references: an RGBA square, and a picture with a mask beside it."""
+    ball = Image.new("RGBA", (40, 20), (0, 0, 0, 0))
+    ball.paste((*RED, 255), (10, 5, 30, 15))
+    ball.save(tmp_path / "ball.png")
+    Image.new("RGB", (64, 64), BLUE).save(tmp_path / "cup.jpg")
+    mask = np.zeros((64, 64), dtype=np.uint8)
+    mask[16:48, 8:56] = 255
+    Image.fromarray(mask).save(tmp_path / "cup-mask.png")
+    return tmp_path
+
+
+def layout_dict(**changes: Any) -> dict[str, Any]:
+    return {
+        "caption": "a  red ball\nand a blue cup",
+        "width": 96,
+        "height": 64,
+        "references": [
+            {"image": "ball.png", "box": [8, 8, 40, 24], "name": "ball"},
+            {
+                "image": "cup.jpg",
+                "mask": "cup-mask.png",
+                "box": [32, 16, 80, 48],
+                "fit": "instance-fit-distort",
+            },
+        ],
+        **changes,
+    }
+
+
+def write(folder: Path, layout: object, name: str = "scene.json") -> Path:
+    path = folder / name
+    text = layout if isinstance(layout, str) else json.dumps(layout, indent=1)
+    path.write_text(text)
+    return path
+
+
+def pictures_of(path: Path, *, width: int | None = None) -> PictureSample:
+    return layout_to_pictures(
+        load_layout(path), reference_side=32, instruction=INSTRUCTION, target_width=width
+    )
+
+
+def error_of(folder: Path, layout: object, name: str = "scene.json") -> tuple[str, str]:
+    """(message without the folder, cure)."""
+    path = write(folder, layout, name)
+    with pytest.raises(UsageError) as caught:
+        pictures_of(path)
+    return caught.value.message.replace(f"{folder}/", ""), caught.value.cure
+
+
+def test_a_layout_becomes_pictures(folder: Path) -> None:
+    pictures = pictures_of(write(folder, layout_dict()))
+    assert pictures.id == "scene"
+    assert pictures.caption == "Paint a red ball and a blue cup."
+    assert pictures.target is None
+    assert pictures.layout.shape == (64, 96, 3)
+    # The ball is 20 x 10 and its box 32 x 16: it fills it; so does the stretched cup.
+    owner_red = (pictures.layout == RED).all(axis=2)
+    owner_blue = (pictures.layout == BLUE).all(axis=2)
+    assert owner_red[10:15, 10:30].all()
+    assert owner_blue[26:46, 34:78].all()
+    assert (pictures.layout[50:, :] == 128).all()
+    first, second = pictures.references
+    assert (first.box, first.name) == ((8.0, 8.0, 40.0, 24.0), "ball")
+    assert first.image.shape == (*first.mask.shape, 3) == (16, 48, 3)
+    assert second.mask.shape == (32, 32)
+    assert (first.image[~first.mask] == 128).all()
+    assert first.mask.mean() == pytest.approx(0.25, abs=0.06)
+    assert second.mask[8:24, 4:28].all()
+    assert second.mask.sum() == 16 * 24
+
+
+def test_the_order_decides_what_is_in_front(folder: Path) -> None:
+    place = (20, 36)  # in both boxes
+    for order, colour in (([0, 1], BLUE), ([1, 0], RED), (None, RED)):
+        # Without an order the larger is drawn first.
+        pictures = pictures_of(write(folder, layout_dict(order=order)))
+        np.testing.assert_allclose(pictures.layout[place], colour, atol=3)
+
+
+def test_sizes_are_rounded_and_boxes_go_with_them(folder: Path) -> None:
+    pictures = pictures_of(write(folder, layout_dict(width=100, height=70)))
+    assert pictures.layout.shape == (64, 96, 3)
+    assert pictures.references[0].box == pytest.approx((7.68, 7.314, 38.4, 21.943), abs=0.001)
+    doubled = pictures_of(write(folder, layout_dict()), width=192)
+    assert doubled.layout.shape == (128, 192, 3)
+    assert doubled.references[0].box == (16.0, 16.0, 80.0, 48.0)
+    assert picture_size(256, 256, target_width=192) == (192, 192)
+    assert picture_size(3, 1000) == (16, 992)
+
+
+def test_a_box_may_reach_beyond_the_edge(folder: Path) -> None:
+    layout = layout_dict()
+    layout["references"][0]["box"] = [-16, 8, 16, 24]
+    pictures = pictures_of(write(folder, layout))
+    assert pictures.references[0].box == (0.0, 8.0, 16.0, 24.0)
+    # Half of the ball is outside; what is seen has the size of the whole box's ball.
+    red = (pictures.layout == RED).all(axis=2)
+    assert red[10:22, :14].all()
+    assert not red[:, 17:].any()
+
+
+def test_a_layout_image_of_ones_own(folder: Path) -> None:
+    Image.new("RGB", (192, 130), (1, 200, 3)).save(folder / "own.png")
+    pictures = pictures_of(write(folder, layout_dict(layout="own.png")))
+    assert pictures.layout.shape == (64, 96, 3)
+    assert (pictures.layout == (1, 200, 3)).all()
+    Image.new("RGB", (192, 192)).save(folder / "own.png")
+    message, cure = error_of(folder, layout_dict(layout="own.png"))
+    assert message.endswith(": layout: own.png is 192 x 192, the picture 96 x 64")
+    assert "shape" in cure
+
+
+def test_an_empty_caption_is_not_wrapped(folder: Path) -> None:
+    assert pictures_of(write(folder, layout_dict(caption=" "))).caption == ""
+    braces = pictures_of(write(folder, layout_dict(caption="a {red} ball")))
+    assert braces.caption == "Paint a {red} ball."
+
+
+def test_yaml_tabs_and_escapes(folder: Path) -> None:
+    text = json.dumps(layout_dict(seed=5), indent="\t").replace("96", "9.6e1")
+    assert load_layout(write(folder, text)).layout.width == 96
+    yaml = "width: 96\nheight: 64\nreferences:\n- image: ball.png\n  box: [0, 0, 9, 9]\n"
+    assert pictures_of(write(folder, yaml, "scene.yaml")).layout.shape == (64, 96, 3)
+
+
+def test_sixteen_bit_masks_and_palettes(folder: Path) -> None:
+    mask = np.zeros((64, 64), dtype=np.uint16)
+    mask[16:48, 8:56] = 60_000
+    mask[:8] = 300  # dark, though more than 255
+    Image.fromarray(mask).save(folder / "cup-mask.png")
+    assert pictures_of(write(folder, layout_dict())).references[1].mask.sum() == 16 * 24
+    ball = Image.open(folder / "ball.png").convert("RGBA")
+    ball.quantize(4).save(folder / "ball.png")
+    assert Image.open(folder / "ball.png").mode == "P"
+    assert pictures_of(write(folder, layout_dict())).references[0].mask.any()
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "cure"),
+    [
+        ({"captoin": "x"}, "scene.json:28: unknown key 'captoin'", "did you mean 'caption'?"),
+        ({"width": None}, "scene.json:3: width: expected a valid integer, got None", ""),
+        ({"width": 8}, "scene.json:3: width: ", ""),
+        ({"references": []}, "scene.json:5: references: list should have at least 1 item", ""),
+        ({"order": [0, 0]}, "scene.json:28: order: expected every reference, 0 to 1, once", ""),
+        ({"seed": -1}, "scene.json:28: seed: ", ""),
+        (
+            {"references": ["ball.png"]},
+            "scene.json:5: references.0: expected a mapping of keys, got 'ball.png'",
+            "",
+        ),
+    ],
+)
+def test_errors_of_the_file(folder: Path, change: dict[str, Any], message: str, cure: str) -> None:
+    found, advice = error_of(folder, layout_dict(**change))
+    assert found.startswith(message)
+    assert cure in advice
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "cure"),
+    [
+        ({"bxo": [0, 0, 1, 1]}, ": references.0: unknown key 'bxo'", "did you mean 'box'?"),
+        ({"box": [40, 8, 8, 24]}, ": references.0: box: a box is [x1, y1, x2, y2] with x1 < ", ""),
+        ({"box": [8, 8, 8]}, ": references.0: box: a box is [x1, y1, x2, y2], got [8, 8, 8]", ""),
+        ({"box": [8, 8, 8, "x"]}, ": references.0: box.3: expected a valid number", ""),
+        ({"box": [8, 8, 1e300, 9]}, ": references.0: box.2: expected less than or equal to", ""),
+        ({"box": [96, 8, 100, 24]}, "[96, 8, 100, 24] lies outside the picture, which is 96", ""),
+        ({"fit": "instnce-fit"}, ": references.0: fit: ", "did you mean 'instance-fit'?"),
+        ({"image": "bal.png"}, "references.0.image: there is no picture bal.png", "relative"),
+        ({"image": "scene.json"}, "references.0.image: scene.json is no readable picture", ""),
+        ({"image": "cup.jpg"}, "cup.jpg has no transparency", "give a mask"),
+        ({"image": "opaque.png"}, "opaque.png is opaque everywhere", "white everywhere"),
+        ({"image": "clear.png"}, "clear.png is transparent everywhere", "give a mask"),
+        ({"mask": "cup-mask.png"}, "cup-mask.png is 64 x 64, its image 40 x 20", "as large"),
+        ({"mask": "dark.png"}, "dark.png is empty: no pixel is brighter than half, the", "white"),
+        ({"subject_box": [0, 0, 41, 20]}, "subject_box: reaches beyond ball.png", "pixels of"),
+    ],
+)
+def test_errors_of_a_reference(
+    folder: Path, change: dict[str, Any], message: str, cure: str
+) -> None:
+    Image.new("RGBA", (40, 20), (*RED, 255)).save(folder / "opaque.png")
+    Image.new("RGBA", (40, 20), (*RED, 0)).save(folder / "clear.png")
+    Image.new("L", (40, 20), 1).save(folder / "dark.png")
+    layout = layout_dict()
+    layout["references"][0] |= change
+    found, advice = error_of(folder, layout)
+    assert message in found
+    line = found.removeprefix("scene.json:").partition(":")[0]
+    assert int(line) in range(6, 18), found
+    assert cure in advice
+
+
+def test_a_missing_box_and_a_broken_file(folder: Path) -> None:
+    layout = layout_dict()
+    del layout["references"][1]["box"]
+    message, cure = error_of(folder, layout)
+    assert "references.1: the key 'box' is missing" in message
+    assert "--set" not in cure
+    assert error_of(folder, '{"width": 96,\n "height": 64,\n}')[0].startswith(
+        "scene.json:3: not JSON"
+    )
+    assert error_of(folder, "[]")[0].startswith("scene.json:1: a layout is a mapping")
+    assert "stands in line 1 already" in error_of(folder, '{"width": 96, "width": 97}')[0]
+    with pytest.raises(UsageError, match="there is no layout file"):
+        load_layout(folder / "none.json")
+
+
+def view(sample: Sample) -> SceneView:
+    return SceneView(sample.scene, sample.files, place="a test")
+
+
+def test_a_scene_becomes_a_layout_file_like_its_target(tmp_path: Path) -> None:
+    scene = view(tabletop_sample(11, instances=(3, 3)))
+    path = scene_to_layout_file(scene, tmp_path)
+    jsonschema.validate(json.loads(path.read_text()), json.loads(schema_text("layout")))
+    pictures = pictures_of(path)
+    assert pictures.caption == INSTRUCTION.replace("{caption}", scene.record.caption)
+    assert len(pictures.references) == 3
+    target = np.asarray(scene.target).astype(int)
+    drawn = (pictures.layout != 128).any(axis=2)
+    masks = [one.mask for one in scene.instances if one.mask is not None]
+    visible = np.stack(masks).any(axis=0)
+    # Crops return to where they were cut out, to the pixel but for JPEG and edges.
+    assert (drawn & visible).sum() / (drawn | visible).sum() > 0.97
+    assert np.abs(pictures.layout.astype(int) - target)[drawn & visible].mean() < 6
+    for one, reference in zip(scene.record.instances, pictures.references, strict=True):
+        assert list(reference.box) == list(one.box)
+        assert reference.name == one.phrase
+
+
+def test_faces_are_not_placed_and_a_scene_without_references_is_refused(tmp_path: Path) -> None:
+    sample = make_sample(0)
+    layout = load_layout(scene_to_layout_file(view(sample), tmp_path)).layout
+    assert len(layout.references) == len(sample.scene.instances)
+    for one in sample.scene.instances:
+        one.references = [view for view in one.references if view.kind == "face"]
+    with pytest.raises(DataError, match="no reference with a mask"):
+        scene_to_layout_file(view(sample), tmp_path)
+
+
+def test_reference_sizes() -> None:
+    assert reference_size(100, 100, side=512) == (512, 512)
+    assert reference_size(640, 480, side=512) == (592, 448)
+    # Long ones end at one token's breadth, and never get more than the area.
+    assert reference_size(1, 100_000, side=512) == (16, 16_384)
+    assert reference_size(5, 5, side=1) == (16, 16)
+    for width, height in ((33, 90), (200, 31), (1024, 1000)):
+        new_width, new_height = reference_size(width, height, side=512)
+        assert new_width % 16 == new_height % 16 == 0
+        assert 0.9 < new_width * new_height / 512**2 < 1.1
+        assert new_width / new_height == pytest.approx(width / height, rel=0.08)
+
+
+def test_a_prepared_reference_has_nothing_of_its_background() -> None:
+    image = Image.new("RGB", (100, 100), (0, 255, 0))
+    mask = np.zeros((100, 100), dtype=bool)
+    mask[30:70, 20:80] = True
+    image.paste(RED, (20, 30, 80, 70))
+    pixels, inside = prepare_reference(image, mask, side=64)
+    assert (pixels[~inside] == 128).all()
+    assert inside.mean() == pytest.approx(0.24, abs=0.02)
+    assert pixels[..., 1].max() <= 140  # the green of the background is nowhere
+    speck = np.zeros((100, 100), dtype=bool)
+    speck[99, 0] = True
+    assert prepare_reference(image, speck, side=16)[1].tolist()[15][0] is True
+    assert not prepare_reference(image, np.zeros_like(speck), side=16)[1].any()
+    with pytest.raises(ValueError, match="its mask"):
+        prepare_reference(image, mask[:50], side=64)
+
+
+def test_a_scene_enters_the_model_as_in_training(tmp_path: Path) -> None:
+    scene = view(tabletop_sample(12, instances=(4, 4)))
+    config = DataConfig(target_width=192, reference_side=64, instruction=INSTRUCTION)
+    trained = scene_to_pictures(
+        scene,
+        variant="crop",
+        caption=caption_text(scene.record.caption, drop=False, instruction=INSTRUCTION),
+        config=config,
+    )
+    drawn = layout_to_pictures(
+        load_layout(scene_to_layout_file(scene, tmp_path)),
+        reference_side=64,
+        instruction=INSTRUCTION,
+        target_width=192,
+    )
+    assert drawn.caption == trained.caption
+    difference = np.abs(drawn.layout.astype(int) - trained.layout.astype(int)).max(axis=2)
+    assert (difference > 40).mean() < 0.03  # subpixels at the edges of subjects
+    for one, other in zip(drawn.references, trained.references, strict=True):
+        assert one.box == pytest.approx(other.box)
+        assert one.image.shape == other.image.shape
+        assert (one.mask == other.mask).mean() > 0.98
+        both = one.mask & other.mask
+        assert np.abs(one.image.astype(int) - other.image.astype(int))[both].mean() < 4

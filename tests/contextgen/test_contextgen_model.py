@@ -1,0 +1,159 @@
+"""The model: the reductions are exact, a batch is its samples, and what cannot matter does not."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from support.contextgen_samples import random_sample, small_transformer
+from torch import Tensor
+
+from imig.contextgen.adapter import adapter_parameters, add_adapter
+from imig.contextgen.batch import make_batch
+from imig.contextgen.model import ContextGen, block_kinds, is_checkpointed
+from imig.contextgen.sample import EncodedSample
+from imig.contextgen.settings import AttentionConfig
+
+
+def samples() -> list[EncodedSample]:
+    return [
+        random_sample(1, text=4, references=3),
+        random_sample(2, text=7, references=1),
+        random_sample(3, text=2, references=2),
+    ]
+
+
+def output_and_gradients(
+    attention: AttentionConfig, *, checkpoint_blocks: float = 0.0, part: int | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Velocity, and the gradients of an adapter that already changes something."""
+    transformer = small_transformer()
+    add_adapter(transformer, rank=3, alpha=3, seed=1)
+    generator = torch.Generator().manual_seed(5)
+    for parameter in adapter_parameters(transformer).values():
+        parameter.data = 0.2 * torch.randn(parameter.shape, generator=generator)
+    model = ContextGen(transformer, attention=attention, checkpoint_blocks=checkpoint_blocks)
+    chosen = samples() if part is None else [samples()[part]]
+    batch = make_batch(chosen, attention=attention)
+    assert batch.target is not None
+    output = model(
+        batch, noisy=batch.target, t=torch.linspace(0.2, 0.9, 3)[part or 0 :][: len(chosen)]
+    )
+    output.square().sum().backward()
+    gradients = {
+        name: one.grad
+        for name, one in adapter_parameters(transformer).items()
+        if one.grad is not None
+    }
+    return output.detach(), gradients
+
+
+@pytest.mark.parametrize("variant", ["released", "paper"])
+@pytest.mark.parametrize("ica", ["first", "middle", "last", "all", "none"])
+def test_reductions_are_exact(variant: str, ica: str) -> None:
+    settings = AttentionConfig.model_validate({"variant": variant, "ica": ica})
+    full = settings.model_copy(update={"drop_background": False, "drop_references": False})
+    expected, expected_gradients = output_and_gradients(full)
+    for update in (
+        {"drop_background": True, "drop_references": False},
+        {"drop_background": False, "drop_references": True},
+        {"drop_background": True, "drop_references": True},
+    ):
+        output, gradients = output_and_gradients(full.model_copy(update=update))
+        assert torch.allclose(output, expected, atol=1e-5, rtol=1e-5), update
+        for name, gradient in expected_gradients.items():
+            # a layer that only reads references gets no gradient when there are none
+            ours = gradients.get(name, torch.zeros_like(gradient))
+            scale = gradient.abs().max().clamp(min=1)
+            assert torch.allclose(ours / scale, gradient / scale, atol=1e-5, rtol=0), (update, name)
+
+
+def test_masks_matter() -> None:
+    outputs = [
+        output_and_gradients(AttentionConfig.model_validate(one))[0]
+        for one in (
+            {},
+            {"ica": "first"},
+            {"ica": "none"},
+            {"variant": "paper"},
+            {"layout": False},
+            {"bfloat16_positions": True},
+        )
+    ]
+    for number, one in enumerate(outputs[1:-1], start=1):
+        assert (one - outputs[0]).abs().max() > 1e-3, number
+    assert torch.equal(outputs[-1], outputs[0]), "indices below 256 are whole numbers in bfloat16"
+
+
+def test_a_batch_gives_what_its_samples_give_alone() -> None:
+    together, _ = output_and_gradients(AttentionConfig())
+    for part in range(3):
+        alone, _ = output_and_gradients(AttentionConfig(), part=part)
+        assert torch.allclose(together[part], alone[0], atol=1e-5)
+
+
+def test_checkpointing_changes_nothing() -> None:
+    expected, expected_gradients = output_and_gradients(AttentionConfig())
+    output, gradients = output_and_gradients(AttentionConfig(), checkpoint_blocks=0.5)
+    assert torch.equal(output, expected)
+    assert gradients.keys() == expected_gradients.keys()
+    assert all(torch.equal(gradients[name], one) for name, one in expected_gradients.items())
+
+
+def test_background_tokens_never_matter() -> None:
+    transformer = small_transformer()
+    attention = AttentionConfig(drop_background=False)
+    model = ContextGen(transformer, attention=attention)
+
+    def velocity(sample: EncodedSample) -> Tensor:
+        batch = make_batch([sample], attention=attention)
+        assert batch.target is not None
+        with torch.no_grad():
+            result: Tensor = model(batch, noisy=batch.target, t=torch.tensor([0.5]))
+        return result
+
+    sample = random_sample(1, references=1)
+    reference = sample.references[0]
+    assert not reference.valid.all()
+    outside = ~reference.valid.flatten()
+    background = reference.latents.clone()
+    background[outside] += 3
+    subject = reference.latents.clone()
+    subject[~outside] += 3
+    first = velocity(sample)
+    changed = replace(sample, references=(replace(reference, latents=background),))
+    assert torch.equal(velocity(changed), first)
+    changed = replace(sample, references=(replace(reference, latents=subject),))
+    assert (velocity(changed) - first).abs().max() > 1e-3
+
+
+def test_the_ablations_are_thirds_of_all_blocks() -> None:
+    flux = block_kinds(57, "middle")
+    assert [i for i, kind in enumerate(flux) if kind == "ica"] == list(range(19, 38))
+    assert block_kinds(6, "first") == ["ica"] * 2 + ["cla"] * 4
+    assert block_kinds(6, "last") == ["cla"] * 4 + ["ica"] * 2
+    assert set(block_kinds(57, "all")) == {"ica"}
+    assert set(block_kinds(57, "none")) == {"cla"}
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.0, 0), (0.25, 3), (0.5, 6), (1.0, 12)])
+def test_share_of_checkpointed_blocks(share: float, count: int) -> None:
+    assert sum(is_checkpointed(block, share) for block in range(12)) == count
+
+
+def test_bfloat16_network_with_float32_adapter() -> None:
+    transformer = copy.deepcopy(small_transformer()).to(torch.bfloat16)
+    add_adapter(transformer, rank=2, alpha=2, seed=0)
+    assert {one.dtype for one in adapter_parameters(transformer).values()} == {torch.float32}
+    model = ContextGen(transformer, attention=AttentionConfig())
+    batch = make_batch(samples(), attention=AttentionConfig())
+    assert batch.target is not None
+    reduced = batch.to("cpu", torch.bfloat16)
+    output = model(reduced, noisy=batch.target, t=torch.tensor([0.1, 0.5, 0.9]))
+    assert output.dtype == torch.float32
+    exact = ContextGen(small_transformer(), attention=AttentionConfig())(
+        batch, noisy=batch.target, t=torch.tensor([0.1, 0.5, 0.9])
+    )
+    assert (output - exact).abs().max() < 0.05 * exact.abs().max()

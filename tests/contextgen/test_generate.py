@@ -1,0 +1,198 @@
+"""`imig generate` from the command line to the pictures, with a small random FLUX."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.contextgen_folder import write_contextgen_folder
+from support.tiny_dataset import make_samples, write_tiny_dataset
+
+from imig.cli import main
+from imig.contextgen.adapter import adapter_parameters, add_adapter, save_adapter
+from imig.contextgen.components import load_transformer
+from imig.contextgen.generate import find_settings
+from imig.errors import DataError, UsageError
+
+RED = (220, 30, 30)
+SETTINGS: dict[str, object] = {
+    "recipe": "train-tiny",
+    "attention": {"variant": "paper", "ica": "last"},
+    "data": {"reference_side": 48, "instruction": "Draw {caption}", "target_width": 128},
+}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_contextgen_folder(tmp_path_factory.mktemp("generate") / "flux")
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_dataset(tmp_path_factory.mktemp("generate") / "shards")
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Path:
+    """96 x 64 with a red ball."""
+    ball = Image.new("RGBA", (40, 20), (0, 0, 0, 0))
+    ball.paste((*RED, 255), (10, 5, 30, 15))
+    ball.save(tmp_path / "ball.png")
+    path = tmp_path / "scene.json"
+    reference = {"image": "ball.png", "box": [8, 8, 40, 24]}
+    written = {"caption": "a red ball", "width": 96, "height": 64, "references": [reference]}
+    path.write_text(json.dumps(written))
+    return path
+
+
+def save_random_adapter(weights: Path, path: Path, settings: dict[str, object] | None) -> Path:
+    """An adapter that changes every layer a lot."""
+    transformer: Any = load_transformer(weights, torch.float32, "cpu")
+    add_adapter(transformer, rank=4, alpha=4, seed=3)
+    torch.manual_seed(5)
+    for parameter in adapter_parameters(transformer).values():
+        torch.nn.init.normal_(parameter, std=0.3)
+    save_adapter(transformer, path, settings=settings)
+    return path
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path)).astype(int)
+
+
+def test_pictures_of_several_seeds(
+    weights: Path, layout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["generate", str(layout), "--weights", str(weights), "--recipe", "train-tiny"]
+    many, one = tmp_path / "new" / "many", tmp_path / "one"
+    assert main([*words, "--seed", "7", "--count", "2", "--steps", "3", "--output", str(many)]) == 0
+    printed = capsys.readouterr().out
+    assert "recipe train-tiny; 3 steps" in printed
+    assert "draws alone" in printed
+    written = ["scene-layout", "scene-7", "scene-7.compare", "scene-8", "scene-8.compare"]
+    assert printed.splitlines()[-5:] == [str(many / f"{name}.png") for name in written]
+    assert sorted(path.stem for path in many.iterdir()) == sorted(written)
+    assert pixels(many / "scene-7.png").shape == (64, 96, 3)
+    assert np.abs(pixels(many / "scene-7.png") - pixels(many / "scene-8.png")).mean() > 0.5
+    # A seed's picture does not depend on the others, and pictures of the same name are replaced.
+    for _ in range(2):
+        assert main([*words, "--seed", "8", "--steps", "3", "--output", str(one)]) == 0
+        assert (one / "scene-8.png").read_bytes() == (many / "scene-8.png").read_bytes()
+    layout_image = pixels(one / "scene-layout.png")
+    assert (layout_image[12:20, 12:36] == RED).all()
+    assert (layout_image[40:] == 128).all()
+    comparison = pixels(one / "scene-8.compare.png")
+    # Layout and result at 384 pixels, the reference between them.
+    assert comparison.shape[1] > 2 * 384 + 100
+
+
+def test_the_layout_has_its_own_seed(weights: Path, layout: Path, tmp_path: Path) -> None:
+    layout.write_text(json.dumps(json.loads(layout.read_text()) | {"seed": 21}))
+    words = ["generate", str(layout), "--weights", str(weights), "--recipe", "train-tiny"]
+    assert main([*words, "--steps", "1", "--output", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "scene-21.png").exists()
+
+
+def test_references_and_adapter_matter(
+    weights: Path, layout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter = save_random_adapter(weights, tmp_path / "a.safetensors", SETTINGS)
+    words = ["generate", str(layout), "--weights", str(weights), "--steps", "2", "--seed", "1"]
+    base, adapted, turned = (tmp_path / name for name in ("base", "adapted", "turned"))
+    assert main([*words, "--recipe", "train-tiny", "--output", str(base)]) == 0
+    capsys.readouterr()
+    assert main([*words, "--adapter", str(adapter), "--output", str(adapted)]) == 0
+    printed = capsys.readouterr().out
+    assert "settings: those that a.safetensors carries" in printed
+    assert "alone" not in printed
+    with_base, with_adapter = (pixels(folder / "scene-1.png") for folder in (base, adapted))
+    assert np.abs(with_base - with_adapter).max() > 2
+    ball = Image.open(tmp_path / "ball.png")
+    ball.paste((10, 10, 240, 255), (10, 5, 30, 15))
+    ball.save(tmp_path / "ball.png")
+    assert main([*words, "--adapter", str(adapter), "--output", str(turned)]) == 0
+    assert np.abs(with_adapter - pixels(turned / "scene-1.png")).max() > 0
+
+
+def test_from_shards(
+    weights: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = make_samples(2)[1].scene
+    adapter = save_random_adapter(weights, tmp_path / "a.safetensors", SETTINGS)
+    words = ["generate", "--weights", str(weights), "--adapter", str(adapter), "--steps", "1"]
+    first, again = tmp_path / "first", tmp_path / "again"
+    chosen = ["--from-shards", scene.id, "--shards", str(shards)]
+    assert main([*words, *chosen, "--output", str(first)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == str(first / f"{scene.id}.json")
+    # The width that the adapter carries; the scene is 96 x 64.
+    assert pixels(first / f"{scene.id}-0.png").shape == (80, 128, 3)
+    written = first / f"{scene.id}.json"
+    assert main([*words, str(written), "--width", "128", "--output", str(again)]) == 0
+    repeated = (again / f"{scene.id}-0.png").read_bytes()
+    assert repeated == (first / f"{scene.id}-0.png").read_bytes()
+    # With the dataset's own picture beside it.
+    comparisons = [pixels(folder / f"{scene.id}-0.compare.png") for folder in (first, again)]
+    assert comparisons[0].shape[1] > comparisons[1].shape[1] + 300
+
+
+def test_settings_come_from_recipe_adapter_or_default(weights: Path, tmp_path: Path) -> None:
+    adapter = save_random_adapter(weights, tmp_path / "a.safetensors", SETTINGS)
+    carried = find_settings(adapter=adapter)
+    assert (carried.attention.variant, carried.attention.ica) == ("paper", "last")
+    assert (carried.reference_side, carried.target_width) == (48, 128)
+    assert (carried.instruction, carried.weights) == ("Draw {caption}", "tiny")
+    assert carried.steps == 20  # of the recipe that it names
+    named = find_settings(adapter=adapter, recipe="train-kontext", steps=3, guidance=2.5)
+    assert (named.attention.variant, named.reference_side) == ("released", 512)
+    assert (named.steps, named.guidance) == (3, 2.5)
+    assert named.weights == "black-forest-labs/FLUX.1-Kontext-dev"
+    bare = save_random_adapter(weights, tmp_path / "b.safetensors", None)
+    assert find_settings(adapter=bare).origin == "recipe train-tiny"
+    assert find_settings(adapter=bare, weights="some/where").origin == "recipe train-kontext"
+    changed = find_settings(overrides=["attention.bfloat16_positions=true"])
+    assert changed.attention.bfloat16_positions
+    with pytest.raises(UsageError, match="brings its own settings"):
+        find_settings(adapter=adapter, overrides=["steps=3"])
+    strange = SETTINGS | {"attention": {"ica": "everywhere"}}
+    with pytest.raises(DataError, match="does not know"):
+        find_settings(adapter=save_random_adapter(weights, tmp_path / "c", strange))
+
+
+def test_calls_that_cannot_work(
+    weights: Path, layout: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = ["--output", str(tmp_path / "out")]
+    (tmp_path / "file").write_text("")
+    for words, message in (
+        (["generate", *output], "give a LAYOUT.json or --from-shards ID"),
+        (["generate", str(layout), "--from-shards", "x", *output], "give a LAYOUT.json or"),
+        (["generate", str(layout), "--adapter", "none", *output], "there is no adapter file none"),
+        (["generate", str(layout), "--recipe", "train-tyni", *output], "no recipe 'train-tyni'"),
+        (["generate", str(layout), "--weights", "/nowhere", *output], "'/nowhere' not found"),
+        (["generate", "--from-shards", "x", "--shards", str(shards), *output], "no sample 'x'"),
+        (["generate", str(layout), "--output", str(tmp_path / "file")], "cannot write"),
+        (["generate", str(layout), "--output", str(tmp_path / "file" / "in")], "cannot write"),
+    ):
+        assert main(words) == 2, words
+        error = capsys.readouterr().err
+        assert message in error
+        assert "Traceback" not in error
+
+
+def test_a_picture_of_the_layout_file_is_never_replaced(
+    layout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = json.loads(layout.read_text())
+    written["references"][0]["image"] = "scene-3.png"
+    layout.write_text(json.dumps(written))
+    (tmp_path / "ball.png").rename(tmp_path / "scene-3.png")
+    before = (tmp_path / "scene-3.png").read_bytes()
+    assert main(["generate", str(layout), "--seed", "3", "--output", str(tmp_path)]) == 2
+    assert "would replace" in capsys.readouterr().err
+    assert (tmp_path / "scene-3.png").read_bytes() == before
+    assert not (tmp_path / "scene-layout.png").exists()
