@@ -11,7 +11,6 @@ from typing import Annotated, Any, Union
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from imig.recipe import Recipe
 from imig.yaml_lines import KeyPath
 
 
@@ -22,25 +21,27 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
 
 
 def explain_validation_error(
-    error: ValidationError, raw: Mapping[str, Any]
+    error: ValidationError, raw: Mapping[str, Any], root: type[BaseModel]
 ) -> tuple[KeyPath, str, str]:
-    """The first error as (key path, message, cure)."""
+    """The first error as (key path, message, cure); `root` is the class that refused `raw`."""
     details = error.errors(include_url=False)
     # An unknown key explains the missing one that was meant, so it comes first.
     first = min(details, key=lambda one: one["type"] != "extra_forbidden")
     key = _location_to_key(first["loc"], raw)
-    message, cure = _explain(first, key, raw)
+    message, cure = _explain(first, key, raw, root)
     if first["type"] == "union_tag_invalid":
         key = (*key, "kind")
     return key, message, cure
 
 
-def _explain(error: ErrorDetails, key: KeyPath, raw: Mapping[str, Any]) -> tuple[str, str]:
+def _explain(
+    error: ErrorDetails, key: KeyPath, raw: Mapping[str, Any], root: type[BaseModel]
+) -> tuple[str, str]:
     kind, name = error["type"], ".".join(key)
     block, last = ".".join(key[:-1]), key[-1] if key else ""
     context = error.get("ctx", {})
     if kind == "extra_forbidden":
-        known = _keys_at(key[:-1], raw)
+        known = _keys_at(key[:-1], raw, root)
         prefix = f"{block}: " if block else ""
         return f"{prefix}unknown key {last!r}", _suggest(last, known)
     if kind == "missing":
@@ -49,7 +50,7 @@ def _explain(error: ErrorDetails, key: KeyPath, raw: Mapping[str, Any]) -> tuple
             f"add it to the recipe, or give it with --set {name}=VALUE",
         )
     if kind == "union_tag_not_found":
-        return f"{name}: the key 'kind' is missing", "kind is one of " + _kinds()
+        return f"{name}: the key 'kind' is missing", "kind is one of " + _kinds(key, root)
     if kind == "union_tag_invalid":
         tag = str(context["tag"])
         expected = [one.strip(" '") for one in str(context["expected_tags"]).split(",")]
@@ -91,9 +92,9 @@ def _location_to_key(location: tuple[int | str, ...], raw: Mapping[str, Any]) ->
     return tuple(key)
 
 
-def _keys_at(key: KeyPath, raw: Mapping[str, Any]) -> list[str]:
+def _keys_at(key: KeyPath, raw: Mapping[str, Any], root: type[BaseModel]) -> list[str]:
     """The keys that the block at `key` may have."""
-    model: type[BaseModel] = Recipe
+    model = root
     value: Any = raw
     for part in key:
         value = value.get(part) if isinstance(value, Mapping) else None
@@ -123,6 +124,7 @@ def _kind_of(model: type[BaseModel]) -> str | None:
     return str(arguments[0]) if arguments else None
 
 
-def _kinds() -> str:
-    models = _models_in(Recipe.model_fields["source"].annotation)
+def _kinds(key: KeyPath, root: type[BaseModel]) -> str:
+    """The kinds that the union at a key of the top level may have."""
+    models = _models_in(root.model_fields[key[0]].annotation)
     return ", ".join(str(_kind_of(one)) for one in models)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -21,12 +21,17 @@ from imig.recipe import STAGE_ORDER, ModelConfig, Recipe
 from imig.recipe_errors import explain_validation_error, nearest
 from imig.yaml_lines import KeyPath, LinedYaml, parse_yaml
 
+if TYPE_CHECKING:
+    from imig.training.recipe import TrainRecipe
+
+AnyRecipe = TypeVar("AnyRecipe", bound=BaseModel)
+
 _SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A recipe, and where each of its keys came from."""
+    """A build's recipe, and where each of its keys came from."""
 
     recipe: Recipe
     raw: Mapping[str, Any]
@@ -76,18 +81,23 @@ def load_recipe(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> L
         # `crop:` with nothing behind it means the stage with its defaults; `crop: null` removes it.
         if (stage,) in document.bare:
             raw[stage] = {}
-    origins: dict[KeyPath, str] = {}
-    for text in overrides:
-        origins[_apply_override(raw, text)] = f"--set {text}"
-    try:
-        recipe = Recipe.model_validate(raw)
-    except ValidationError as error:
-        key, message, cure = explain_validation_error(error, raw)
-        place = _where(key, path=path, lines=document.lines, overrides=origins)
-        raise UsageError(f"{place}: {message}", cure=cure) from error
+    origins = _apply_overrides(raw, overrides)
+    recipe = _validate(Recipe, raw, path=path, lines=document.lines, origins=origins)
     return LoadedRecipe(
         recipe=_resolve(recipe), raw=raw, path=path, lines=document.lines, overrides=origins
     )
+
+
+def load_training_recipe(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> TrainRecipe:
+    """Read a training recipe and apply `--set` overrides; errors as those of `load_recipe`."""
+    # Imported here: a build needs nothing of the training.
+    from imig.training.recipe import TrainRecipe
+
+    path = find_recipe(str(name_or_path))
+    document = _read(path)
+    raw = dict(document.value)
+    origins = _apply_overrides(raw, overrides)
+    return _validate(TrainRecipe, raw, path=path, lines=document.lines, origins=origins)
 
 
 def find_recipe(name_or_path: str) -> Path:
@@ -163,6 +173,27 @@ def _read(path: Path) -> LinedYaml:
             cure="`imig recipes` lists recipes to start from",
         )
     return document
+
+
+def _apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[KeyPath, str]:
+    """Apply all, in place; key path -> the text that set it."""
+    return {_apply_override(raw, text): f"--set {text}" for text in overrides}
+
+
+def _validate(
+    kind: type[AnyRecipe],
+    raw: Mapping[str, Any],
+    *,
+    path: Path,
+    lines: Mapping[KeyPath, int],
+    origins: Mapping[KeyPath, str],
+) -> AnyRecipe:
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        key, message, cure = explain_validation_error(error, raw, kind)
+        place = _where(key, path=path, lines=lines, overrides=origins)
+        raise UsageError(f"{place}: {message}", cure=cure) from error
 
 
 def _apply_override(raw: dict[str, Any], text: str) -> KeyPath:

@@ -9,13 +9,17 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from imig.contextgen.layout_file import LayoutFile
 from imig.recipe import Recipe
 from imig.schema import Manifest, Scene
+from imig.training.recipe import TrainRecipe
 
 EXPORTED: Final[dict[str, type[BaseModel]]] = {
     "scene": Scene,
     "manifest": Manifest,
     "recipe": Recipe,
+    "train-recipe": TrainRecipe,
+    "layout": LayoutFile,
 }
 """Schema name -> the class that defines it."""
 

@@ -1,0 +1,1 @@
+"""Training ContextGen: data, losses, optimizers, the loop, checkpoints, and what one watches."""

@@ -1,0 +1,93 @@
+"""Several processes as torchrun starts them: DDP shares gradients, FSDP2 weights too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+
+from imig.contextgen.model import ContextGen
+from imig.errors import UsageError
+from imig.training.processes import process_count
+
+
+@contextmanager
+def joined_processes(device: str) -> Iterator[torch.device]:
+    """The device of this process, in the group of processes that torchrun made, if it did.
+
+    Parameters
+    ----------
+    device:
+        A recipe's: `auto` is a GPU where there is one.
+
+    Raises
+    ------
+    UsageError
+        `cuda` is asked for and there is none.
+    """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(
+            f"device={device}, but PyTorch sees no GPU", cure="--set device=cpu, or device=auto"
+        )
+    kind = device
+    if device == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    if "LOCAL_RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        yield torch.device(kind)
+        return
+    chosen = torch.device(kind)
+    if chosen.type == "cuda":
+        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(chosen)
+    joined = not dist.is_initialized()
+    if joined:
+        # objects (random states, errors) travel by gloo, gradients by nccl
+        dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield chosen
+    finally:
+        if joined:
+            dist.destroy_process_group()
+
+
+def share_model(
+    model: ContextGen, parallel: Literal["ddp", "fsdp"], *, device: torch.device
+) -> nn.Module:
+    """The model as the processes run it together; itself where there is only one.
+
+    FSDP2 splits the parameters of `model` in place: make the optimizer afterwards.
+    """
+    if process_count() == 1:
+        return model
+    if parallel == "ddp":
+        ids = [device] if device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
+    mesh = init_device_mesh(device.type, (process_count(),))
+    for block in model.blocks:
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    return model
+
+
+def gradients_stay(model: nn.Module, stay: bool) -> AbstractContextManager[object]:
+    """Within, a backward pass adds gradients up without sharing them with the other processes."""
+    if isinstance(model, DistributedDataParallel) and stay:
+        kept: AbstractContextManager[object] = model.no_sync()
+        return kept
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(not stay)
+    return nullcontext()
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor that FSDP2 may have split, gathered; all processes must ask for it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

@@ -1,0 +1,243 @@
+"""A scene becomes a sample: target, references and layout image at the sizes the model sees.
+
+Everything here is a function of the scene and of the choice that was made for it; nothing is drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from imig.contextgen.sample import Box, PictureSample, ReferencePicture
+from imig.errors import DataError
+from imig.layout.composition import MID_GREY, LayoutReference, compose_layout
+from imig.layout.layering import layer_order
+from imig.layout.placement import Rectangle, aligned_face_box, face_anchor, subject_cut
+from imig.shards.views import InstanceView, ReferenceView, SceneView
+from imig.training.choices import Variant, pick_references
+from imig.training.recipe import DataConfig
+
+PATCH = 16
+"""Pixels of a token's side: the VAE's 8 times the 2 of packing."""
+
+
+def target_size(width: int, height: int, *, target_width: int) -> tuple[int, int]:
+    """(width, height) at which a target is trained: `target_width` wide, aspect nearly kept."""
+    return target_width, max(PATCH, _to_patches(target_width * height / width))
+
+
+def reference_size(width: int, height: int, *, side: int) -> tuple[int, int]:
+    """(width, height) of a reference: about `side` squared in area, aspect nearly kept."""
+    scale = side / math.sqrt(width * height)
+    return max(PATCH, _to_patches(width * scale)), max(PATCH, _to_patches(height * scale))
+
+
+def scene_to_pictures(
+    scene: SceneView, *, variant: Variant, caption: str, config: DataConfig
+) -> PictureSample:
+    """Prepare one sample (REFERENCE 3.1, 3.4).
+
+    The layout is composed from what a user of `imig generate` has at hand: `instance-fit` for
+    edits, `image-fit` for the rest, and the layer order from the boxes, seeded by the scene; the
+    true order in the scene's record would be missing later. References enter the layout at their
+    stored resolution. A crop goes back to where it was cut out, to the pixel.
+
+    Parameters
+    ----------
+    caption:
+        What the text encoders get, see `imig.training.choices.caption_text`.
+
+    Raises
+    ------
+    DataError
+        When a picture is damaged or missing, a mask is empty, or no instance has a reference.
+    """
+    record = scene.record
+    size = target_size(record.width, record.height, target_width=config.target_width)
+    scale = (size[0] / record.width, size[1] / record.height)
+    picks = pick_references(record, variant=variant, config=config)
+    if not picks:
+        raise DataError(f"sample {record.id} has no instance with a reference to train on")
+    parts = [
+        _prepare_reference(
+            scene.instances[pick.instance], pick.reference, size=size, scale=scale, place=record.id
+        )
+        for pick in picks
+    ]
+    layout = compose_layout(
+        [part.drawn for part in parts],
+        [part.placed_at for part in parts],
+        layer_order([part.box for part in parts], size=size, seed=record.seed),
+        size=size,
+    )
+    return PictureSample(
+        id=record.id,
+        caption=caption,
+        layout=layout.image,
+        references=tuple(
+            ReferencePicture(
+                *resize_reference(part.image, part.mask, side=config.reference_side),
+                box=part.box,
+                name=part.name,
+            )
+            for part in parts
+        ),
+        target=np.asarray(_resize(scene.target, size)),
+    )
+
+
+def resize_reference(
+    image: Image.Image, mask: NDArray[np.bool_], *, side: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A reference at the size the model sees, its background mid grey; and its mask there.
+
+    Parameters
+    ----------
+    image, mask:
+        RGB and the subject's mask, of the same size; the mask is not empty.
+    side:
+        The result has about `side` squared pixels (`reference_size`).
+    """
+    size = reference_size(*image.size, side=side)
+    pixels = np.array(_resize(image, size))
+    coverage = _resize(_mask_to_image(mask), size)
+    small = np.asarray(coverage) > 127
+    if not small.any():
+        small = np.asarray(coverage) > 0  # a thread that covers no pixel by half
+    pixels[~small] = MID_GREY
+    return pixels, small
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One reference of the sample at its stored resolution."""
+
+    image: Image.Image
+    mask: NDArray[np.bool_]
+    drawn: LayoutReference
+    placed_at: Rectangle
+    """What the layout fits it to; a face's may reach beyond the target."""
+    box: Box
+    name: str
+
+
+def _prepare_reference(
+    instance: InstanceView,
+    number: int,
+    *,
+    size: tuple[int, int],
+    scale: tuple[float, float],
+    place: str,
+) -> _Part:
+    view = instance.references[number]
+    image, mask = _image_and_mask(view, place=place)
+    reference = view.record
+    name = f"{reference.name} {reference.kind}"
+    box = _scaled(instance.record.box, scale)
+    face_box = instance.record.face_box
+    target_face = None if face_box is None else _scaled(face_box, scale)
+    if reference.kind == "crop" and reference.crop_box is not None:
+        drawn, placed_at = _put_back(image, mask, crop_box=reference.crop_box, scale=scale)
+        return _Part(image, mask, drawn, placed_at, box, name)
+
+    edited = reference.kind == "edit"
+    subject_box = reference.subject_box if edited else None
+    placed_at = box
+    face = None
+    if reference.face is not None:
+        face = reference.face.box
+        if reference.kind == "face" and reference.face.aligned_box and target_face:
+            face = reference.face.aligned_box
+            placed_at = aligned_face_box(target_face, aligned_size=image.size, aligned_face=face)
+            box = _clipped(placed_at, size)
+    anchor = None
+    if face is not None and target_face is not None:
+        cut = subject_cut(mask, subject_box)
+        assert cut is not None, "the mask is not empty"
+        anchor = face_anchor(face, cut=cut, target_face=target_face, canvas_size=size)
+    drawn = LayoutReference(
+        image,
+        mask,
+        fit="instance-fit" if edited else "image-fit",
+        subject_box=subject_box,
+        anchor=anchor,
+    )
+    return _Part(image, mask, drawn, placed_at, box, name)
+
+
+def _put_back(
+    image: Image.Image,
+    mask: NDArray[np.bool_],
+    *,
+    crop_box: tuple[int, int, int, int],
+    scale: tuple[float, float],
+) -> tuple[LayoutReference, Rectangle]:
+    """A crop as the target's own pixels there: sampled on the pixel grid of the scaled target.
+
+    `image-fit` to the crop's box would round position and size, and a small subject that is a pixel
+    off has moved noticeably.
+    """
+    x1, y1, x2, y2 = _scaled(crop_box, scale)
+    left, top, right, bottom = math.ceil(x1), math.ceil(y1), math.floor(x2), math.floor(y2)
+    if right <= left or bottom <= top:  # smaller than a pixel
+        return LayoutReference(image, mask, fit="image-fit"), (x1, y1, x2, y2)
+    size = (right - left, bottom - top)
+    x = image.width / (x2 - x1)  # pixels of the crop in one of the target
+    y = image.height / (y2 - y1)
+    source = (
+        max((left - x1) * x, 0.0),
+        max((top - y1) * y, 0.0),
+        min((right - x1) * x, image.width),
+        min((bottom - y1) * y, image.height),
+    )
+    filled = LayoutReference(
+        image.resize(size, Image.Resampling.LANCZOS, box=source),
+        np.asarray(_mask_to_image(mask).resize(size, Image.Resampling.LANCZOS, box=source)) > 127,
+        fit="instance-fit-distort",
+        subject_box=(0, 0, *size),
+    )
+    return filled, (left, top, right, bottom)
+
+
+def _image_and_mask(view: ReferenceView, *, place: str) -> tuple[Image.Image, NDArray[np.bool_]]:
+    """RGB and mask of a stored reference; what has no mask is subject all over."""
+    image, mask = view.image, view.mask
+    what, cure = f"{view.record.name} of sample {place}", "`imig validate` lists what is damaged."
+    if mask is None:
+        mask = np.ones((image.height, image.width), dtype=np.bool_)
+    if mask.shape != (image.height, image.width):
+        raise DataError(
+            f"{what} is {image.width}x{image.height} pixels, its mask "
+            f"{mask.shape[1]}x{mask.shape[0]}",
+            cure=cure,
+        )
+    if not mask.any():
+        raise DataError(f"the mask of {what} is empty", cure=cure)
+    return image.convert("RGB"), np.ascontiguousarray(mask)
+
+
+def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    if image.size == size:
+        return image
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _mask_to_image(mask: NDArray[np.bool_]) -> Image.Image:
+    return Image.fromarray(mask.view(np.uint8) * np.uint8(255))
+
+
+def _to_patches(length: float) -> int:
+    return round(length / PATCH) * PATCH
+
+
+def _scaled(box: tuple[int, int, int, int], scale: tuple[float, float]) -> Box:
+    return box[0] * scale[0], box[1] * scale[1], box[2] * scale[0], box[3] * scale[1]
+
+
+def _clipped(box: Rectangle, size: tuple[int, int]) -> Box:
+    x1, y1, x2, y2 = box
+    return max(x1, 0.0), max(y1, 0.0), min(x2, float(size[0])), min(y2, float(size[1]))

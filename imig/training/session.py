@@ -1,0 +1,213 @@
+"""Everything that a training works with, made from its recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from imig.contextgen.adapter import (
+    adapter_off,
+    adapter_parameters,
+    adapter_state,
+    adapter_used,
+    add_adapter,
+    load_adapter,
+    save_adapter,
+)
+from imig.contextgen.components import (
+    LatentCodec,
+    TextEncoders,
+    find_components,
+    load_transformer,
+)
+from imig.contextgen.encode import encode_pictures
+from imig.contextgen.model import ContextGen
+from imig.contextgen.sample import EncodedSample, PictureSample
+from imig.training.checkpoint import Training
+from imig.training.data import TrainingData
+from imig.training.optimizer import Average, make_optimizer, make_scheduler
+from imig.training.parallel import share_model, whole
+from imig.training.processes import process_count, process_rank
+from imig.training.recipe import TrainRecipe
+
+REFERENCE_ADAPTER = "reference"
+
+
+@dataclass(frozen=True)
+class Session:
+    """A training that is set up: nothing in here but `training` changes while it runs."""
+
+    recipe: TrainRecipe
+    device: torch.device
+    dtype: torch.dtype
+    """Of the frozen network."""
+    model: ContextGen
+    shared: nn.Module
+    """`model` as the processes run it together."""
+    training: Training
+    data: TrainingData
+    encode: Callable[[Sequence[PictureSample | EncodedSample]], list[EncodedSample]]
+    reference: Callable[[], AbstractContextManager[object]]
+    """Within its context the model is DPO's reference."""
+    components: Path
+    """The folder of the pipeline."""
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What is trained."""
+        return list(adapter_parameters(self.model.transformer).values())
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """bfloat16 products of the float32 adapter where the network is bfloat16 too."""
+        enabled = self.dtype == torch.bfloat16
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within, the adapter is its moving average, where the recipe keeps one."""
+        if self.training.average is None:
+            yield
+        else:
+            with self.training.average.swapped(self.shared):
+                yield
+
+    def export(self, path: Path) -> None:
+        """Writes the adapter (its average, where there is one) as a diffusers LoRA.
+
+        All processes call this; the first one writes.
+        """
+        with self.averaged():
+            state = {
+                key: whole(value).cpu()
+                for key, value in adapter_state(self.model.transformer).items()
+            }
+            if process_rank() == 0:
+                settings = adapter_settings(self.recipe)
+                save_adapter(self.model.transformer, path, settings=settings, state=state)
+
+
+def open_session(
+    recipe: TrainRecipe, folders: Sequence[str | Path], *, device: torch.device
+) -> Session:
+    """Loads the data's records and the model, and sets up what trains it.
+
+    Raises
+    ------
+    UsageError
+        Weights, adapter or dataset are not there, or do not fit each other.
+    DataError
+        A dataset is damaged.
+    """
+    data = TrainingData(
+        folders,
+        config=recipe.data,
+        seed=recipe.seed,
+        batch_size=recipe.batch_size,
+        rank=process_rank(),
+        world=process_count(),
+        drop_background=recipe.attention.drop_background,
+    )
+    components = find_components(recipe.model.weights).path
+    dtype = network_dtype(recipe.model.dtype, device)
+    transformer = load_transformer(components, dtype=dtype, device=device)
+    reference = _add_adapters(transformer, recipe)
+    model = ContextGen(
+        transformer, attention=recipe.attention, checkpoint_blocks=recipe.checkpoint_blocks
+    )
+    if recipe.compile and device.type == "cuda":
+        for block in model.blocks:
+            block.compile(dynamic=True)
+    shared = share_model(model, recipe.parallel, device=device)
+    parameters = adapter_parameters(transformer)
+    optimizer = make_optimizer(parameters.values(), recipe.optimizer)
+    training = Training(
+        # not the DDP wrapper, so that a checkpoint does not depend on it
+        model=model,
+        optimizer=optimizer,
+        scheduler=make_scheduler(optimizer, recipe.optimizer, recipe.steps),
+        average=None if recipe.ema is None else Average(parameters, decay=recipe.ema),
+    )
+    return Session(
+        recipe=recipe,
+        device=device,
+        dtype=dtype,
+        model=model,
+        shared=shared,
+        training=training,
+        data=data,
+        encode=_Encoding(components, device=device, dtype=dtype),
+        reference=reference,
+        components=components,
+    )
+
+
+def network_dtype(setting: str, device: torch.device) -> torch.dtype:
+    """`auto`: bfloat16 on a GPU, float32 on a CPU."""
+    if setting == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    dtype: torch.dtype = getattr(torch, setting)
+    return dtype
+
+
+def adapter_settings(recipe: TrainRecipe) -> dict[str, Any]:
+    """What `imig generate` must know to use the adapter as it was trained."""
+    return {
+        "recipe": recipe.name,
+        "weights": recipe.model.weights,
+        "attention": recipe.attention.model_dump(mode="json"),
+        "data": {
+            "target_width": recipe.data.target_width,
+            "reference_side": recipe.data.reference_side,
+            "instruction": recipe.data.instruction,
+        },
+        "guidance": recipe.objective.guidance,
+    }
+
+
+def _add_adapters(
+    transformer: Any, recipe: TrainRecipe
+) -> Callable[[], AbstractContextManager[object]]:
+    """Adds what is trained; gives the context in which the model is DPO's reference.
+
+    A DPO that starts from an adapter has that adapter, frozen, as its reference: with a half
+    trained model in its place every resumption would move the goal (REFERENCE 3.6).
+    """
+    config = recipe.adapter
+    if config.start is None:
+        add_adapter(transformer, rank=config.rank, alpha=config.alpha, seed=recipe.seed)
+        return partial(adapter_off, transformer)
+    start = Path(config.start).expanduser()
+    load_adapter(transformer, start, trainable=True)
+    if recipe.objective.kind != "dpo":
+        return partial(adapter_off, transformer)
+    load_adapter(transformer, start, name=REFERENCE_ADAPTER, trainable=False)
+    return partial(adapter_used, transformer, REFERENCE_ADAPTER)
+
+
+class _Encoding:
+    """Encodes what comes as pictures; loads text encoders and VAE when the first does."""
+
+    def __init__(self, folder: Path, *, device: torch.device, dtype: torch.dtype) -> None:
+        self._folder, self._device, self._dtype = folder, device, dtype
+        self._parts: tuple[TextEncoders, LatentCodec] | None = None
+
+    def __call__(self, samples: Sequence[PictureSample | EncodedSample]) -> list[EncodedSample]:
+        pictures = [one for one in samples if isinstance(one, PictureSample)]
+        encoded = iter(self._encode(pictures) if pictures else ())
+        return [next(encoded) if isinstance(one, PictureSample) else one for one in samples]
+
+    def _encode(self, pictures: list[PictureSample]) -> list[EncodedSample]:
+        if self._parts is None:
+            self._parts = (
+                TextEncoders.load(self._folder, self._dtype, self._device),
+                LatentCodec.load(self._folder, self._dtype, self._device),
+            )
+        text, codec = self._parts
+        return encode_pictures(pictures, text=text, codec=codec)

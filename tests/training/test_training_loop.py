@@ -1,0 +1,193 @@
+"""Whole trainings as processes: exact resume after kill -9 and Ctrl-C, and errors with names."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.contextgen_folder import write_contextgen_folder
+from support.tiny_dataset import write_tiny_dataset
+
+from imig.errors import DataError, UsageError
+from imig.recipe_file import load_training_recipe
+from imig.training.loop import train
+from imig.training.metrics import read_metrics
+from imig.training.recipe import TrainRecipe
+from imig.training.run_folder import checkpoints
+
+STEPS = 20
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a dataset and random weights."""
+    folder = tmp_path_factory.mktemp("world")
+    write_tiny_dataset(folder / "shards", scenes=12)
+    write_contextgen_folder(folder / "weights")
+    return folder
+
+
+def settings(world: Path, *more: str) -> list[str]:
+    return [
+        f"model.weights={world / 'weights'}",
+        f"steps={STEPS}",
+        "batch_size=2",
+        "adapter.rank=4",
+        "ema=0.9",
+        "data.target_width=64",
+        "data.reference_side=32",
+        "data.validation_fraction=0.2",
+        "saving.every=10",
+        "watch.log_every=5",
+        "watch.validate_every=10",
+        "watch.picture_every=20",
+        "watch.pictures=1",
+        "watch.sampling_steps=2",
+        *more,
+    ]
+
+
+def recipe(world: Path, *more: str) -> TrainRecipe:
+    return load_training_recipe("train-tiny", overrides=settings(world, *more))
+
+
+def start(world: Path, run: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "imig", "train", "--shards", str(world / "shards")]
+    command += ["--output", str(run), *more]
+    for text in settings(world):
+        command += ["--set", text]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
+
+
+def wait_for_checkpoint(run: Path, process: subprocess.Popen[str]) -> None:
+    while not checkpoints(run):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world: Path) -> Path:
+    """The run of a process that nobody disturbs."""
+    run = world / "undisturbed"
+    process = start(world, run)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert str(run / "adapter.safetensors") in output
+    return run
+
+
+@pytest.mark.parametrize("disturbance", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_resume_is_exact(
+    world: Path, undisturbed: Path, tmp_path: Path, disturbance: signal.Signals
+) -> None:
+    run = tmp_path / "run"
+    process = start(world, run)
+    wait_for_checkpoint(run, process)
+    process.send_signal(disturbance)
+    output, _ = process.communicate(timeout=300)
+    if disturbance != signal.SIGKILL:
+        assert process.returncode == 128 + disturbance, output
+        assert "--resume goes on" in output
+    process = start(world, run, "--resume")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert "going on after step" in output
+    expected = load_file(undisturbed / "adapter.safetensors")
+    result = load_file(run / "adapter.safetensors")
+    assert expected.keys() == result.keys()
+    assert all(torch.equal(result[name], one) for name, one in expected.items())
+
+    def losses(folder: Path) -> dict[float, float]:
+        rows = read_metrics(folder / "metrics.jsonl")
+        measured = [(row["step"], row.get("validation/loss")) for row in rows]
+        return {step: loss for step, loss in measured if step is not None and loss is not None}
+
+    assert losses(undisturbed).keys() == {10, 20}
+    if disturbance == signal.SIGKILL:
+        assert losses(run) == losses(undisturbed)
+    else:
+        # it may have been asked to stop at step 10, which saves and does not measure
+        assert losses(run)[20] == losses(undisturbed)[20]
+
+
+def test_what_a_run_leaves(undisturbed: Path) -> None:
+    assert len(checkpoints(undisturbed)) == 2
+    assert list((undisturbed / "tensorboard").iterdir())
+    assert [one.name[:11] for one in (undisturbed / "pictures").iterdir()] == ["step-000020"]
+    steps = [row["step"] for row in read_metrics(undisturbed / "metrics.jsonl")]
+    assert steps == [5, 10, 10, 15, 20, 20]
+
+
+def test_it_learns_what_it_sees(world: Path, tmp_path: Path) -> None:
+    """A few scenes, over and over: the loss falls."""
+    one = recipe(
+        world, "steps=40", "ema=null", "watch.picture_every=0", "adapter.rank=16",
+        "optimizer.warmup_steps=0", "optimizer.learning_rate=0.01", "watch.validate_every=20",
+        "saving.every=40", "optimizer.schedule=constant", "data.validation_fraction=0.5",
+    )  # fmt: skip
+    assert train(one, [world / "shards"], run=tmp_path / "run") == 0
+    losses = [
+        row["validation/loss"]
+        for row in read_metrics(tmp_path / "run" / "metrics.jsonl")
+        if "validation/loss" in row
+    ]
+    before = recipe(world, "steps=1", "watch.picture_every=0", "optimizer.learning_rate=1.0e-9")
+    assert train(before, [world / "shards"], run=tmp_path / "before") == 0
+    first = [
+        row["validation/loss"]
+        for row in read_metrics(tmp_path / "before" / "metrics.jsonl")
+        if "validation/loss" in row
+    ]
+    assert losses[-1] is not None
+    assert first[0] is not None
+    assert losses[-1] < 0.9 * first[0]
+
+
+def test_dpo_starts_where_its_reference_is(world: Path, undisturbed: Path, tmp_path: Path) -> None:
+    adapter = undisturbed / "adapter.safetensors"
+    one = recipe(
+        world, "objective={kind: dpo, beta: 100}", f"adapter.start={adapter}", "steps=4",
+        "ema=null", "watch.log_every=1", "watch.picture_every=0", "optimizer.warmup_steps=0",
+        "optimizer.learning_rate=0.001",
+    )  # fmt: skip
+    assert train(one, [world / "shards"], run=tmp_path / "run") == 0
+    rows = [row for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if "margin" in row]
+    assert rows[0]["margin"] == pytest.approx(0, abs=1e-4), "model and reference are the same"
+    assert rows[0]["loss"] == pytest.approx(0.6931, abs=1e-3)
+    assert rows[-1]["margin"] != 0
+    start_state, end_state = load_file(adapter), load_file(tmp_path / "run/adapter.safetensors")
+    assert start_state.keys() == end_state.keys(), "the reference is not exported"
+
+
+def test_non_finite_loss_names_the_samples(world: Path, tmp_path: Path) -> None:
+    one = recipe(world, "optimizer.learning_rate=1.0e+30", "optimizer.warmup_steps=0", "ema=null")
+    with pytest.raises(DataError, match=r"step \d+: not a finite number.*basic-0000"):
+        train(one, [world / "shards"], run=tmp_path / "run")
+    assert not checkpoints(tmp_path / "run"), "what is not finite is not saved"
+
+
+def test_errors_of_the_call(world: Path, undisturbed: Path, tmp_path: Path) -> None:
+    shards = [world / "shards"]
+    with pytest.raises(UsageError, match="has a training in it"):
+        train(recipe(world), shards, run=undisturbed)
+    with pytest.raises(UsageError, match="begun with another recipe"):
+        train(recipe(world, "batch_size=3"), shards, run=undisturbed, resume=True)
+    with pytest.raises(UsageError, match="no dataset folder"):
+        train(recipe(world), [tmp_path / "nothing"], run=tmp_path / "run")
+    with pytest.raises(UsageError, match="not found"):
+        train(recipe(world, "model.weights=/nowhere"), shards, run=tmp_path / "run")
+    with pytest.raises(UsageError, match="no adapter file"):
+        train(recipe(world, "adapter.start=/nowhere"), shards, run=tmp_path / "run")
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="no GPU"):
+            train(recipe(world, "device=cuda"), shards, run=tmp_path / "run")
