@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -145,3 +146,35 @@ def test_a_reader_that_goes_away_is_no_error(dataset: Path) -> None:
     )
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+def test_another_ctrl_c_does_not_disturb_the_ending() -> None:
+    # What a build leaves to the end of the process takes a while, and people are impatient.
+    code = (
+        "import atexit, sys, time\n"
+        "from imig.cli import run_command\n"
+        "atexit.register(time.sleep, 1)\n"
+        "def command():\n"
+        "    print('up', flush=True)\n"
+        "    time.sleep(60)\n"
+        "    return 0\n"
+        "sys.exit(run_command('build', command))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What runs in the background of a script inherits SIGINT as ignored; Python leaves it so.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.readline() == "stopped; the same command continues\n"
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 130

@@ -49,7 +49,7 @@ def draw_target(scene: SceneView, *, layers: Collection[str]) -> Image.Image:
     if "boxes" in layers:
         for one in nearest_last:
             index = one.record.index
-            _draw_box(draw, boxes[index], colour=palette.instance_colour(index))
+            draw_box(draw, boxes[index], colour=palette.instance_colour(index))
     if "labels" in layers:
         _draw_labels(draw, scene.instances, boxes, canvas=panel_size)
     return panel
@@ -109,7 +109,7 @@ def _with_mask(
     return tinted
 
 
-def _draw_box(draw: ImageDraw.ImageDraw, box: Rectangle, *, colour: palette.Colour) -> None:
+def draw_box(draw: ImageDraw.ImageDraw, box: Rectangle, *, colour: palette.Colour) -> None:
     """A coloured frame between two thin dark lines: it shows on any picture."""
     x1, y1, x2, y2 = box[0], box[1], box[2] - 1, box[3] - 1
     for inset, width, ink in ((-1, 1, palette.INK), (0, 3, colour), (3, 1, palette.INK)):

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from rich.console import Console
+from support.engine_build import build_here
+from support.engine_process import digests, processes_of, start, wait_for_parts
 from support.engine_stages import Judge, make_test_plan, missing_weight, write_recipe
 
+from imig.engine import workers
+from imig.engine.blocks import Block
 from imig.engine.build import build
 from imig.engine.cluster import ray_session
 from imig.engine.finish import FinishedBuild
 from imig.engine.folder import build_lock
+from imig.engine.parts import part_record, part_tar
 from imig.engine.plan import Plan, Step
+from imig.engine.tally import Tally
 from imig.errors import DataError, UsageError
 from imig.recipe import Resources
 from imig.shards.validate import validate_dataset
@@ -100,6 +108,27 @@ def test_too_many_bad_scenes_stop_the_build_and_the_cure_continues_it(tmp_path: 
     assert finished.manifest.counts.written == 34
 
 
+def test_after_the_stop_the_last_worker_writes_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    monkeypatch.setattr(workers, "_limit_threads", lambda threads: None)  # it is this process
+    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+    steps = plan_for(tmp_path, Judge()).steps
+    worker = workers.StageWorker(steps, tally=tally, blocks=None, parts=tmp_path, threads=1)
+    samples = steps[0].stage.enumerate(0, 8)  # type: ignore[attr-defined]
+    worker(workers.pickle_to_table(Block(0, 0, 4, samples=samples[:4])))
+    written = set(tmp_path.iterdir())
+    assert {part_tar(tmp_path, 0), part_record(tmp_path, 0)} <= written
+    assert ray.get(tally.close.remote()) == 0
+    with pytest.raises(RuntimeError, match="has been stopped"):
+        worker(workers.pickle_to_table(Block(1, 4, 8, samples=samples[4:])))
+    assert set(tmp_path.iterdir()) == written
+    # Nothing is under way that the stop would have to wait for.
+    assert ray.get(tally.close.remote()) == 0
+
+
 def test_a_stage_that_cannot_start_says_so_itself(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="tiny weights are missing") as caught:
         run(plan_for(tmp_path, Judge(setup_error=missing_weight())))
@@ -125,6 +154,22 @@ def test_a_worker_that_dies_again_ends_the_build(tmp_path: Path) -> None:
     deaths.mkdir()
     with pytest.raises(DataError, match="died 2 times on scenes basic-00000008 to basic-00000011"):
         run(plan_for(tmp_path, Judge(die_on=9, deaths=deaths, max_deaths=9)))
+
+
+def test_a_killed_build_is_finished_on_another_ray(tmp_path: Path) -> None:
+    recipe, output = write_recipe(tmp_path), tmp_path / "d"
+    build_here(tmp_path / "undisturbed", recipe, ray=False)
+    process = start(output, recipe, seconds=0.05, ray=True)
+    wait_for_parts(output, 4, process)
+    process.kill()
+    process.communicate()
+    assert not (output / "dataset.json").exists()
+    deadline = time.monotonic() + 30
+    while processes_of(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert processes_of(process.pid) == []
+    assert "finished by an earlier run" in build_here(output, recipe, ray=True)
+    assert digests(output) == digests(tmp_path / "undisturbed")
 
 
 def test_more_gpus_than_there_are(tmp_path: Path) -> None:

@@ -1,76 +1,28 @@
-"""Killed at any moment, the same command finishes the work: same samples, same bytes."""
+"""Stopped at any moment, the same command finishes the work: same samples, same bytes."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.engine_build import build_here
+from support.engine_process import digests, processes_of, start, wait_for_parts, wait_for_ray
 from support.engine_stages import write_recipe
 
 from imig.shards.validate import validate_dataset
 
-SCRIPT = Path(__file__).resolve().parents[1] / "support" / "engine_build.py"
-SCENES = 90
-COMPARED = ("*.tar", "index.parquet", "rejects.parquet", "dataset.json", "README.md", "pictures/*")
-"""Everything but the reports, which hold times, and the tracebacks in the quarantine."""
-
-
-def start(output: Path, recipe: Path, *, seconds: float, in_process: bool) -> subprocess.Popen[str]:
-    command = [sys.executable, SCRIPT, output, recipe, SCENES, seconds]
-    words = [str(word) for word in command] + (["in-process"] if in_process else [])
-    return subprocess.Popen(
-        words,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A process group of its own, as a shell gives it, and Ctrl-C not ignored: what runs in the
-        # background of a script inherits SIGINT as ignored, and Python leaves it so.
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        # For Ray's workers, which import the stages.
-        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])},
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, out + err
-    assert err == ""
-    return out
-
-
-def digests(folder: Path) -> dict[str, str]:
-    paths = [path for pattern in COMPARED for path in sorted(folder.glob(pattern))]
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in paths
-    }
-
-
-def wait_for_parts(output: Path, count: int, process: subprocess.Popen[str]) -> None:
-    """Until that many parts or shards are there."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        found = [*output.glob(".build/parts/*.json"), *output.glob("*.tar")]
-        if len(found) >= count:
-            return
-        time.sleep(0.01)
-
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """(recipe, dataset folder) of a build that nobody killed."""
+    """(recipe, dataset folder) of a build that nobody stopped."""
     folder = tmp_path_factory.mktemp("undisturbed")
     recipe = write_recipe(folder)
-    finish(start(folder / "d", recipe, seconds=0, in_process=True))
+    build_here(folder / "d", recipe, ray=False)
     return recipe, folder / "d"
 
 
@@ -85,7 +37,7 @@ def test_kill_at_random_moments(undisturbed: tuple[Path, Path], tmp_path: Path) 
     recipe, expected = undisturbed
     output, generator, kills = tmp_path / "d", random.Random(4), 0
     while kills < 6:
-        process = start(output, recipe, seconds=0.003, in_process=True)
+        process = start(output, recipe, seconds=0.003, ray=False)
         wait_for_parts(output, 1 + kills, process)
         time.sleep(generator.uniform(0, 0.15))
         process.kill()
@@ -94,26 +46,9 @@ def test_kill_at_random_moments(undisturbed: tuple[Path, Path], tmp_path: Path) 
         # Half a shard is never seen: what has a shard's name is the final shard.
         for path in output.glob("*.tar"):
             assert path.read_bytes() == (expected / path.name).read_bytes()
-    finish(start(output, recipe, seconds=0, in_process=True))
+    build_here(output, recipe, ray=False)
     assert digests(output) == digests(expected)
     assert not (output / ".build").exists()
-
-
-def test_kill_on_ray(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
-    recipe, expected = undisturbed
-    output = tmp_path / "d"
-    process = start(output, recipe, seconds=0.05, in_process=False)
-    wait_for_parts(output, 4, process)
-    process.kill()
-    process.communicate()
-    assert not (output / "dataset.json").exists()
-    deadline = time.monotonic() + 30
-    while processes_of(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert processes_of(process.pid) == []
-    out = finish(start(output, recipe, seconds=0, in_process=False))
-    assert "finished by an earlier run" in out
-    assert digests(output) == digests(expected)
 
 
 @dataclass(frozen=True)
@@ -139,7 +74,7 @@ class Stop:
 def test_a_signal_stops_cleanly(undisturbed: tuple[Path, Path], tmp_path: Path, stop: Stop) -> None:
     recipe, expected = undisturbed
     output = tmp_path / "d"
-    process = start(output, recipe, seconds=0.05, in_process=False)
+    process = start(output, recipe, seconds=0.05, ray=True)
     if stop.parts:
         wait_for_parts(output, stop.parts, process)
     else:
@@ -152,26 +87,5 @@ def test_a_signal_stops_cleanly(undisturbed: tuple[Path, Path], tmp_path: Path, 
     err = process.communicate(timeout=60)[1]
     assert (process.returncode, err) == (130, "stopped; the same command continues\n")
     assert processes_of(process.pid) == []
-    finish(start(output, recipe, seconds=0, in_process=True))
+    build_here(output, recipe, ray=False)
     assert digests(output) == digests(expected)
-
-
-def wait_for_ray(process: subprocess.Popen[str]) -> None:
-    """Until the first of Ray's processes is there."""
-    deadline = time.monotonic() + 60
-    while not processes_of(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-
-
-def processes_of(build: int) -> list[str]:
-    """Command lines of Ray's processes of a build: they name its temporary folder."""
-    mark = f"imig-{os.getuid()}/{build}/"
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if mark in line:
-            found.append(line)
-    return found

@@ -69,16 +69,28 @@ def test_boxes_and_scores_equal_the_library_s_own(folder: Path, model: Any) -> N
 
 
 def test_batches_of_unequal_images_and_prompts_equal_single_answers(model: Any) -> None:
-    images = [picture(120, 90), picture(120, 90, seed=1).convert("L"), picture(61, 133, seed=2)]
-    phrases = [PHRASES, ["bicycle"], []]
+    images = [
+        picture(120, 90),
+        picture(120, 90, seed=1).convert("L"),
+        picture(61, 133, seed=2),
+        picture(61, 133, seed=3),
+    ]
+    phrases = [PHRASES, ["bicycle"], [], ["dog"]]
     thresholds = {"box_threshold": 0.0, "text_threshold": 0.25}
     together = model.ground(images, phrases, **thresholds)
     assert len(together[2].boxes) == 0
-    for image, wanted, result in zip(images, phrases, together, strict=True):
-        alone = model.ground([image], [wanted], **thresholds)[0]
+    alone = [
+        model.ground([image], [wanted], **thresholds)[0]
+        for image, wanted in zip(images, phrases, strict=True)
+    ]
+    for single, result in zip(alone, together, strict=True):
         # Batches of other sizes run other kernels, whose rounding grows through twelve layers with
         # random weights: 1.1e-4 was seen on a processor with AVX2 only.
-        np.testing.assert_allclose(result.scores, alone.scores, atol=5e-4)
+        np.testing.assert_allclose(result.scores, single.scores, atol=5e-4)
+    # Another image, or another prompt, gives scores of quite another kind: a mix-up would show.
+    mixed = model.ground(images[:1], [phrases[1]], **thresholds)[0]
+    for single in alone[:2]:
+        assert np.abs(single.scores - mixed.scores).max() > 0.1
 
 
 def test_another_architecture_is_refused(folder: Path) -> None:

@@ -1,0 +1,84 @@
+"""Writes what a model made of a layout: the pictures, the layout image, and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from imig.contextgen.layout_file import LoadedLayout
+from imig.contextgen.sample import PictureSample
+from imig.errors import UsageError
+from imig.preview.result_picture import draw_result
+
+
+def write_results(
+    results: Iterable[NDArray[np.uint8]],
+    *,
+    seeds: range,
+    loaded: LoadedLayout,
+    pictures: PictureSample,
+    folder: Path,
+    note: str = "",
+    target: NDArray[np.uint8] | None = None,
+) -> Iterator[Path]:
+    """Write, and yield each file once it is there.
+
+    First ``<name>-layout.png``, before `results` are asked for anything, so that a folder that
+    cannot be written to costs no time; then ``<name>-<seed>.png`` and ``<name>-<seed>.compare.png``
+    of each seed. Files of the same name are replaced, but never one that the layout file names.
+
+    Parameters
+    ----------
+    results:
+        A picture (h, w, 3) for each of `seeds`, in their order.
+    note, target:
+        For the comparison, see `imig.preview.result_picture.draw_result`.
+
+    Raises
+    ------
+    UsageError
+        When the folder cannot be written to, or a picture would replace one of the layout's own.
+    """
+    name = loaded.path.stem
+    layout_path = folder / f"{name}-layout.png"
+    paths = [
+        (folder / f"{name}-{seed}.png", folder / f"{name}-{seed}.compare.png") for seed in seeds
+    ]
+    _refuse_inputs([layout_path, *(path for pair in paths for path in pair)], loaded)
+    _save(Image.fromarray(pictures.layout), layout_path)
+    yield layout_path
+    for seed, (picture_path, comparison_path), result in zip(seeds, paths, results, strict=True):
+        _save(Image.fromarray(result), picture_path)
+        yield picture_path
+        words = f"{name} · seed {seed}" + (f" · {note}" if note else "")
+        caption = loaded.layout.caption
+        page = draw_result(pictures, result, caption=caption, note=words, target=target)
+        _save(page, comparison_path)
+        yield comparison_path
+
+
+def _refuse_inputs(outputs: Iterable[Path], loaded: LoadedLayout) -> None:
+    layout = loaded.layout
+    names = [
+        layout.layout,
+        *(name for one in layout.references for name in (one.image, one.mask)),
+    ]
+    inputs = {loaded.file(name).resolve() for name in names if name is not None}
+    for path in outputs:
+        if path.resolve() in inputs:
+            raise UsageError(
+                f"the result would replace {path}, which the layout file names",
+                cure="give another --output, or give the layout file another name",
+            )
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error}", cure="give another --output") from error
