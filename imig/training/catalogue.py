@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from imig.layout.reference_size import TOKEN
 from imig.schema import Scene
 from imig.shards.dataset import Dataset
 from imig.training.choices import Variant, available_variants, caption_text
 from imig.training.lengths import estimate_reference_tokens, estimate_text_tokens
-from imig.training.prepare import PATCH, target_size
+from imig.training.prepare import target_size
 from imig.training.recipe import DataConfig
 
 
@@ -85,7 +86,7 @@ def scene_to_entry(
         id=scene.id,
         subset=scene.subset,
         shard=shard,
-        grid=(height // PATCH, width // PATCH),
+        grid=(height // TOKEN, width // TOKEN),
         text=estimate_text_tokens(text),
         references={
             variant: estimate_reference_tokens(

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imig.contextgen.sample import PictureSample
+from imig.layout.reference_size import TOKEN, reference_size
 from imig.schema import Instance, Reference, Scene
 from imig.training.choices import Variant, pick_references
-from imig.training.prepare import PATCH, reference_size
 from imig.training.recipe import DataConfig
 
 _TOKENS_A_WORD = 4 / 3  # of English in T5's vocabulary, punctuation included
@@ -51,7 +51,7 @@ def _reference_tokens(
     random offset. Subjects with arms touch more, hence the box's own cells are the upper limit.
     """
     width, height = reference_size(reference.width, reference.height, side=side)
-    columns, rows = width // PATCH, height // PATCH
+    columns, rows = width // TOKEN, height // TOKEN
     if not drop_background:
         return columns * rows
     x1, y1, x2, y2 = reference.subject_box
@@ -74,7 +74,7 @@ def _fill(instance: Instance, reference: Reference) -> float:
 def _touched(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(rows, columns) of the tokens that have any of the mask in them."""
     height, width = mask.shape
-    cells = mask.reshape(height // PATCH, PATCH, width // PATCH, PATCH)
+    cells = mask.reshape(height // TOKEN, TOKEN, width // TOKEN, TOKEN)
     return np.asarray(cells.any(axis=(1, 3)))
 
 
@@ -103,7 +103,7 @@ def padding_share(
             [
                 SampleTokens(
                     text=text_tokens(sample.caption),
-                    grid=(sample.layout.shape[0] // PATCH, sample.layout.shape[1] // PATCH),
+                    grid=(sample.layout.shape[0] // TOKEN, sample.layout.shape[1] // TOKEN),
                     references=tuple(
                         ReferenceTokens(valid=torch.from_numpy(_touched(one.mask)), box=one.box)
                         for one in sample.references

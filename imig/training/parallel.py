@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Literal
 
 import torch
@@ -19,39 +20,45 @@ from imig.contextgen.model import ContextGen
 from imig.errors import UsageError
 from imig.training.processes import process_count
 
+PATIENCE = timedelta(minutes=30)
+"""How long a process waits for the others: one draws pictures, compiles, or reads a cold disk."""
 
-@contextmanager
-def joined_processes(device: str) -> Iterator[torch.device]:
-    """The device of this process, in the group of processes that torchrun made, if it did.
 
-    Parameters
-    ----------
-    device:
-        A recipe's: `auto` is a GPU where there is one.
+def find_device(setting: str) -> torch.device:
+    """The device that a recipe asks for; `auto` is a GPU where there is one.
 
     Raises
     ------
     UsageError
         `cuda` is asked for and there is none.
     """
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    if setting.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(
-            f"device={device}, but PyTorch sees no GPU", cure="--set device=cpu, or device=auto"
+            f"device={setting}, but PyTorch sees no GPU", cure="--set device=cpu, or device=auto"
         )
-    kind = device
-    if device == "auto":
-        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    if setting == "auto":
+        setting = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(setting)
+
+
+@contextmanager
+def joined_processes(device: str) -> Iterator[torch.device]:
+    """The device of this process, in the group of processes that torchrun made, if it did.
+
+    `device` is a recipe's; raises as `find_device` does.
+    """
+    chosen = find_device(device)
     if "LOCAL_RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        yield torch.device(kind)
+        yield chosen
         return
-    chosen = torch.device(kind)
     if chosen.type == "cuda":
         chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(chosen)
     joined = not dist.is_initialized()
     if joined:
         # objects (random states, errors) travel by gloo, gradients by nccl
-        dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo")
+        backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=PATIENCE)
     try:
         yield chosen
     finally:

@@ -14,26 +14,18 @@ from PIL import Image
 
 from imig.contextgen.sample import Box, PictureSample, ReferencePicture
 from imig.errors import DataError
-from imig.layout.composition import MID_GREY, LayoutReference, compose_layout
+from imig.layout.composition import LayoutReference, compose_layout
 from imig.layout.layering import layer_order
 from imig.layout.placement import Rectangle, aligned_face_box, face_anchor, subject_cut
+from imig.layout.reference_size import TOKEN, prepare_reference
 from imig.shards.views import InstanceView, ReferenceView, SceneView
 from imig.training.choices import Variant, pick_references
 from imig.training.recipe import DataConfig
 
-PATCH = 16
-"""Pixels of a token's side: the VAE's 8 times the 2 of packing."""
-
 
 def target_size(width: int, height: int, *, target_width: int) -> tuple[int, int]:
     """(width, height) at which a target is trained: `target_width` wide, aspect nearly kept."""
-    return target_width, max(PATCH, _to_patches(target_width * height / width))
-
-
-def reference_size(width: int, height: int, *, side: int) -> tuple[int, int]:
-    """(width, height) of a reference: about `side` squared in area, aspect nearly kept."""
-    scale = side / math.sqrt(width * height)
-    return max(PATCH, _to_patches(width * scale)), max(PATCH, _to_patches(height * scale))
+    return target_width, max(round(target_width * height / width / TOKEN), 1) * TOKEN
 
 
 def scene_to_pictures(
@@ -63,7 +55,7 @@ def scene_to_pictures(
     if not picks:
         raise DataError(f"sample {record.id} has no instance with a reference to train on")
     parts = [
-        _prepare_reference(
+        _read_part(
             scene.instances[pick.instance], pick.reference, size=size, scale=scale, place=record.id
         )
         for pick in picks
@@ -80,7 +72,7 @@ def scene_to_pictures(
         layout=layout.image,
         references=tuple(
             ReferencePicture(
-                *resize_reference(part.image, part.mask, side=config.reference_side),
+                *prepare_reference(part.image, part.mask, side=config.reference_side),
                 box=part.box,
                 name=part.name,
             )
@@ -88,28 +80,6 @@ def scene_to_pictures(
         ),
         target=np.asarray(_resize(scene.target, size)),
     )
-
-
-def resize_reference(
-    image: Image.Image, mask: NDArray[np.bool_], *, side: int
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A reference at the size the model sees, its background mid grey; and its mask there.
-
-    Parameters
-    ----------
-    image, mask:
-        RGB and the subject's mask, of the same size; the mask is not empty.
-    side:
-        The result has about `side` squared pixels (`reference_size`).
-    """
-    size = reference_size(*image.size, side=side)
-    pixels = np.array(_resize(image, size))
-    coverage = _resize(_mask_to_image(mask), size)
-    small = np.asarray(coverage) > 127
-    if not small.any():
-        small = np.asarray(coverage) > 0  # a thread that covers no pixel by half
-    pixels[~small] = MID_GREY
-    return pixels, small
 
 
 @dataclass(frozen=True)
@@ -125,7 +95,7 @@ class _Part:
     name: str
 
 
-def _prepare_reference(
+def _read_part(
     instance: InstanceView,
     number: int,
     *,
@@ -228,10 +198,6 @@ def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 def _mask_to_image(mask: NDArray[np.bool_]) -> Image.Image:
     return Image.fromarray(mask.view(np.uint8) * np.uint8(255))
-
-
-def _to_patches(length: float) -> int:
-    return round(length / PATCH) * PATCH
 
 
 def _scaled(box: tuple[int, int, int, int], scale: tuple[float, float]) -> Box:

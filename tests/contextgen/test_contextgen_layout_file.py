@@ -17,7 +17,6 @@ from imig.contextgen.layout_file import load_layout
 from imig.contextgen.layout_pictures import layout_to_pictures, picture_size, scene_to_layout_file
 from imig.contextgen.sample import PictureSample
 from imig.errors import DataError, UsageError
-from imig.layout.reference_size import prepare_reference, reference_size
 from imig.sample import Sample
 from imig.schema_export import schema_text
 from imig.shards.views import SceneView
@@ -272,36 +271,6 @@ def test_faces_are_not_placed_and_a_scene_without_references_is_refused(tmp_path
         one.references = [view for view in one.references if view.kind == "face"]
     with pytest.raises(DataError, match="no reference with a mask"):
         scene_to_layout_file(view(sample), tmp_path)
-
-
-def test_reference_sizes() -> None:
-    assert reference_size(100, 100, side=512) == (512, 512)
-    assert reference_size(640, 480, side=512) == (592, 448)
-    # Long ones end at one token's breadth, and never get more than the area.
-    assert reference_size(1, 100_000, side=512) == (16, 16_384)
-    assert reference_size(5, 5, side=1) == (16, 16)
-    for width, height in ((33, 90), (200, 31), (1024, 1000)):
-        new_width, new_height = reference_size(width, height, side=512)
-        assert new_width % 16 == new_height % 16 == 0
-        assert 0.9 < new_width * new_height / 512**2 < 1.1
-        assert new_width / new_height == pytest.approx(width / height, rel=0.08)
-
-
-def test_a_prepared_reference_has_nothing_of_its_background() -> None:
-    image = Image.new("RGB", (100, 100), (0, 255, 0))
-    mask = np.zeros((100, 100), dtype=bool)
-    mask[30:70, 20:80] = True
-    image.paste(RED, (20, 30, 80, 70))
-    pixels, inside = prepare_reference(image, mask, side=64)
-    assert (pixels[~inside] == 128).all()
-    assert inside.mean() == pytest.approx(0.24, abs=0.02)
-    assert pixels[..., 1].max() <= 140  # the green of the background is nowhere
-    speck = np.zeros((100, 100), dtype=bool)
-    speck[99, 0] = True
-    assert prepare_reference(image, speck, side=16)[1].tolist()[15][0] is True
-    assert not prepare_reference(image, np.zeros_like(speck), side=16)[1].any()
-    with pytest.raises(ValueError, match="its mask"):
-        prepare_reference(image, mask[:50], side=64)
 
 
 def test_a_scene_enters_the_model_as_in_training(tmp_path: Path) -> None:

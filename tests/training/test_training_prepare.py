@@ -23,7 +23,7 @@ from imig.training.choices import (
     draw_choice,
     pick_references,
 )
-from imig.training.prepare import reference_size, resize_reference, scene_to_pictures, target_size
+from imig.training.prepare import scene_to_pictures, target_size
 from imig.training.recipe import DataConfig
 
 CONFIG = DataConfig(target_width=192, reference_side=96)
@@ -148,10 +148,6 @@ def test_sizes_are_multiples_of_a_token() -> None:
     assert target_size(256, 256, target_width=768) == (768, 768)
     assert target_size(1000, 667, target_width=768) == (768, 512)
     assert target_size(1000, 2, target_width=192) == (192, 16)
-    assert reference_size(300, 300, side=512) == (512, 512)
-    width, height = reference_size(200, 100, side=96)
-    assert (width, height) == (128, 64)
-    assert reference_size(5000, 10, side=96)[1] == 16
 
 
 def test_crops_lie_in_the_layout_where_the_target_has_them() -> None:
@@ -187,13 +183,6 @@ def test_the_background_of_references_is_mid_grey() -> None:
         assert height * width == pytest.approx(96 * 96, rel=0.25)
         assert (reference.image[~reference.mask] == MID_GREY).all()
         assert 0.4 < reference.mask.mean() < 1.0
-
-
-def test_a_thread_keeps_some_of_its_mask() -> None:
-    mask = np.zeros((400, 400), dtype=bool)
-    mask[200, 50:350] = True
-    _, small = resize_reference(Image.new("RGB", (400, 400)), mask, side=96)
-    assert small.any()
 
 
 def test_an_edit_fills_the_area_of_its_box() -> None:
