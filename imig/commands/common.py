@@ -1,0 +1,46 @@
+"""What several commands share: defaults, kinds of arguments, printing, writing."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imig.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+DEFAULT_SHARDS = Path("shards")
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
+    return value
+
+
+def console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def print_json(value: object) -> None:
+    import json
+
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def write_file(path: Path, write: Callable[[Path], object], *, option: str = "--out") -> None:
+    """Call `write` with the path, its folder made; an error names the option to change."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path)
+    except (OSError, ValueError) as error:
+        # PIL raises ValueError for a suffix that it does not know.
+        raise UsageError(f"cannot write {path}: {error}", cure=f"give another {option}") from error

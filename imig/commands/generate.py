@@ -1,0 +1,205 @@
+"""`imig generate`: pictures of a layout."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imig.commands.common import DEFAULT_SHARDS, positive, write_file
+from imig.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from imig.commands.common import Commands
+    from imig.contextgen.layout_file import LoadedLayout
+
+_EXAMPLES = """\
+examples:
+  imig generate layout.json --adapter runs/r/adapter.safetensors --output pictures/
+  imig generate --from-shards basic-00000042 --shards shards/ --output pictures/
+  imig generate layout.json --count 4 --seed 7 --output pictures/
+
+LAYOUT.json has a caption, the picture's width and height, and references, each with an image (RGBA,
+or an image and a mask) and a box; schemas/layout.json describes every key. --from-shards writes one
+for a scene of a dataset, with its pictures, into the output folder: a start for your own.
+
+Written for each seed: NAME-SEED.png and NAME-SEED.compare.png (layout, references, result and boxes
+side by side), and once NAME-layout.png. Pictures of the same name are replaced.
+"""
+
+
+def add_parser(commands: Commands) -> None:
+    command = commands.add_parser(
+        "generate",
+        help="draw a picture of a layout: references, boxes, a caption",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "layout", nargs="?", type=Path, metavar="LAYOUT.json", help="the layout file"
+    )
+    command.add_argument(
+        "--from-shards", metavar="ID", help="instead: the layout of a scene of a dataset"
+    )
+    command.add_argument(
+        "--shards",
+        type=Path,
+        default=DEFAULT_SHARDS,
+        metavar="DIR",
+        help="that dataset's folder (default: %(default)s)",
+    )
+    command.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder of the pictures"
+    )
+    command.add_argument(
+        "--adapter",
+        type=Path,
+        metavar="FILE",
+        help="LoRA that `imig train` wrote, or another tool; without it the base model draws alone",
+    )
+    command.add_argument(
+        "--recipe",
+        metavar="RECIPE",
+        help="training recipe with the settings of attention, instruction and reference size "
+        "(default: what the adapter carries, else train-tiny, or train-kontext with --weights)",
+    )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="A.B=VALUE",
+        help="override a key of the recipe",
+    )
+    command.add_argument(
+        "--weights",
+        metavar="WEIGHTS",
+        help="base model: tiny, a local folder or a hub id (default: the recipe's)",
+    )
+    command.add_argument(
+        "--seed", type=_seed, metavar="N", help="of the noise (default: the layout file's, else 0)"
+    )
+    command.add_argument(
+        "--count",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="pictures, of the seeds from --seed on (default: %(default)s)",
+    )
+    command.add_argument(
+        "--steps", type=positive, metavar="N", help="of sampling (default: the recipe's)"
+    )
+    command.add_argument(
+        "--guidance",
+        type=float,
+        metavar="X",
+        help="strength of the caption, for weights distilled with guidance (default: what the "
+        "recipe trains with)",
+    )
+    command.add_argument(
+        "--width",
+        type=positive,
+        metavar="PIXELS",
+        help="scale the layout to this width, rounded to a multiple of 16 (default: as the layout "
+        "file has it; with --from-shards the width that the model was trained at)",
+    )
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    import numpy as np
+
+    from imig.contextgen.generate import find_settings, generate
+    from imig.contextgen.layout_pictures import layout_to_pictures
+    from imig.preview.result_files import write_results
+
+    if (options.layout is None) == (options.from_shards is None):
+        raise UsageError(
+            "give a LAYOUT.json or --from-shards ID", cure="`imig generate --help` has examples"
+        )
+    adapter = None if options.adapter is None else options.adapter.expanduser()
+    settings = find_settings(
+        adapter=adapter,
+        recipe=options.recipe,
+        weights=options.weights,
+        overrides=options.overrides,
+        steps=options.steps,
+        guidance=options.guidance,
+    )
+    output = options.output.expanduser()
+    loaded, target = _find_layout(options, output)
+    trained_width = settings.target_width if options.from_shards else None
+    pictures = layout_to_pictures(
+        loaded,
+        reference_side=settings.reference_side,
+        instruction=settings.instruction,
+        target_width=options.width or trained_width,
+    )
+    first = (loaded.layout.seed or 0) if options.seed is None else options.seed
+    seeds = range(first, first + options.count)
+    drawn_by = f"{settings.weights} with {adapter.name}" if adapter else f"{settings.weights} alone"
+    print(f"settings: {settings.origin}; {settings.steps} steps")
+    if adapter is None:
+        print(f"no --adapter: the base model ({settings.weights}) draws alone")
+    with _step_progress(len(seeds), settings.steps) as progress:
+        results = generate(
+            pictures,
+            settings=settings,
+            seeds=seeds,
+            adapter=adapter,
+            device=options.device,
+            progress=progress,
+        )
+        for path in write_results(
+            results,
+            seeds=seeds,
+            loaded=loaded,
+            pictures=pictures,
+            folder=output,
+            note=drawn_by,
+            target=None if target is None else np.asarray(target),
+        ):
+            print(path)
+    return 0
+
+
+def _find_layout(
+    options: argparse.Namespace, output: Path
+) -> tuple[LoadedLayout, Image.Image | None]:
+    """The layout to draw, and how the dataset's own picture of it looks, if there is one."""
+    from imig.contextgen.layout_file import load_layout
+
+    if options.from_shards is None:
+        return load_layout(options.layout), None
+
+    from imig import Dataset
+    from imig.contextgen.layout_pictures import scene_to_layout_file
+
+    scene = Dataset(options.shards.expanduser())[options.from_shards]
+    path = output / f"{scene.id}.json"
+    write_file(path, lambda path: scene_to_layout_file(scene, path.parent), option="--output")
+    print(path)
+    return load_layout(path), scene.target
+
+
+@contextmanager
+def _step_progress(pictures: int, steps: int) -> Iterator[Callable[[int, int], None]]:
+    """A bar on the error stream, gone at the end; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("drawing", total=pictures * steps)
+        yield lambda seed, step: bar.advance(task)
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"{value} is not in 0 .. 2**63 - 1")
+    return value

@@ -1,0 +1,54 @@
+"""`imig preview`: one scene as a picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imig.commands.common import DEFAULT_SHARDS, write_file
+from imig.errors import UsageError
+
+if TYPE_CHECKING:
+    from imig.commands.common import Commands
+
+
+def add_parser(commands: Commands) -> None:
+    command = commands.add_parser("preview", help="draw one scene: boxes, masks, references")
+    command.add_argument("id", nargs="?", metavar="ID", help="for example basic-00000042")
+    command.add_argument("--random", action="store_true", help="any scene")
+    command.add_argument(
+        "--shards",
+        type=Path,
+        default=DEFAULT_SHARDS,
+        metavar="DIR",
+        help="folder of the dataset (default: %(default)s)",
+    )
+    command.add_argument(
+        "--out", type=Path, metavar="FILE.png", help="where to write it (default: ID.png)"
+    )
+    command.add_argument(
+        "--layers",
+        metavar="A,B",
+        help="which of boxes,masks,labels,references,layout (default: all)",
+    )
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    import random
+
+    from imig import Dataset
+    from imig.preview.picture import LAYERS, check_layers, draw_preview
+
+    if (options.id is None) == (not options.random):
+        raise UsageError("give an ID or --random", cure="imig preview --random")
+    layers = LAYERS if options.layers is None else check_layers(options.layers.split(","))
+    dataset = Dataset(options.shards.expanduser())
+    if not len(dataset):
+        raise UsageError(f"{options.shards} holds no scenes")
+    scene = dataset[options.id or random.choice(dataset.ids)]
+    out = options.out or Path(f"{scene.id}.png")
+    write_file(out, lambda path: draw_preview(scene, layers=layers).save(path))
+    print(out)
+    return 0

@@ -1,0 +1,76 @@
+"""`imig train`: ContextGen on a dataset."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imig.commands.common import DEFAULT_SHARDS
+
+if TYPE_CHECKING:
+    from imig.commands.common import Commands
+
+_EXAMPLES = """\
+examples:
+  imig train --shards shards/                             the tiny model: on a CPU, in minutes
+  imig train --shards shards/ --set steps=200 --output runs/short
+  imig train --shards shards/ --recipe train-kontext      FLUX.1-Kontext on one 80 GB GPU
+  torchrun --nproc-per-node 4 -m imig train --shards shards/ --recipe train-kontext-fsdp
+  imig train --shards shards/ --recipe dpo-tiny \\
+    --set adapter.start=runs/train-tiny/adapter.safetensors
+
+Ctrl-C saves first, and the same command with --resume goes on as if nothing had happened.
+"""
+
+
+def add_parser(commands: Commands) -> None:
+    command = commands.add_parser(
+        "train",
+        help="train ContextGen on a dataset",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "--shards",
+        action="append",
+        metavar="DIR",
+        help=f"a dataset's folder or address; may be given again (default: {DEFAULT_SHARDS})",
+    )
+    command.add_argument(
+        "--recipe",
+        default="train-tiny",
+        metavar="RECIPE",
+        help="a YAML file, or a name: `imig recipes` (default: %(default)s)",
+    )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="A.B=VALUE",
+        help="override a key of the recipe, for example --set steps=200",
+    )
+    command.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder of checkpoints, metrics, pictures and adapter (default: runs/<recipe's name>)",
+    )
+    command.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint in the folder"
+    )
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from imig.recipe_file import load_training_recipe
+    from imig.training.loop import train
+
+    recipe = load_training_recipe(options.recipe, overrides=options.overrides)
+    output = (options.output or Path("runs") / recipe.name).expanduser()
+    code = train(recipe, options.shards or [DEFAULT_SHARDS], run=output, resume=options.resume)
+    if code == 0 and int(os.environ.get("RANK", "0")) == 0:
+        print(output / "adapter.safetensors")
+    return code

@@ -1,0 +1,36 @@
+"""`imig validate`: is every byte of a dataset as it should be?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imig.commands.common import console, positive, print_json
+
+if TYPE_CHECKING:
+    from imig.commands.common import Commands
+
+
+def add_parser(commands: Commands) -> None:
+    command = commands.add_parser(
+        "validate", help="check every byte of a dataset", epilog="exit code: 0 good, 1 faults"
+    )
+    command.add_argument("folder", type=Path, metavar="DIR", help="folder of the dataset")
+    command.add_argument("--json", action="store_true", help="print the report as JSON")
+    command.add_argument(
+        "--workers", type=positive, default=1, metavar="N", help="shards checked at a time"
+    )
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from imig.shards.validate import validate_dataset
+    from imig.shards.validate_report import exit_code, print_report, report_to_json
+
+    report = validate_dataset(options.folder.expanduser(), workers=options.workers)
+    if options.json:
+        print_json(report_to_json(report))
+    else:
+        print_report(report, console())
+    return exit_code(report)
