@@ -191,9 +191,20 @@ def _validate(
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
+        _refuse_other_kind(kind, raw, path)
         key, message, cure = explain_validation_error(error, raw, kind)
         place = _where(key, path=path, lines=lines, overrides=origins)
         raise UsageError(f"{place}: {message}", cure=cure) from error
+
+
+def _refuse_other_kind(kind: type[BaseModel], raw: Mapping[str, Any], path: Path) -> None:
+    """A recipe of a training given to a build, or the other way round, is wrong in every line."""
+    if kind is Recipe and "adapter" in raw:
+        raise UsageError(
+            f"{_shown(path)} is the recipe of a training", cure=f"imig train --recipe {path.stem}"
+        )
+    if kind is not Recipe and "source" in raw:
+        raise UsageError(f"{_shown(path)} is the recipe of a build", cure=f"imig build {path.stem}")
 
 
 def _apply_override(raw: dict[str, Any], text: str) -> KeyPath:

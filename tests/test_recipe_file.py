@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from imig.errors import UsageError
-from imig.recipe_file import find_recipe, load_recipe, recipe_description, shipped_recipes
+from imig.recipe_file import (
+    find_recipe,
+    load_recipe,
+    load_training_recipe,
+    recipe_description,
+    shipped_recipes,
+)
 
 RECIPE = """\
 # a recipe
@@ -182,11 +188,22 @@ def test_hash_follows_what_is_built(path: Path) -> None:
 
 
 def test_shipped_recipes() -> None:
-    assert {"demo", "photos"} <= set(shipped_recipes())
+    assert {"demo", "photos", "train-tiny", "train-kontext", "dpo-tiny"} <= set(shipped_recipes())
     for name, file in shipped_recipes().items():
-        overrides = ["source.path=."] if name == "photos" else []
-        assert load_recipe(name, overrides=overrides).recipe.name == name
         assert recipe_description(file)
+        if name.startswith(("train-", "dpo-")):
+            assert load_training_recipe(name).name == name
+        else:
+            overrides = ["source.path=."] if name == "photos" else []
+            assert load_recipe(name, overrides=overrides).recipe.name == name
+
+
+def test_a_recipe_of_the_other_kind_says_which_command_takes_it() -> None:
+    with pytest.raises(UsageError, match="is the recipe of a training") as caught:
+        load_recipe("train-tiny")
+    assert caught.value.cure == "imig train --recipe train-tiny"
+    with pytest.raises(UsageError, match="is the recipe of a build"):
+        load_training_recipe("demo")
 
 
 def test_unknown_recipe() -> None:
