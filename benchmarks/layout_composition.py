@@ -3,8 +3,8 @@
     python benchmarks/layout_composition.py [--repeats 100] [--json out.json]
 
 The released trainer needs 42 ms (measured on a processor of the same kind); a fifth of that is
-wanted. Processor time is what counts: it leaves out what other programs do meanwhile (best and median
-still differ where they crowd the caches). PyTorch is kept to one thread.
+wanted. Processor time is what counts: it leaves out what other programs do meanwhile, but for
+their crowding of the caches. PyTorch is kept to one thread.
 """
 
 from __future__ import annotations

@@ -50,7 +50,9 @@ class MaskedFluxAttention:
             value = torch.cat((text_value, value), dim=1)
         if image_rotary_emb is not None:
             query, key = rotate(query, image_rotary_emb), rotate(key, image_rotary_emb)
-        mixed = attend(query, key, value.to(query.dtype), mask).flatten(2)
+        # autocast has norms in float32, and FlexAttention takes what it is given
+        query, key = query.to(value.dtype), key.to(value.dtype)
+        mixed = attend(query, key, value, mask).flatten(2)
         if text is None:
             return mixed
         words, image = mixed[:, : text.shape[1]], mixed[:, text.shape[1] :]
@@ -74,7 +76,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Mask) -> Tensor:
     """Attention over (b, length, heads, head_dim) states; the same shape comes back."""
     query, key, value = (one.transpose(1, 2) for one in (query, key, value))
     if isinstance(mask, BlockMask):
-        mixed = _compiled_flex_attention()(query, key, value, block_mask=mask)
+        # inside of a compiled block it is compiled already
+        flex = flex_attention if torch.compiler.is_compiling() else _compiled_flex_attention()
+        mixed = flex(query, key, value, block_mask=mask)
     else:
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     result: Tensor = mixed.transpose(1, 2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch._dynamo
 from diffusers import FluxTransformer2DModel
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -17,6 +18,8 @@ from imig.contextgen.attention import MaskedFluxAttention, Rotary
 from imig.contextgen.batch import ModelBatch
 from imig.contextgen.settings import AttentionConfig
 from imig.contextgen.visibility import Kind, Mask, attention_mask
+
+RECOMPILE_LIMIT = 64
 
 
 def block_kinds(blocks: int, ica: str) -> list[Kind]:
@@ -68,6 +71,17 @@ class ContextGen(nn.Module):
         flux = self.transformer
         return [*flux.transformer_blocks, *flux.single_transformer_blocks]
 
+    def compile_blocks(self, backend: str = "inductor") -> None:
+        """Compiles the blocks (torch.compile); those of a kind share it, for all lengths.
+
+        Checkpointing stays outside of a compiled block.
+        """
+        # With and without mask and gradients, one sample or several, DPO's reference: more ways
+        # than the 8 after which PyTorch would run a block uncompiled.
+        torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+        for block in self.blocks:
+            block.compile(dynamic=True, backend=backend)
+
     def references_leave_before(self) -> int:
         """The number of the first block that runs without references."""
         if not self.attention.drop_references:
@@ -101,7 +115,9 @@ class ContextGen(nn.Module):
             if number == leave and tokens.length > tokens.trunk:
                 tokens = tokens.first(tokens.trunk)
                 image = image[:, : tokens.trunk - tokens.text]
-                rotary = (rotary[0][:, : tokens.trunk], rotary[1][:, : tokens.trunk])
+                # contiguous, or compiled blocks would be compiled once more
+                cosines, sines = (one[:, : tokens.trunk].contiguous() for one in rotary)
+                rotary = cosines, sines
             mask = masks["trunk" if number >= leave else self.kinds[number]]
             text, image = self._run_block(number, block, image, text, time, rotary, mask)
         target = flux.norm_out(image[:, : tokens.target], time)

@@ -7,11 +7,13 @@ visible pair, so that no mask of all pairs ever exists.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+from torch.nn.attention.flex_attention import BlockMask
 
 from imig.contextgen.tokens import Role, TokenTable
 
@@ -19,6 +21,10 @@ Kind = Literal["cla", "ica"]
 Variant = Literal["released", "paper"]
 Mask = Tensor | BlockMask | None
 """Bool (b, 1, length, length), FlexAttention's form, or None: everything sees everything."""
+BLOCK = 128
+"""Queries and keys of a block: FlexAttention's own size."""
+WORD = 64
+"""Bits of an integer."""
 
 
 class Facts(NamedTuple):
@@ -66,42 +72,88 @@ def dense_mask(tokens: TokenTable, *, kind: Kind, variant: Variant) -> Tensor:
     return visible(query, key, kind=kind, variant=variant)
 
 
-def block_mask(
-    tokens: TokenTable, *, kind: Kind, variant: Variant, compiled: bool = True
-) -> BlockMask:
-    """FlexAttention's mask: which blocks of 128 x 128 pairs have a visible one.
+def block_mask(tokens: TokenTable, *, kind: Kind, variant: Variant) -> BlockMask:
+    """FlexAttention's mask: which blocks of 128 x 128 pairs have visible ones, which only such.
 
-    `compiled` fuses the function into the reduction over a block; without it (a CPU, tests)
-    PyTorch holds all pairs for a moment.
+    Tokens with the same facts see the same and are seen alike, and a batch has a few dozen kinds of
+    them: `visible` is asked about kinds, and the pairs of a block are counted kind by kind. It is
+    what PyTorch's `create_block_mask` makes, which evaluates all pairs, or must be compiled.
     """
-    role, reference, boxes, readable = (
-        tokens.role,
-        tokens.reference,
-        tokens.boxes,
-        tokens.readable,
+    facts, kind_of = _token_kinds(tokens)
+    table = visible(
+        Facts(*(one[:, None] for one in facts)),
+        Facts(*(one[None, :] for one in facts)),
+        kind=kind,
+        variant=variant,
     )
-
-    def at(sample: Tensor, token: Tensor) -> Facts:
-        return Facts(
-            role[sample, token],
-            reference[sample, token],
-            boxes[sample, token],
-            readable[sample, token],
-        )
-
-    def sees(sample: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        return visible(at(sample, query), at(sample, key), kind=kind, variant=variant)
-
-    mask: BlockMask = create_block_mask(
-        sees,
-        B=role.shape[0],
-        H=None,
-        Q_LEN=tokens.length,
-        KV_LEN=tokens.length,
-        device=role.device,
-        _compile=compiled,
+    counts = _counts_in_blocks(kind_of, kinds=len(table))
+    pairs = counts @ table.float() @ counts.mT
+    full = pairs == BLOCK * BLOCK
+    mask: BlockMask = BlockMask.from_kv_blocks(
+        *_listed((pairs > 0) & ~full),
+        *_listed(full),
+        BLOCK_SIZE=BLOCK,
+        mask_mod=_mask_function(table, kind_of),
+        seq_lengths=(tokens.length, tokens.length),
     )
     return mask
+
+
+def _token_kinds(tokens: TokenTable) -> tuple[Facts, Tensor]:
+    """The facts of each kind of token, (kinds,) each, and the kind of each token, (b, length)."""
+    columns = tokens.role, tokens.reference, tokens.boxes, tokens.readable.long()
+    kinds, kind_of = torch.unique(
+        torch.stack(columns, dim=-1).flatten(0, 1), dim=0, return_inverse=True
+    )
+    role, reference, boxes, readable = kinds.unbind(-1)
+    return Facts(role, reference, boxes, readable.bool()), kind_of.view(tokens.role.shape)
+
+
+def _counts_in_blocks(kind_of: Tensor, *, kinds: int) -> Tensor:
+    """(b, blocks, kinds) float32: how many tokens of each kind a block of the sequence has.
+
+    Float32 is exact here (and TF32, too): no number of this module is above 128 x 128.
+    """
+    blocks = -(-kind_of.shape[1] // BLOCK)
+    # what fills the last block up is of one more kind, which is left out of the counts
+    filled = F.pad(kind_of, (0, blocks * BLOCK - kind_of.shape[1]), value=kinds)
+    filled = filled.view(-1, blocks, BLOCK)
+    counts = torch.zeros(len(filled), blocks, kinds + 1, device=kind_of.device)
+    counts.scatter_add_(2, filled, torch.ones_like(filled, dtype=counts.dtype))
+    return counts[..., :kinds]
+
+
+def _listed(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """(b, rows, columns) bool as FlexAttention has it: how many a row, (b, 1, rows), and which."""
+    numbers = blocks.sum(-1, dtype=torch.int32)
+    indices = torch.argsort(blocks.byte(), dim=-1, descending=True, stable=True).int()
+    return numbers[:, None], indices[:, None]
+
+
+def _mask_function(table: Tensor, kind_of: Tensor) -> Callable[..., Tensor]:
+    """What FlexAttention asks about each pair in a block where only some are visible.
+
+    By their number the 20 integer operations of `visible` would cost a GPU more than a pair's
+    products do. So keys that the same queries see are one group, and a query has a bit for each:
+    8 references make 11 groups.
+    """
+    seen, group_of = torch.unique(table, dim=1, return_inverse=True)
+    groups = seen.shape[1]
+    group = group_of[kind_of]
+    if groups > WORD:
+
+        def looked_up(sample: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+            found: Tensor = seen[kind_of[sample, query], group[sample, key]]
+            return found
+
+        return looked_up
+    bits = (seen.long() << torch.arange(groups, device=seen.device)).sum(-1)[kind_of]
+
+    def sees(sample: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        bit: Tensor = (bits[sample, query] >> group[sample, key]) & 1
+        return bit == 1
+
+    return sees
 
 
 def attention_mask(tokens: TokenTable, *, kind: Kind, variant: Variant) -> Mask:

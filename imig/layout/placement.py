@@ -238,7 +238,7 @@ def resample(
     size = (right - left, bottom - top)
     colours = image if image.mode == "RGB" else image.convert("RGB")  # converting always copies
     if _suits_torch(cut, plan, size):
-        pixels = _resized(colours.crop(tuple(map(int, cut))), (plan.width, plan.height))
+        pixels = _resized(colours.crop(cut), (plan.width, plan.height))
         if pixels.size != size:
             x, y = left - plan.left, top - plan.top
             pixels = pixels.crop((x, y, x + size[0], y + size[1]))

@@ -9,12 +9,16 @@ import pytest
 import torch
 from support.contextgen_samples import random_sample, small_transformer
 from torch import Tensor
+from torch.nn.attention.flex_attention import flex_attention
 
 from imig.contextgen.adapter import adapter_parameters, add_adapter
+from imig.contextgen.attention import attend
 from imig.contextgen.batch import make_batch
 from imig.contextgen.model import ContextGen, block_kinds, is_checkpointed
 from imig.contextgen.sample import EncodedSample
 from imig.contextgen.settings import AttentionConfig
+from imig.contextgen.tokens import TokenTable
+from imig.contextgen.visibility import BLOCK, Kind, Mask, Variant, block_mask
 
 
 def samples() -> list[EncodedSample]:
@@ -100,6 +104,84 @@ def test_checkpointing_changes_nothing() -> None:
     assert torch.equal(output, expected)
     assert gradients.keys() == expected_gradients.keys()
     assert all(torch.equal(gradients[name], one) for name, one in expected_gradients.items())
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("variant", ["released", "paper"])
+def test_flex_attention_gives_what_the_dense_mask_gives(
+    variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU runs, on a CPU: FlexAttention uncompiled, for it has no backward pass there."""
+    settings = AttentionConfig.model_validate({"variant": variant})
+    transformer = small_transformer()
+    model = ContextGen(transformer, attention=settings)
+    # several blocks of 128 tokens
+    chosen = [
+        random_sample(seed, grid=(9, 10), text=text, references=3)
+        for seed, text in ((1, 20), (2, 33))
+    ]
+    batch = make_batch(chosen, attention=settings)
+    assert batch.target is not None
+    assert batch.tokens.length > 2 * BLOCK - 64
+
+    def velocity() -> Tensor:
+        with torch.no_grad():
+            result: Tensor = model(batch, noisy=batch.target, t=torch.tensor([0.3, 0.7]))
+        return result
+
+    dense = velocity()
+    made: list[Mask] = []
+
+    def as_on_a_gpu(tokens: TokenTable, *, kind: Kind, variant: Variant) -> Mask:
+        made.append(block_mask(tokens, kind=kind, variant=variant))
+        return made[-1]
+
+    monkeypatch.setattr("imig.contextgen.model.attention_mask", as_on_a_gpu)
+    monkeypatch.setattr(
+        "imig.contextgen.attention._compiled_flex_attention", lambda: flex_attention
+    )
+    assert torch.allclose(velocity(), dense, atol=1e-5)
+    assert len(made) == 3, "CLA, ICA, and after the references have left"
+
+
+def test_attention_stays_in_the_dtype_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's autocast makes norms float32, and FlexAttention would follow them."""
+    seen: list[torch.dtype] = []
+
+    def watched(query: Tensor, key: Tensor, value: Tensor, mask: Mask) -> Tensor:
+        seen.extend(one.dtype for one in (query, key, value))
+        return attend(query, key, value, mask)
+
+    monkeypatch.setattr("imig.contextgen.attention.attend", watched)
+    transformer = copy.deepcopy(small_transformer()).to(torch.bfloat16)
+    for module in transformer.modules():
+        if isinstance(module, torch.nn.RMSNorm):
+            module.register_forward_hook(lambda _module, _inputs, output: output.float())
+    model = ContextGen(transformer, attention=AttentionConfig())
+    batch = make_batch(samples(), attention=AttentionConfig()).to("cpu", torch.bfloat16)
+    assert batch.target is not None
+    model(batch, noisy=batch.target, t=torch.tensor([0.1, 0.5, 0.9]))
+    assert set(seen) == {torch.bfloat16}
+
+
+def test_compiled_blocks_give_the_same() -> None:
+    """Blocks of a kind share what is compiled, whatever the lengths."""
+    transformer = small_transformer(double=1, single=2)
+    plain, compiled = (
+        ContextGen(one, attention=AttentionConfig(), checkpoint_blocks=0.5)
+        for one in (transformer, copy.deepcopy(transformer))
+    )
+    compiled.compile_blocks(backend="eager")
+    torch._dynamo.utils.counters.clear()
+    for seed in range(3):
+        chosen = [random_sample(10 * seed + one, text=4 + seed + one) for one in range(2)]
+        batch = make_batch(chosen, attention=AttentionConfig())
+        assert batch.target is not None
+        noisy, t = batch.target.requires_grad_(), torch.tensor([0.2, 0.6])
+        expected = plain(batch, noisy=noisy, t=t)
+        assert torch.allclose(compiled(batch, noisy=noisy, t=t), expected, atol=1e-5)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 6
+    assert not torch._dynamo.utils.counters["graph_break"]
 
 
 def test_background_tokens_never_matter() -> None:

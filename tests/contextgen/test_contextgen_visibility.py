@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 import torch
-from torch.nn.attention.flex_attention import create_mask
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, create_mask
 
 from imig.contextgen.tokens import (
     ReferenceTokens,
@@ -37,11 +37,60 @@ def test_flex_attention_sees_the_same(
 ) -> None:
     tokens = two_samples()
     dense = dense_mask(tokens, kind=kind, variant=variant)
-    flex = block_mask(tokens, kind=kind, variant=variant, compiled=False)
+    flex = block_mask(tokens, kind=kind, variant=variant)
     batch, length = tokens.role.shape
     evaluated = create_mask(flex.mask_mod, batch, 1, length, length, device="cpu")
     assert torch.equal(evaluated, dense)
     assert dense.any(-1).all(), "no query without a key"
+
+
+def long_samples(references: int) -> TokenTable:
+    """Sequences of several blocks of 128 tokens, of different lengths, with overlapping boxes."""
+    generator = torch.Generator().manual_seed(references)
+    samples = []
+    for text, count in ((70, references), (31, max(1, references // 2))):
+        made = []
+        for number in range(count):
+            valid = torch.rand(6, 5 + number % 3, generator=generator) < 0.8
+            corner = 16 * (number % 9)
+            made.append(ReferenceTokens(valid, (corner, 8 * (number % 5), corner + 90, 150)))
+        samples.append(SampleTokens(text, (12, 16), tuple(made)))
+    return token_table(samples, drop_background=references < 10)
+
+
+def lists(mask: BlockMask) -> list[list[list[int]]]:
+    """Blocks of a mask that are partly and wholly visible, a list for each row of blocks."""
+    assert mask.full_kv_num_blocks is not None
+    assert mask.full_kv_indices is not None
+    result = []
+    for numbers, indices in (
+        (mask.kv_num_blocks, mask.kv_indices),
+        (mask.full_kv_num_blocks, mask.full_kv_indices),
+    ):
+        rows = zip(numbers.flatten().tolist(), indices.flatten(0, 2).tolist(), strict=True)
+        result.append([row[:number] for number, row in rows])
+    return result
+
+
+@pytest.mark.parametrize("references", [3, 62])  # few groups of keys, and more than 64
+@pytest.mark.parametrize("variant", ["released", "paper"])
+@pytest.mark.parametrize("kind", ["cla", "ica"])
+def test_blocks_are_those_that_pytorch_finds(
+    kind: Literal["cla", "ica"], variant: Literal["released", "paper"], references: int
+) -> None:
+    tokens = long_samples(references)
+    dense = dense_mask(tokens, kind=kind, variant=variant)
+    ours = block_mask(tokens, kind=kind, variant=variant)
+    batch, length = tokens.role.shape
+    assert torch.equal(create_mask(ours.mask_mod, batch, 1, length, length, device="cpu"), dense)
+    expected = create_block_mask(
+        lambda b, h, q, k: dense[b, 0, q, k], batch, 1, length, length, device="cpu"
+    )
+    assert ours.shape == expected.shape
+    assert lists(ours) == lists(expected)
+    assert all(any(one) for one in lists(ours)), "the case has both kinds of blocks"
+    for name in ("q_num_blocks", "full_q_num_blocks"):
+        assert torch.equal(getattr(ours, name), getattr(expected, name))
 
 
 def test_ica_of_the_paper() -> None:
