@@ -122,8 +122,7 @@ def open_session(
         transformer, attention=recipe.attention, checkpoint_blocks=recipe.checkpoint_blocks
     )
     if recipe.compile and device.type == "cuda":
-        for block in model.blocks:
-            block.compile(dynamic=True)
+        model.compile_blocks()
     shared = share_model(model, recipe.parallel, device=device)
     parameters = adapter_parameters(transformer)
     optimizer = make_optimizer(parameters.values(), recipe.optimizer)
