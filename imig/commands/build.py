@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import DEFAULT_SHARDS, console, positive
+from imig.commands.common import DEFAULT_SHARDS, console, local_path, positive
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -32,7 +31,7 @@ def add_parser(commands: Commands) -> None:
     command.add_argument("recipe", metavar="RECIPE", help="a YAML file, or a name: `imig recipes`")
     command.add_argument(
         "--output",
-        type=Path,
+        type=local_path,
         default=DEFAULT_SHARDS,
         metavar="DIR",
         help="folder of the dataset (default: %(default)s)",
@@ -65,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     from imig.recipe_file import load_recipe
 
     loaded = load_recipe(options.recipe, overrides=options.overrides)
-    plan = make_plan(loaded, output=options.output.expanduser(), limit=options.limit)
+    plan = make_plan(loaded, output=options.output, limit=options.limit)
     if options.plan:
         print_plan(plan, console())
     else:

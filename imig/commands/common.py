@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 DEFAULT_SHARDS = Path("shards")
 
 
+def local_path(text: str) -> Path:
+    """A path of this machine, with `~` for a home, also in ``--output=~/x``."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text}: there is no such home") from error
+
+
 def positive(text: str) -> int:
     value = int(text)
     if value < 1:

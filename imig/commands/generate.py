@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import DEFAULT_SHARDS, positive, write_file
+from imig.commands.common import DEFAULT_SHARDS, local_path, positive, write_file
 from imig.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,24 +40,23 @@ def add_parser(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument(
-        "layout", nargs="?", type=Path, metavar="LAYOUT.json", help="the layout file"
+        "layout", nargs="?", type=local_path, metavar="LAYOUT.json", help="the layout file"
     )
     command.add_argument(
         "--from-shards", metavar="ID", help="instead: the layout of a scene of a dataset"
     )
     command.add_argument(
         "--shards",
-        type=Path,
         default=DEFAULT_SHARDS,
         metavar="DIR",
-        help="that dataset's folder (default: %(default)s)",
+        help="that dataset's folder or address (default: %(default)s)",
     )
     command.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder of the pictures"
+        "--output", type=local_path, required=True, metavar="DIR", help="folder of the pictures"
     )
     command.add_argument(
         "--adapter",
-        type=Path,
+        type=local_path,
         metavar="FILE",
         help="LoRA that `imig train` wrote, or another tool; without it the base model draws alone",
     )
@@ -114,15 +113,16 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     import numpy as np
 
-    from imig.contextgen.generate import find_settings, generate
+    from imig.contextgen.generate import generate
     from imig.contextgen.layout_pictures import layout_to_pictures
     from imig.preview.result_files import write_results
+    from imig.training.generate_settings import find_settings
 
     if (options.layout is None) == (options.from_shards is None):
         raise UsageError(
             "give a LAYOUT.json or --from-shards ID", cure="`imig generate --help` has examples"
         )
-    adapter = None if options.adapter is None else options.adapter.expanduser()
+    adapter, output = options.adapter, options.output
     settings = find_settings(
         adapter=adapter,
         recipe=options.recipe,
@@ -131,7 +131,6 @@ def run(options: argparse.Namespace) -> int:
         steps=options.steps,
         guidance=options.guidance,
     )
-    output = options.output.expanduser()
     loaded, target = _find_layout(options, output)
     trained_width = settings.target_width if options.from_shards else None
     pictures = layout_to_pictures(
@@ -178,9 +177,9 @@ def _find_layout(
         return load_layout(options.layout), None
 
     from imig import Dataset
-    from imig.contextgen.layout_pictures import scene_to_layout_file
+    from imig.contextgen.scene_layout import scene_to_layout_file
 
-    scene = Dataset(options.shards.expanduser())[options.from_shards]
+    scene = Dataset(options.shards)[options.from_shards]
     path = output / f"{scene.id}.json"
     write_file(path, lambda path: scene_to_layout_file(scene, path.parent), option="--output")
     print(path)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import DEFAULT_SHARDS, write_file
+from imig.commands.common import DEFAULT_SHARDS, local_path, write_file
 from imig.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,13 +19,12 @@ def add_parser(commands: Commands) -> None:
     command.add_argument("--random", action="store_true", help="any scene")
     command.add_argument(
         "--shards",
-        type=Path,
         default=DEFAULT_SHARDS,
         metavar="DIR",
-        help="folder of the dataset (default: %(default)s)",
+        help="the dataset's folder or address (default: %(default)s)",
     )
     command.add_argument(
-        "--out", type=Path, metavar="FILE.png", help="where to write it (default: ID.png)"
+        "--out", type=local_path, metavar="FILE.png", help="where to write it (default: ID.png)"
     )
     command.add_argument(
         "--layers",
@@ -44,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     if (options.id is None) == (not options.random):
         raise UsageError("give an ID or --random", cure="imig preview --random")
     layers = LAYERS if options.layers is None else check_layers(options.layers.split(","))
-    dataset = Dataset(options.shards.expanduser())
+    dataset = Dataset(options.shards)
     if not len(dataset):
         raise UsageError(f"{options.shards} holds no scenes")
     scene = dataset[options.id or random.choice(dataset.ids)]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import console, print_json, write_file
+from imig.commands.common import console, local_path, print_json, write_file
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
 
 def add_parser(commands: Commands) -> None:
     command = commands.add_parser("stats", help="what is in a dataset, in figures")
-    command.add_argument("folder", type=Path, metavar="DIR", help="folder of the dataset")
-    command.add_argument("--out", type=Path, metavar="FILE.png", help="write plots")
+    command.add_argument("folder", metavar="DIR", help="the dataset's folder or address")
+    command.add_argument("--out", type=local_path, metavar="FILE.png", help="write plots")
     command.add_argument("--json", action="store_true", help="print the figures as JSON")
     command.set_defaults(run=run)
 
@@ -26,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     from imig.preview.plots import draw_plots
     from imig.preview.stats import dataset_stats, render_table
 
-    dataset = Dataset(options.folder.expanduser())
+    dataset = Dataset(options.folder)
     stats = dataset_stats(dataset)
     if options.json:
         print_json(_stats_to_json(stats))

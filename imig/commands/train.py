@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import DEFAULT_SHARDS
+from imig.commands.common import DEFAULT_SHARDS, local_path
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -54,7 +54,7 @@ def add_parser(commands: Commands) -> None:
     )
     command.add_argument(
         "--output",
-        type=Path,
+        type=local_path,
         metavar="DIR",
         help="folder of checkpoints, metrics, pictures and adapter (default: runs/<recipe's name>)",
     )
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     from imig.training.loop import train
 
     recipe = load_training_recipe(options.recipe, overrides=options.overrides)
-    output = (options.output or Path("runs") / recipe.name).expanduser()
+    output = options.output or Path("runs") / recipe.name
     code = train(recipe, options.shards or [DEFAULT_SHARDS], run=output, resume=options.resume)
     if code == 0 and int(os.environ.get("RANK", "0")) == 0:
         print(output / "adapter.safetensors")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import console, positive, print_json
+from imig.commands.common import console, local_path, positive, print_json
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -16,7 +15,7 @@ def add_parser(commands: Commands) -> None:
     command = commands.add_parser(
         "validate", help="check every byte of a dataset", epilog="exit code: 0 good, 1 faults"
     )
-    command.add_argument("folder", type=Path, metavar="DIR", help="folder of the dataset")
+    command.add_argument("folder", type=local_path, metavar="DIR", help="folder of the dataset")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.add_argument(
         "--workers", type=positive, default=1, metavar="N", help="shards checked at a time"
@@ -28,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     from imig.shards.validate import validate_dataset
     from imig.shards.validate_report import exit_code, print_report, report_to_json
 
-    report = validate_dataset(options.folder.expanduser(), workers=options.workers)
+    report = validate_dataset(options.folder, workers=options.workers)
     if options.json:
         print_json(report_to_json(report))
     else:

@@ -153,10 +153,21 @@ def save_adapter(
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """What `save_adapter` was given as `settings`; empty for files of other tools."""
+    """What `save_adapter` was given as `settings`; empty for files of other tools.
+
+    Raises UsageError when there is no such file, DataError when it is damaged.
+    """
     with _open(path) as file:
         text = (file.metadata() or {}).get(IMIG_METADATA, "{}")
-    settings: dict[str, Any] = json.loads(text)
+    try:
+        settings = json.loads(text)
+    except json.JSONDecodeError:
+        settings = None
+    if not isinstance(settings, dict):
+        raise DataError(
+            f"{path}: its metadata {IMIG_METADATA!r} is no JSON object: {text[:80]!r}",
+            cure="export the adapter again from a checkpoint of its run",
+        )
     return settings
 
 

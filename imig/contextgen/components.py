@@ -1,4 +1,4 @@
-"""The parts of a FLUX pipeline folder: transformer, text encoders, autoencoder.
+"""The parts of a FLUX pipeline folder: transformer, text encoders, autoencoder, scheduler.
 
 A folder is what diffusers' `FluxKontextPipeline.save_pretrained` writes. The parts are loaded one
 by one, for no step of the work needs all of them at once.
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from diffusers import AutoencoderKL, FluxTransformer2DModel
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
 
@@ -45,6 +45,27 @@ def load_transformer(
         FluxTransformer2DModel, folder, "transformer", dtype=dtype
     )
     return model.to(device).eval()
+
+
+def load_scheduler(folder: Path) -> FlowMatchEulerDiscreteScheduler | None:
+    """How the weights want the times of sampling spaced; None where the folder does not say.
+
+    Raises UsageError when what it says is not read.
+    """
+    path = folder / "scheduler" / "scheduler_config.json"
+    if not path.is_file():
+        return None
+    kind: Any = FlowMatchEulerDiscreteScheduler
+    try:
+        scheduler: FlowMatchEulerDiscreteScheduler = kind.from_pretrained(
+            path.parent, local_files_only=True
+        )
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(
+            f"{FAMILY}: {path} does not load: {error}",
+            cure="copy it again from where the checkpoint is from",
+        ) from error
+    return scheduler
 
 
 class TextEncoders:

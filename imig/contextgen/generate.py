@@ -1,41 +1,31 @@
-"""From pictures of a layout to pictures by the model: what `imig generate` does."""
+"""From the pictures of a layout to pictures by the model: what `imig generate` does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from transformers.utils import logging
 
-from imig.contextgen.adapter import load_adapter, read_settings
-from imig.contextgen.batch import make_batch
+from imig.contextgen.adapter import load_adapter
 from imig.contextgen.components import (
     LatentCodec,
     TextEncoders,
     find_components,
+    load_scheduler,
     load_transformer,
 )
+from imig.contextgen.drawing import draw
 from imig.contextgen.encode import encode_pictures
 from imig.contextgen.model import ContextGen
 from imig.contextgen.sample import EncodedSample, PictureSample
-from imig.contextgen.sampling import sample
 from imig.contextgen.settings import AttentionConfig
-from imig.errors import DataError, UsageError
 from imig.models.device import choose_device, choose_dtype, make_deterministic
-from imig.models.weights import TINY
-from imig.recipe_file import load_training_recipe, shipped_recipes
-from imig.training.recipe import DataConfig, TrainRecipe
-
-DEFAULT_RECIPE = "train-tiny"
-FULL_SIZE_RECIPE = "train-kontext"
 
 
 @dataclass(frozen=True)
@@ -50,66 +40,12 @@ class GenerateSettings:
     target_width: int
     """Pixels; the width of the pictures in training."""
     steps: int
+    """Of sampling."""
     guidance: float
     dtype: str
+    """`auto`, or a name for `imig.models.device.choose_dtype`."""
     origin: str
-    """Where all that is from, in words."""
-
-
-def find_settings(
-    *,
-    adapter: Path | None = None,
-    recipe: str | None = None,
-    weights: str | None = None,
-    overrides: Sequence[str] = (),
-    steps: int | None = None,
-    guidance: float | None = None,
-) -> GenerateSettings:
-    """The settings to draw with.
-
-    They are the recipe's where one is given, else those that the adapter file carries, else those
-    of `train-tiny` (of `train-kontext` when `weights` are not tiny).
-
-    Parameters
-    ----------
-    adapter:
-        A file of `imig.contextgen.adapter.save_adapter`, or of another tool.
-    recipe:
-        Name or path of a training recipe.
-    weights:
-        In the place of the base model that the settings name.
-    overrides:
-        Texts ``a.b=value`` on the recipe.
-    steps, guidance:
-        In the place of the settings' own.
-
-    Raises
-    ------
-    UsageError
-        When recipe or adapter is not there, or there are overrides and no recipe to override.
-    DataError
-        When the adapter file is damaged.
-    """
-    carried = {} if adapter is None else read_settings(adapter)
-    if recipe is None and carried:
-        assert adapter is not None
-        if overrides:
-            raise UsageError(
-                f"--set changes keys of a recipe, and {adapter} brings its own settings",
-                cure="give the recipe too: --recipe train-tiny, for example",
-            )
-        found = _carried_settings(carried, adapter)
-    else:
-        if recipe is None:
-            recipe = DEFAULT_RECIPE if weights in (None, TINY) else FULL_SIZE_RECIPE
-        loaded = load_training_recipe(recipe, overrides=overrides)
-        found = _recipe_settings(loaded, origin=f"recipe {loaded.name}")
-    return replace(
-        found,
-        weights=weights or found.weights,
-        steps=found.steps if steps is None else steps,
-        guidance=found.guidance if guidance is None else guidance,
-    )
+    """Where these settings are from, in words."""
 
 
 def generate(
@@ -156,19 +92,20 @@ def generate(
     if adapter is not None:
         load_adapter(transformer, adapter, trainable=False)
     model = ContextGen(transformer, attention=settings.attention).eval()
-    batch = make_batch([encoded], attention=settings.attention).to(place, dtype)
-    height, width = pictures.layout.shape[:2]
+    scheduler = load_scheduler(folder)
     for seed in seeds:
-        latents = sample(
+        [picture] = draw(
             model,
-            batch,
+            [encoded],
+            codec=codec,
+            scheduler=scheduler,
             seeds=[seed],
             steps=settings.steps,
             guidance=settings.guidance,
-            scheduler=_scheduler(folder),
+            dtype=dtype,
             progress=partial(progress, seed),
         )
-        yield codec.decode(latents, height, width)[0].cpu().numpy()
+        yield picture
 
 
 def _encode(
@@ -183,50 +120,3 @@ def _encode(
     text = TextEncoders.load(folder, dtype, device)
     [encoded] = encode_pictures([pictures], text=text, codec=codec)
     return encoded
-
-
-def _scheduler(folder: Path) -> FlowMatchEulerDiscreteScheduler | None:
-    """How the weights want their times spaced; None: nothing is said about it."""
-    if not (folder / "scheduler" / "scheduler_config.json").is_file():
-        return None
-    kind: Any = FlowMatchEulerDiscreteScheduler
-    scheduler: FlowMatchEulerDiscreteScheduler = kind.from_pretrained(
-        folder / "scheduler", local_files_only=True
-    )
-    return scheduler
-
-
-def _recipe_settings(recipe: TrainRecipe, *, origin: str) -> GenerateSettings:
-    return GenerateSettings(
-        weights=recipe.model.weights,
-        attention=recipe.attention,
-        reference_side=recipe.data.reference_side,
-        instruction=recipe.data.instruction,
-        target_width=recipe.data.target_width,
-        steps=recipe.watch.sampling_steps,
-        guidance=recipe.objective.guidance,
-        dtype=recipe.model.dtype,
-        origin=origin,
-    )
-
-
-def _carried_settings(carried: dict[str, Any], adapter: Path) -> GenerateSettings:
-    """Of an adapter's file; what it does not say is as in the recipe of that name, if it ships."""
-    name = str(carried.get("recipe", ""))
-    shipped = load_training_recipe(name) if name in shipped_recipes() else TrainRecipe(name="none")
-    try:
-        data = {**shipped.data.model_dump(), **carried.get("data", {})}
-        known = {key: value for key, value in data.items() if key in DataConfig.model_fields}
-        recipe = shipped.model_copy(
-            update={
-                "attention": AttentionConfig.model_validate(carried.get("attention", {})),
-                "data": DataConfig.model_validate(known),
-            }
-        )
-    except (ValidationError, TypeError) as error:
-        raise DataError(
-            f"{adapter} carries settings that imig does not know: {error}",
-            cure="give the recipe it was trained with: --recipe NAME",
-        ) from error
-    found = _recipe_settings(recipe, origin=f"those that {adapter.name} carries")
-    return replace(found, weights=str(carried.get("weights", found.weights)))

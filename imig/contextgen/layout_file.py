@@ -7,6 +7,7 @@ with a picture it names is a `UsageError` that says file, line and key.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from imig.yaml_lines import KeyPath, parse_yaml
 Kind = TypeVar("Kind", bound=BaseModel)
 
 MAX_REFERENCES = 60
+"""As many as a training may show (`data.max_references`)."""
 
 
 def _four_numbers(value: Any) -> Any:
@@ -133,7 +135,7 @@ class LoadedLayout:
 
     def file(self, name: str) -> Path:
         """A path in the file as a path of this process."""
-        return self.path.parent / Path(name).expanduser()
+        return self.path.parent / os.path.expanduser(name)
 
     def where(self, *key: str | int) -> str:
         """``layout.json:12: references.1.mask``."""
@@ -148,7 +150,6 @@ def load_layout(path: Path) -> LoadedLayout:
     UsageError
         When it cannot be read, is not JSON, or has a wrong key or value.
     """
-    path = path.expanduser()
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

@@ -1,37 +1,23 @@
-"""A layout file becomes the pictures that the model gets; a scene becomes a layout file."""
+"""A layout file becomes the pictures that the model gets."""
 
 from __future__ import annotations
 
-import json
-import re
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from imig.contextgen.layout_file import LoadedLayout, ReferenceEntry
+from imig.contextgen.picture_file import flatten, read_picture
 from imig.contextgen.sample import Box, PictureSample, ReferencePicture
-from imig.errors import DataError, UsageError
-from imig.layout.composition import LayoutReference, compose_layout
+from imig.errors import UsageError
+from imig.layout.composition import MID_GREY, LayoutReference, compose_layout
 from imig.layout.layering import layer_order
-from imig.layout.placement import Fit
-from imig.layout.reference_size import TOKEN, prepare_reference
-from imig.schema import ReferenceKind
-from imig.shards.views import InstanceView, ReferenceView, SceneView
+from imig.layout.placement import Rectangle, subject_cut
+from imig.layout.put_back import put_back
+from imig.layout.reference_size import picture_size, prepare_reference
 
 SHAPE_TOLERANCE = 0.05
 """So much may the aspect of a layout image of one's own differ from the picture's."""
-
-
-_FITS: dict[ReferenceKind, Fit] = {
-    "edit": "instance-fit",
-    "source": "image-fit",
-    "crop": "instance-fit-distort",
-}
-"""By kind of reference, the preferred first; aligned faces are not placed."""
-_FITTED_BY_SUBJECT_BOX: tuple[ReferenceKind, ...] = ("edit", "crop")
 
 
 def layout_to_pictures(
@@ -42,6 +28,8 @@ def layout_to_pictures(
     target_width: int | None = None,
 ) -> PictureSample:
     """Read the pictures of a layout file, and compose its layout image.
+
+    Everything that reaches the model is what `imig.training.prepare` makes of the same references.
 
     Parameters
     ----------
@@ -81,94 +69,6 @@ def layout_to_pictures(
     )
 
 
-def picture_size(width: int, height: int, *, target_width: int | None = None) -> tuple[int, int]:
-    """(width, height) of the picture: multiples of 16 next to the given, or to the scaled ones."""
-    scale = 1.0 if target_width is None else target_width / width
-    new_width, new_height = (
-        max(round(side * scale / TOKEN), 1) * TOKEN for side in (width, height)
-    )
-    return new_width, new_height
-
-
-def scene_to_layout_file(scene: SceneView, folder: Path) -> Path:
-    """Write a scene of a dataset as a layout file with its pictures; returns the JSON's path.
-
-    One reference an instance: its edit before its source before its crop; instances without any are
-    left out. They are placed as in training: edits by `instance-fit`, sources by `image-fit`
-    (REFERENCE 3.4), crops stretched back to where they were cut out. Writes ``<id>.json`` and
-    ``<id>-<reference>.png`` (RGBA) into the folder, which must exist.
-
-    Raises
-    ------
-    DataError
-        When no instance has a reference with a mask.
-    OSError
-        When the folder cannot be written to.
-    """
-    chosen = [(one, _chosen_reference(one)) for one in scene.instances]
-    drawn = [(one, reference) for one, reference in chosen if reference is not None]
-    record = scene.record
-    if not drawn:
-        raise DataError(
-            f"scene {record.id} has no reference with a mask, so there is nothing to place",
-            cure="choose another scene; `imig preview ID` shows what a scene has",
-        )
-    entries: list[dict[str, Any]] = []
-    for instance, reference in drawn:
-        name = f"{record.id}-{reference.record.name}.png"
-        _cut_out_picture(reference).save(folder / name)
-        entry = {
-            "name": instance.record.phrase,
-            "image": name,
-            "box": list(instance.record.box),
-            "fit": _FITS[reference.record.kind],
-        }
-        if reference.record.kind in _FITTED_BY_SUBJECT_BOX:
-            entry["subject_box"] = list(reference.record.subject_box)
-        entries.append(entry)
-    size = (record.width, record.height)
-    boxes = [instance.record.box for instance, _ in drawn]
-    layout = {
-        "caption": record.caption,
-        "width": record.width,
-        "height": record.height,
-        "references": entries,
-        # As the trainer stacks them: from the boxes, not from what the scene knows to be true.
-        "order": layer_order(boxes, size=size, seed=record.seed),
-        "seed": 0,
-    }
-    path = folder / f"{record.id}.json"
-    path.write_text(_json_text(layout), encoding="utf-8")
-    return path
-
-
-def _json_text(layout: dict[str, Any]) -> str:
-    """Indented, but with the numbers of a box in one line, for people who edit it."""
-    text = json.dumps(layout, indent=1, ensure_ascii=False)
-    # Strings have no raw line breaks, so only lists match.
-    return (
-        re.sub(r"\[\n([-\d.,\s]+)\]", lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
-    )
-
-
-def _chosen_reference(instance: InstanceView) -> ReferenceView | None:
-    preferred = list(_FITS)
-    usable = [
-        one
-        for one in instance.references
-        if one.record.kind in preferred and one.mask is not None and one.mask.any()
-    ]
-    return min(usable, key=lambda one: preferred.index(one.record.kind), default=None)
-
-
-def _cut_out_picture(reference: ReferenceView) -> Image.Image:
-    """RGBA; what is transparent keeps its colours, so that the picture can be cut out anew."""
-    picture = reference.image.convert("RGB")
-    assert reference.mask is not None
-    picture.putalpha(Image.fromarray(reference.mask.astype(np.uint8) * np.uint8(255)))
-    return picture
-
-
 def _layout_image(
     loaded: LoadedLayout,
     cut_outs: list[LayoutReference],
@@ -178,23 +78,40 @@ def _layout_image(
 ) -> NDArray[np.uint8]:
     layout = loaded.layout
     if layout.layout is not None:
-        own = _open(loaded, "layout", name=layout.layout)
-        aspect = own.width / own.height * size[1] / size[0]
+        own = _read(loaded, "layout", name=layout.layout)
+        aspect = own.width / own.height * layout.height / layout.width
         if abs(aspect - 1) > SHAPE_TOLERANCE:
             raise UsageError(
                 f"{loaded.where('layout')}: {layout.layout} is {own.width} x {own.height}, the "
                 f"picture {layout.width} x {layout.height}",
                 cure="make it the picture's shape; it is scaled to the picture's size",
             )
-        return np.array(own.convert("RGB").resize(size, Image.Resampling.LANCZOS))
+        return np.array(flatten(own, MID_GREY).resize(size, Image.Resampling.LANCZOS))
     order = layout.order
     if order is None:
         order = layer_order(boxes, size=size, seed=layout.seed or 0)
-    return compose_layout(cut_outs, boxes, order, size=size).image
+    placed = [_placed(one, box, size=size) for one, box in zip(cut_outs, boxes, strict=True)]
+    return compose_layout(
+        [one for one, _ in placed], [place for _, place in placed], order, size=size
+    ).image
+
+
+def _placed(
+    reference: LayoutReference, box: Box, *, size: tuple[int, int]
+) -> tuple[LayoutReference, Rectangle]:
+    """What to compose, and where: as given, but stretched exactly, not to whole pixels."""
+    cut = subject_cut(reference.mask, reference.subject_box)
+    if reference.fit != "instance-fit-distort" or cut is None:
+        return reference, box
+    x, y = (box[2] - box[0]) / (cut[2] - cut[0]), (box[3] - box[1]) / (cut[3] - cut[1])
+    left, top = box[0] - cut[0] * x, box[1] - cut[1] * y
+    width, height = reference.image.size
+    place = (left, top, left + width * x, top + height * y)
+    return put_back(reference.image, reference.mask, place=place, canvas_size=size)
 
 
 def _read_reference(loaded: LoadedLayout, number: int, entry: ReferenceEntry) -> LayoutReference:
-    image = _open(loaded, "references", number, "image", name=entry.image)
+    image = _read(loaded, "references", number, "image", name=entry.image)
     if entry.mask is not None:
         mask = _read_mask(loaded, number, entry.mask, image=image)
     elif image.mode != "RGBA":
@@ -228,7 +145,7 @@ def _read_reference(loaded: LoadedLayout, number: int, entry: ReferenceEntry) ->
 def _read_mask(
     loaded: LoadedLayout, number: int, name: str, *, image: Image.Image
 ) -> NDArray[np.bool_]:
-    picture = _open(loaded, "references", number, "mask", name=name)
+    picture = _read(loaded, "references", number, "mask", name=name)
     place = loaded.where("references", number, "mask")
     if picture.size != image.size:
         raise UsageError(
@@ -236,7 +153,8 @@ def _read_mask(
             f"{image.height}",
             cure="a mask is as large as its image",
         )
-    grey = np.asarray(picture.convert("L"))
+    # White on transparent is as good a mask as white on black.
+    grey = np.asarray(flatten(picture, (0, 0, 0)).convert("L"))
     mask = np.asarray(grey > 127)
     if not mask.any():
         raise UsageError(
@@ -247,24 +165,8 @@ def _read_mask(
     return mask
 
 
-def _open(loaded: LoadedLayout, *key: str | int, name: str) -> Image.Image:
-    """An upright picture, RGBA where it has transparency of any kind, else RGB."""
-    path = loaded.file(name)
-    try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
-            if picture.mode.startswith("I;16"):
-                # 16-bit greys, which PIL would cut off at 255 instead of scaling them.
-                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-            return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-    except FileNotFoundError:
-        raise UsageError(
-            f"{loaded.where(*key)}: there is no picture {path}",
-            cure="paths are relative to the layout file",
-        ) from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        # PIL raises SyntaxError for some damaged PNGs.
-        raise UsageError(f"{loaded.where(*key)}: {path} is no readable picture: {error}") from error
+def _read(loaded: LoadedLayout, *key: str | int, name: str) -> Image.Image:
+    return read_picture(loaded.file(name), place=loaded.where(*key))
 
 
 def _scaled(box: Box, scale: tuple[float, float]) -> Box:

@@ -1,7 +1,7 @@
-"""References at the size at which the model sees them, with nothing but the subject on them.
+"""Pictures and references at the sizes at which the model sees them.
 
-A reference keeps its own aspect at about `side` squared pixels of area; its sides are multiples of
-16, one token (REFERENCE 3.1). What is not the subject becomes mid grey, 0 where images are in
+Sides are multiples of 16, one token (REFERENCE 3.1). A reference keeps its own aspect at about
+`side` squared pixels of area; what is not the subject becomes mid grey, 0 where images are in
 [-1, 1].
 """
 
@@ -17,6 +17,18 @@ from imig.layout.composition import MID_GREY
 
 TOKEN = 16
 """Pixels of a token's side: FLUX's VAE shrinks by 8, packing by 2."""
+
+
+def picture_size(width: int, height: int, *, target_width: int | None = None) -> tuple[int, int]:
+    """(width, height) of a target and its layout: multiples of 16, the aspect nearly kept.
+
+    `target_width` wide, rounded to a multiple of 16 where it is none; None: as wide as it is.
+    """
+    wanted = width if target_width is None else target_width
+    new_width, new_height = (
+        max(round(side / TOKEN), 1) * TOKEN for side in (wanted, wanted * height / width)
+    )
+    return new_width, new_height
 
 
 def reference_size(width: int, height: int, *, side: int) -> tuple[int, int]:

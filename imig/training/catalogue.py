@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from imig.layout.reference_size import TOKEN
+from imig.layout.reference_size import TOKEN, picture_size
 from imig.schema import Scene
 from imig.shards.dataset import Dataset
 from imig.training.choices import Variant, available_variants, caption_text
 from imig.training.lengths import estimate_reference_tokens, estimate_text_tokens
-from imig.training.prepare import target_size
 from imig.training.recipe import DataConfig
 
 
@@ -79,7 +78,7 @@ def scene_to_entry(
     variants = available_variants(scene, config=config)
     if not variants:
         return None
-    width, height = target_size(scene.width, scene.height, target_width=config.target_width)
+    width, height = picture_size(scene.width, scene.height, target_width=config.target_width)
     text = caption_text(scene.caption, drop=False, instruction=config.instruction)
     return Entry(
         dataset=dataset,

@@ -10,8 +10,8 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from imig.contextgen.batch import make_batch
-from imig.contextgen.components import LatentCodec
-from imig.contextgen.sampling import sample
+from imig.contextgen.components import LatentCodec, load_scheduler
+from imig.contextgen.drawing import draw, picture_seed
 from imig.preview.result_picture import draw_result
 from imig.sample import derive_seed
 from imig.training.objective import flow_loss
@@ -62,22 +62,23 @@ def _scene_loss(session: Session, number: int) -> torch.Tensor:
 def draw_pictures(session: Session) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Ids and pictures of the first held-out scenes: layout, references, result, target.
 
-    All processes draw (FSDP2 needs all of them); the VAE is loaded for this and let go again.
+    What `imig generate --from-shards` draws of the same scene, references and adapter, too. All
+    processes draw (FSDP2 needs all of them); the VAE is loaded for this and let go again.
     """
     recipe = session.recipe
     codec = LatentCodec.load(session.components, session.dtype, session.device)
+    scheduler = load_scheduler(session.components)
     for number in range(min(recipe.watch.pictures, len(session.data.validation))):
         pictures = session.data.validation_sample(number)
         encoded = session.encode([pictures])
-        batch = make_batch(encoded, attention=recipe.attention).to(session.device, session.dtype)
-        with session.autocast():
-            latents = sample(
-                session.model,
-                batch,
-                seeds=[derive_seed("picture", pictures.id) % 2**32],
-                steps=recipe.watch.sampling_steps,
-                guidance=recipe.objective.guidance,
-            )
-        height, width = pictures.layout.shape[:2]
-        drawn = codec.decode(latents, height, width)[0].cpu().numpy()
+        [drawn] = draw(
+            session.model,
+            encoded,
+            codec=codec,
+            scheduler=scheduler,
+            seeds=[picture_seed(pictures.id)],
+            steps=recipe.watch.sampling_steps,
+            guidance=recipe.objective.guidance,
+            dtype=session.dtype,
+        )
         yield pictures.id, np.asarray(draw_result(pictures, drawn).convert("RGB"))

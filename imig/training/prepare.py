@@ -5,7 +5,6 @@ Everything here is a function of the scene and of the choice that was made for i
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,15 +16,11 @@ from imig.errors import DataError
 from imig.layout.composition import LayoutReference, compose_layout
 from imig.layout.layering import layer_order
 from imig.layout.placement import Rectangle, aligned_face_box, face_anchor, subject_cut
-from imig.layout.reference_size import TOKEN, prepare_reference
+from imig.layout.put_back import put_back
+from imig.layout.reference_size import picture_size, prepare_reference
 from imig.shards.views import InstanceView, ReferenceView, SceneView
 from imig.training.choices import Variant, pick_references
 from imig.training.recipe import DataConfig
-
-
-def target_size(width: int, height: int, *, target_width: int) -> tuple[int, int]:
-    """(width, height) at which a target is trained: `target_width` wide, aspect nearly kept."""
-    return target_width, max(round(target_width * height / width / TOKEN), 1) * TOKEN
 
 
 def scene_to_pictures(
@@ -49,7 +44,7 @@ def scene_to_pictures(
         When a picture is damaged or missing, a mask is empty, or no instance has a reference.
     """
     record = scene.record
-    size = target_size(record.width, record.height, target_width=config.target_width)
+    size = picture_size(record.width, record.height, target_width=config.target_width)
     scale = (size[0] / record.width, size[1] / record.height)
     picks = pick_references(record, variant=variant, config=config)
     if not picks:
@@ -111,7 +106,8 @@ def _read_part(
     face_box = instance.record.face_box
     target_face = None if face_box is None else _scaled(face_box, scale)
     if reference.kind == "crop" and reference.crop_box is not None:
-        drawn, placed_at = _put_back(image, mask, crop_box=reference.crop_box, scale=scale)
+        place_at = _scaled(reference.crop_box, scale)
+        drawn, placed_at = put_back(image, mask, place=place_at, canvas_size=size)
         return _Part(image, mask, drawn, placed_at, box, name)
 
     edited = reference.kind == "edit"
@@ -139,40 +135,6 @@ def _read_part(
     return _Part(image, mask, drawn, placed_at, box, name)
 
 
-def _put_back(
-    image: Image.Image,
-    mask: NDArray[np.bool_],
-    *,
-    crop_box: tuple[int, int, int, int],
-    scale: tuple[float, float],
-) -> tuple[LayoutReference, Rectangle]:
-    """A crop as the target's own pixels there: sampled on the pixel grid of the scaled target.
-
-    `image-fit` to the crop's box would round position and size, and a small subject that is a pixel
-    off has moved noticeably.
-    """
-    x1, y1, x2, y2 = _scaled(crop_box, scale)
-    left, top, right, bottom = math.ceil(x1), math.ceil(y1), math.floor(x2), math.floor(y2)
-    if right <= left or bottom <= top:  # smaller than a pixel
-        return LayoutReference(image, mask, fit="image-fit"), (x1, y1, x2, y2)
-    size = (right - left, bottom - top)
-    x = image.width / (x2 - x1)  # pixels of the crop in one of the target
-    y = image.height / (y2 - y1)
-    source = (
-        max((left - x1) * x, 0.0),
-        max((top - y1) * y, 0.0),
-        min((right - x1) * x, image.width),
-        min((bottom - y1) * y, image.height),
-    )
-    filled = LayoutReference(
-        image.resize(size, Image.Resampling.LANCZOS, box=source),
-        np.asarray(_mask_to_image(mask).resize(size, Image.Resampling.LANCZOS, box=source)) > 127,
-        fit="instance-fit-distort",
-        subject_box=(0, 0, *size),
-    )
-    return filled, (left, top, right, bottom)
-
-
 def _image_and_mask(view: ReferenceView, *, place: str) -> tuple[Image.Image, NDArray[np.bool_]]:
     """RGB and mask of a stored reference; what has no mask is subject all over."""
     image, mask = view.image, view.mask
@@ -194,10 +156,6 @@ def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     if image.size == size:
         return image
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-
-
-def _mask_to_image(mask: NDArray[np.bool_]) -> Image.Image:
-    return Image.fromarray(mask.view(np.uint8) * np.uint8(255))
 
 
 def _scaled(box: tuple[int, int, int, int], scale: tuple[float, float]) -> Box:

@@ -32,6 +32,7 @@ from imig.contextgen.model import ContextGen
 from imig.contextgen.sample import EncodedSample, PictureSample
 from imig.training.checkpoint import Training
 from imig.training.data import TrainingData
+from imig.training.generate_settings import carried_settings
 from imig.training.optimizer import Average, make_optimizer, make_scheduler
 from imig.training.parallel import share_model, whole
 from imig.training.processes import process_count, process_rank
@@ -89,7 +90,7 @@ class Session:
                 for key, value in adapter_state(self.model.transformer).items()
             }
             if process_rank() == 0:
-                settings = adapter_settings(self.recipe)
+                settings = carried_settings(self.recipe)
                 save_adapter(self.model.transformer, path, settings=settings, state=state)
 
 
@@ -153,21 +154,6 @@ def network_dtype(setting: str, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     dtype: torch.dtype = getattr(torch, setting)
     return dtype
-
-
-def adapter_settings(recipe: TrainRecipe) -> dict[str, Any]:
-    """What `imig generate` must know to use the adapter as it was trained."""
-    return {
-        "recipe": recipe.name,
-        "weights": recipe.model.weights,
-        "attention": recipe.attention.model_dump(mode="json"),
-        "data": {
-            "target_width": recipe.data.target_width,
-            "reference_side": recipe.data.reference_side,
-            "instruction": recipe.data.instruction,
-        },
-        "guidance": recipe.objective.guidance,
-    }
 
 
 def _add_adapters(

@@ -16,15 +16,22 @@ from support.tiny_dataset import make_samples, write_tiny_dataset
 from imig.cli import main
 from imig.contextgen.adapter import adapter_parameters, add_adapter, save_adapter
 from imig.contextgen.components import load_transformer
-from imig.contextgen.generate import find_settings
+from imig.contextgen.drawing import picture_seed
+from imig.contextgen.settings import AttentionConfig
 from imig.errors import DataError, UsageError
+from imig.training.generate_settings import carried_settings, find_settings
+from imig.training.recipe import DataConfig, FlowObjective, TrainRecipe, WatchConfig
 
 RED = (220, 30, 30)
-SETTINGS: dict[str, object] = {
-    "recipe": "train-tiny",
-    "attention": {"variant": "paper", "ica": "last"},
-    "data": {"reference_side": 48, "instruction": "Draw {caption}", "target_width": 128},
-}
+SETTINGS = carried_settings(
+    TrainRecipe(
+        name="mine",
+        attention=AttentionConfig(variant="paper", ica="last"),
+        data=DataConfig(reference_side=48, instruction="Draw {caption}", target_width=128),
+        objective=FlowObjective(guidance=2.0),
+        watch=WatchConfig(sampling_steps=7),
+    )
+)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +130,7 @@ def test_from_shards(
     weights: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scene = make_samples(2)[1].scene
+    name = f"{scene.id}-{picture_seed(scene.id)}"
     adapter = save_random_adapter(weights, tmp_path / "a.safetensors", SETTINGS)
     words = ["generate", "--weights", str(weights), "--adapter", str(adapter), "--steps", "1"]
     first, again = tmp_path / "first", tmp_path / "again"
@@ -130,13 +138,13 @@ def test_from_shards(
     assert main([*words, *chosen, "--output", str(first)]) == 0
     assert capsys.readouterr().out.splitlines()[0] == str(first / f"{scene.id}.json")
     # The width that the adapter carries; the scene is 96 x 64.
-    assert pixels(first / f"{scene.id}-0.png").shape == (80, 128, 3)
+    assert pixels(first / f"{name}.png").shape == (80, 128, 3)
     written = first / f"{scene.id}.json"
     assert main([*words, str(written), "--width", "128", "--output", str(again)]) == 0
-    repeated = (again / f"{scene.id}-0.png").read_bytes()
-    assert repeated == (first / f"{scene.id}-0.png").read_bytes()
+    repeated = (again / f"{name}.png").read_bytes()
+    assert repeated == (first / f"{name}.png").read_bytes()
     # With the dataset's own picture beside it.
-    comparisons = [pixels(folder / f"{scene.id}-0.compare.png") for folder in (first, again)]
+    comparisons = [pixels(folder / f"{name}.compare.png") for folder in (first, again)]
     assert comparisons[0].shape[1] > comparisons[1].shape[1] + 300
 
 
@@ -146,7 +154,7 @@ def test_settings_come_from_recipe_adapter_or_default(weights: Path, tmp_path: P
     assert (carried.attention.variant, carried.attention.ica) == ("paper", "last")
     assert (carried.reference_side, carried.target_width) == (48, 128)
     assert (carried.instruction, carried.weights) == ("Draw {caption}", "tiny")
-    assert carried.steps == 20  # of the recipe that it names
+    assert (carried.steps, carried.guidance) == (7, 2.0)
     named = find_settings(adapter=adapter, recipe="train-kontext", steps=3, guidance=2.5)
     assert (named.attention.variant, named.reference_side) == ("released", 512)
     assert (named.steps, named.guidance) == (3, 2.5)
@@ -159,8 +167,10 @@ def test_settings_come_from_recipe_adapter_or_default(weights: Path, tmp_path: P
     with pytest.raises(UsageError, match="brings its own settings"):
         find_settings(adapter=adapter, overrides=["steps=3"])
     strange = SETTINGS | {"attention": {"ica": "everywhere"}}
-    with pytest.raises(DataError, match="does not know"):
+    with pytest.raises(DataError, match=r"does not know: attention\.ica"):
         find_settings(adapter=save_random_adapter(weights, tmp_path / "c", strange))
+    later = SETTINGS | {"colour": "red"}
+    assert find_settings(adapter=save_random_adapter(weights, tmp_path / "d", later)).steps == 7
 
 
 def test_calls_that_cannot_work(

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imig.layout.reference_size import prepare_reference, reference_size
+from imig.layout.reference_size import picture_size, prepare_reference, reference_size
+
+
+def test_picture_sizes() -> None:
+    assert picture_size(256, 256, target_width=768) == (768, 768)
+    assert picture_size(1000, 667, target_width=768) == (768, 512)
+    assert picture_size(1000, 2, target_width=192) == (192, 16)
+    assert picture_size(256, 256, target_width=203) == (208, 208)
+    assert picture_size(3, 1000) == (16, 992)
 
 
 def test_reference_sizes() -> None:

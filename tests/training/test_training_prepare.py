@@ -1,11 +1,11 @@
 """Choices of a sample, and its pictures: sizes, backgrounds, and a layout that fits the target."""
 
-import io
 from collections import Counter
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
+from support.extra_views import add_disc
 from support.tabletop_samples import tabletop_sample
 from support.tiny_dataset import make_sample
 
@@ -13,8 +13,8 @@ from imig.contextgen.sample import PictureSample
 from imig.errors import DataError
 from imig.layout.composition import MID_GREY
 from imig.layout.masks import mask_to_box
-from imig.sample import Sample, image_to_jpeg, mask_to_png
-from imig.schema import Face, Instance, Reference
+from imig.sample import Sample, mask_to_png
+from imig.schema import Face
 from imig.shards.views import SceneView
 from imig.training.choices import (
     Variant,
@@ -23,7 +23,7 @@ from imig.training.choices import (
     draw_choice,
     pick_references,
 )
-from imig.training.prepare import scene_to_pictures, target_size
+from imig.training.prepare import scene_to_pictures
 from imig.training.recipe import DataConfig
 
 CONFIG = DataConfig(target_width=192, reference_side=96)
@@ -35,35 +35,6 @@ def _view(sample: Sample) -> SceneView:
 
 def _pictures(sample: Sample, *, variant: Variant = "crop") -> PictureSample:
     return scene_to_pictures(_view(sample), variant=variant, caption="c", config=CONFIG)
-
-
-def _add_disc(
-    sample: Sample, instance: Instance, *, name: str, kind: str, face: Face | None = None
-) -> Reference:
-    """A view of kind edit, source or face: a yellow disc 60 wide, off the centre of 120 x 90."""
-    picture = Image.new("RGBA", (120, 90), (0, 0, 255, 0))
-    ImageDraw.Draw(picture).ellipse((10, 20, 69, 79), fill=(250, 220, 0, 255))
-    files = {f"{name}.jpg": image_to_jpeg(picture.convert("RGB"))}
-    files[f"{name}.mask.png"] = mask_to_png(np.asarray(picture.getchannel("A")) > 127)
-    if kind == "face":
-        buffer = io.BytesIO()
-        picture.save(buffer, "PNG")
-        files = {f"{name}.png": buffer.getvalue()}
-    sample.files.update(files)
-    reference = Reference.model_validate(
-        {
-            "name": name,
-            "kind": kind,
-            "image": next(iter(files)),
-            "mask": None if kind == "face" else f"{name}.mask.png",
-            "width": 120,
-            "height": 90,
-            "subject_box": (10, 20, 70, 80),
-            "face": face,
-        }
-    )
-    instance.references = [*instance.references, reference]
-    return reference
 
 
 def _yellow(pixels: np.ndarray) -> np.ndarray:
@@ -103,7 +74,7 @@ def test_available_variants_follow_references_and_probabilities() -> None:
     scene = sample.scene
     assert available_variants(scene, config=CONFIG) == ("crop",)  # its face has nowhere to go
     scene.instances[0].face_box = (10, 10, 20, 20)
-    _add_disc(sample, scene.instances[1], name="ref10", kind="edit")
+    add_disc(sample, scene.instances[1], name="ref10", kind="edit")
     assert available_variants(scene, config=CONFIG) == ("face", "edit", "crop")
     never = CONFIG.model_copy(update={"edit_probability": 0.0})
     assert available_variants(scene, config=never) == ("face", "crop")
@@ -118,8 +89,8 @@ def test_instances_without_the_view_show_another_and_small_ones_are_left_out() -
     sample = make_sample(0)
     scene = sample.scene
     scene.instances[0].face_box = (10, 10, 20, 20)
-    _add_disc(sample, scene.instances[1], name="ref10", kind="edit")
-    _add_disc(sample, scene.instances[2], name="ref11", kind="source")
+    add_disc(sample, scene.instances[1], name="ref10", kind="edit")
+    add_disc(sample, scene.instances[2], name="ref11", kind="source")
 
     def names(variant: Variant, *, most: int = 8) -> list[str]:
         config = CONFIG.model_copy(update={"max_references": most})
@@ -142,12 +113,6 @@ def test_captions_are_wrapped_unless_there_is_none() -> None:
 
 
 # Pictures
-
-
-def test_sizes_are_multiples_of_a_token() -> None:
-    assert target_size(256, 256, target_width=768) == (768, 768)
-    assert target_size(1000, 667, target_width=768) == (768, 512)
-    assert target_size(1000, 2, target_width=192) == (192, 16)
 
 
 def test_crops_lie_in_the_layout_where_the_target_has_them() -> None:
@@ -187,7 +152,7 @@ def test_the_background_of_references_is_mid_grey() -> None:
 
 def test_an_edit_fills_the_area_of_its_box() -> None:
     sample = make_sample(0, things=1)
-    _add_disc(sample, sample.scene.instances[0], name="ref10", kind="edit")
+    add_disc(sample, sample.scene.instances[0], name="ref10", kind="edit")
     prepared = _pictures(sample, variant="edit")
     x1, y1, x2, y2 = prepared.references[0].box
     drawn = mask_to_box(_yellow(prepared.layout))
@@ -200,7 +165,7 @@ def test_an_edit_fills_the_area_of_its_box() -> None:
 
 def test_a_source_keeps_its_margin() -> None:
     sample = make_sample(0, things=1)
-    _add_disc(sample, sample.scene.instances[0], name="ref10", kind="source")
+    add_disc(sample, sample.scene.instances[0], name="ref10", kind="source")
     prepared = _pictures(sample)
     x1, y1, x2, y2 = prepared.references[0].box
     drawn = mask_to_box(_yellow(prepared.layout))
@@ -215,7 +180,7 @@ def test_an_aligned_face_lies_on_the_face_of_the_target() -> None:
     instance = sample.scene.instances[0]
     instance.references = []
     face = Face(box=(0, 0, 9, 9), aligned_box=(10, 20, 70, 80))
-    _add_disc(sample, instance, name="face01", kind="face", face=face)
+    add_disc(sample, instance, name="face01", kind="face", face=face)
     instance.face_box = (30, 20, 42, 32)
     prepared = _pictures(sample, variant="face")
     drawn = mask_to_box(_yellow(prepared.layout))
@@ -232,7 +197,7 @@ def test_an_edit_with_a_face_is_anchored_at_the_face() -> None:
     sample = make_sample(0, things=1)
     instance = sample.scene.instances[0]
     x1, y1, _, _ = instance.box
-    _add_disc(sample, instance, name="ref10", kind="edit", face=Face(box=(30, 40, 50, 60)))
+    add_disc(sample, instance, name="ref10", kind="edit", face=Face(box=(30, 40, 50, 60)))
     instance.face_box = (x1, y1, x1 + 30, y1 + 20)
     prepared = _pictures(sample, variant="edit")
     drawn = mask_to_box(_yellow(prepared.layout))

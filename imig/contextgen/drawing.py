@@ -1,0 +1,66 @@
+"""Encoded samples become pictures: the same during a training and in `imig generate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from numpy.typing import NDArray
+
+from imig.contextgen.batch import make_batch
+from imig.contextgen.components import LatentCodec
+from imig.contextgen.model import ContextGen
+from imig.contextgen.sample import EncodedSample
+from imig.contextgen.sampling import sample
+from imig.models.device import mixed_precision
+from imig.sample import derive_seed
+
+
+def draw(
+    model: ContextGen,
+    samples: Sequence[EncodedSample],
+    *,
+    codec: LatentCodec,
+    scheduler: FlowMatchEulerDiscreteScheduler | None,
+    seeds: Sequence[int],
+    steps: int,
+    guidance: float,
+    dtype: torch.dtype,
+    progress: Callable[[int], None] = lambda step: None,
+) -> NDArray[np.uint8]:
+    """Pictures (n, h, w, 3), as large as the samples' layouts.
+
+    Parameters
+    ----------
+    samples:
+        Of one grid, on the model's device; a target in them is not looked at.
+    scheduler:
+        The weights' own, `imig.contextgen.components.load_scheduler`.
+    seeds:
+        Of each sample's noise.
+    dtype:
+        Of the network's weights; the adapter's float32 takes part in bfloat16 where they have that.
+    progress:
+        Called with the number of steps done.
+    """
+    device = samples[0].layout.device
+    batch = make_batch(samples, attention=model.attention).to(device, dtype)
+    with mixed_precision(device, dtype):
+        latents = sample(
+            model,
+            batch,
+            seeds=list(seeds),
+            steps=steps,
+            guidance=guidance,
+            scheduler=scheduler,
+            progress=progress,
+        )
+    height, width = (count * codec.pixels_per_token for count in samples[0].grid)
+    return codec.decode(latents, height, width).cpu().numpy()
+
+
+def picture_seed(scene: str) -> int:
+    """The seed of a scene's noise, by its id, where nobody chose one; six digits."""
+    return derive_seed("picture", scene) % 1_000_000

@@ -1,0 +1,145 @@
+"""A scene of a dataset becomes a layout file: `imig generate --from-shards`."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from imig.contextgen.drawing import picture_seed
+from imig.errors import DataError, UsageError
+from imig.layout.layering import layer_order
+from imig.schema import Box, Instance, Reference, ReferenceKind
+from imig.shards.views import InstanceView, ReferenceView, SceneView
+
+_PREFERRED: tuple[ReferenceKind, ...] = ("edit", "source", "crop")
+"""Kinds of references, the first that an instance has is taken; aligned faces are not placed."""
+
+
+def scene_to_layout_file(scene: SceneView, folder: Path) -> Path:
+    """Write a scene of a dataset as a layout file with its pictures; returns the JSON's path.
+
+    Of each instance one reference: its edit before its source before its crop; instances without
+    any are left out. Layout image, noise and order are those of the pictures that `imig train`
+    draws of the scene, as long as that shows the same references: it chooses between edit and
+    crop, leaves out some of many instances, and places faces.
+
+    Writes ``<id>.json`` and ``<id>-<reference>.png`` (RGBA) into the folder, and makes that.
+
+    Raises
+    ------
+    DataError
+        When no instance has a reference with a mask.
+    UsageError
+        When one of the files is there with other content: it may have been edited by hand.
+    OSError
+        When the folder cannot be written to.
+    """
+    record = scene.record
+    chosen = [(one.record, _chosen_reference(one)) for one in scene.instances]
+    drawn = [(one, reference) for one, reference in chosen if reference is not None]
+    if not drawn:
+        raise DataError(
+            f"scene {record.id} has no reference with a mask, so there is nothing to place",
+            cure="choose another scene; `imig preview ID` shows what a scene has",
+        )
+    names = [f"{record.id}-{reference.record.name}.png" for _, reference in drawn]
+    layout = {
+        "caption": record.caption,
+        "width": record.width,
+        "height": record.height,
+        "references": [
+            {"name": instance.phrase, "image": name, **_placing(instance, reference.record)}
+            for name, (instance, reference) in zip(names, drawn, strict=True)
+        ],
+        # As the trainer stacks them: from the boxes, not from what the scene knows to be true.
+        "order": layer_order(
+            [instance.box for instance, _ in drawn],
+            size=(record.width, record.height),
+            seed=record.seed,
+        ),
+        "seed": picture_seed(record.id),
+    }
+    path = folder / f"{record.id}.json"
+    pictures = {
+        folder / name: _cut_out_picture(reference)
+        for name, (_, reference) in zip(names, drawn, strict=True)
+    }
+    _write_unless_edited({**pictures, path: _json_text(layout).encode()}, path)
+    return path
+
+
+def _chosen_reference(instance: InstanceView) -> ReferenceView | None:
+    usable = [
+        one
+        for one in instance.references
+        if one.record.kind in _PREFERRED and one.mask is not None and one.mask.any()
+    ]
+    return min(usable, key=lambda one: _PREFERRED.index(one.record.kind), default=None)
+
+
+def _placing(instance: Instance, reference: Reference) -> dict[str, Any]:
+    """Box, fit and subject box, as in training (`imig.training.prepare`)."""
+    placing: dict[str, Any] = {"box": list(instance.box), "fit": "image-fit"}
+    if reference.kind == "edit":
+        placing |= {"fit": "instance-fit", "subject_box": list(reference.subject_box)}
+    elif reference.crop_box is not None and _contains(reference.crop_box, instance.box):
+        # The instance's box as the crop has it: the crop returns to where it was cut out.
+        placing |= {
+            "fit": "instance-fit-distort",
+            "subject_box": _box_in_crop(instance.box, reference, crop_box=reference.crop_box),
+        }
+    return placing
+
+
+def _box_in_crop(box: Box, reference: Reference, *, crop_box: Box) -> list[float]:
+    left, top, right, bottom = crop_box
+    x, y = reference.width / (right - left), reference.height / (bottom - top)
+    x1, y1, x2, y2 = box
+    corners = ((x1 - left) * x, (y1 - top) * y, (x2 - left) * x, (y2 - top) * y)
+    # A crop is stored as it was cut out, so these are whole numbers, and people read them.
+    return [int(value) if value.is_integer() else value for value in corners]
+
+
+def _contains(outer: Box, inner: Box) -> bool:
+    return (
+        outer[0] <= inner[0]
+        and outer[1] <= inner[1]
+        and outer[2] >= inner[2]
+        and outer[3] >= inner[3]
+    )
+
+
+def _cut_out_picture(reference: ReferenceView) -> bytes:
+    """PNG, RGBA; what is transparent keeps its colours, so that it can be cut out anew."""
+    picture = reference.image.convert("RGB")
+    assert reference.mask is not None
+    picture.putalpha(Image.fromarray(reference.mask.astype(np.uint8) * np.uint8(255)))
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    return data.getvalue()
+
+
+def _json_text(layout: dict[str, Any]) -> str:
+    """Indented, but with the numbers of a box in one line, for people who edit it."""
+    text = json.dumps(layout, indent=1, ensure_ascii=False) + "\n"
+    # Strings have no raw line breaks, so only lists match.
+    return re.sub(r"\[\n([-\d.,\s]+)\]", lambda found: f"[{' '.join(found[1].split())}]", text)
+
+
+def _write_unless_edited(files: Mapping[Path, bytes], layout: Path) -> None:
+    for path, data in files.items():
+        if path.exists() and path.read_bytes() != data:
+            raise UsageError(
+                f"{path} is there, and not as --from-shards would write it",
+                cure=f"draw it as it is: `imig generate {layout}`; or give another --output",
+            )
+    for path, data in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
