@@ -58,16 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     held_out = data.validation[:count]
     scenes = [data.datasets[one.dataset][one.id] for one in held_out]
     targets = [one.target for one in samples if one.target is not None]
-    height, width = samples[0].layout.shape[:2]
     encoded = studio.encode(samples)
     rows: list[tuple[str, list[Picture]]] = [
         ("limit: true pictures", targets),
         ("limit: true pictures through the autoencoder", studio.through_codec(targets)),
         ("limit: layout images, no model", [one.layout for one in samples]),
-        ("before training", studio.draw(encoded, adapter=None, size=(width, height))),
+        ("before training", studio.draw(encoded, adapter=None)),
     ]
     for variant, adapter in zip(chosen, adapters, strict=True):
-        rows.append((variant.title, studio.draw(encoded, adapter=adapter, size=(width, height))))
+        rows.append((variant.title, studio.draw(encoded, adapter=adapter)))
 
     eyes = Eyes(device=recipe.device)
     measured = [(title, eyes.measure(pictures, scenes)) for title, pictures in rows]

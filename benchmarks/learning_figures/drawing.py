@@ -12,14 +12,18 @@ from rich.console import Console
 from rich.progress import track
 
 from imig.contextgen.adapter import load_adapter, read_settings
-from imig.contextgen.batch import make_batch
-from imig.contextgen.components import LatentCodec, TextEncoders, find_components, load_transformer
+from imig.contextgen.components import (
+    LatentCodec,
+    TextEncoders,
+    find_components,
+    load_scheduler,
+    load_transformer,
+)
+from imig.contextgen.drawing import draw, picture_seed
 from imig.contextgen.encode import encode_pictures
 from imig.contextgen.model import ContextGen
 from imig.contextgen.sample import EncodedSample, PictureSample
-from imig.contextgen.sampling import sample
 from imig.contextgen.settings import AttentionConfig
-from imig.sample import derive_seed
 from imig.training.recipe import TrainRecipe
 
 BATCH = 16
@@ -28,7 +32,7 @@ Picture = NDArray[np.uint8]
 
 
 class Studio:
-    """The base model's parts, loaded once for all rows of the table."""
+    """The base model's parts, and pictures by them."""
 
     def __init__(self, recipe: TrainRecipe, *, device: torch.device, dtype: torch.dtype) -> None:
         self._recipe, self._device, self._dtype = recipe, device, dtype
@@ -40,17 +44,15 @@ class Studio:
         text = TextEncoders.load(self._folder, self._dtype, self._device)
         return encode_pictures(pictures, text=text, codec=self._codec)
 
-    def draw(
-        self, samples: Sequence[EncodedSample], *, adapter: Path | None, size: tuple[int, int]
-    ) -> list[Picture]:
-        """One picture (height, width, 3) of each sample, from a noise that its id decides.
+    def draw(self, samples: Sequence[EncodedSample], *, adapter: Path | None) -> list[Picture]:
+        """One picture of each sample, (h, w, 3), from a noise that its id decides.
 
         Parameters
         ----------
+        samples:
+            Of one grid.
         adapter:
             None: the base model alone, which then sees what the recipe's model sees.
-        size:
-            (width, height) of all pictures.
         """
         attention = self._recipe.attention
         transformer = load_transformer(self._folder, self._dtype, self._device)
@@ -58,23 +60,24 @@ class Studio:
             load_adapter(transformer, adapter, trainable=False)
             attention = AttentionConfig.model_validate(read_settings(adapter)["attention"])
         model = ContextGen(transformer, attention=attention).eval()
+        scheduler = load_scheduler(self._folder)
+        title = adapter.parent.name if adapter else "base"
         drawn: list[Picture] = []
         starts = range(0, len(samples), BATCH)
-        title = adapter.parent.name if adapter else "base"
         for start in track(starts, title, transient=True, console=Console(stderr=True)):
             some = samples[start : start + BATCH]
-            batch = make_batch(some, attention=attention).to(self._device, self._dtype)
-            with torch.autocast(
-                self._device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16
-            ):
-                latents = sample(
+            drawn += list(
+                draw(
                     model,
-                    batch,
-                    seeds=[derive_seed("picture", one.id) % 2**32 for one in some],
+                    some,
+                    codec=self._codec,
+                    scheduler=scheduler,
+                    seeds=[picture_seed(one.id) for one in some],
                     steps=self._recipe.watch.sampling_steps,
                     guidance=self._recipe.objective.guidance,
+                    dtype=self._dtype,
                 )
-            drawn += list(self._codec.decode(latents, size[1], size[0]).cpu().numpy())
+            )
         return drawn
 
     def through_codec(self, pictures: Sequence[Picture]) -> list[Picture]:
@@ -82,6 +85,6 @@ class Studio:
         back: list[Picture] = []
         for picture in pictures:
             height, width, _ = picture.shape
-            tokens = self._codec.encode(torch.from_numpy(picture)[None])
+            tokens = self._codec.encode(torch.from_numpy(picture.copy())[None])
             back.append(self._codec.decode(tokens, height, width)[0].cpu().numpy())
         return back

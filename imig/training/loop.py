@@ -68,6 +68,10 @@ def train(
         start = 0
         if checkpoint is not None:
             start = load_checkpoint(checkpoint, session.training, recipe=recipe).step
+        if start >= recipe.steps:
+            if process_rank() == 0:
+                (console or Console()).print(f"{run} has all {recipe.steps} steps already")
+            return 0
         batches = make_loader(
             session.data, start=start * recipe.accumulate, workers=recipe.data.workers
         )

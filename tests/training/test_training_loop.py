@@ -120,6 +120,15 @@ def test_resume_is_exact(
         assert losses(run)[20] == losses(undisturbed)[20]
 
 
+def test_a_finished_run_says_so_and_stays_as_it_is(world: Path, undisturbed: Path) -> None:
+    before = (undisturbed / "adapter.safetensors").stat().st_mtime_ns
+    process = start(world, undisturbed, "--resume")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert "steps already" in output
+    assert (undisturbed / "adapter.safetensors").stat().st_mtime_ns == before
+
+
 def test_what_a_run_leaves(undisturbed: Path) -> None:
     assert len(checkpoints(undisturbed)) == 2
     assert list((undisturbed / "tensorboard").iterdir())
