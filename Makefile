@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SHARDS ?= shards
+RUN    ?= runs/train-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build-dataset test lint schemas weights lock clean
+.PHONY: help setup build-dataset train-demo test lint schemas weights lock clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -22,6 +23,12 @@ $(BIN)/.installed: pyproject.toml requirements.lock
 build-dataset: setup  ## build the demo dataset into shards/ (offline, CPU, minutes)
 	$(BIN)/imig build demo --output $(SHARDS)
 
+train-demo: setup  ## train the tiny model on the demo dataset and draw held-out layouts (CPU, minutes)
+	test -e $(SHARDS)/dataset.json || $(BIN)/imig build demo --output $(SHARDS)
+	$(BIN)/imig encode $(SHARDS) --recipe train-tiny --output $(SHARDS)-encoded
+	$(BIN)/imig train --shards $(SHARDS)-encoded --recipe train-tiny --output $(RUN) --resume
+	@echo "pictures of held-out layouts: $(RUN)/pictures"
+
 test: setup  ## the whole test suite
 	$(BIN)/python -m pytest
 
@@ -30,7 +37,7 @@ lint: setup  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-schemas: setup  ## generate schemas/ from imig/schema.py and imig/recipe.py
+schemas: setup  ## generate schemas/ from the pydantic models
 	$(BIN)/python -m imig.schema_export schemas
 
 weights: setup  ## train the tiny checkpoints again, from nothing (CPU: up to 3 hours; resumes)
@@ -42,5 +49,6 @@ lock:  ## pin what a fresh installation brings (versions only)
 	.lock-venv/bin/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' > requirements.lock
 	rm -rf .lock-venv
 
-clean:  ## remove the environment, caches and the demo dataset
-	rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache $(SHARDS)
+clean:  ## remove the environment, caches, the demo dataset and its training
+	rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache \
+	  $(SHARDS) $(SHARDS)-encoded $(RUN)

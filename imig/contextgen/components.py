@@ -15,6 +15,7 @@ import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
+from transformers.utils import logging
 
 from imig.contextgen.sample import TextEmbedding
 from imig.errors import UsageError
@@ -198,6 +199,8 @@ def unpack(tokens: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def _load(kind: Any, folder: Path, part: str, **options: Any) -> Any:
+    # transformers would show a bar for every part's tensors
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model, info = kind.from_pretrained(
             folder / part,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers.utils import logging
 
 from imig.contextgen.adapter import load_adapter
 from imig.contextgen.components import (
@@ -25,6 +25,7 @@ from imig.contextgen.encode import encode_pictures
 from imig.contextgen.model import ContextGen
 from imig.contextgen.sample import EncodedSample, PictureSample
 from imig.contextgen.settings import AttentionConfig
+from imig.errors import DataError
 from imig.models.device import choose_device, choose_dtype, make_deterministic
 
 
@@ -78,34 +79,49 @@ def generate(
     UsageError
         The weights are not on this disk, the adapter is none of theirs, or the device is not there.
     DataError
-        A reference has an empty mask, or a file is damaged.
+        A reference has an empty mask, a file is damaged, or the memory is too small.
     """
     place = choose_device(device)
     dtype = choose_dtype(settings.dtype, place)
     make_deterministic()
-    # Its bars count tensors of the weights; `progress` counts steps.
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     folder = find_components(settings.weights).path
-    codec = LatentCodec.load(folder, dtype, place)
-    encoded = _encode(pictures, folder=folder, codec=codec, dtype=dtype, device=place)
-    transformer = load_transformer(folder, dtype, place)
-    if adapter is not None:
-        load_adapter(transformer, adapter, trainable=False)
-    model = ContextGen(transformer, attention=settings.attention).eval()
+    with _enough_memory(place):
+        codec = LatentCodec.load(folder, dtype, place)
+        encoded = _encode(pictures, folder=folder, codec=codec, dtype=dtype, device=place)
+        transformer = load_transformer(folder, dtype, place)
+        if adapter is not None:
+            load_adapter(transformer, adapter, trainable=False)
+        model = ContextGen(transformer, attention=settings.attention).eval()
     scheduler = load_scheduler(folder)
     for seed in seeds:
-        [picture] = draw(
-            model,
-            [encoded],
-            codec=codec,
-            scheduler=scheduler,
-            seeds=[seed],
-            steps=settings.steps,
-            guidance=settings.guidance,
-            dtype=dtype,
-            progress=partial(progress, seed),
-        )
+        with _enough_memory(place):
+            [picture] = draw(
+                model,
+                [encoded],
+                codec=codec,
+                scheduler=scheduler,
+                seeds=[seed],
+                steps=settings.steps,
+                guidance=settings.guidance,
+                dtype=dtype,
+                progress=partial(progress, seed),
+            )
         yield picture
+
+
+@contextmanager
+def _enough_memory(device: torch.device) -> Iterator[None]:
+    """Says of a device that is too small for the model, or for the picture, what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        # A GPU's error has a class of its own, a processor's only its words.
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise DataError(
+            f"the memory of {device} is too small for this: {str(error).splitlines()[0]}",
+            cure="a smaller --width, fewer references, or --device cpu",
+        ) from error
 
 
 def _encode(
