@@ -275,6 +275,29 @@ class Counts(_Model):
     quarantined: int = Field(ge=0)
 
 
+HowOften = Literal["never", "sometimes", "always"]
+
+
+class EncodingRecord(_Model):
+    """What `K.encoded.safetensors` depends on, beside the sample that it is of."""
+
+    weights: str = Field(description="As the recipe had them; they may lie elsewhere by now.")
+    revision: str = Field(
+        description="sha256 of autoencoder, text encoders and tokenizers (first 12 digits)."
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        description="Of these networks, and of what is stored but targets and layouts (float32)."
+    )
+    target_width: int = Field(gt=0)
+    reference_side: int = Field(gt=0)
+    max_references: int = Field(gt=0)
+    instruction: str
+    edits: HowOften = Field(
+        description="Edits in place of crops; `sometimes` has samples of both kinds."
+    )
+    faces: HowOften = Field(description="Aligned faces, where there are any; like `edits`.")
+
+
 class Manifest(_Model):
     """`dataset.json`: the dataset's table of contents."""
 
@@ -289,6 +312,12 @@ class Manifest(_Model):
     index_sha256: str | None = Field(
         default=None,
         description="Of index.parquet; null in datasets built before it was recorded.",
+    )
+    encoding: EncodingRecord | None = Field(
+        default=None, description="How `imig encode` encoded the samples; null: it did not."
+    )
+    encoded_from: str | None = Field(
+        default=None, description="SHA-256 of dataset.json of the dataset that was encoded."
     )
 
 

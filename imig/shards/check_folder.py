@@ -69,6 +69,8 @@ def check_manifest(
     for name in found:
         yield Fault("unlisted-shard", f"{name} is not in the manifest", shard=name)
     yield from _check_counts(folder, manifest)
+    for check in checks:
+        yield from _check_encodings(check, manifest)
 
 
 def check_index(
@@ -128,7 +130,7 @@ def check_files(folder: Path) -> Iterator[Fault]:
         if name in KNOWN_NAMES or (entry.suffix == ".tar" and not name.startswith(".")):
             continue
         if is_temporary(name) or (entry.is_dir() and name.startswith(".build")):
-            yield Fault("unfinished-build", f"{name}: the same `imig build` again finishes it")
+            yield Fault("unfinished-build", f"{name}: the same command again finishes it")
         elif not _HARMLESS.fullmatch(name):
             yield Fault("unexpected-file", f"{name} belongs to no dataset")
 
@@ -160,6 +162,26 @@ def _check_counts(folder: Path, manifest: Manifest) -> Iterator[Fault]:
         yield Fault("counts", message)
     for name, count in ((REJECTS_NAME, counts.rejected), (QUARANTINE_NAME, counts.quarantined)):
         yield from _check_table(folder / name, count)
+
+
+def _check_encodings(check: ShardCheck, manifest: Manifest) -> Iterator[Fault]:
+    for sample_id, encoding in check.encodings.items():
+        if encoding == manifest.encoding:
+            continue
+        if encoding is None:
+            message = "has no encoding, though the manifest says that samples are encoded"
+            yield Fault("missing-encoding", message, shard=check.name, sample=sample_id)
+            continue
+        if manifest.encoding is None:
+            message = "is encoded, though the manifest does not say so"
+        else:
+            fields = [
+                f"{name} {getattr(encoding, name)!r}, not {value!r}"
+                for name, value in manifest.encoding
+                if getattr(encoding, name) != value
+            ]
+            message = ", ".join(fields)
+        yield Fault("encoding-mismatch", message, shard=check.name, sample=sample_id)
 
 
 def _check_table(path: Path, count: int) -> Iterator[Fault]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from imig.errors import DataError
 from imig.layout.masks import mask_to_box, rle_to_mask
-from imig.schema import Box, MaskRLE
+from imig.schema import Box, EncodingRecord, MaskRLE
 from imig.shards.faults import Fault
 
 MAX_PIXELS = 1 << 28
@@ -32,6 +32,8 @@ class Findings:
     faults: list[Fault] = field(default_factory=list)
     images: int = 0
     masks: int = 0
+    encoding: EncodingRecord | None = None
+    """What the sample says of how it was encoded; None where it is not, or unreadably."""
 
     def add(self, kind: str, message: str) -> None:
         self.faults.append(Fault(kind, message, shard=self.shard, sample=self.sample))

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from imig.layout.boxes import area, iou
 from imig.schema import Instance, Reference, Scene, scene_from_json
+from imig.shards.check_encoded import check_encoded
 from imig.shards.check_pictures import (
     Findings,
     check_box,
@@ -17,9 +18,10 @@ from imig.shards.check_pictures import (
     check_instance_mask,
     check_subject,
 )
+from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.writer import JSON_MEMBER, named_members
 
-OPTIONAL_MEMBERS = frozenset({"encoded.safetensors"})
+OPTIONAL_MEMBERS = frozenset({ENCODED_MEMBER})
 """Members that the JSON need not name."""
 
 IOU_TOLERANCE = 0.01
@@ -49,6 +51,8 @@ def check_sample(findings: Findings, files: Mapping[str, bytes]) -> Scene | None
             _check_reference(findings, reference, files, target_size=size)
     _check_structure(findings, scene)
     _check_scores(findings, scene)
+    if ENCODED_MEMBER in files:
+        check_encoded(findings, scene, files[ENCODED_MEMBER])
     return scene
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from imig.schema import MemberName, SampleId
+from imig.schema import EncodingRecord, MemberName, SampleId
+from imig.shards.check_encoded import can_be_encoded
 from imig.shards.check_pictures import Findings
 from imig.shards.check_sample import check_sample
+from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.faults import Fault
 from imig.shards.index import IndexRow, scene_to_row
 from imig.shards.tar import Buffer, TarFault, TarMember, member_data, split_member, walk_tar
@@ -34,6 +36,9 @@ class ShardCheck:
     """What the index should say; only of samples whose JSON can be read."""
     images: int = 0
     masks: int = 0
+    encodings: dict[str, EncodingRecord | None] = field(default_factory=dict)
+    """How samples were encoded; None: not, though it could have been. Unreadable ones are left
+    out: they are faults of their own."""
 
 
 @dataclass
@@ -68,6 +73,10 @@ def _check_group(check: ShardCheck, data: Buffer, sample_id: str, group: _Group)
     check.faults += findings.faults
     check.images += findings.images
     check.masks += findings.masks
+    if findings.encoding is not None:
+        check.encodings[sample_id] = findings.encoding
+    elif ENCODED_MEMBER not in files and scene is not None and can_be_encoded(scene):
+        check.encodings[sample_id] = None
     if scene is not None:
         check.rows.append(
             scene_to_row(

@@ -151,8 +151,24 @@ class Dataset:
         record = self._to_record(row, files.pop(JSON_MEMBER))
         return SceneView(record, files, place=place)
 
+    def read_member(self, sample_id: str, member: str) -> bytes:
+        """One member of a sample, for example ``encoded.safetensors``; reads no other.
+
+        Raises
+        ------
+        UsageError
+            When there is no such sample.
+        DataError
+            When the sample has no such member, or the shard is damaged before it.
+        """
+        return self._read_member(self._row_of_id(sample_id), member)
+
     def _read_record(self, row: int) -> Scene:
-        """A sample's scene; of its other members only the headers that come before are read."""
+        """A sample's scene, without its pictures."""
+        return self._to_record(row, self._read_member(row, JSON_MEMBER))
+
+    def _read_member(self, row: int, member: str) -> bytes:
+        """Of the members that come before, only the headers are read."""
         start, end = self._offsets[row], self._offsets[row] + self._sizes[row]
         head, head_at, position = b"", start, start
         while position < end:
@@ -166,13 +182,13 @@ class Dataset:
                 raise DataError(
                     f"{self._place(row)} is damaged at byte {position}: {error}", cure=_CHECK
                 ) from error
-            if info.name == f"{self.ids[row]}.{JSON_MEMBER}":
+            if info.name == f"{self.ids[row]}.{member}":
                 data = head[position - head_at + BLOCK :][: info.size]
                 if len(data) < info.size:
                     data = self._read_range(row, position + BLOCK, info.size)
-                return self._to_record(row, data)
+                return data
             position += BLOCK + padded(max(info.size, 0))
-        raise DataError(f"{self._place(row)} has no JSON member", cure=_CHECK)
+        raise DataError(f"{self._place(row)} has no member {member}", cure=_CHECK)
 
     def _to_record(self, row: int, data: bytes) -> Scene:
         try:

@@ -44,6 +44,10 @@ KINDS: Final[dict[str, str]] = {
     "mask-outside-box": "a mask reaches outside its instance's box",
     "mask-area": "`area` is not the number of the mask's pixels",
     "subject-box": "a reference's subject box does not fit its mask",
+    # What `imig encode` adds
+    "bad-encoding": "latents or embeddings that cannot be read, or contradict the JSON",
+    "missing-encoding": "a sample that is not encoded, in a dataset that is",
+    "encoding-mismatch": "a sample that was encoded otherwise than the manifest says",
     # Index, manifest, folder
     "missing-index": "there is no index.parquet",
     "bad-index": "index.parquet cannot be read, or lacks columns",
