@@ -81,7 +81,7 @@ class BuildFolder:
         text = json.dumps(build_identity(self.plan), indent=1, ensure_ascii=False)
         atomic_write_bytes(self.identity, text.encode())
         for folder in (self.output, self.state, self.parts, self.state / "shards"):
-            _remove_temporaries(folder)
+            remove_temporaries(folder)
 
     def join_finished_shards(self) -> None:
         """Join every shard whose blocks are all finished."""
@@ -192,8 +192,10 @@ def build_lock(output: Path) -> Iterator[None]:
     Raises
     ------
     UsageError
-        When another build holds it; says which process on which host.
+        When another build holds it: says which process on which host. When the folder has other
+        things in it than imig's.
     """
+    require_ours(output)  # before there is a `.build` that would make it imig's
     path = output / BUILD_FOLDER / "lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -277,7 +279,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _remove_temporaries(folder: Path) -> None:
+def remove_temporaries(folder: Path) -> None:
+    """Remove what killed processes left half written directly in a folder."""
     if folder.is_dir():
         for path in folder.iterdir():
             if is_temporary(path.name):

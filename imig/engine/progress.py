@@ -109,7 +109,7 @@ class Progress:
         summary = f"{self._before + self._done}/{self._total} scenes"
         rate, remaining = self._pace.rate(now=self._clock()), self.remaining_seconds()
         if rate is not None and remaining is not None:
-            return f"{summary}, {_rate_to_text(rate)}/s, about {seconds_to_text(remaining)} left"
+            return f"{summary}, {rate_to_text(rate)}/s, about {seconds_to_text(remaining)} left"
         loading = [name for name in self._stages if name not in snapshot.ready]
         return f"{summary}, loading {', '.join(loading)}" if loading else summary
 
@@ -164,7 +164,7 @@ class Progress:
 
     def _rate_text(self, state: _StageState) -> str:
         rate = self._stage_paces[state.name].rate(now=self._clock())
-        return "" if rate is None or state.to_come == 0 else _rate_to_text(rate)
+        return "" if rate is None or state.to_come == 0 else rate_to_text(rate)
 
     def _eta_text(self, state: _StageState) -> str:
         if not state.ready:
@@ -175,5 +175,6 @@ class Progress:
         return "" if seconds is None else seconds_to_text(seconds)
 
 
-def _rate_to_text(rate: float) -> str:
+def rate_to_text(rate: float) -> str:
+    """`12.8`, or `0.42` where it is slow."""
     return f"{rate:.1f}" if rate >= 1 else f"{rate:.2f}"

@@ -24,6 +24,13 @@ def test_a_folder_of_other_things_is_refused_and_left_alone(tmp_path: Path) -> N
     assert list((tmp_path / "d").iterdir()) == [holiday]
 
 
+def test_a_lock_makes_no_folder_imigs(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"not imig's: it holds thesis\.txt"), build_lock(tmp_path):
+        pass
+    assert [one.name for one in tmp_path.iterdir()] == ["thesis.txt"]
+
+
 def test_delete_takes_only_what_imig_made(tmp_path: Path) -> None:
     folder = write_tiny_dataset(tmp_path / "d")
     kept = [folder / "notes.txt", folder / "other.tar"]
