@@ -13,7 +13,17 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from imig import __version__
-from imig.commands import build, generate, models, preview, recipes, stats, train, validate
+from imig.commands import (
+    build,
+    encode,
+    generate,
+    models,
+    preview,
+    recipes,
+    stats,
+    train,
+    validate,
+)
 from imig.errors import ImigError
 
 STOPPED = 130
@@ -73,7 +83,7 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"imig {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # In the order in which `imig --help` lists them.
-    for command in (build, validate, preview, stats, train, generate, models, recipes):
+    for command in (build, validate, preview, stats, encode, train, generate, models, recipes):
         command.add_parser(commands)
     return parser
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from imig.contextgen.components import LatentCodec, TextEncoders
+from imig.contextgen.components import LatentCodec
 from imig.contextgen.sample import (
     EncodedReference,
     EncodedSample,
@@ -24,8 +25,15 @@ PICTURES_AT_A_TIME = 16
 """What the autoencoder gets at once: activations of many large pictures would fill a GPU."""
 
 
+class CaptionEncoder(Protocol):
+    """What encodes captions: `TextEncoders`, or what keeps their results."""
+
+    def encode(self, captions: Sequence[str]) -> list[TextEmbedding]:
+        """An embedding a caption."""
+
+
 def encode_pictures(
-    samples: Sequence[PictureSample], *, text: TextEncoders, codec: LatentCodec
+    samples: Sequence[PictureSample], *, text: CaptionEncoder, codec: LatentCodec
 ) -> list[EncodedSample]:
     """Encode samples: the target (where there is one), layout and references, and the caption.
 

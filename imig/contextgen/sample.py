@@ -7,9 +7,10 @@ of a step). Sampling enters at the second with pictures of the user's own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -80,3 +81,16 @@ class EncodedSample:
     references: tuple[EncodedReference, ...]
     target: Tensor | None = None
     """(rows * columns, c); None when it is still to be made."""
+
+    def to(self, device: torch.device | str) -> EncodedSample:
+        """The sample on a device."""
+        return replace(
+            self,
+            text=TextEmbedding(self.text.tokens.to(device), self.text.pooled.to(device)),
+            layout=self.layout.to(device),
+            references=tuple(
+                replace(one, latents=one.latents.to(device), valid=one.valid.to(device))
+                for one in self.references
+            ),
+            target=None if self.target is None else self.target.to(device),
+        )

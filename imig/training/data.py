@@ -6,33 +6,43 @@ number of the next micro-batch, and `make_loader` goes on from any.
 
 from __future__ import annotations
 
+import pickle
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch.utils.data
 
-from imig.contextgen.sample import PictureSample
+from imig.contextgen.encoded_scene import scene_from_bytes
+from imig.contextgen.sample import EncodedSample, PictureSample
 from imig.errors import DataError, ImigError, UsageError
 from imig.sample import derive_seed
+from imig.schema import EncodingRecord
 from imig.shards.dataset import Dataset
+from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.views import SceneView
 from imig.training.catalogue import Entry, read_catalogue
 from imig.training.choices import Choice, caption_text, draw_choice
+from imig.training.encoding import require_fit
 from imig.training.order import Order, Planned
 from imig.training.prepare import scene_to_pictures
 from imig.training.recipe import DataConfig
 
+Sample = PictureSample | EncodedSample
 
-class TrainingData(torch.utils.data.Dataset[list[PictureSample]]):
+
+class TrainingData(torch.utils.data.Dataset[list[Sample]]):
     """The micro-batches of one rank.
 
     ``data[n]`` reads and prepares micro-batch n: 1 to `batch_size` samples with equal target sizes
     (`imig.training.order` says which). It is the same for ever; two ranks, and two numbers, share
-    no turn of a scene. Scenes held out for validation are never among them.
+    no turn of a scene. Scenes held out for validation are never among them. What `imig encode` has
+    encoded comes as `EncodedSample`, and its pictures are not read.
 
     Parameters
     ----------
@@ -47,11 +57,15 @@ class TrainingData(torch.utils.data.Dataset[list[PictureSample]]):
         the same batch size and world to see the same samples.
     drop_background:
         Whether background tokens of references stay out of the sequence; lengths depend on it.
+    encode_as:
+        How this training encodes pictures: what encoded datasets must agree with. None: pictures
+        come of these, too.
 
     Raises
     ------
     UsageError
-        When there are no folders or a path is no dataset, or its subsets have no weight.
+        When there are no folders or a path is no dataset, its subsets have no weight, or it was
+        encoded otherwise than `encode_as`.
     DataError
         When a record is damaged, or no scene is left to train on.
 
@@ -71,6 +85,7 @@ class TrainingData(torch.utils.data.Dataset[list[PictureSample]]):
         rank: int = 0,
         world: int = 1,
         drop_background: bool = True,
+        encode_as: Callable[[], EncodingRecord] | None = None,
     ) -> None:
         if not folders:
             raise UsageError("no dataset folder to train on", cure="Give `--shards DIR`.")
@@ -78,6 +93,7 @@ class TrainingData(torch.utils.data.Dataset[list[PictureSample]]):
         self.config = config
         self.seed = seed
         self.rank = rank
+        self._encodings = _find_encodings(self.datasets, encode_as)
         catalogue = read_catalogue(self.datasets, config=config, drop_background=drop_background)
         places = ", ".join(str(folder) for folder in folders)
         if catalogue.unusable:
@@ -102,7 +118,7 @@ class TrainingData(torch.utils.data.Dataset[list[PictureSample]]):
         """What micro-batch `number` of this rank will hold; reads nothing."""
         return self.order.micro_batch(number, rank=self.rank)
 
-    def __getitem__(self, number: int) -> list[PictureSample]:
+    def __getitem__(self, number: int) -> list[Sample]:
         """Micro-batch `number` >= 0.
 
         Raises
@@ -112,35 +128,48 @@ class TrainingData(torch.utils.data.Dataset[list[PictureSample]]):
         """
         return [self._load(self.order.entries[one.entry], one.choice) for one in self.plan(number)]
 
-    def validation_sample(self, number: int) -> PictureSample:
+    def validation_sample(self, number: int) -> Sample:
         """Held-out sample `number`, of `len(self.validation)`; the same in every training.
 
         It keeps its caption, and its variant depends on nothing but its id and the probabilities.
         """
         entry = self.validation[number]
-        generator = np.random.default_rng(derive_seed("validation", entry.id))
-        choice = draw_choice(entry.references, config=self.config, generator=generator)
-        return self._load(entry, Choice(choice.variant))
+        return self._load(entry, self._validation_choice(entry))
 
-    def validation_samples(self) -> Iterator[PictureSample]:
+    def validation_samples(self) -> Iterator[Sample]:
         """All held-out samples that are measured, in a fixed order; prepared one by one."""
         return map(self.validation_sample, range(len(self.validation)))
 
-    def _load(self, entry: Entry, choice: Choice) -> PictureSample:
+    def validation_pictures(self, number: int) -> PictureSample:
+        """`validation_sample` as pictures, to show it; also where it comes encoded."""
+        entry = self.validation[number]
+        return self._load_pictures(entry, self._validation_choice(entry))
+
+    def _validation_choice(self, entry: Entry) -> Choice:
+        generator = np.random.default_rng(derive_seed("validation", entry.id))
+        choice = draw_choice(entry.references, config=self.config, generator=generator)
+        return Choice(choice.variant)
+
+    def _load(self, entry: Entry, choice: Choice) -> Sample:
+        encoding = self._encodings[entry.dataset]
+        if encoding is None:
+            return self._load_pictures(entry, choice)
         dataset = self.datasets[entry.dataset]
-        try:
+        with _naming(entry, dataset):
+            scene = scene_from_bytes(
+                dataset.read_member(entry.id, ENCODED_MEMBER),
+                encoding=encoding,
+                place=f"sample {entry.id} of {dataset.path}",
+            )
+            return scene.to_sample(choice.variant, drop_caption=choice.drop_caption)
+
+    def _load_pictures(self, entry: Entry, choice: Choice) -> PictureSample:
+        dataset = self.datasets[entry.dataset]
+        with _naming(entry, dataset):
             return _prepare(dataset[entry.id], choice, config=self.config)
-        except DataError as error:
-            raise DataError(
-                f"{error.message} (wanted for training sample {entry.id})",
-                cure=f"`imig validate {dataset.path}` lists what is damaged. Nothing is skipped, "
-                "so that a training can be repeated; repair the dataset and resume.",
-            ) from error
 
 
-def make_loader(
-    data: TrainingData, *, start: int = 0, workers: int = 0
-) -> Iterator[list[PictureSample]]:
+def make_loader(data: TrainingData, *, start: int = 0, workers: int = 0) -> Iterator[list[Sample]]:
     """Micro-batches `start`, `start` + 1, .. of a rank, for ever.
 
     Parameters
@@ -155,33 +184,38 @@ def make_loader(
     DataError
         While iterating: when a sample is damaged, see `TrainingData`.
     """
-    loader: torch.utils.data.DataLoader[list[PictureSample] | ImigError] = (
-        torch.utils.data.DataLoader(
-            _Reporting(data),
-            batch_size=None,
-            sampler=range(start, sys.maxsize),
-            collate_fn=_unchanged,
-            num_workers=workers,
-            multiprocessing_context="spawn" if workers else None,
-            worker_init_fn=_ignore_interrupts if workers else None,
-            prefetch_factor=2 if workers else None,
-        )
+    if not workers:
+        yield from map(data.__getitem__, range(start, sys.maxsize))
+    loader: torch.utils.data.DataLoader[bytes | ImigError] = torch.utils.data.DataLoader(
+        _Packed(data),
+        batch_size=None,
+        sampler=range(start, sys.maxsize),
+        collate_fn=_unchanged,
+        num_workers=workers,
+        multiprocessing_context="spawn",
+        worker_init_fn=_ignore_interrupts,
+        prefetch_factor=2,
     )
-    for batch in loader:
-        if isinstance(batch, ImigError):
-            raise batch
+    for packed in loader:
+        if isinstance(packed, ImigError):
+            raise packed
+        batch: list[Sample] = pickle.loads(packed)
         yield batch
 
 
-class _Reporting(torch.utils.data.Dataset[list[PictureSample] | ImigError]):
-    """Hands errors for people over as values: torch would bury them in a worker's traceback."""
+class _Packed(torch.utils.data.Dataset[bytes | ImigError]):
+    """Micro-batches on their way out of a worker.
+
+    As bytes: torch would open a file for each tensor of each sample, and soon have too many open.
+    Errors for people as values: torch would bury them in a worker's traceback.
+    """
 
     def __init__(self, data: TrainingData) -> None:
         self._data = data
 
-    def __getitem__(self, number: int) -> list[PictureSample] | ImigError:
+    def __getitem__(self, number: int) -> bytes | ImigError:
         try:
-            return self._data[number]
+            return pickle.dumps(self._data[number])
         except ImigError as error:
             return error
 
@@ -219,8 +253,35 @@ def _check_subsets(entries: Sequence[Entry], *, config: DataConfig, places: str)
         )
 
 
-def _unchanged(batch: list[PictureSample] | ImigError) -> list[PictureSample] | ImigError:
-    return batch
+def _find_encodings(
+    datasets: Sequence[Dataset], encode_as: Callable[[], EncodingRecord] | None
+) -> list[EncodingRecord | None]:
+    """How each dataset was encoded, None where its pictures are wanted."""
+    encodings = [dataset.manifest.encoding for dataset in datasets]
+    if encode_as is None or not any(encodings):
+        return [None] * len(datasets)
+    wanted = encode_as()
+    for dataset, encoding in zip(datasets, encodings, strict=True):
+        if encoding is not None:
+            require_fit(encoding, wanted, place=str(dataset.path))
+    return encodings
+
+
+@contextmanager
+def _naming(entry: Entry, dataset: Dataset) -> Iterator[None]:
+    """Says of damage within what it stops, and what to do."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(
+            f"{error.message} (wanted for training sample {entry.id})",
+            cure=f"`imig validate {dataset.path}` lists what is damaged. Nothing is skipped, "
+            "so that a training can be repeated; repair the dataset and resume.",
+        ) from error
+
+
+def _unchanged(packed: Any) -> Any:
+    return packed
 
 
 def _ignore_interrupts(_: int) -> None:

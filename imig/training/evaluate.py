@@ -69,8 +69,8 @@ def draw_pictures(session: Session) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     codec = LatentCodec.load(session.components, session.dtype, session.device)
     scheduler = load_scheduler(session.components)
     for number in range(min(recipe.watch.pictures, len(session.data.validation))):
-        pictures = session.data.validation_sample(number)
-        encoded = session.encode([pictures])
+        pictures = session.data.validation_pictures(number)
+        encoded = session.encode([session.data.validation_sample(number)])
         [drawn] = draw(
             session.model,
             encoded,

@@ -32,6 +32,7 @@ from imig.contextgen.model import ContextGen
 from imig.contextgen.sample import EncodedSample, PictureSample
 from imig.training.checkpoint import Training
 from imig.training.data import TrainingData
+from imig.training.encoding import encoding_record
 from imig.training.generate_settings import carried_settings
 from imig.training.optimizer import Average, make_optimizer, make_scheduler
 from imig.training.parallel import share_model, whole
@@ -106,6 +107,8 @@ def open_session(
     DataError
         A dataset is damaged.
     """
+    components = find_components(recipe.model.weights).path
+    dtype = network_dtype(recipe.model.dtype, device)
     data = TrainingData(
         folders,
         config=recipe.data,
@@ -114,9 +117,8 @@ def open_session(
         rank=process_rank(),
         world=process_count(),
         drop_background=recipe.attention.drop_background,
+        encode_as=partial(encoding_record, recipe, components=components, dtype=dtype),
     )
-    components = find_components(recipe.model.weights).path
-    dtype = network_dtype(recipe.model.dtype, device)
     transformer = load_transformer(components, dtype=dtype, device=device)
     reference = _add_adapters(transformer, recipe)
     model = ContextGen(
@@ -185,8 +187,13 @@ class _Encoding:
 
     def __call__(self, samples: Sequence[PictureSample | EncodedSample]) -> list[EncodedSample]:
         pictures = [one for one in samples if isinstance(one, PictureSample)]
-        encoded = iter(self._encode(pictures) if pictures else ())
-        return [next(encoded) if isinstance(one, PictureSample) else one for one in samples]
+        if not pictures:
+            return [one for one in samples if isinstance(one, EncodedSample)]
+        encoded = iter(self._encode(pictures))
+        return [
+            next(encoded) if isinstance(one, PictureSample) else one.to(self._device)
+            for one in samples
+        ]
 
     def _encode(self, pictures: list[PictureSample]) -> list[EncodedSample]:
         if self._parts is None:

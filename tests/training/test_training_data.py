@@ -16,11 +16,11 @@ from support.tiny_dataset import make_sample, seal, write_tiny_dataset
 import imig
 from imig.contextgen.sample import PictureSample
 from imig.errors import DataError, UsageError
-from imig.sample import Sample
+from imig.sample import Sample as SceneSample
 from imig.schema import Subset
 from imig.shards.writer import write_tar
 from imig.training.catalogue import Entry, is_held_out, read_catalogue
-from imig.training.data import TrainingData, make_loader
+from imig.training.data import Sample, TrainingData, make_loader
 from imig.training.lengths import padding_share
 from imig.training.order import Order, Planned, draw_stream, epoch_order, subset_turns
 from imig.training.recipe import DataConfig
@@ -55,7 +55,13 @@ def _order(
     return Order(entries, config=config, seed=seed, batch_size=batch_size, world=world)
 
 
-def _bytes(batches: Sequence[Sequence[PictureSample]]) -> str:
+def _pictures(batch: Sequence[Sample]) -> list[PictureSample]:
+    """A batch of plain shards."""
+    assert all(isinstance(one, PictureSample) for one in batch)
+    return [one for one in batch if isinstance(one, PictureSample)]
+
+
+def _bytes(batches: Sequence[Sequence[Sample]]) -> str:
     """Everything of some batches."""
 
     def digest(pixels: np.ndarray | None) -> str:
@@ -64,7 +70,7 @@ def _bytes(batches: Sequence[Sequence[PictureSample]]) -> str:
     return "\n".join(
         repr((one.id, one.caption, digest(one.layout), digest(one.target)))
         + repr([(r.name, r.box, digest(r.image), digest(r.mask)) for r in one.references])
-        for batch in batches
+        for batch in map(_pictures, batches)
         for one in batch
     )
 
@@ -234,7 +240,7 @@ def test_captions_are_dropped_with_the_given_odds(folder: Path) -> None:
     data = _data(folder, batch_size=1)
     dropped = [one.choice.drop_caption for n in range(1000) for one in data.plan(n)]
     assert np.mean(dropped) == pytest.approx(0.2, abs=0.04)
-    texts = [data[number][0].caption for number in range(12)]
+    texts = [_pictures(data[number])[0].caption for number in range(12)]
     plans = [data.plan(number)[0] for number in range(12)]
     assert [text == "" for text in texts] == [one.choice.drop_caption for one in plans]
     wrapped = next(text for text in texts if text)
@@ -248,7 +254,7 @@ def test_validation_is_fixed_and_never_trained_on(folder: Path) -> None:
     held_out = [sample.id for sample in data.validation_samples()]
     assert held_out
     assert _bytes([list(data.validation_samples())]) == _bytes([list(other.validation_samples())])
-    assert all(sample.caption for sample in data.validation_samples())
+    assert all(sample.caption for sample in _pictures(list(data.validation_samples())))
     assert not set(held_out) & {entry.id for entry in data.order.entries}
     few = CONFIG.model_copy(update={"max_validation": 1, "validation_fraction": 0.5})
     catalogue = read_catalogue([imig.Dataset(folder)], config=few)
@@ -383,7 +389,7 @@ def test_padding_stays_small_on_a_real_mix(tmp_path: Path) -> None:
     )
     data = TrainingData([tmp_path], config=config, seed=0, batch_size=4)
     assert data.order.window == 12
-    batches = [data[number] for number in range(12)]
+    batches = [_pictures(data[number]) for number in range(12)]
     sorted_share = padding_share(batches)
     samples = sorted((one for batch in batches for one in batch), key=lambda one: one.id)
     plain_share = padding_share([samples[n : n + 4] for n in range(0, 48, 4)])
@@ -393,7 +399,7 @@ def test_padding_stays_small_on_a_real_mix(tmp_path: Path) -> None:
     assert padding_share([]) == 0.0
 
 
-def _write(folder: Path, samples: Sequence[Sample], *, name: Subset = "basic") -> None:
+def _write(folder: Path, samples: Sequence[SceneSample], *, name: Subset = "basic") -> None:
     shard = f"{name}-000000.tar"
     spans = write_tar(folder / shard, samples)
     seal(folder, {shard: samples}, {shard: spans})

@@ -1,0 +1,91 @@
+"""`imig encode`: latents and text embeddings, once before training."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imig.commands.common import console, local_path, positive
+from imig.errors import UsageError
+
+if TYPE_CHECKING:
+    from imig.commands.common import Commands
+
+_EXAMPLES = """\
+examples:
+  imig encode shards/                                     -> shards-encoded/, for train-tiny
+  imig encode shards/ --recipe train-kontext --output /data/encoded
+  imig train --shards shards-encoded/
+
+Training then needs no text encoders, and no autoencoder but for its pictures. Encode with the
+recipe, and the --set, that you train with: weights, sizes and instruction must agree. An encoding
+that was stopped or killed goes on where it was when the same command is given again.
+"""
+
+
+def add_parser(commands: Commands) -> None:
+    command = commands.add_parser(
+        "encode",
+        help="encode a dataset's pictures and captions once, before training",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("shards", metavar="SHARDS", help="the dataset's folder or address")
+    command.add_argument(
+        "--recipe",
+        default="train-tiny",
+        metavar="RECIPE",
+        help="of the training: a YAML file, or a name: `imig recipes` (default: %(default)s)",
+    )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="A.B=VALUE",
+        help="override a key of the recipe, for example --set data.target_width=512",
+    )
+    command.add_argument(
+        "--output", type=local_path, metavar="DIR", help="folder to write (default: SHARDS-encoded)"
+    )
+    command.add_argument(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="processes (default: one a GPU; on a CPU one for two cores)",
+    )
+    command.add_argument(
+        "--overwrite", action="store_true", help="delete the dataset that is in the output folder"
+    )
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from imig.recipe_file import load_training_recipe
+    from imig.training.encode import encode_dataset
+
+    encode_dataset(
+        options.shards,
+        load_training_recipe(options.recipe, overrides=options.overrides),
+        output=options.output or _beside(options.shards),
+        console=console(),
+        workers=options.workers,
+        overwrite=options.overwrite,
+    )
+    return 0
+
+
+def _beside(shards: str) -> Path:
+    """The default output."""
+    if "://" in shards:
+        raise UsageError(
+            f"{shards} lies elsewhere: nothing says where the encoded dataset goes",
+            cure="give a folder with --output",
+        )
+    # normpath: `.` and `shards/..` have no name to add to
+    folder = Path(os.path.normpath(local_path(shards)))
+    if folder.name in ("", ".."):
+        folder = folder.resolve()
+    return folder.with_name(f"{folder.name}-encoded")
