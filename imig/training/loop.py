@@ -215,7 +215,10 @@ def _check_finite(
 
 
 def _flops(session: Session, batch: ModelBatch) -> float:
-    """Of this batch's forward and backward passes; DPO has two, and two more forward."""
+    """Of this batch's forward and backward passes; DPO has two, and two more forward.
+
+    What checkpointing computes again does not count: MFU is about the model's own operations.
+    """
     model, recipe = session.model, session.recipe
     work = batch_work(
         sizes_of(model.transformer),
@@ -225,7 +228,7 @@ def _flops(session: Session, batch: ModelBatch) -> float:
         leave=model.references_leave_before(),
         rank=recipe.adapter.rank,
     )
-    training = work.training(recomputed=recipe.checkpoint_blocks)
+    training = work.training(recomputed=0.0)
     return training if recipe.objective.kind == "flow" else 2 * (training + work.forward)
 
 
