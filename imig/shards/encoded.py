@@ -103,7 +103,7 @@ def encoded_from_bytes(data: bytes, *, place: str) -> tuple[EncodedHeader, dict[
         header = EncodedHeader.model_validate_json(_metadata(data)[_METADATA_KEY])
     except (SafetensorError, ValidationError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{place}: {ENCODED_MEMBER} cannot be read: {type(error).__name__}: {error}",
+            f"{place}: {ENCODED_MEMBER} cannot be read: {_reason(error)}",
             cure="`imig validate` lists everything that is damaged.",
         ) from error
     wanted = tensor_names(header)
@@ -116,6 +116,14 @@ def encoded_from_bytes(data: bytes, *, place: str) -> tuple[EncodedHeader, dict[
             cure="`imig validate` lists everything that is damaged.",
         )
     return header, tensors
+
+
+def _reason(error: Exception) -> str:
+    """In one line."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        return ": ".join(["header", *map(str, first["loc"]), first["msg"]])
+    return f"{type(error).__name__}: {error}"
 
 
 def _metadata(data: bytes) -> dict[str, str]:
