@@ -66,8 +66,12 @@ def _explain(
         listed = str(context["expected"]).replace(" or ", ",")
         words = [one.strip(" '") for one in listed.split(",")]
         return f"{name}: {message}, got {given!r}", _suggest(str(given), words)
-    shown = "a mapping" if isinstance(given, dict) else repr(given)
+    shown = "a mapping" if isinstance(given, dict) else _shortened(repr(given))
     return f"{name}: {message}, got {shown}", ""
+
+
+def _shortened(text: str, *, length: int = 80) -> str:
+    return text if len(text) <= length else text[:length] + ".."
 
 
 def _suggest(word: str, words: Iterable[str]) -> str:

@@ -33,7 +33,10 @@ def parse_yaml(text: str, path: Path) -> LinedYaml:
     UsageError
         On a syntax error or a key that stands twice in a mapping; names file and line.
     """
-    loader = yaml.SafeLoader(text)
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.YAMLError as error:  # characters that no text has
+        raise UsageError(f"{path}: not YAML: {error}") from error
     try:
         node = loader.get_single_node()
         found = [] if node is None else list(_walk(node, (), path))

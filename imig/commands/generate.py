@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,7 +95,7 @@ def add_parser(commands: Commands) -> None:
     )
     command.add_argument(
         "--guidance",
-        type=float,
+        type=_finite,
         metavar="X",
         help="strength of the caption, for weights distilled with guidance (default: what the "
         "recipe trains with)",
@@ -192,13 +193,23 @@ def _step_progress(pictures: int, steps: int) -> Iterator[Callable[[int, int], N
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("drawing", total=pictures * steps)
         yield lambda seed, step: bar.advance(task)
 
 
 def _seed(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 2**63:
-        raise argparse.ArgumentTypeError(f"{value} is not in 0 .. 2**63 - 1")
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number in 0 .. 2**63 - 1")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
     return value

@@ -158,17 +158,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises UsageError when there is no such file, DataError when it is damaged.
     """
     with _open(path) as file:
-        text = (file.metadata() or {}).get(IMIG_METADATA, "{}")
-    try:
-        settings = json.loads(text)
-    except json.JSONDecodeError:
-        settings = None
-    if not isinstance(settings, dict):
-        raise DataError(
-            f"{path}: its metadata {IMIG_METADATA!r} is no JSON object: {text[:80]!r}",
-            cure="export the adapter again from a checkpoint of its run",
-        )
-    return settings
+        return _json_object(file.metadata() or {}, IMIG_METADATA, path)
 
 
 def load_adapter(
@@ -195,6 +185,7 @@ def load_adapter(
     with _open(path) as file:
         metadata = file.metadata() or {}
         state = {_plain_key(key, path): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    _check_pairs(state, path)
     _check_layers(transformer, state, path)
     ranks = {
         key.removesuffix(".lora_A.weight"): len(value)
@@ -202,8 +193,10 @@ def load_adapter(
         if key.endswith(".lora_A.weight")
     }
     rank = max(ranks.values())
-    described = json.loads(metadata.get(DIFFUSERS_METADATA, "{}"))
+    described = _json_object(metadata, DIFFUSERS_METADATA, path)
     alpha = described.get(PREFIX + "lora_alpha", described.get("lora_alpha", rank))
+    if not isinstance(alpha, int | float):
+        raise DataError(f"{path}: its metadata has lora_alpha {alpha!r}, which is no number")
     pattern = {module: one for module, one in ranks.items() if one != rank}
     config = LoraConfig(
         r=rank,
@@ -254,6 +247,21 @@ def _open(path: Path) -> Iterator[Any]:
         ) from error
 
 
+def _json_object(metadata: Mapping[str, str], name: str, path: Path) -> dict[str, Any]:
+    """An entry of the file's metadata; empty where there is none."""
+    text = metadata.get(name, "{}")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise DataError(
+            f"{path}: its metadata {name!r} is no JSON object: {text[:80]!r}",
+            cure="export the adapter again from a checkpoint of its run",
+        )
+    return value
+
+
 def _plain_key(key: str, path: Path) -> str:
     """`module.lora_A.weight`, whatever stands around it in the file."""
     plain = key.removeprefix("base_model.model.").removeprefix(PREFIX)
@@ -264,6 +272,25 @@ def _plain_key(key: str, path: Path) -> str:
             cure="imig reads diffusers' and peft's LoRA files (`..lora_A.weight`)",
         )
     return f"{match['module']}.lora_{match['side']}.weight"
+
+
+def _check_pairs(state: Mapping[str, Tensor], path: Path) -> None:
+    """Every layer has its A and its B, and they fit each other."""
+    if not state:
+        raise DataError(f"{path} has no weights in it", cure="export it again from its run")
+    for layer in {key.rsplit(".lora_", 1)[0] for key in state}:
+        a, b = (state.get(f"{layer}.lora_{side}.weight") for side in "AB")
+        if a is None or b is None:
+            raise DataError(
+                f"{path}: layer {layer!r} has lora_A or lora_B, and needs both",
+                cure="export it again from its run",
+            )
+        if a.ndim != 2 or b.ndim != 2 or len(a) != b.shape[1]:
+            raise DataError(
+                f"{path}: layer {layer!r} has lora_A {tuple(a.shape)} and lora_B "
+                f"{tuple(b.shape)}; expected (rank, inputs) and (outputs, rank)",
+                cure="export it again from its run",
+            )
 
 
 def _check_layers(transformer: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

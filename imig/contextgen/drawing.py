@@ -14,6 +14,7 @@ from imig.contextgen.components import LatentCodec
 from imig.contextgen.model import ContextGen
 from imig.contextgen.sample import EncodedSample
 from imig.contextgen.sampling import sample
+from imig.errors import DataError
 from imig.models.device import mixed_precision
 from imig.sample import derive_seed
 
@@ -44,6 +45,11 @@ def draw(
         Of the network's weights; the adapter's float32 takes part in bfloat16 where they have that.
     progress:
         Called with the number of steps done.
+
+    Raises
+    ------
+    DataError
+        When the network gives what is no number, as damaged weights do.
     """
     device = samples[0].layout.device
     batch = make_batch(samples, attention=model.attention).to(device, dtype)
@@ -56,6 +62,12 @@ def draw(
             guidance=guidance,
             scheduler=scheduler,
             progress=progress,
+        )
+    if not latents.isfinite().all():
+        raise DataError(
+            "the model draws nothing: its output is not a number",
+            cure="is the adapter damaged, or of a training that ended in NaN? Without it the base "
+            "model draws alone",
         )
     height, width = (count * codec.pixels_per_token for count in samples[0].grid)
     return codec.decode(latents, height, width).cpu().numpy()

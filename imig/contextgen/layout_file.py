@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     ValidationError,
 )
+from yaml.reader import Reader
 
 from imig.errors import UsageError
 from imig.layout.placement import Fit
@@ -31,6 +32,8 @@ Kind = TypeVar("Kind", bound=BaseModel)
 
 MAX_REFERENCES = 60
 """As many as a training may show (`data.max_references`)."""
+MAX_SIDE = 8192
+"""Pixels of a picture."""
 
 
 def _four_numbers(value: Any) -> Any:
@@ -100,11 +103,11 @@ class LayoutFile(_Model):
     )
     width: int = Field(
         ge=16,
-        le=8192,
+        le=MAX_SIDE,
         description="Of the picture, in pixels. Rounded to the nearest multiple of 16, boxes with "
         "it.",
     )
-    height: int = Field(ge=16, le=8192, description="Like the width.")
+    height: int = Field(ge=16, le=MAX_SIDE, description="Like the width.")
     references: list[ReferenceEntry] = Field(min_length=1, max_length=MAX_REFERENCES)
     layout: str | None = Field(
         default=None,
@@ -158,7 +161,9 @@ def load_layout(path: Path) -> LoadedLayout:
             cure="`imig generate --from-shards ID` writes one to start from",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from error
+        raise UsageError(
+            f"cannot read {path}: {error}", cure="a layout is a text file: JSON, or YAML"
+        ) from error
     raw, lines = _parse(text, path)
     try:
         layout = _validate(raw)
@@ -189,7 +194,10 @@ def _parse(text: str, path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
                 f"{shown}:{error.lineno}: not JSON: {error.msg}",
                 cure="check quotes, commas and brackets in this line and the one above",
             ) from error
-        text = text.replace("\t", " ")  # which JSON may be indented with, and YAML not
+        except RecursionError:
+            raise UsageError(f"{shown}:1: brackets are nested too deeply for a layout") from None
+        # JSON may be indented with tabs, and have characters in its texts that YAML never has.
+        text = Reader.NON_PRINTABLE.sub("?", text.replace("\t", " "))
     document = parse_yaml(text, shown)
     value = document.value if is_yaml else value
     if not isinstance(value, dict):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imig.contextgen.layout_file import LoadedLayout, ReferenceEntry
+from imig.contextgen.layout_file import MAX_SIDE, LoadedLayout, ReferenceEntry
 from imig.contextgen.picture_file import flatten, read_picture
 from imig.contextgen.sample import Box, PictureSample, ReferencePicture
 from imig.errors import UsageError
@@ -44,11 +44,16 @@ def layout_to_pictures(
     Raises
     ------
     UsageError
-        When a picture is missing, does not decode, or does not fit with the others; names the
-        layout file's line and key.
+        When a picture is missing, does not decode, or does not fit with the others (names the
+        layout file's line and key), or when `target_width` makes it too large.
     """
     layout = loaded.layout
     size = picture_size(layout.width, layout.height, target_width=target_width)
+    if max(size) > MAX_SIDE:
+        raise UsageError(
+            f"{loaded.path} would become {size[0]} x {size[1]} pixels; {MAX_SIDE} is the most",
+            cure="give a smaller --width",
+        )
     scale = (size[0] / layout.width, size[1] / layout.height)
     boxes = [_scaled(one.box, scale) for one in layout.references]
     cut_outs = [
@@ -151,7 +156,7 @@ def _read_mask(
         raise UsageError(
             f"{place}: {name} is {picture.width} x {picture.height}, its image {image.width} x "
             f"{image.height}",
-            cure="a mask is as large as its image",
+            cure="a mask is as large as its image, when both are turned as their EXIF says",
         )
     # White on transparent is as good a mask as white on black.
     grey = np.asarray(flatten(picture, (0, 0, 0)).convert("L"))

@@ -24,7 +24,7 @@ def read_picture(path: Path, *, place: str) -> Image.Image:
     Raises
     ------
     UsageError
-        When there is no such file, or it does not decode.
+        When there is no such file, or it does not decode to 8 or 16 bits a channel.
     """
     try:
         with warnings.catch_warnings():
@@ -47,6 +47,11 @@ def read_picture(path: Path, *, place: str) -> Image.Image:
             f"{place}: {path} is no readable picture: {error}",
             cure="PNG, JPEG, WebP and TIFF are read, among others",
         ) from error
+    if picture.mode == "F":
+        raise UsageError(
+            f"{place}: {path} has floating-point pixels, and nothing says how bright 1.0 is",
+            cure="save it with 8 or 16 bits a channel",
+        )
     if picture.mode in _SIXTEEN_BITS:
         # PIL itself would cut 16 bits off at 255 instead of scaling them.
         grey = np.asarray(picture).clip(0, 65535).astype(np.uint16)

@@ -32,6 +32,15 @@ def choose_device(name: str) -> torch.device:
         raise UsageError(
             f"unknown device {name!r}", cure="`auto`, `cpu`, `cuda` or `cuda:1`"
         ) from error
+    if device.type not in ("cpu", "cuda"):
+        try:
+            torch.zeros(1, device=device).cpu()
+        except (AssertionError, RuntimeError) as error:
+            # Torch's own words are a page of kernels that it does have.
+            raise UsageError(
+                f"device {name!r} does not work with this machine's torch",
+                cure="`auto`, `cpu`, `cuda` or `cuda:1`",
+            ) from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(
             f"device {name!r} is not there: this machine has {torch.cuda.device_count()} GPUs "

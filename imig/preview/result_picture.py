@@ -43,9 +43,9 @@ def draw_result(
     note:
         Small words below the heading, e.g. the seed.
     target:
-        Shown in the place of the sample's own target.
+        Shown in the place of the sample's own target, at the layout's size.
     """
-    shown = pictures.target if target is None else target
+    shown = pictures.target if target is None else _resized(target, pictures.layout.shape)
     boxes = [one.box for one in pictures.references]
     panels = [_titled(_picture_panel(pictures.layout, boxes), "layout")]
     if pictures.references:
@@ -55,6 +55,12 @@ def draw_result(
     if shown is not None:
         panels.append(_titled(_picture_panel(shown, boxes), "target"))
     return _page(panels, heading=caption or pictures.caption, note=note)
+
+
+def _resized(picture: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """To the height and width at which `shape` begins."""
+    height, width = shape[:2]
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def _picture_panel(picture: NDArray[np.uint8], boxes: Sequence[Box]) -> Image.Image:

@@ -160,6 +160,41 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no linear layer"):
         load_adapter(small_transformer(single=1), file, trainable=False)
     state = load_file(file)
-    save_file({key: value[:, :-1].contiguous() for key, value in state.items()}, file)
+    narrow = {key: value[:, :-1].contiguous() for key, value in state.items() if "_A." in key}
+    save_file(state | narrow, file)
     with pytest.raises(UsageError, match="width"):
         load_adapter(transformer, file, trainable=False)
+
+
+A, B = "transformer.x_embedder.lora_A.weight", "transformer.x_embedder.lora_B.weight"
+
+
+@pytest.mark.parametrize(
+    ("state", "metadata", "message"),
+    [
+        ({}, {}, "has no weights in it"),
+        ({A: torch.zeros(4, 8)}, {}, "layer 'x_embedder' has lora_A or lora_B, and needs both"),
+        ({A: torch.zeros(4, 8), B: torch.zeros(8, 3)}, {}, r"lora_A \(4, 8\) and lora_B \(8, 3\)"),
+        ({A: torch.zeros(4), B: torch.zeros(4)}, {}, r"expected \(rank, inputs\)"),
+        (None, {"lora_adapter_metadata": "?"}, "'lora_adapter_metadata' is no JSON object: '\\?'"),
+        (None, {"lora_adapter_metadata": '{"lora_alpha": "8"}'}, "lora_alpha '8', which is no"),
+    ],
+)
+def test_damaged_contents_are_named(
+    tmp_path: Path, state: dict[str, torch.Tensor] | None, metadata: dict[str, str], message: str
+) -> None:
+    file = tmp_path / "adapter.safetensors"
+    if state is None:
+        save_adapter(trained(), file)
+        state = load_file(file)
+    save_file(state, file, metadata=metadata or None)
+    with pytest.raises(DataError, match=message):
+        load_adapter(small_transformer(), file, trainable=False)
+
+
+def test_settings_that_are_no_mapping_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "adapter.safetensors"
+    for text in ("nonsense", "[]"):
+        save_file({A: torch.zeros(4, 8)}, file, metadata={"imig": text})
+        with pytest.raises(DataError, match="its metadata 'imig' is no JSON object"):
+            read_settings(file)

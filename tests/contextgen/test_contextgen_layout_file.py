@@ -151,6 +151,10 @@ def test_an_empty_caption_is_not_wrapped(folder: Path) -> None:
 def test_yaml_tabs_and_escapes(folder: Path) -> None:
     text = json.dumps(layout_dict(seed=5), indent="\t").replace("96", "9.6e1")
     assert load_layout(write(folder, text)).layout.width == 96
+    # JSON's texts may have characters that YAML's may not.
+    strange = json.dumps(layout_dict(caption="\x7f \ufffe 😀"), ensure_ascii=False)
+    assert load_layout(write(folder, strange)).layout.caption == "\x7f \ufffe 😀"
+    assert "not YAML" in error_of(folder, "caption: \x7f\n", "scene.yaml")[0]
     yaml = "width: 96\nheight: 64\nreferences:\n- image: ball.png\n  box: [0, 0, 9, 9]\n"
     assert pictures_of(write(folder, yaml, "scene.yaml")).layout.shape == (64, 96, 3)
 
@@ -165,6 +169,47 @@ def test_sixteen_bit_masks_and_palettes(folder: Path) -> None:
     ball.quantize(4).save(folder / "ball.png")
     assert Image.open(folder / "ball.png").mode == "P"
     assert pictures_of(write(folder, layout_dict())).references[0].mask.any()
+
+
+def test_pictures_as_people_have_them(folder: Path) -> None:
+    """Turned by EXIF, white masks on nothing, floating point, transparent layouts."""
+    turned = Image.Exif()
+    turned[0x112] = 6  # a quarter clockwise, to be upright
+    cup = Image.new("RGB", (64, 48), BLUE)
+    cup.paste(RED, (0, 0, 64, 10))
+    cup.save(folder / "cup.jpg", exif=turned, quality=95)
+    # Upright, the red strip is at the right. The mask is white all over; its alpha cuts out.
+    mask = Image.new("RGBA", (48, 64), (255, 255, 255, 0))
+    mask.paste((255, 255, 255, 255), (0, 0, 48, 64 // 2))
+    mask.save(folder / "cup-mask.png")
+    second = pictures_of(write(folder, layout_dict())).references[1]
+    assert second.mask[: second.mask.shape[0] // 2].all()
+    assert not second.mask[second.mask.shape[0] // 2 + 1 :].any()
+    np.testing.assert_allclose(second.image[2, -3], RED, atol=8)
+    np.testing.assert_allclose(second.image[2, 3], BLUE, atol=8)
+    Image.fromarray(np.ones((64, 64), dtype=np.float32)).save(folder / "f.tif")
+    broken = layout_dict()
+    broken["references"][1] |= {"image": "f.tif", "mask": None}
+    assert "f.tif has floating-point pixels" in error_of(folder, broken)[0]
+    own = Image.new("RGBA", (96, 64))
+    own.paste((*RED, 255), (0, 0, 48, 64))
+    own.save(folder / "own.png")
+    layout = pictures_of(write(folder, layout_dict(layout="own.png"))).layout
+    assert (layout[:, :40] == RED).all()
+    assert (layout[:, 56:] == 128).all()
+
+
+def test_the_shape_of_a_layout_image_is_that_of_the_file_not_of_its_tokens(folder: Path) -> None:
+    # 104 becomes 96: 8 % less, and no fault of the picture.
+    Image.new("RGB", (2000, 104), RED).save(folder / "own.png")
+    layout = layout_dict(width=2000, height=104, layout="own.png")
+    assert pictures_of(write(folder, layout)).layout.shape == (96, 2000, 3)
+
+
+def test_a_layout_is_not_scaled_beyond_all_memory(folder: Path) -> None:
+    path = write(folder, layout_dict())
+    with pytest.raises(UsageError, match="would become 1000000 x 666672 pixels; 8192 is the most"):
+        pictures_of(path, width=1_000_000)
 
 
 @pytest.mark.parametrize(
@@ -234,6 +279,10 @@ def test_a_missing_box_and_a_broken_file(folder: Path) -> None:
         "scene.json:3: not JSON"
     )
     assert error_of(folder, "[]")[0].startswith("scene.json:1: a layout is a mapping")
+    assert "brackets are nested too deeply" in error_of(folder, "[" * 100_000)[0]
+    many = error_of(folder, layout_dict(references=layout_dict()["references"] * 31))[0]
+    assert "references: list should have at most 60 items" in many
+    assert len(many) < 250
     assert "stands in line 1 already" in error_of(folder, '{"width": 96, "width": 97}')[0]
     with pytest.raises(UsageError, match="there is no layout file"):
         load_layout(folder / "none.json")
@@ -274,12 +323,17 @@ def test_faces_are_not_placed_and_a_scene_without_references_is_refused(tmp_path
 
 def test_a_scene_enters_the_model_as_in_training(tmp_path: Path) -> None:
     sample = tabletop_sample(12, instances=(4, 4), width=200, height=136)
-    for one in sample.scene.instances:
+    for instance in sample.scene.instances:
         # A detector's box is not its mask's: here it lies between that and the crop.
-        crop_box = one.references[0].crop_box
+        crop_box = instance.references[0].crop_box
         assert crop_box is not None
-        x1, y1, x2, y2 = one.box
-        one.box = (max(x1 - 2, crop_box[0]), y1, min(x2 + 1, crop_box[2]), min(y2 + 3, crop_box[3]))
+        x1, y1, x2, y2 = instance.box
+        instance.box = (
+            max(x1 - 2, crop_box[0]),
+            y1,
+            min(x2 + 1, crop_box[2]),
+            min(y2 + 3, crop_box[3]),
+        )
     scene = view(sample)
     config = DataConfig(target_width=144, reference_side=64, instruction=INSTRUCTION)
     trained = scene_to_pictures(

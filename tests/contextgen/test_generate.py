@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from support.contextgen_folder import write_contextgen_folder
-from support.tiny_dataset import make_samples, write_tiny_dataset
+from support.tabletop_samples import tabletop_sample
+from support.tiny_dataset import make_samples, seal, write_tiny_dataset
 
 from imig.cli import main
 from imig.contextgen.adapter import adapter_parameters, add_adapter, save_adapter
@@ -19,8 +21,19 @@ from imig.contextgen.components import load_transformer
 from imig.contextgen.drawing import picture_seed
 from imig.contextgen.settings import AttentionConfig
 from imig.errors import DataError, UsageError
+from imig.preview.result_picture import MARGIN
+from imig.shards.writer import write_tar
+from imig.training.evaluate import draw_pictures
 from imig.training.generate_settings import carried_settings, find_settings
-from imig.training.recipe import DataConfig, FlowObjective, TrainRecipe, WatchConfig
+from imig.training.recipe import (
+    AdapterConfig,
+    DataConfig,
+    FlowObjective,
+    TrainRecipe,
+    WatchConfig,
+    WeightsConfig,
+)
+from imig.training.session import open_session
 
 RED = (220, 30, 30)
 SETTINGS = carried_settings(
@@ -148,6 +161,39 @@ def test_from_shards(
     assert comparisons[0].shape[1] > comparisons[1].shape[1] + 300
 
 
+def test_training_draws_the_same_picture(weights: Path, tmp_path: Path) -> None:
+    samples = [tabletop_sample(seed, width=96, height=64, instances=(2, 3)) for seed in range(6)]
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    spans = write_tar(shards / "basic-000000.tar", samples)
+    seal(shards, {"basic-000000.tar": samples}, {"basic-000000.tar": spans})
+    recipe = TrainRecipe(
+        name="mine",
+        model=WeightsConfig(weights=str(weights)),
+        adapter=AdapterConfig(rank=4, alpha=4),
+        data=DataConfig(target_width=64, reference_side=32, validation_fraction=0.5),
+        watch=WatchConfig(pictures=1, sampling_steps=3),
+    )
+    session = open_session(recipe, [shards], device=torch.device("cpu"))
+    with torch.no_grad():
+        for parameter in session.parameters:
+            parameter.normal_(std=0.3)
+    [(name, page)] = draw_pictures(session)
+    session.export(tmp_path / "a.safetensors")
+    words = ["generate", "--from-shards", name, "--shards", str(shards)]
+    words += ["--adapter", str(tmp_path / "a.safetensors"), "--output", str(tmp_path / "out")]
+    assert main(words) == 0
+    drawn = pixels(tmp_path / "out" / f"{name}-{picture_seed(name)}.compare.png")
+    # Both pages end with layout, references, result and target, 384 pixels wide and 288 high.
+    bottom = slice(-MARGIN - 288, -MARGIN)
+    layout = slice(MARGIN, MARGIN + 384)
+    result = slice(-2 * MARGIN - 2 * 384, -2 * MARGIN - 384)
+    assert page[bottom, result].std() > 10
+    np.testing.assert_array_equal(page[bottom, layout], drawn[bottom, layout])
+    # The training encodes the target along with them: sums of another order, a grey value at most.
+    np.testing.assert_allclose(page[bottom, result].astype(int), drawn[bottom, result], atol=2)
+
+
 def test_settings_come_from_recipe_adapter_or_default(weights: Path, tmp_path: Path) -> None:
     adapter = save_random_adapter(weights, tmp_path / "a.safetensors", SETTINGS)
     carried = find_settings(adapter=adapter)
@@ -185,6 +231,7 @@ def test_calls_that_cannot_work(
         (["generate", str(layout), "--recipe", "train-tyni", *output], "no recipe 'train-tyni'"),
         (["generate", str(layout), "--weights", "/nowhere", *output], "'/nowhere' not found"),
         (["generate", "--from-shards", "x", "--shards", str(shards), *output], "no sample 'x'"),
+        (["generate", str(layout), "--device", "meta", *output], "does not work with this"),
         (["generate", str(layout), "--output", str(tmp_path / "file")], "cannot write"),
         (["generate", str(layout), "--output", str(tmp_path / "file" / "in")], "cannot write"),
     ):
@@ -192,6 +239,32 @@ def test_calls_that_cannot_work(
         error = capsys.readouterr().err
         assert message in error
         assert "Traceback" not in error
+
+
+def test_weights_that_give_no_numbers_draw_nothing(
+    weights: Path, layout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter = save_random_adapter(weights, tmp_path / "a.safetensors", SETTINGS)
+    state = {key: value * torch.nan for key, value in load_file(adapter).items()}
+    save_file(state, adapter)
+    words = ["generate", str(layout), "--weights", str(weights), "--recipe", "train-tiny"]
+    output = ["--adapter", str(adapter), "--output", str(tmp_path / "out")]
+    assert main([*words, "--steps", "1", *output]) == 1
+    assert "the model draws nothing" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "scene-0.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [("--steps", "0"), ("--count", "x"), ("--seed", "-1"), ("--guidance", "nan"), ("--width", "")],
+)
+def test_figures_that_are_none(
+    layout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str, value: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["generate", str(layout), f"{word}={value}", "--output", str(tmp_path / "out")])
+    assert caught.value.code == 2
+    assert f"argument {word}: '{value}' is not a" in capsys.readouterr().err
 
 
 def test_a_picture_of_the_layout_file_is_never_replaced(

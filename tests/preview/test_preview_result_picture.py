@@ -54,7 +54,7 @@ def test_the_target_is_shown_where_there_is_one() -> None:
     pictures = sample(2)
     result = np.zeros_like(pictures.layout)
     without = draw_result(pictures, result)
-    target = np.full_like(pictures.layout, GREEN)
+    target = np.full((64, 64, 3), GREEN, dtype=np.uint8)  # shown at the layout's size, as boxes are
     shown = draw_result(pictures, result, target=target)
     assert shown.width == without.width + 384 + MARGIN
     assert (pixels(shown)[:, -MARGIN - 384 :] == GREEN).all(axis=2).sum() > 384 * 384 * 0.8
