@@ -36,7 +36,10 @@ examples:
   imig validate shards/
   imig preview basic-00000042 --shards shards/
   imig stats shards/ --out stats.png
-  imig generate layout.json --adapter adapter.safetensors --output pictures/
+  imig train --shards shards/                        the tiny model, on a CPU, in minutes
+  imig generate layout.json --adapter runs/train-tiny/adapter.safetensors --output pictures/
+
+`imig COMMAND --help` has more of each.
 """
 
 
@@ -76,7 +79,7 @@ def run_command(name: str, command: Callable[[], int]) -> int:
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="imig",
-        description="Build multi-instance, identity-annotated image datasets.",
+        description="Build multi-instance, identity-annotated image datasets, and train on them.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

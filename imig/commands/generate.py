@@ -20,23 +20,26 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\
 examples:
-  imig generate layout.json --adapter runs/r/adapter.safetensors --output pictures/
+  imig generate layout.json --adapter runs/train-tiny/adapter.safetensors --output pictures/
   imig generate --from-shards basic-00000042 --shards shards/ --output pictures/
   imig generate layout.json --count 4 --seed 7 --output pictures/
 
 LAYOUT.json has a caption, the picture's width and height, and references, each with an image (RGBA,
-or an image and a mask) and a box; schemas/layout.json describes every key. --from-shards writes one
-for a scene of a dataset, with its pictures, into the output folder: a start for your own.
+or an image and a mask) and a box; schemas/layout.json describes every key. YAML is read too.
+
+--from-shards writes one for a scene of a dataset, with its pictures, into the output folder: a
+start for your own. What it draws is what `imig train` draws of that scene while it trains. A file
+that was edited is not replaced.
 
 Written for each seed: NAME-SEED.png and NAME-SEED.compare.png (layout, references, result and boxes
-side by side), and once NAME-layout.png. Pictures of the same name are replaced.
+side by side), and once NAME-layout.png. Results of the same name are replaced.
 """
 
 
 def add_parser(commands: Commands) -> None:
     command = commands.add_parser(
         "generate",
-        help="draw a picture of a layout: references, boxes, a caption",
+        help="draw pictures of a layout: references, boxes, a caption",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -73,12 +76,12 @@ def add_parser(commands: Commands) -> None:
         default=[],
         dest="overrides",
         metavar="A.B=VALUE",
-        help="override a key of the recipe",
+        help="override a key of that recipe",
     )
     command.add_argument(
         "--weights",
         metavar="WEIGHTS",
-        help="base model: tiny, a local folder or a hub id (default: the recipe's)",
+        help="base model: tiny, a local folder or a hub id (default: the one of the training)",
     )
     command.add_argument(
         "--seed", type=_seed, metavar="N", help="of the noise (default: the layout file's, else 0)"
@@ -91,14 +94,14 @@ def add_parser(commands: Commands) -> None:
         help="pictures, of the seeds from --seed on (default: %(default)s)",
     )
     command.add_argument(
-        "--steps", type=positive, metavar="N", help="of sampling (default: the recipe's)"
+        "--steps", type=positive, metavar="N", help="of sampling (default: as in the training)"
     )
     command.add_argument(
         "--guidance",
         type=_finite,
         metavar="X",
-        help="strength of the caption, for weights distilled with guidance (default: what the "
-        "recipe trains with)",
+        help="strength of the caption, for weights distilled with guidance (default: as in the "
+        "training)",
     )
     command.add_argument(
         "--width",

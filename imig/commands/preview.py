@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: Commands) -> None:
-    command = commands.add_parser("preview", help="draw one scene: boxes, masks, references")
+    command = commands.add_parser(
+        "preview", help="draw one scene of a dataset: boxes, masks, references"
+    )
     command.add_argument("id", nargs="?", metavar="ID", help="for example basic-00000042")
-    command.add_argument("--random", action="store_true", help="any scene")
+    command.add_argument("--random", action="store_true", help="instead: any scene")
     command.add_argument(
         "--shards",
         default=DEFAULT_SHARDS,

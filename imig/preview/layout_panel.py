@@ -2,62 +2,72 @@
 
 from __future__ import annotations
 
-import numpy as np
 from PIL import Image
 
 from imig.layout.composition import LayoutReference, compose_layout
 from imig.layout.layering import layer_order
-from imig.shards.views import InstanceView, SceneView
+from imig.layout.placement import Rectangle
+from imig.layout.put_back import put_back
+from imig.schema import ReferenceKind
+from imig.shards.views import InstanceView, ReferenceView, SceneView
+
+_PREFERRED: tuple[ReferenceKind, ...] = ("edit", "source", "crop")
+"""The first that an instance has is placed; aligned faces are not."""
 
 
 def draw_layout(scene: SceneView, *, width: int) -> Image.Image | None:
     """The layout `width` pixels wide, None where no instance has a reference with a mask.
 
-    One reference an instance, its last `edit` before a `crop`; fits as the released trainer chooses
-    them: `instance-fit` for edits, `image-fit` for the rest.
+    One reference an instance, placed as in training (`imig.training.prepare`): edits by
+    `instance-fit`, crops where they were cut out, the rest by `image-fit`. They are stacked in the
+    scene's own order, where it has one.
     """
-    drawn = [
-        (one, reference)
-        for one, reference in ((one, _layout_reference(one)) for one in scene.instances)
-        if reference is not None
-    ]
+    chosen = [(one, _chosen_reference(one)) for one in scene.instances]
+    drawn = [(one, reference) for one, reference in chosen if reference is not None]
     if not drawn:
         return None
     record = scene.record
     scale = width / record.width
     size = (width, max(1, round(record.height * scale)))
-    boxes = [
-        (
-            one.record.box[0] * scale,
-            one.record.box[1] * scale,
-            one.record.box[2] * scale,
-            one.record.box[3] * scale,
-        )
-        for one, _ in drawn
-    ]
     if record.layer_order:
         rank = {index: place for place, index in enumerate(record.layer_order)}
         order = sorted(range(len(drawn)), key=lambda i: rank[drawn[i][0].record.index])
     else:
+        boxes = [_scaled(one.record.box, scale) for one, _ in drawn]
         order = layer_order(boxes, size=size, seed=record.seed)
-    layout = compose_layout([reference for _, reference in drawn], boxes, order, size=size)
+    placed = [_placed(one, reference, scale=scale, size=size) for one, reference in drawn]
+    layout = compose_layout(
+        [reference for reference, _ in placed], [place for _, place in placed], order, size=size
+    )
     return Image.fromarray(layout.image)
 
 
-def _layout_reference(instance: InstanceView) -> LayoutReference | None:
-    """The reference that stands for an instance in the layout; aligned faces are not placed."""
-    rank = {"edit": 0, "source": 1, "crop": 2}
+def _chosen_reference(instance: InstanceView) -> ReferenceView | None:
     usable = [
-        one for one in instance.references if one.record.kind in rank and one.mask is not None
+        one for one in instance.references if one.record.kind in _PREFERRED and one.mask is not None
     ]
-    if not usable:
-        return None
-    chosen = min(usable, key=lambda one: rank[one.record.kind])
-    edited = chosen.record.kind == "edit"
-    mask = np.zeros((1, 1), dtype=bool) if chosen.mask is None else chosen.mask
-    return LayoutReference(
-        chosen.image,
+    return min(usable, key=lambda one: _PREFERRED.index(one.record.kind), default=None)
+
+
+def _placed(
+    instance: InstanceView, reference: ReferenceView, *, scale: float, size: tuple[int, int]
+) -> tuple[LayoutReference, Rectangle]:
+    """What to compose, and what it is fitted to."""
+    record, mask = reference.record, reference.mask
+    assert mask is not None, "those without were not chosen"
+    if record.kind == "crop" and record.crop_box is not None:
+        place = _scaled(record.crop_box, scale)
+        return put_back(reference.image, mask, place=place, canvas_size=size)
+    edited = record.kind == "edit"
+    drawn = LayoutReference(
+        reference.image,
         mask,
         fit="instance-fit" if edited else "image-fit",
-        subject_box=chosen.record.subject_box if edited else None,
+        subject_box=record.subject_box if edited else None,
     )
+    return drawn, _scaled(instance.record.box, scale)
+
+
+def _scaled(box: tuple[int, int, int, int], scale: float) -> Rectangle:
+    x1, y1, x2, y2 = box
+    return x1 * scale, y1 * scale, x2 * scale, y2 * scale

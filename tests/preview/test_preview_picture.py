@@ -70,6 +70,15 @@ def test_the_layout_has_each_reference_inside_its_box(scene: SceneView) -> None:
     assert not (drawn & ~inside).any()
 
 
+def test_the_layout_has_crops_where_they_were_cut_out(scene: SceneView) -> None:
+    layout = draw_layout(scene, width=256)
+    assert layout is not None
+    drawn = (np.asarray(layout) != 128).any(axis=2)
+    masks = [one.mask for one in scene.instances if one.mask is not None]
+    visible = np.stack(masks).any(axis=0)
+    assert (drawn & visible).sum() / (drawn | visible).sum() > 0.98
+
+
 def test_scores_stand_below_references_and_missing_ones_do_not() -> None:
     first = view(make_sample(0)).instances[0]
     size = f"{first.references[0].record.width}×{first.references[0].record.height}"
