@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SHARDS ?= shards
-RUN    ?= runs/train-demo
+RUN    ?= runs/train-tiny
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build-dataset train-demo test lint schemas weights lock clean
