@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imig.commands.common import DEFAULT_SHARDS, local_path
+from imig.errors import DataError
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -70,7 +71,14 @@ def run(options: argparse.Namespace) -> int:
 
     recipe = load_training_recipe(options.recipe, overrides=options.overrides)
     output = options.output or Path("runs") / recipe.name
-    code = train(recipe, options.shards or [DEFAULT_SHARDS], run=output, resume=options.resume)
+    try:
+        code = train(recipe, options.shards or [DEFAULT_SHARDS], run=output, resume=options.resume)
+    except OSError as error:
+        raise DataError(
+            f"the training cannot go on: {error}",
+            cure=f"is there space, and the right to write, in {output}? Then --resume goes on from "
+            "the last checkpoint",
+        ) from error
     if code == 0 and int(os.environ.get("RANK", "0")) == 0:
         print(output / "adapter.safetensors")
     return code

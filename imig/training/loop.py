@@ -70,7 +70,8 @@ def train(
             start = load_checkpoint(checkpoint, session.training, recipe=recipe).step
         if start >= recipe.steps:
             if process_rank() == 0:
-                (console or Console()).print(f"{run} has all {recipe.steps} steps already")
+                done = f"{run} has all {recipe.steps} steps already"
+                (console or Console()).print(done, soft_wrap=True)
             return 0
         batches = make_loader(
             session.data, start=start * recipe.accumulate, workers=recipe.data.workers

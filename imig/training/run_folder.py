@@ -35,8 +35,12 @@ def open_run(run: Path, *, resume: bool) -> Path | None:
     Raises
     ------
     UsageError
-        The folder has checkpoints and `resume` was not asked for.
+        The folder has checkpoints and `resume` was not asked for, or it cannot be made.
     """
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write {run}: {error}", cure="choose another --output") from error
     latest = latest_checkpoint(run)
     if latest is not None and not resume:
         raise UsageError(

@@ -191,6 +191,9 @@ def test_errors_of_the_call(world: Path, undisturbed: Path, tmp_path: Path) -> N
         train(recipe(world), shards, run=undisturbed)
     with pytest.raises(UsageError, match="begun with another recipe"):
         train(recipe(world, "batch_size=3"), shards, run=undisturbed, resume=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot write"):
+        train(recipe(world), shards, run=tmp_path / "file" / "run")
     with pytest.raises(UsageError, match="no dataset folder"):
         train(recipe(world), [tmp_path / "nothing"], run=tmp_path / "run")
     with pytest.raises(UsageError, match="not found"):
