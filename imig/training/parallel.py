@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from imig.contextgen.model import ContextGen
 from imig.errors import UsageError
+from imig.models.device import choose_device
 from imig.training.processes import process_count
 
 PATIENCE = timedelta(minutes=30)
@@ -25,20 +26,12 @@ PATIENCE = timedelta(minutes=30)
 
 
 def find_device(setting: str) -> torch.device:
-    """The device that a recipe asks for; `auto` is a GPU where there is one.
-
-    Raises
-    ------
-    UsageError
-        `cuda` is asked for and there is none.
-    """
+    """`choose_device`, with the cure in a training's words where there is no GPU at all."""
     if setting.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(
             f"device={setting}, but PyTorch sees no GPU", cure="--set device=cpu, or device=auto"
         )
-    if setting == "auto":
-        setting = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(setting)
+    return choose_device(setting)
 
 
 @contextmanager
