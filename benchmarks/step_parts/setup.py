@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from imig.contextgen.flops import FluxSizes
 from imig.contextgen.sample import Box
-from imig.contextgen.tokens import PIXELS_PER_TOKEN
+from imig.layout.reference_size import TOKEN
 
 CANVAS = 768
 BOXES: tuple[Box, ...] = (
@@ -70,13 +70,13 @@ class Setup:
     @property
     def grid(self) -> tuple[int, int]:
         """(rows, columns) of the target's tokens."""
-        side = self.target // PIXELS_PER_TOKEN
+        side = self.target // TOKEN
         return side, side
 
     @property
     def reference_grid(self) -> tuple[int, int]:
         """(rows, columns) of a reference's tokens."""
-        side = self.reference // PIXELS_PER_TOKEN
+        side = self.reference // TOKEN
         return side, side
 
     @property

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from imig.commands.common import DEFAULT_SHARDS, console, local_path, positive
+from imig.commands.common import (
+    DEFAULT_SHARDS,
+    add_overrides,
+    console,
+    local_path,
+    new_command,
+    positive,
+)
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -22,11 +29,8 @@ A build that was stopped or killed goes on where it was when the same command is
 
 
 def add_parser(commands: Commands) -> None:
-    command = commands.add_parser(
-        "build",
-        help="build a dataset from a recipe",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    command = new_command(
+        commands, "build", summary="build a dataset from a recipe", examples=_EXAMPLES
     )
     command.add_argument("recipe", metavar="RECIPE", help="a YAML file, or a name: `imig recipes`")
     command.add_argument(
@@ -39,14 +43,10 @@ def add_parser(commands: Commands) -> None:
     command.add_argument(
         "--limit", type=positive, metavar="N", help="only the first N scenes of the source"
     )
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="overrides",
-        metavar="A.B=VALUE",
-        help="override a key of the recipe; `filter=null` removes a stage, `models=tiny` sets "
-        "the weights of every model",
+    add_overrides(
+        command,
+        explanation="override a key of the recipe; `filter=null` removes a stage, `models=tiny` "
+        "sets the weights of every model",
     )
     command.add_argument(
         "--plan", action="store_true", help="check and print what would be done, and stop"

@@ -17,6 +17,30 @@ if TYPE_CHECKING:
 DEFAULT_SHARDS = Path("shards")
 
 
+def new_command(
+    commands: Commands, name: str, *, summary: str, examples: str
+) -> argparse.ArgumentParser:
+    """A command whose help ends in examples, printed as they are."""
+    return commands.add_parser(
+        name,
+        help=summary,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_overrides(command: argparse.ArgumentParser, *, explanation: str) -> None:
+    """`--set A.B=VALUE`, any number of them, as `overrides`."""
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="A.B=VALUE",
+        help=explanation,
+    )
+
+
 def local_path(text: str) -> Path:
     """A path of this machine, with `~` for a home, also in ``--output=~/x``."""
     try:

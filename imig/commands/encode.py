@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import console, local_path, positive
+from imig.commands.common import add_overrides, console, local_path, new_command, positive
 from imig.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ that was stopped or killed goes on where it was when the same command is given a
 
 
 def add_parser(commands: Commands) -> None:
-    command = commands.add_parser(
+    command = new_command(
+        commands,
         "encode",
-        help="encode a dataset's pictures and captions once, before training",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        summary="encode a dataset's pictures and captions once, before training",
+        examples=_EXAMPLES,
     )
     command.add_argument("shards", metavar="SHARDS", help="the dataset's folder or address")
     command.add_argument(
@@ -39,13 +39,9 @@ def add_parser(commands: Commands) -> None:
         metavar="RECIPE",
         help="of the training: a YAML file, or a name: `imig recipes` (default: %(default)s)",
     )
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="overrides",
-        metavar="A.B=VALUE",
-        help="override a key of the recipe, for example --set data.target_width=512",
+    add_overrides(
+        command,
+        explanation="override a key of the recipe, for example --set data.target_width=512",
     )
     command.add_argument(
         "--output", type=local_path, metavar="DIR", help="folder to write (default: SHARDS-encoded)"

@@ -9,7 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import DEFAULT_SHARDS, local_path, positive, write_file
+from imig.commands.common import (
+    DEFAULT_SHARDS,
+    add_overrides,
+    local_path,
+    new_command,
+    positive,
+    write_file,
+)
 from imig.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,11 +44,11 @@ side by side), and once NAME-layout.png. Results of the same name are replaced.
 
 
 def add_parser(commands: Commands) -> None:
-    command = commands.add_parser(
+    command = new_command(
+        commands,
         "generate",
-        help="draw pictures of a layout: references, boxes, a caption",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        summary="draw pictures of a layout: references, boxes, a caption",
+        examples=_EXAMPLES,
     )
     command.add_argument(
         "layout", nargs="?", type=local_path, metavar="LAYOUT.json", help="the layout file"
@@ -70,13 +77,9 @@ def add_parser(commands: Commands) -> None:
         help="training recipe with the settings of attention, instruction and reference size "
         "(default: what the adapter carries, else train-tiny, or train-kontext with --weights)",
     )
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="overrides",
-        metavar="A.B=VALUE",
-        help="override a key of that recipe",
+    add_overrides(
+        command,
+        explanation="override a key of that recipe",
     )
     command.add_argument(
         "--weights",

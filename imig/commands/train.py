@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import DEFAULT_SHARDS, local_path
+from imig.commands.common import DEFAULT_SHARDS, add_overrides, local_path, new_command
 from imig.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,11 +27,8 @@ Ctrl-C saves first, and the same command with --resume goes on as if nothing had
 
 
 def add_parser(commands: Commands) -> None:
-    command = commands.add_parser(
-        "train",
-        help="train ContextGen on a dataset",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    command = new_command(
+        commands, "train", summary="train ContextGen on a dataset", examples=_EXAMPLES
     )
     command.add_argument(
         "--shards",
@@ -45,13 +42,9 @@ def add_parser(commands: Commands) -> None:
         metavar="RECIPE",
         help="a YAML file, or a name: `imig recipes` (default: %(default)s)",
     )
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="overrides",
-        metavar="A.B=VALUE",
-        help="override a key of the recipe, for example --set steps=200",
+    add_overrides(
+        command,
+        explanation="override a key of the recipe, for example --set steps=200",
     )
     command.add_argument(
         "--output",

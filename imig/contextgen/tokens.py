@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from imig.contextgen.sample import Box
+from imig.layout.reference_size import TOKEN
 
-PIXELS_PER_TOKEN = 16
-"""FLUX: a VAE that shrinks by 8, latents packed 2 x 2 (REFERENCE 3)."""
 MAX_REFERENCES = 62
 """The boxes that hold a token are the bits of a signed 64-bit integer."""
 
@@ -212,6 +211,5 @@ def boxed_tokens(box: Box, grid: tuple[int, int]) -> Tensor:
     rows, columns = grid
     x1, y1, x2, y2 = box
     row, column = torch.arange(rows)[:, None], torch.arange(columns)[None]
-    side = PIXELS_PER_TOKEN
-    inside = (row >= math.floor(y1 / side)) & (row < math.ceil(y2 / side))
-    return inside & (column >= math.floor(x1 / side)) & (column < math.ceil(x2 / side))
+    inside = (row >= math.floor(y1 / TOKEN)) & (row < math.ceil(y2 / TOKEN))
+    return inside & (column >= math.floor(x1 / TOKEN)) & (column < math.ceil(x2 / TOKEN))

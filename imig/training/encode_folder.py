@@ -22,6 +22,7 @@ from imig.engine.finish import CARD_LICENCES
 from imig.engine.folder import BUILD_FOLDER, remove_temporaries, require_ours
 from imig.engine.parts import Record, read_record, write_record
 from imig.errors import DataError, UsageError
+from imig.models.device import choose_dtype
 from imig.schema import EncodingRecord, Manifest, ModelRecord
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.card import PICTURES_FOLDER, write_card
@@ -33,7 +34,6 @@ from imig.shards.manifest import MANIFEST_NAME, file_sha256, read_manifest, writ
 from imig.training.encoding import differences, encoding_record
 from imig.training.parallel import find_device
 from imig.training.recipe import DataConfig, TrainRecipe
-from imig.training.session import network_dtype
 
 _COPIED = (REJECTS_NAME, QUARANTINE_NAME, "report.json", "report.html")
 _CURE = "take another --output, or --overwrite to delete what is there"
@@ -111,7 +111,7 @@ def make_plan(source: str | Path, recipe: TrainRecipe, *, output: Path) -> Encod
             family=FAMILY, weights=weights.weights.split("@")[0], revision=weights.revision
         ),
         encoding=encoding_record(
-            recipe, components=weights.path, dtype=network_dtype(recipe.model.dtype, device)
+            recipe, components=weights.path, dtype=choose_dtype(recipe.model.dtype, device)
         ),
         device=str(device),
         shards=shards,

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers.utils import logging
 
 from imig.contextgen.components import LatentCodec, TextEncoders
 from imig.contextgen.encode import encode_pictures
@@ -85,8 +84,6 @@ class SceneEncoder:
 
     def __init__(self, components: Path, *, dtype: torch.dtype, device: torch.device) -> None:
         """Raises UsageError when the pipeline folder lacks one of them."""
-        # Their bars count tensors; an encoding has its own progress.
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self._text = _OneByOne(TextEncoders.load(components, dtype, device))
         self._codec = LatentCodec.load(components, dtype, device)
 

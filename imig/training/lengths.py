@@ -9,9 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from imig.contextgen.sample import PictureSample
 from imig.layout.reference_size import TOKEN, reference_size
 from imig.schema import Instance, Reference, Scene
@@ -71,13 +68,6 @@ def _fill(instance: Instance, reference: Reference) -> float:
     return min(1.0, instance.area / ((x2 - x1) * (y2 - y1)))
 
 
-def _touched(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(rows, columns) of the tokens that have any of the mask in them."""
-    height, width = mask.shape
-    cells = mask.reshape(height // TOKEN, TOKEN, width // TOKEN, TOKEN)
-    return np.asarray(cells.any(axis=(1, 3)))
-
-
 def padding_share(
     batches: Iterable[Sequence[PictureSample]],
     *,
@@ -95,6 +85,7 @@ def padding_share(
     """
     import torch
 
+    from imig.contextgen.encode import valid_tokens
     from imig.contextgen.tokens import ReferenceTokens, SampleTokens, token_table
 
     padding, total = 0.0, 0
@@ -105,7 +96,9 @@ def padding_share(
                     text=text_tokens(sample.caption),
                     grid=(sample.layout.shape[0] // TOKEN, sample.layout.shape[1] // TOKEN),
                     references=tuple(
-                        ReferenceTokens(valid=torch.from_numpy(_touched(one.mask)), box=one.box)
+                        ReferenceTokens(
+                            valid=torch.from_numpy(valid_tokens(one.mask, side=TOKEN)), box=one.box
+                        )
                         for one in sample.references
                     ),
                 )

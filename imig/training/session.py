@@ -30,6 +30,7 @@ from imig.contextgen.components import (
 from imig.contextgen.encode import encode_pictures
 from imig.contextgen.model import ContextGen
 from imig.contextgen.sample import EncodedSample, PictureSample
+from imig.models.device import choose_dtype, mixed_precision
 from imig.training.checkpoint import Training
 from imig.training.data import TrainingData
 from imig.training.encoding import encoding_record
@@ -68,8 +69,7 @@ class Session:
 
     def autocast(self) -> AbstractContextManager[object]:
         """bfloat16 products of the float32 adapter where the network is bfloat16 too."""
-        enabled = self.dtype == torch.bfloat16
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+        return mixed_precision(self.device, self.dtype)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -108,7 +108,7 @@ def open_session(
         A dataset is damaged.
     """
     components = find_components(recipe.model.weights).path
-    dtype = network_dtype(recipe.model.dtype, device)
+    dtype = choose_dtype(recipe.model.dtype, device)
     data = TrainingData(
         folders,
         config=recipe.data,
@@ -148,14 +148,6 @@ def open_session(
         reference=reference,
         components=components,
     )
-
-
-def network_dtype(setting: str, device: torch.device) -> torch.dtype:
-    """`auto`: bfloat16 on a GPU, float32 on a CPU."""
-    if setting == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    dtype: torch.dtype = getattr(torch, setting)
-    return dtype
 
 
 def _add_adapters(
