@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from imig.errors import UsageError
-from imig.recipe import STAGE_ORDER, ModelConfig, Recipe
+from imig.recipe import STAGE_NAMES, ModelConfig, Recipe
 from imig.recipe_errors import explain_validation_error, nearest
 from imig.yaml_lines import KeyPath, LinedYaml, parse_yaml
 
@@ -77,7 +77,7 @@ def load_recipe(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> L
     path = find_recipe(str(name_or_path))
     document = _read(path)
     raw = dict(document.value)
-    for stage in STAGE_ORDER:
+    for stage in (*STAGE_NAMES, "duplicates"):
         # `crop:` with nothing behind it means the stage with its defaults; `crop: null` removes it.
         if (stage,) in document.bare:
             raw[stage] = {}

@@ -10,9 +10,22 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from imig.schema import Reject, Scene
+from imig.schema import Box, Reference, Reject, Scene
 
 JPEG_QUALITY = 95
+
+
+@dataclass
+class DrawnView:
+    """flexible: a reference of kind `source` whose instance has not been found yet."""
+
+    subject: int
+    """Its place in `Scene.subjects`."""
+    reference: Reference
+    size: tuple[int, int]
+    """(width, height) in which it was drawn, before it was cropped to the subject."""
+    target_face: Box | None = None
+    """The face in the target that was recognised as this reference's."""
 
 
 @dataclass
@@ -26,6 +39,8 @@ class Sample:
 
     scene: Scene
     files: dict[str, bytes] = field(default_factory=dict)
+    drawn: list[DrawnView] = field(default_factory=list)
+    """flexible: between `draw` and `match`; their pictures are in `files`."""
     reject: Reject | None = None
 
     def target(self) -> Image.Image:

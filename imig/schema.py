@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Bumped by every change of the meaning or the fields; `scene_from_json` reads all older ones."""
+
+# What was added in version 2 may be left out, so version 1 reads as it stands.
+SchemaVersion = Annotated[Literal[2], BeforeValidator(lambda stated: 2 if stated == 1 else stated)]
 
 Subset = Literal["basic", "complex", "flexible"]
 ReferenceKind = Literal["crop", "edit", "source", "face"]
@@ -71,6 +74,22 @@ class Face(_Model):
     score: float | None = Field(default=None, description="Cosine of the recognition features.")
 
 
+class Agreement(_Model):
+    """What a vision-language model answered when asked whether a picture shows the phrase."""
+
+    agrees: bool
+    reason: str
+    model: str
+
+
+class Drawing(_Model):
+    """How a picture of a subject alone was asked for."""
+
+    prompt: str
+    model: str
+    seed: int
+
+
 class Edit(_Model):
     """How an edited view was asked for."""
 
@@ -102,7 +121,24 @@ class Reference(_Model):
     crop_box: Box | None = Field(
         default=None, description="kind `crop`: where in the target it was cut out."
     )
-    edit: Edit | None = None
+    edit: Edit | None = Field(default=None, description="kind `edit`: what was asked for.")
+    drawing: Drawing | None = Field(
+        default=None, description="kind `source`: what was asked for, before the target was made."
+    )
+    grounding: Detection | None = Field(
+        default=None, description="kinds `edit` and `source`: the subject found again in the view."
+    )
+    segmentation: Detection | None = Field(
+        default=None, description="kinds `edit` and `source`: the subject's mask."
+    )
+    coverage: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="kinds `edit` and `source`: the mask's bounding box as a share of the box that "
+        "grounding found, the smaller of width and height.",
+    )
+    agreement: Agreement | None = None
     similarity: Similarity = Field(default_factory=Similarity)
     face: Face | None = None
 
@@ -148,7 +184,10 @@ class Instance(_Model):
     parent: int | None = Field(default=None, description="Instance whose box contains this one.")
     grounding: Detection | None = None
     segmentation: Detection | None = None
-    face_box: Box | None = None
+    face_box: Box | None = Field(default=None, description="The face in pixels of the target.")
+    subject: int | None = Field(
+        default=None, ge=0, description="Its place in `Scene.subjects`, flexible subset."
+    )
     scores: InstanceScores = Field(default_factory=InstanceScores)
     references: list[Reference] = Field(default_factory=list)
 
@@ -173,13 +212,30 @@ class Source(_Model):
     seed: int | None = None
 
 
+class Subject(_Model):
+    """Something that a prompt asks for, before there is a picture."""
+
+    phrase: str = Field(min_length=1, description="A noun phrase that singles it out.")
+    noun: str = Field(min_length=1, description="The head noun of the phrase.")
+    prompt: str = Field(min_length=1, description="For drawing it alone.")
+
+
 class SceneScores(_Model):
     """Figures of the whole scene, stored before any threshold looks at them."""
 
     caption_similarity: float | None = Field(
         default=None, description="CLIP cosine of target and caption."
     )
-    aesthetics: float | None = None
+    aesthetics: float | None = Field(default=None, description="Predicted mean opinion, 1 to 10.")
+    preference: float | None = Field(
+        default=None, description="PickScore of target and caption: scaled cosine, about 15 to 25."
+    )
+    watermark: float | None = Field(
+        default=None, ge=0, le=1, description="CLIP's hint that the target bears text or a mark."
+    )
+    perceptual_hash: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{16}$", description="64 bits of the target, hexadecimal."
+    )
     sharpness: float | None = Field(
         default=None, description="Variance of the Laplacian of the grey values in [0, 1]."
     )
@@ -191,7 +247,7 @@ class SceneScores(_Model):
 class Scene(_Model):
     """One sample: a target image, its caption, its instances."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: SchemaVersion = SCHEMA_VERSION
     id: SampleId
     subset: Subset
     style: str | None = None
@@ -199,6 +255,9 @@ class Scene(_Model):
     caption_model: str | None = Field(default=None, description="Null: the source's own caption.")
     nouns: list[str] = Field(
         default_factory=list, description="Noun phrases to look for, in the caption's order."
+    )
+    subjects: list[Subject] = Field(
+        default_factory=list, description="flexible: what the prompt asks for, each to be seen."
     )
     width: int = Field(gt=0)
     height: int = Field(gt=0)
@@ -226,6 +285,8 @@ class Scene(_Model):
             if max(relation.subject, relation.object) >= count:
                 raise ValueError(f"relation names an instance that is not there: {relation}")
         for one in self.instances:
+            if one.subject is not None and one.subject >= len(self.subjects):
+                raise ValueError(f"instance {one.index} has no such subject: {one.subject}")
             if one.parent is not None and not (0 <= one.parent < count and one.parent != one.index):
                 raise ValueError(f"instance {one.index} has no such parent: {one.parent}")
         return self
@@ -298,10 +359,32 @@ class EncodingRecord(_Model):
     faces: HowOften = Field(description="Aligned faces, where there are any; like `edits`.")
 
 
+class SkippedStage(_Model):
+    """A stage of the recipe that did nothing, and why."""
+
+    stage: str
+    reason: str
+
+
+class ParentDataset(_Model):
+    """A dataset that this one was made from."""
+
+    name: str
+    manifest_sha256: str = Field(description="Of its dataset.json.")
+
+
+class Derivation(_Model):
+    """How a dataset was made from others that were finished before."""
+
+    operation: Literal["refilter", "split", "merge", "encode"]
+    settings: dict[str, Any] = Field(default_factory=dict)
+    parents: list[ParentDataset] = Field(default_factory=list)
+
+
 class Manifest(_Model):
     """`dataset.json`: the dataset's table of contents."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: SchemaVersion = SCHEMA_VERSION
     name: str
     recipe: dict[str, Any]
     recipe_sha256: str
@@ -316,6 +399,10 @@ class Manifest(_Model):
     encoding: EncodingRecord | None = Field(
         default=None, description="How `imig encode` encoded the samples; null: it did not."
     )
+    skipped: list[SkippedStage] = Field(default_factory=list)
+    derived: list[Derivation] = Field(
+        default_factory=list, description="Operations since the build, the latest last."
+    )
     encoded_from: str | None = Field(
         default=None, description="SHA-256 of dataset.json of the dataset that was encoded."
     )
@@ -329,7 +416,6 @@ def scene_from_json(text: str | bytes) -> Scene:
     pydantic.ValidationError
         When the JSON does not obey the schema.
     """
-    # Version 1 is the first: nothing older is to be converted yet.
     return Scene.model_validate_json(text)
 
 

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from imig.schema import Box
+
 
 @dataclass(frozen=True)
 class GroundedBoxes:
@@ -36,6 +38,92 @@ class SegmentedMasks:
     """(n, height, width) in pixels of the image."""
     scores: NDArray[np.float32]
     """(n,) IoU that the model predicts for its own mask, clipped to [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a picture was drawn: by this prompt and seed, at this size (pixels).
+
+    For models that can draw the very same thing again instead of looking at it (`tabletop`); the
+    others need only the picture.
+    """
+
+    prompt: str
+    seed: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class DrawRequest:
+    """A picture of what a prompt says."""
+
+    prompt: str
+    seed: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """A picture to be changed as an instruction says."""
+
+    image: Image
+    instruction: str
+    seed: int
+    width: int
+    """Of the answer, a multiple of 16."""
+    height: int
+    phrase: str
+    """Of the subject."""
+    origin: Origin | None = None
+    """Of the picture that `image` was cut from."""
+    box: Box | None = None
+    """Where in that picture the subject is."""
+
+
+@dataclass(frozen=True)
+class ComposedReference:
+    """A subject that must be seen in a composed picture."""
+
+    image: Image
+    phrase: str
+    origin: Origin | None = None
+    """Of the picture that `image` was cut from; the subject is the only thing in it."""
+
+
+@dataclass(frozen=True)
+class ComposeRequest:
+    """A picture in which all references are seen, as a prompt says."""
+
+    references: tuple[ComposedReference, ...]
+    prompt: str
+    seed: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """How a generator samples; None: what its pipeline does by default."""
+
+    steps: int | None = None
+    guidance: float | None = None
+
+
+@dataclass(frozen=True)
+class DetectedFace:
+    """A face in a picture."""
+
+    box: Box
+    """Pixels of the picture."""
+    score: float
+    """Of the detection, in [0, 1]: the quality of the face."""
+    embedding: NDArray[np.float32]
+    """(dimensions,), L2-normalised recognition feature."""
+    landmarks: NDArray[np.float32]
+    """(5, 2) x, y in pixels: left eye, right eye, nose, left and right corner of the mouth, left as
+    the viewer sees it."""
 
 
 @runtime_checkable
@@ -97,4 +185,34 @@ class ImageTextScorer(Model, Protocol):
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, dimensions), L2-normalised, in the same space as the images."""
+        ...
+
+
+@runtime_checkable
+class Drawer(Model, Protocol):
+    def draw(self, requests: Sequence[DrawRequest], *, settings: GeneratorSettings) -> list[Image]:
+        """A picture of each request's size; the same request gives the same picture."""
+        ...
+
+
+@runtime_checkable
+class Editor(Model, Protocol):
+    def edit(self, requests: Sequence[EditRequest], *, settings: GeneratorSettings) -> list[Image]:
+        """A picture of each request's size; the same request gives the same picture."""
+        ...
+
+
+@runtime_checkable
+class Composer(Model, Protocol):
+    def compose(
+        self, requests: Sequence[ComposeRequest], *, settings: GeneratorSettings
+    ) -> list[Image]:
+        """A picture of each request's size; the same request gives the same picture."""
+        ...
+
+
+@runtime_checkable
+class FaceAnalyser(Model, Protocol):
+    def find_faces(self, images: Sequence[Image]) -> list[list[DetectedFace]]:
+        """The faces of each image, largest first."""
         ...

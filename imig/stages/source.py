@@ -8,6 +8,7 @@ from imig.errors import DataError
 from imig.recipe import (
     FolderSource,
     ListSource,
+    PromptsSource,
     SourceConfig,
     TabletopSource,
     WebdatasetSource,
@@ -38,6 +39,10 @@ def make_source_kind(config: SourceConfig) -> SourceKind:
             from imig.stages.sources.webdataset import WebdatasetPictures
 
             return WebdatasetPictures(config)
+        case PromptsSource():
+            from imig.stages.sources.prompts import Prompts
+
+            return Prompts(config)
 
 
 class SourceStage(Stage):

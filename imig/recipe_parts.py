@@ -1,0 +1,76 @@
+"""What the blocks of a recipe share: models, endpoints, and what workers take."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Cosine = Annotated[float, Field(ge=-1, le=1)]
+
+
+class RecipePart(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(RecipePart):
+    """A model family and its weights."""
+
+    family: str
+    weights: str = Field(
+        default="tiny", description="`tiny`, a local path, or a hub id (`owner/name[@revision]`)."
+    )
+    device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`, ...")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="`auto`: float32 on a CPU, bfloat16 on a GPU."
+    )
+    config: str | None = Field(
+        default=None, description="Config file, for families whose weights come without one."
+    )
+    offload: Literal["none", "model", "sequential"] = Field(
+        default="none",
+        description="Generators on a GPU: keep in its memory everything, the network at work, or "
+        "the layer at work.",
+    )
+
+
+class EndpointConfig(RecipePart):
+    """A language or vision-language model behind an OpenAI-compatible server."""
+
+    url: str = Field(
+        default="http://localhost:8000/v1",
+        description="Base URL: vLLM, Ollama (`http://localhost:11434/v1`), or a hosted one.",
+    )
+    model: str = Field(description="The model's name at that server.")
+    key_variable: str = Field(
+        default="OPENAI_API_KEY",
+        description="Environment variable that holds the key; the key itself is never stored. "
+        "Where it is not set, none is sent.",
+    )
+    concurrency: int = Field(default=8, gt=0, description="Requests under way at once.")
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    timeout_seconds: float = Field(default=120.0, gt=0)
+    max_retries: int = Field(
+        default=6, ge=0, description="Of a request that failed for the server's reasons."
+    )
+    temperature: float | None = Field(default=None, ge=0)
+    price_per_million_input: float | None = Field(
+        default=None, ge=0, description="Of tokens sent, in any currency: the cost is then shown."
+    )
+    price_per_million_output: float | None = Field(default=None, ge=0)
+
+
+class Resources(RecipePart):
+    """What the workers of a stage take; the engine hands these figures to Ray."""
+
+    batch_size: int = Field(default=8, gt=0, description="Scenes a model sees at once.")
+    concurrency: int = Field(default=1, gt=0, description="Workers of this stage.")
+    cpus: float = Field(default=1.0, ge=0, description="CPUs a worker.")
+    gpus: float = Field(default=0.0, ge=0, description="GPUs a worker; fractions share a GPU.")
+
+
+class StageConfig(RecipePart):
+    """What every stage's block may say."""
+
+    resources: Resources = Resources()

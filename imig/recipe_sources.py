@@ -1,0 +1,118 @@
+"""Where the targets of a build come from: the recipe's block `source`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from imig.recipe_parts import EndpointConfig, RecipePart, StageConfig
+
+
+class TabletopSource(StageConfig):
+    """Scenes of the built-in procedural world; only their pixels enter the build."""
+
+    kind: Literal["tabletop"]
+    count: int = Field(default=200, gt=0)
+    width: int = Field(default=256, ge=64, le=4096)
+    height: int = Field(default=256, ge=64, le=4096)
+    instances: tuple[int, int] = Field(default=(2, 6), description="Fewest and most things.")
+    combinations: Literal["all", "trained", "novel"] = "all"
+
+
+class _PixelLimits(StageConfig):
+    """How pictures from outside become targets."""
+
+    min_side: int = Field(default=128, gt=0, description="Smaller pictures are turned down.")
+    max_side: int = Field(default=1024, gt=0, description="Larger ones are scaled down to this.")
+    max_pixels: int = Field(
+        default=100_000_000, gt=0, description="Pictures above are turned down unread."
+    )
+
+
+class FolderSource(_PixelLimits):
+    """Every image below a folder, in sorted order. `<name>.txt` beside an image is its caption."""
+
+    kind: Literal["folder"]
+    path: str
+    recursive: bool = True
+
+
+class ListSource(_PixelLimits):
+    """A file that lists images: one path a line, or JSON lines `{"path", "caption"?, "nouns"?}`."""
+
+    kind: Literal["list"]
+    path: str
+
+
+class WebdatasetSource(_PixelLimits):
+    """Shards in webdataset form; a picture a sample, and a caption where there is one."""
+
+    kind: Literal["webdataset"]
+    path: str = Field(description="A folder, a tar file, or a brace pattern (`x-{000..012}.tar`).")
+
+
+class GrammarWriter(RecipePart):
+    """Prompts by rules over the tabletop world: offline, the same from the same seed."""
+
+    kind: Literal["grammar"]
+
+
+class LanguageModelWriter(RecipePart):
+    """Prompts by a language model, asked with templates combined at random."""
+
+    kind: Literal["language-model"]
+    endpoint: EndpointConfig
+    prompts_per_request: int = Field(default=4, gt=0, le=50)
+    realistic: float = Field(
+        default=0.875,
+        ge=0,
+        le=1,
+        description="Share of realistic prompts (paper: 85 to 90 %).",
+    )
+    scenes: tuple[str, ...] = Field(
+        default=(), description="Settings to choose from; empty: the built-in list."
+    )
+    styles: tuple[str, ...] = Field(
+        default=(), description="Styles beside realistic; empty: the paper's five."
+    )
+    interactions: tuple[str, ...] = Field(default=(), description="Empty: the built-in list.")
+    max_similarity: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="Of the word triples of two prompts (Jaccard); above, the later one is a near "
+        "duplicate and left out.",
+    )
+
+
+class PromptsSource(StageConfig):
+    """Prompts, from a file or written for this build; the stage `draw` makes pictures of them."""
+
+    kind: Literal["prompts"]
+    path: str | None = Field(
+        default=None, description="JSON lines as `imig prompts` writes them; null: write them."
+    )
+    count: int | None = Field(
+        default=None, gt=0, description="So many prompts; null: all that the file has."
+    )
+    instances: tuple[int, int] = Field(
+        default=(2, 5), description="Fewest and most subjects of a prompt that is written."
+    )
+    writer: Annotated[GrammarWriter | LanguageModelWriter, Field(discriminator="kind")] = (
+        GrammarWriter(kind="grammar")
+    )
+
+    @model_validator(mode="after")
+    def _some(self) -> PromptsSource:
+        if self.path is None and self.count is None:
+            raise ValueError("give the path of a file of prompts, or the count to write")
+        if not 1 <= self.instances[0] <= self.instances[1]:
+            raise ValueError("instances: the fewest come first")
+        return self
+
+
+SourceConfig = Annotated[
+    TabletopSource | FolderSource | ListSource | WebdatasetSource | PromptsSource,
+    Field(discriminator="kind"),
+]
