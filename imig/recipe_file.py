@@ -67,7 +67,7 @@ def load_recipe(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> L
         A YAML file, or the name of a recipe that ships with imig (`shipped_recipes`).
     overrides:
         Texts ``a.b=value``, the value in YAML; ``filter=null`` removes a stage, ``models=tiny``
-        sets the weights of every model.
+        sets the weights of every model and applies the recipe's block `tiny` before the others.
 
     Raises
     ------
@@ -81,7 +81,8 @@ def load_recipe(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> L
         # `crop:` with nothing behind it means the stage with its defaults; `crop: null` removes it.
         if (stage,) in document.bare:
             raw[stage] = {}
-    origins = _apply_overrides(raw, overrides)
+    origins = _apply_tiny(raw, overrides, path=path, lines=document.lines)
+    origins |= _apply_overrides(raw, overrides)
     recipe = _validate(Recipe, raw, path=path, lines=document.lines, origins=origins)
     return LoadedRecipe(
         recipe=_resolve(recipe), raw=raw, path=path, lines=document.lines, overrides=origins
@@ -180,6 +181,23 @@ def _apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[KeyP
     return {_apply_override(raw, text): f"--set {text}" for text in overrides}
 
 
+def _apply_tiny(
+    raw: dict[str, Any], overrides: Sequence[str], *, path: Path, lines: Mapping[KeyPath, int]
+) -> dict[KeyPath, str]:
+    """With `models: tiny`, what the block `tiny` says, in place; key path -> file and line."""
+    asked = [text.partition("=")[2] for text in overrides if text.startswith("models=")]
+    weights = asked[-1].strip() if asked else raw.get("models")
+    changes = raw.get("tiny")
+    if weights != "tiny" or not isinstance(changes, dict):
+        return {}
+    origins: dict[KeyPath, str] = {}
+    for key, value in changes.items():
+        name = tuple(str(key).split("."))
+        _set(raw, name, value)
+        origins[name] = _where(("tiny", str(key)), path=path, lines=lines, overrides={})
+    return origins
+
+
 def _validate(
     kind: type[AnyRecipe],
     raw: Mapping[str, Any],
@@ -220,6 +238,11 @@ def _apply_override(raw: dict[str, Any], text: str) -> KeyPath:
         value = yaml.safe_load(value_text)
     except yaml.YAMLError as error:
         raise UsageError(f"--set {text}: the value is not YAML: {error}") from error
+    _set(raw, key, value)
+    return key
+
+
+def _set(raw: dict[str, Any], key: KeyPath, value: Any) -> None:
     inner = raw
     for part in key[:-1]:
         # Copied on the way down, so that YAML aliases and the caller's mapping stay as they are.
@@ -227,7 +250,6 @@ def _apply_override(raw: dict[str, Any], text: str) -> KeyPath:
         inner[part] = dict(below) if isinstance(below, dict) else {}
         inner = inner[part]
     inner[key[-1]] = value
-    return key
 
 
 def _where(
@@ -252,10 +274,10 @@ def _shown(path: Path) -> Path:
 
 
 def _resolve(recipe: Recipe) -> Recipe:
-    """Apply `models`, and expand ``~`` in paths."""
+    """Apply `models`, forget what has been applied, and expand ``~`` in paths."""
     resolved = _resolve_value(recipe, weights=recipe.models)
     assert isinstance(resolved, Recipe)
-    return resolved.model_copy(update={"models": None})
+    return resolved.model_copy(update={"models": None, "tiny": {}})
 
 
 def _resolve_value(value: Any, *, weights: str | None) -> Any:

@@ -18,20 +18,36 @@ from imig.schema import ModelRecord
 from imig.stages.base import Stage
 
 _WRITER_OF: Final = {
+    "target": "draw",
     "caption": "caption",
     "nouns": "caption",
     "boxes": "ground",
     "masks": "segment",
     "references": "crop",
+    "drawn views": "draw",
+    "edited views": "edit",
+    "views": "reground",
     "scores": "score",
 }
 """Word of `Stage.reads` -> the stage to add to a recipe when nobody writes it."""
 
 
 _TASK_OF: Final = {
+    "draw.model": "draw pictures",
     "caption.model": "caption",
+    "compose.model": "compose pictures",
     "ground.model": "ground",
     "segment.model": "segment",
+    "edit.model": "edit pictures",
+    "reground.ground_model": "ground",
+    "reground.segment_model": "segment",
+    "faces.model": "find faces",
+    "match.image_model": "embed images",
+    "quality.aesthetics": "judge pictures",
+    "quality.preference": "judge pictures",
+    "quality.watermark": "score image and text",
+    "quality.features": "score image and text",
+    "agree.model": "answer about pictures",
     "score.text_model": "score image and text",
     "score.image_model": "embed images",
 }
@@ -176,15 +192,15 @@ def _find_models(loaded: LoadedRecipe) -> Iterator[PlannedModel]:
 
 def _check_family(loaded: LoadedRecipe, key: str, config: ModelConfig) -> None:
     try:
-        task = find_family(config.family).task
+        tasks = find_family(config.family).tasks
     except UsageError as error:
         raise _located(loaded, f"{key}.family", error) from error
     wanted = _TASK_OF[key]
-    if task != wanted:
-        fitting = sorted(family.name for family in FAMILIES.values() if family.task == wanted)
+    if wanted not in tasks:
+        fitting = sorted(family.name for family in FAMILIES.values() if wanted in family.tasks)
         raise UsageError(
             f"{loaded.where(key + '.family')}: {key} must {wanted}, and the family "
-            f"{config.family!r} is there to {task}",
+            f"{config.family!r} is there to {', '.join(tasks)}",
             cure=f"one of {', '.join(fitting)}",
         )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from imig.errors import UsageError
-from imig.models.protocols import Model
-from imig.recipe import ModelConfig, StageConfig
+from imig.models.protocols import GeneratorSettings, Model
+from imig.recipe import ModelConfig, Sampling, StageConfig
 from imig.schema import ModelRecord
 
 
@@ -28,3 +28,8 @@ def wrong_family(config: ModelConfig, *, key: str, task: str) -> UsageError:
         f"{key}: the family {config.family!r} is not a {task}",
         cure="`imig models list` says what each family is",
     )
+
+
+def generator_settings(sampling: Sampling) -> GeneratorSettings:
+    """A recipe's `sampling` for a generator."""
+    return GeneratorSettings(steps=sampling.steps, guidance=sampling.guidance)

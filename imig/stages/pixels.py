@@ -9,7 +9,7 @@ from PIL import Image
 
 from imig.layout.masks import Mask
 from imig.layout.sharpness import laplacian_variance
-from imig.schema import Box
+from imig.schema import Box, Instance
 
 MID_GREY = 128
 """The empty canvas of layouts, too (REFERENCE 3.4)."""
@@ -42,3 +42,13 @@ def grey_out(image: Image.Image, mask: Mask) -> Image.Image:
     """A copy with mid grey wherever the mask (same size) is not set."""
     pixels = np.where(mask[..., None], np.asarray(image.convert("RGB")), np.uint8(MID_GREY))
     return Image.fromarray(pixels)
+
+
+CUT_MARGIN = 0.05
+"""Around an instance that is cut out of the target to be compared with a view (our choice)."""
+
+
+def cut_out(target: Image.Image, instance: Instance, mask: Mask) -> tuple[Image.Image, Mask]:
+    """An instance with a margin, as large as it stands in the target: picture and mask."""
+    box = grow_box(instance.box, margin=CUT_MARGIN, width=target.width, height=target.height)
+    return target.crop(box), crop_mask(mask, box)

@@ -8,9 +8,14 @@ from typing import Any, Final
 from imig.recipe import Recipe, stage_order
 from imig.stages.base import BuildContext, Stage
 from imig.stages.caption import CaptionStage
+from imig.stages.compose import ComposeStage
 from imig.stages.crop import CropStage
+from imig.stages.draw import DrawStage
+from imig.stages.edit import EditStage
 from imig.stages.filter import FilterStage
 from imig.stages.ground import GroundStage
+from imig.stages.match import MatchStage
+from imig.stages.reground import RegroundStage
 from imig.stages.score import ScoreStage
 from imig.stages.segment import SegmentStage
 from imig.stages.source import SourceStage
@@ -19,6 +24,11 @@ from imig.stages.write import WriteStage
 _STAGES: Final[dict[str, Callable[[Any, BuildContext], Stage]]] = {
     "source": SourceStage,
     "caption": CaptionStage,
+    "draw": DrawStage,
+    "compose": ComposeStage,
+    "edit": EditStage,
+    "reground": RegroundStage,
+    "match": MatchStage,
     "ground": GroundStage,
     "segment": SegmentStage,
     "crop": CropStage,

@@ -9,13 +9,17 @@ from PIL import Image
 from imig.layout.masks import Mask, rle_to_mask
 from imig.models.protocols import ImageEmbedder, ImageTextScorer
 from imig.recipe import ScoreConfig
-from imig.sample import Sample, decode_image, png_to_mask
-from imig.schema import Instance, ModelRecord
+from imig.sample import Sample
+from imig.schema import Box, Instance, ModelRecord, Reference
 from imig.stages.base import BuildContext, Stage
 from imig.stages.loading import load, record_of, wrong_family
-from imig.stages.pixels import crop_mask, grey_out, sharpness
+from imig.stages.pixels import crop_mask, cut_out, grey_out, sharpness
+from imig.stages.views import read_reference
 
 Features = NDArray[np.float32]
+
+DRAWN_KINDS = ("edit", "source")
+"""Kinds of references that are no cut of the target."""
 
 DECIMALS = 4
 """Of stored cosines: finer digits differ between processors."""
@@ -75,6 +79,7 @@ class ScoreStage(Stage):
         if self._text_model is not None:
             self._score_captions(self._text_model, samples, targets)
             self._score_phrases(self._text_model, samples, targets, masks)
+            self._score_views(self._text_model, samples, targets, masks)
         if self._image_model is not None:
             _score_identities(self._image_model, samples, targets, masks)
         return samples
@@ -121,12 +126,38 @@ class ScoreStage(Stage):
                 instance.scores.phrase_margin = _stored(own - max(others)) if others else None
                 row += 1
 
+    def _score_views(
+        self,
+        model: ImageTextScorer,
+        samples: list[Sample],
+        targets: list[Image.Image],
+        masks: list[list[Mask]],
+    ) -> None:
+        """CLIP between each view that is no cut of the target and its instance."""
+        views: list[Reference] = []
+        pictures: list[Image.Image] = []
+        for sample, target, own_masks in zip(samples, targets, masks, strict=True):
+            for instance, mask in zip(sample.scene.instances, own_masks, strict=True):
+                for view in (one for one in instance.references if one.kind in DRAWN_KINDS):
+                    image, subject = read_reference(sample, view)
+                    views.append(view)
+                    pictures.append(self._see(image, subject, view.subject_box))
+                    pictures.append(self._crop(target, instance, mask))
+        if not views:
+            return
+        features = model.embed_images(pictures)
+        for view, cosine in zip(views, _rowwise_cosine(features[::2], features[1::2]), strict=True):
+            view.similarity.clip = cosine
+
     def _crop(self, target: Image.Image, instance: Instance, mask: Mask) -> Image.Image:
-        """What the text model sees of an instance: its box, the background as the recipe says."""
-        crop = target.crop(instance.box)
-        if self.config.background == "keep":
+        return self._see(target, mask, instance.box)
+
+    def _see(self, image: Image.Image, mask: Mask | None, box: Box) -> Image.Image:
+        """What the text model sees of a subject: its box, the background as the recipe says."""
+        crop = image.crop(box)
+        if self.config.background == "keep" or mask is None:
             return crop
-        return grey_out(crop, crop_mask(mask, instance.box))
+        return grey_out(crop, crop_mask(mask, box))
 
 
 def _score_identities(
@@ -135,35 +166,54 @@ def _score_identities(
     targets: list[Image.Image],
     masks: list[list[Mask]],
 ) -> None:
-    """DINO between the references of a scene, and of each with its instance in the target.
+    """DINO between the first references of a scene, and of each reference with its instance.
 
-    The instance's feature in the target is the mean of the target's patches under its mask.
+    A crop is compared with the target's patches under the instance's mask. A view that was drawn
+    for itself is compared with the instance cut out of the target, which the model then sees as
+    large as the view.
     """
-    owners: list[tuple[int, Instance]] = []
     images: list[Image.Image] = []
-    reference_masks: list[Mask | None] = []
-    in_target: list[tuple[Image.Image, Mask]] = []
-    for number, (sample, target, own_masks) in enumerate(zip(samples, targets, masks, strict=True)):
+    image_masks: list[Mask | None] = []
+
+    def show(image: Image.Image, mask: Mask | None) -> int:
+        images.append(image)
+        image_masks.append(mask)
+        return len(images) - 1
+
+    first_rows: list[list[int]] = []
+    pairs: list[tuple[Reference, int, int]] = []
+    for sample, target, own_masks in zip(samples, targets, masks, strict=True):
+        rows = []
         for instance, mask in zip(sample.scene.instances, own_masks, strict=True):
-            reference = instance.references[0]
-            owners.append((number, instance))
-            images.append(decode_image(sample.files[reference.image]))
-            own_mask = None if reference.mask is None else sample.files[reference.mask]
-            reference_masks.append(None if own_mask is None else png_to_mask(own_mask))
-            in_target.append((target, mask))
-    if not owners:
+            shown = [
+                (view, show(*read_reference(sample, view)))
+                for view in instance.references
+                if view.kind != "face"
+            ]
+            if not shown:
+                continue
+            rows.append(shown[0][1])
+            in_target: dict[bool, int] = {}
+            for view, row in shown:
+                drawn = view.kind in DRAWN_KINDS
+                if drawn not in in_target:
+                    in_target[drawn] = show(
+                        *(cut_out(target, instance, mask) if drawn else (target, mask))
+                    )
+                pairs.append((view, row, in_target[drawn]))
+        first_rows.append(rows)
+    if not images:
         return
-    features = model.embed(images, reference_masks)
-    target_features = model.embed(
-        [target for target, _ in in_target], [mask for _, mask in in_target]
-    )
-    alike = _rowwise_cosine(features, target_features)
-    for row, (number, instance) in enumerate(owners):
-        same_scene = [i for i, (other, _) in enumerate(owners) if other == number]
-        instance.references[0].similarity.dino = alike[row]
-        instance.scores.identity_similarity = [
-            _stored(value) for value in features[same_scene] @ features[row]
-        ]
+    features = model.embed(images, image_masks)
+    for view, row, column in pairs:
+        view.similarity.dino = _stored(features[row] @ features[column])
+    for sample, rows in zip(samples, first_rows, strict=True):
+        if len(rows) != len(sample.scene.instances):
+            continue  # without a reference of every instance there is no square table
+        for instance, row in zip(sample.scene.instances, rows, strict=True):
+            instance.scores.identity_similarity = [
+                _stored(value) for value in features[rows] @ features[row]
+            ]
 
 
 def _phrases(sample: Sample) -> list[str]:

@@ -1,0 +1,143 @@
+"""edit (complex): every instance repainted by an editing model: in other light, from another side.
+
+The view's box and mask are not known yet: `reground` finds them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from imig.layout.reference_size import TOKEN
+from imig.models.protocols import Editor, EditRequest, Origin
+from imig.recipe import EditConfig, EditInstruction
+from imig.sample import Sample, derive_seed, image_to_jpeg
+from imig.schema import Edit, Instance, ModelRecord, Reference, Scene
+from imig.stages.base import BuildContext, Stage
+from imig.stages.loading import generator_settings, load, record_of, wrong_family
+from imig.stages.pixels import grey_out
+from imig.stages.views import read_reference
+
+
+class EditStage(Stage):
+    """Adds a reference of kind `edit` to every instance that has a crop.
+
+    Parameters
+    ----------
+    editor:
+        Used instead of the recipe's model, which is then never loaded.
+    """
+
+    name = "edit"
+    reads = frozenset({"target", "references"})
+    writes = frozenset({"edited views"})
+
+    def __init__(
+        self, config: EditConfig, context: BuildContext, *, editor: Editor | None = None
+    ) -> None:
+        super().__init__(context)
+        self.config = config
+        self._editor = editor
+
+    def setup(self) -> None:
+        if self._editor is not None:
+            return
+        model = load(self.config.model, self.config)
+        if not isinstance(model, Editor):
+            raise wrong_family(self.config.model, key="edit.model", task="editing model")
+        self._editor = model
+
+    def models(self) -> list[ModelRecord]:
+        return [record_of(self.config.model)]
+
+    def __call__(self, samples: list[Sample]) -> list[Sample]:
+        assert self._editor is not None, "setup() comes first"
+        cropped = [
+            (sample, instance, crop)
+            for sample in samples
+            for instance in sample.scene.instances
+            for crop in instance.references
+            if crop.kind == "crop"
+        ]
+        requests = [self._request(*one) for one in cropped]
+        images = self._editor.edit(requests, settings=generator_settings(self.config.sampling))
+        for (sample, instance, _), request, image in zip(cropped, requests, images, strict=True):
+            name = f"ref{_reference_count(sample.scene):02d}"
+            reference = Reference(
+                name=name,
+                kind="edit",
+                image=f"{name}.jpg",
+                mask=None,  # until `reground` has found the subject
+                width=image.width,
+                height=image.height,
+                subject_box=(0, 0, *image.size),
+                edit=Edit(
+                    instruction=request.instruction, model=self._editor.name, seed=request.seed
+                ),
+            )
+            sample.files[reference.image] = image_to_jpeg(image)
+            instance.references = [*instance.references, reference]
+        return samples
+
+    def _request(self, sample: Sample, instance: Instance, crop: Reference) -> EditRequest:
+        scene = sample.scene
+        seed = derive_seed(scene.seed, self.name, instance.index)
+        width, height = edit_size(crop.width, crop.height, side=self.config.side)
+        return EditRequest(
+            image=self._picture(sample, crop),
+            instruction=choose_instruction(
+                self.config.instructions,
+                phrase=instance.phrase,
+                only_subject=self.config.only_subject,
+                seed=seed,
+            ),
+            seed=seed,
+            width=width,
+            height=height,
+            phrase=instance.phrase,
+            origin=_origin(scene),
+            box=instance.box,
+        )
+
+    def _picture(self, sample: Sample, crop: Reference) -> Image.Image:
+        image, mask = read_reference(sample, crop)
+        return image if self.config.background == "keep" or mask is None else grey_out(image, mask)
+
+
+def edit_size(width: int, height: int, *, side: int) -> tuple[int, int]:
+    """(width, height) in pixels of the view of a crop.
+
+    About side x side in area at the crop's aspect ratio, each side cut down to a multiple of 16 and
+    never below 16 (released pipeline, with side 1024).
+    """
+    factor = side / math.sqrt(width * height)
+    # A hair more, so that a square crop of any size gives `side` and not 16 less.
+    cut = [math.floor(one * factor / TOKEN + 1e-9) * TOKEN for one in (width, height)]
+    return max(cut[0], TOKEN), max(cut[1], TOKEN)
+
+
+def choose_instruction(
+    instructions: tuple[EditInstruction, ...], *, phrase: str, only_subject: str, seed: int
+) -> str:
+    """The instruction of a view: a kind by its weight, one of its wordings, and the clause."""
+    rng = np.random.default_rng(seed)
+    weights = np.array([one.weight for one in instructions])
+    kind = instructions[int(rng.choice(len(instructions), p=weights / weights.sum()))]
+    wording = kind.wordings[int(rng.integers(len(kind.wordings)))]
+    text = wording if not only_subject else f"{wording}. {only_subject}"
+    text = text.replace("{phrase}", phrase)
+    return text[:1].upper() + text[1:]
+
+
+def _origin(scene: Scene) -> Origin | None:
+    """How the target was drawn, where a model drew it."""
+    source = scene.source
+    if source.prompt is None or source.seed is None:
+        return None
+    return Origin(prompt=source.prompt, seed=source.seed, width=scene.width, height=scene.height)
+
+
+def _reference_count(scene: Scene) -> int:
+    return sum(len(instance.references) for instance in scene.instances)
