@@ -1,0 +1,60 @@
+"""`K.features.npy`: the target's feature, for the search of duplicates.
+
+A plain NumPy file of one float16 vector of length 1 in the Euclidean norm. All samples of a dataset
+have it of one width, or none has it.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from imig.errors import DataError
+
+FEATURES_MEMBER: Final = "features.npy"
+NORM_TOLERANCE: Final = 0.01
+"""float16 rounds every coordinate by up to 0.05 %."""
+
+
+def features_to_bytes(features: ArrayLike) -> bytes:
+    """The bytes of the member for a feature of any norm and real dtype.
+
+    Raises
+    ------
+    ValueError
+        When it is no vector, or has no direction (all zeros, or not finite).
+    """
+    vector = np.asarray(features, dtype=np.float64)
+    norm = float(np.linalg.norm(vector))
+    if vector.ndim != 1 or not np.isfinite(norm) or norm == 0:
+        raise ValueError(f"a feature is a vector with a direction, not {vector.shape}, norm {norm}")
+    buffer = io.BytesIO()
+    np.save(buffer, (vector / norm).astype(np.float16), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def features_from_bytes(data: bytes, *, place: str) -> NDArray[np.float16]:
+    """The vector of a member; `place` is for the message.
+
+    Raises
+    ------
+    DataError
+        When the bytes are damaged, or it is no float16 vector of norm 1.
+    """
+    cure = "`imig validate` lists everything that is damaged."
+    try:
+        vector = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, OSError, EOFError, SyntaxError) as error:
+        message = f"{place}: {FEATURES_MEMBER} cannot be read: {error}"
+        raise DataError(message, cure=cure) from error
+    if not isinstance(vector, np.ndarray) or vector.dtype != np.float16 or vector.ndim != 1:
+        shown = f"{getattr(vector, 'dtype', '?')} {getattr(vector, 'shape', '?')}"
+        message = f"{place}: {FEATURES_MEMBER} is {shown}, not a float16 vector"
+        raise DataError(message, cure=cure)
+    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    if not abs(norm - 1) <= NORM_TOLERANCE:
+        raise DataError(f"{place}: {FEATURES_MEMBER} has the norm {norm:.4g}, not 1", cure=cure)
+    return vector
