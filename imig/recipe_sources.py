@@ -109,6 +109,8 @@ class PromptsSource(StageConfig):
             raise ValueError("give the path of a file of prompts, or the count to write")
         if not 1 <= self.instances[0] <= self.instances[1]:
             raise ValueError("instances: the fewest come first")
+        if self.path is None and self.writer.kind == "grammar" and self.instances[1] > 8:
+            raise ValueError("instances: the grammar's world draws at most 8 things")
         return self
 
 

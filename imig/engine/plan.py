@@ -150,7 +150,7 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
     from imig.stages.registry import build_stages
 
     models = tuple(_find_models(loaded))
-    stages = build_stages(loaded.recipe)
+    stages = build_stages(loaded.recipe, output=output)
     steps = tuple(Step(stage, _resources(loaded, stage)) for stage in stages)
     check_inputs(loaded, stages)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from imig.sample import Sample
@@ -16,6 +17,8 @@ class BuildContext:
 
     recipe_seed: int
     subset: str
+    output: Path | None = None
+    """The dataset's folder, where the build has one."""
 
 
 class Stage(ABC):

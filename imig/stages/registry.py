@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from imig.recipe import Recipe, stage_order
@@ -38,11 +39,13 @@ _STAGES: Final[dict[str, Callable[[Any, BuildContext], Stage]]] = {
 }
 
 
-def build_stages(recipe: Recipe) -> list[Stage]:
+def build_stages(recipe: Recipe, *, output: Path | None = None) -> list[Stage]:
     """The recipe's stages in their order, the source first; no model is loaded.
+
+    `output` is the dataset's folder.
 
     Raises UsageError when the source's path is wrong.
     """
-    context = BuildContext(recipe_seed=recipe.seed, subset=recipe.subset)
+    context = BuildContext(recipe_seed=recipe.seed, subset=recipe.subset, output=output)
     blocks = [(name, getattr(recipe, name)) for name in stage_order(recipe.subset)]
     return [_STAGES[name](block, context) for name, block in blocks if block is not None]

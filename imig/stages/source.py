@@ -1,8 +1,6 @@
-"""source: targets, and captions and nouns where the source has them."""
+"""source: targets, and captions and nouns where the source has them; or prompts for targets."""
 
 from __future__ import annotations
-
-import hashlib
 
 from imig.errors import DataError
 from imig.recipe import (
@@ -19,7 +17,7 @@ from imig.stages.base import BuildContext, Stage
 from imig.stages.sources.base import STAGE, SourceKind
 
 
-def make_source_kind(config: SourceConfig) -> SourceKind:
+def make_source_kind(config: SourceConfig, context: BuildContext) -> SourceKind:
     """The kind that a recipe's block names; raises UsageError when its path is wrong."""
     # Imported here, since a build uses one kind and each brings its own libraries.
     match config:
@@ -42,13 +40,14 @@ def make_source_kind(config: SourceConfig) -> SourceKind:
         case PromptsSource():
             from imig.stages.sources.prompts import Prompts
 
-            return Prompts(config)
+            return Prompts(config, context)
 
 
 class SourceStage(Stage):
     """Numbers the pictures on the driver, reads them in the workers.
 
-    Turns down: "unreadable image", "too many pixels", "image too small", "no image in the sample".
+    Turns down: "unreadable image", "too many pixels", "image too small", "no image in the sample",
+    "too few subjects".
     """
 
     name = STAGE
@@ -56,7 +55,7 @@ class SourceStage(Stage):
     def __init__(self, config: SourceConfig, context: BuildContext) -> None:
         super().__init__(context)
         self.config = config
-        self._kind = make_source_kind(config)
+        self._kind = make_source_kind(config, context)
         self.writes = self._kind.writes
 
     def count(self) -> int:
@@ -66,16 +65,13 @@ class SourceStage(Stage):
     def enumerate(self, start: int, stop: int) -> list[Sample]:
         """Samples `start` to `stop` (exclusive) with id, seed and source record, but no target.
 
-        Width and height are 1 until `__call__` has read the picture.
+        Width and height are 1 until `__call__` has read the picture, or `draw` has drawn it.
         """
         return [self._placeholder(number) for number in range(start, min(stop, self.count()))]
 
     def fingerprint(self) -> str:
         """Hash of the listing: the same as long as every number means the same picture."""
-        digest = hashlib.sha256()
-        for number in range(self.count()):
-            digest.update(f"{self._record(number).path}\n".encode())
-        return digest.hexdigest()
+        return self._kind.fingerprint()
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
         for sample in samples:

@@ -51,12 +51,12 @@ def simple_caption_of(phrases: Sequence[str]) -> str:
     return f"{count_phrase(len(phrases))}: {listed}"
 
 
-_TABLE_WORDS = {
+TABLE_WORDS = {
     "wood": "a wooden table", "cloth": "a checked tablecloth", "marble": "a marble table",
     "sand": "the sand", "grass": "the grass", "tiles": "a tiled floor", "slate": "a slate table",
     "linen": "a linen cloth", "concrete": "a concrete floor", "paper": "a sheet of paper",
 }  # fmt: skip
-_MOOD_WORDS = {
+MOOD_WORDS = {
     "daylight": ("in daylight", "on a bright day"),
     "golden hour": ("at golden hour", "in warm evening light"),
     "overcast": ("under an overcast sky", "in soft light"),
@@ -106,8 +106,8 @@ def scene_caption(
 ) -> str:
     """A varied caption: the count first, every phrase at least once, places or relations."""
     count = len(described)
-    where = "on " + _TABLE_WORDS.get(table, "a table")
-    light = str(rng.choice(_MOOD_WORDS[mood]))
+    where = "on " + TABLE_WORDS.get(table, "a table")
+    light = str(rng.choice(MOOD_WORDS[mood]))
     order = sorted(range(count), key=lambda i: described[i].box[0] + described[i].box[2])
     noun = str(rng.choice(("thing", "object", "thing")))
     counted = count_phrase(count, noun)

@@ -40,6 +40,13 @@ class SourceKind(ABC):
     def record(self, number: int, *, seed: int) -> Source:
         """Where picture `number` comes from, as far as it is known before reading it."""
 
+    def fingerprint(self) -> str:
+        """Hash of the listing: the same as long as every number means the same picture."""
+        digest = hashlib.sha256()
+        for number in range(self.count()):
+            digest.update(f"{self.record(number, seed=0).path}\n".encode())
+        return digest.hexdigest()
+
     @abstractmethod
     def fill(self, sample: Sample, number: int) -> None:
         """Set target, size, and caption, nouns and style where it has them; or turn it down."""

@@ -2,27 +2,122 @@
 
 from __future__ import annotations
 
-from imig.recipe import PromptsSource
+from functools import cached_property
+from pathlib import Path
+
+from imig.errors import UsageError
+from imig.prompts.file import PromptsFile, list_prompts
+from imig.prompts.grammar import write_grammar_prompt
+from imig.prompts.record import PromptRecord
+from imig.recipe import LanguageModelWriter, PromptsSource
 from imig.sample import Sample
 from imig.schema import Source
-from imig.stages.sources.base import SourceKind
+from imig.stages.base import BuildContext
+from imig.stages.sources.base import STAGE, SourceKind, fill_text, printable_path
+
+WRITTEN_NAME = "prompts.jsonl"
+"""Below the dataset's folder: prompts that a language model wrote for the build."""
+
+MIN_SUBJECTS = 2
+"""Of a prompt in the flexible subset: one subject alone needs no composing."""
 
 
 class Prompts(SourceKind):
-    """The lines of a file of prompts."""
+    """Prompts from a file, or made by rules as they are needed.
 
-    def __init__(self, config: PromptsSource) -> None:
+    A language model's are a file too, which the engine has written before the build runs.
+    """
+
+    def __init__(self, config: PromptsSource, context: BuildContext) -> None:
         self._config = config
+        self._recipe_seed = context.recipe_seed
+        self._flexible = context.subset == "flexible"
+        self._path = _path(config, context)
 
     @property
     def writes(self) -> frozenset[str]:
-        return frozenset({"caption", "nouns"})
+        written = {"caption"}
+        looked_at = [] if self._is_written_first or self._path is None else self._file.first()
+        if not looked_at or any(record.nouns for record in looked_at):
+            written.add("nouns")
+        if self._flexible:
+            written.add("subjects")
+        return frozenset(written)
 
     def count(self) -> int:
-        return self._config.count or 0
+        wanted = self._config.count
+        if self._path is None or self._is_written_first:
+            return wanted or 0  # the recipe's own check makes sure that there is a count
+        there = len(self._file)
+        if wanted is not None and there < wanted:
+            raise UsageError(
+                f"{self._path} holds {there} prompts, fewer than source.count ({wanted})",
+                cure=f"lower it: --set source.count={there}; or write more: `imig prompts`",
+            )
+        return there if wanted is None else wanted
 
     def record(self, number: int, *, seed: int) -> Source:
-        raise NotImplementedError
+        name = None if self._path is None else printable_path(self._path.name)
+        return Source(kind="prompt", path=name, seed=seed)
+
+    def fingerprint(self) -> str:
+        # The rules' prompts follow from the recipe, which is compared anyway.
+        return "grammar" if self._path is None else self._file.sha256
 
     def fill(self, sample: Sample, number: int) -> None:
-        raise NotImplementedError
+        record = self.prompt(number)
+        scene = sample.scene
+        fill_text(sample, caption=record.prompt, nouns=record.nouns)
+        scene.source.prompt = record.prompt
+        scene.style = record.style
+        if not self._flexible:
+            return
+        scene.subjects = list(record.subjects)
+        if len(scene.subjects) < MIN_SUBJECTS:
+            sample.turn_down(
+                stage=STAGE,
+                reason="too few subjects",
+                figures={"subjects": len(scene.subjects), "wanted": MIN_SUBJECTS},
+            )
+
+    def prompt(self, number: int) -> PromptRecord:
+        """The prompt of that number. Raises DataError when its line is wrong."""
+        if self._path is not None:
+            return self._file.read(number)
+        return write_grammar_prompt(
+            number,
+            recipe_seed=self._recipe_seed,
+            instances=self._config.instances,
+            alone=self._flexible,
+        )
+
+    @property
+    def _is_written_first(self) -> bool:
+        return self._config.path is None and self._path is not None
+
+    @cached_property
+    def _file(self) -> PromptsFile:
+        """Listed once, on the driver: workers get the listing."""
+        assert self._path is not None
+        return list_prompts(self._path)
+
+
+def _path(config: PromptsSource, context: BuildContext) -> Path | None:
+    """The file that holds the prompts, or will; None for rules."""
+    if config.path is not None:
+        path = Path(config.path).expanduser()
+        if not path.is_file():
+            raise UsageError(
+                f"{path} is not a file",
+                cure="give a file of prompts, as `imig prompts` writes it, or "
+                "--set source.path=null to have them written",
+            )
+        return path
+    if not isinstance(config.writer, LanguageModelWriter):
+        return None
+    if context.output is None:
+        raise UsageError(
+            "a language model's prompts need a file",
+            cure="write them first, `imig prompts`, and give the file as source.path",
+        )
+    return context.output / WRITTEN_NAME

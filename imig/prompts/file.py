@@ -1,0 +1,100 @@
+"""Files of prompts, read by number: a million lines cost a worker 8 MB and a seek each."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+
+from imig.errors import DataError, UsageError
+from imig.prompts.record import CURE, PromptRecord, line_to_record
+
+LOOKED_AT = 100
+"""Lines that are read before a build, to find out what the file holds."""
+
+
+@dataclass(frozen=True)
+class PromptsFile:
+    """The lines of a file as they were when it was listed; empty lines do not count."""
+
+    path: Path
+    offsets: array[int]
+    """Where the line of each number begins, in bytes."""
+    sha256: str
+    """Of the whole file."""
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def read(self, number: int) -> PromptRecord:
+        """The record of that number, from 0.
+
+        Raises DataError when its line is wrong or the file has changed since it was listed.
+        """
+        if _sha256_now(self.path) != self.sha256:
+            raise DataError(
+                f"{self.path} has changed since the build began",
+                cure="leave the file alone during a build, or start anew with --overwrite",
+            )
+        offset = self.offsets[number]
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            line = file.readline()
+            try:
+                return line_to_record(line, place=str(self.path))
+            except DataError:
+                # Only now is the line's number worth counting.
+                file.seek(0)
+                before = file.read(offset).count(b"\n")
+        return line_to_record(line, place=f"{self.path}:{before + 1}")
+
+    def first(self) -> list[PromptRecord]:
+        """The first records, to see what the file holds. Raises UsageError for a wrong line."""
+        try:
+            return [self.read(number) for number in range(min(len(self), LOOKED_AT))]
+        except DataError as error:
+            raise UsageError(error.message, cure=error.cure) from error
+
+
+def list_prompts(path: Path) -> PromptsFile:
+    """List a file's lines; parses none of them. Raises UsageError when it cannot be read."""
+    offsets, position, digest = array("q"), 0, hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                digest.update(line)
+                if not line.isspace():
+                    offsets.append(position)
+                position += len(line)
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}",
+            cure="give a file of prompts, as `imig prompts` writes it",
+        ) from error
+    if not offsets:
+        raise UsageError(f"{path} holds no prompt", cure=CURE)
+    return PromptsFile(path, offsets, digest.hexdigest())
+
+
+def read_prompts(path: Path, *, start: int = 0, stop: int | None = None) -> list[PromptRecord]:
+    """Records `start` to `stop` (exclusive) of a file; errors name file and line."""
+    listed = list_prompts(path)
+    return [listed.read(number) for number in islice(range(len(listed)), start, stop)]
+
+
+def _sha256_now(path: Path) -> str:
+    """The file's hash; computed anew only when size or time say that the file was changed."""
+    try:
+        stat = path.stat()
+        return _sha256(path, stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+
+
+@lru_cache(maxsize=8)
+def _sha256(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
