@@ -1,0 +1,134 @@
+"""What the thresholds of a filter say of a scene: which instances stay, and whether the scene does.
+
+The order is that of the released filter (REFERENCE 2.1). Nothing is changed here: `FilterStage`
+applies a verdict, `imig refilter --report` only counts what many of them would be.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imig.layout.boxes import iou
+from imig.layout.masks import box_coverage, rle_to_mask
+from imig.recipe import FilterConfig
+from imig.schema import Instance, Scene
+from imig.stages.verdict_scene import judge_scene
+from imig.stages.verdict_views import view_fault
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of a scene."""
+
+    kept: tuple[int, ...]
+    """Instance indices, in their order."""
+    reason: str = ""
+    """Why the scene is turned down; empty where it stays."""
+    figures: dict[str, float | int | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A scene, and what is computed of its boxes and masks once, however often it is judged."""
+
+    scene: Scene
+
+    @cached_property
+    def mask_coverage(self) -> list[float]:
+        """The smaller share of width and height, an instance; 1 where there is no mask."""
+        return [
+            1.0 if one.mask is None else min(box_coverage(rle_to_mask(one.mask), one.box))
+            for one in self.scene.instances
+        ]
+
+    @cached_property
+    def overlap(self) -> NDArray[np.float64]:
+        """(n, n) IoU of the boxes."""
+        boxes = [one.box for one in self.scene.instances]
+        return iou(boxes, boxes)
+
+
+def judge(measured: Measured, config: FilterConfig) -> Verdict:
+    """Which instances stay, and whether the scene is turned down: fewer than `min_instances` left,
+    or a figure of the scene below or above its threshold. A figure that was not computed fails
+    nothing.
+    """
+    scene = measured.scene
+    removed: Counter[str] = Counter()
+    kept: list[Instance] = []
+    for instance in scene.instances:
+        cause = _fault(instance, measured, config)
+        if cause:
+            removed[cause] += 1
+        else:
+            kept.append(instance)
+    kept, removed["duplicate_box"] = _without_duplicates(
+        kept, lambda a, b: bool(measured.overlap[a.index, b.index] > config.max_duplicate_iou)
+    )
+    kept, removed["duplicate_identity"] = _without_duplicates(
+        kept, lambda a, b: _same_identity(a, b, limit=config.max_identity_similarity)
+    )
+    kept.sort(key=lambda one: (-box_area(one), one.index))
+    removed["more_than_max"] = len(kept[config.max_instances :])
+    indices = tuple(sorted(one.index for one in kept[: config.max_instances]))
+    if len(indices) < config.min_instances:
+        causes = {cause: number for cause, number in sorted(removed.items()) if number}
+        return Verdict(
+            kept=indices,
+            reason="too few instances",
+            figures={"instances": len(indices), "min_instances": config.min_instances, **causes},
+        )
+    reason, figures = judge_scene(scene, config)
+    return Verdict(kept=indices, reason=reason, figures=figures)
+
+
+def box_area(instance: Instance) -> int:
+    """Pixels."""
+    x1, y1, x2, y2 = instance.box
+    return (x2 - x1) * (y2 - y1)
+
+
+def _fault(instance: Instance, measured: Measured, config: FilterConfig) -> str:
+    """Which threshold the instance fails, "" when none."""
+    scene, scores = measured.scene, instance.scores
+    if box_area(instance) < config.min_box_area * scene.width * scene.height:
+        return "small_box"
+    if measured.mask_coverage[instance.index] < config.min_mask_coverage:
+        return "mask_coverage"
+    if instance.grounding and instance.grounding.score < config.min_grounding_score:
+        return "grounding_score"
+    if _below(scores.phrase_similarity, config.min_phrase_similarity):
+        return "phrase_similarity"
+    if _below(scores.phrase_margin, config.min_phrase_margin):
+        return "phrase_margin"
+    return view_fault(instance, config, subset=scene.subset)
+
+
+def _below(value: float | None, threshold: float | None) -> bool:
+    return value is not None and threshold is not None and value < threshold
+
+
+def _same_identity(a: Instance, b: Instance, *, limit: float | None) -> bool:
+    similarity = a.scores.identity_similarity
+    return limit is not None and similarity is not None and similarity[b.index] > limit
+
+
+def _grounding_score(instance: Instance) -> float:
+    return instance.grounding.score if instance.grounding else 0.0
+
+
+def _without_duplicates(
+    instances: Sequence[Instance], same: Callable[[Instance, Instance], bool]
+) -> tuple[list[Instance], int]:
+    """Of instances that are the same the one with the best grounding score, and how many went."""
+    kept: list[Instance] = []
+    for instance in sorted(instances, key=lambda one: (-_grounding_score(one), one.index)):
+        if not any(same(instance, better) for better in kept):
+            kept.append(instance)
+    return kept, len(instances) - len(kept)
