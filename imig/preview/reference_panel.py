@@ -77,6 +77,14 @@ def score_lines(instance: InstanceView, reference: ReferenceView) -> list[str]:
     ]
     if lines[-1]:
         lines[-1] = f"view: {lines[-1]}"
+    if view.edit is not None:
+        lines.append(view.edit.instruction)
+    if view.drawing is not None:
+        lines.append(view.drawing.prompt)
+    if view.agreement is not None:
+        lines.append(
+            f"{'agrees' if view.agreement.agrees else 'disagrees'}: {view.agreement.reason}"
+        )
     return [line for line in lines if line]
 
 

@@ -18,6 +18,7 @@ from imig.shards.check_pictures import (
     check_instance_mask,
     check_subject,
 )
+from imig.shards.check_subset import check_subset
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.writer import JSON_MEMBER, named_members
 
@@ -50,6 +51,7 @@ def check_sample(findings: Findings, files: Mapping[str, bytes]) -> Scene | None
         for reference in instance.references:
             _check_reference(findings, reference, files, target_size=size)
     _check_structure(findings, scene)
+    check_subset(findings, scene)
     _check_scores(findings, scene)
     if ENCODED_MEMBER in files:
         check_encoded(findings, scene, files[ENCODED_MEMBER])

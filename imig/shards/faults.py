@@ -33,6 +33,11 @@ KINDS: Final[dict[str, str]] = {
     "relation": "a relation contradicts boxes or parents",
     "parent": "an instance whose parent is smaller, or that is its own ancestor",
     "score-range": "a cosine outside [-1, 1], or not finite",
+    # What the subset promises
+    "view-record": "a view without the record that its kind needs",
+    "missing-view": "an instance without a view that the subset promises",
+    "too-few-instances": "fewer instances than the subset promises",
+    "subject": "an instance of the flexible subset without a subject of its own",
     # Pictures, boxes, masks
     "undecodable-image": "a picture does not decode",
     "image-size": "a picture has not the stated size",

@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw
 from imig.sample import Sample, image_to_jpeg, mask_to_png
 from imig.schema import Face, Instance, Reference
 
+ORACLE = "oracle:none@0"
+
 
 def add_disc(
     sample: Sample, instance: Instance, *, name: str, kind: str, face: Face | None = None
@@ -34,6 +36,12 @@ def add_disc(
             "height": 90,
             "subject_box": (10, 20, 70, 80),
             "face": face,
+            "edit": {"instruction": "turn it", "model": ORACLE, "seed": 1}
+            if kind == "edit"
+            else None,
+            "drawing": {"prompt": "a disc", "model": ORACLE, "seed": 1}
+            if kind == "source"
+            else None,
         }
     )
     instance.references = [*instance.references, reference]
