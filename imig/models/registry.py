@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from typing import Any
 
 from imig.errors import DataError, UsageError
 from imig.models.families import FAMILIES, Checkpoint, Family
@@ -43,6 +44,7 @@ class ModelRow:
 
     family: str
     task: str
+    """One or several, divided by commas."""
     weights: str
     megabytes: float
     licence: str
@@ -59,7 +61,7 @@ def load_model(config: ModelConfig, *, batch_size: int) -> Model:
     Parameters
     ----------
     config:
-        Family, weights, device, dtype.
+        Family, weights, device, dtype, offload.
     batch_size:
         Images that go through the network at once, at most.
 
@@ -75,15 +77,28 @@ def load_model(config: ModelConfig, *, batch_size: int) -> Model:
             cure="`imig train` and `imig generate` take its weights",
         )
     weights = resolve_weights(config)
+    model: Model
+    if family.layout == "program":
+        # it runs without torch, whose import takes seconds
+        model = _model_class(family)(weights)
+        return model
     from imig.models.device import choose_device, choose_dtype, make_deterministic
 
     device = choose_device(config.device)
     make_deterministic()
-    module = importlib.import_module(f"imig.models.{family.module}")
-    model: Model = getattr(module, family.class_name)(
-        weights, device=device, dtype=choose_dtype(config.dtype, device), batch_size=batch_size
+    offload = {"offload": config.offload} if family.takes_offload else {}
+    model = _model_class(family)(
+        weights,
+        device=device,
+        dtype=choose_dtype(config.dtype, device),
+        batch_size=batch_size,
+        **offload,
     )
     return model
+
+
+def _model_class(family: Family) -> Any:
+    return getattr(importlib.import_module(f"imig.models.{family.module}"), str(family.class_name))
 
 
 def model_record(config: ModelConfig) -> ModelRecord:
@@ -108,11 +123,17 @@ def pull(family_name: str, weights: str | None = None) -> ResolvedWeights:
     Raises
     ------
     UsageError
-        `weights` is no hub id, or the offline switch is set (HF_HUB_OFFLINE).
+        `weights` is no hub id, the family has none to pull, or the offline switch is set
+        (HF_HUB_OFFLINE).
     DataError
         The download failed.
     """
     family = find_family(family_name)
+    if not family.checkpoints:
+        raise UsageError(
+            f"{family.name} is a program that ships with imig: there is nothing to pull",
+            cure=f"model: {{family: {family.name}, weights: tiny}}",
+        )
     wanted = weights or family.checkpoints[0].weights
     hub = parse_hub_id(wanted)
     if hub is None:
@@ -165,11 +186,13 @@ def _download(hub: HubId, *, patterns: tuple[str, ...], avoid_bin: bool) -> None
 
 def _tiny_row(family: Family) -> ModelRow:
     folder = tiny_folder(family)
-    weights = sorted(folder.rglob("*.safetensors"))
-    size = sum(one.stat().st_size for one in weights) / 1e6
+    kind = "*.py" if family.layout == "program" else "*.safetensors"
+    weights = sorted(folder.rglob(kind))
+    # of a program the size says nothing
+    size = 0 if kind == "*.py" else sum(one.stat().st_size for one in weights) / 1e6
     return ModelRow(
         family=family.name,
-        task=family.task,
+        task=", ".join(family.tasks),
         weights=TINY,
         megabytes=round(size, 1),
         licence="Apache-2.0",
@@ -188,7 +211,7 @@ def _row(family: Family, checkpoint: Checkpoint) -> ModelRow:
         where, found = f"imig models pull {family.name} {checkpoint.weights}", False
     return ModelRow(
         family=family.name,
-        task=family.task,
+        task=", ".join(family.tasks),
         weights=checkpoint.weights,
         megabytes=checkpoint.megabytes,
         licence=checkpoint.licence,

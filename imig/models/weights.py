@@ -45,7 +45,8 @@ class ResolvedWeights:
     files: tuple[Path, ...]
     """The weight files themselves."""
     revision: str
-    """Hub commit, or the first 12 digits of the sha256 of the weight files."""
+    """Hub commit, or the first 12 digits of the sha256 of the weight files (of their code, for a
+    program)."""
     config: str | None = None
     """The recipe's `config`, for families whose weights come without one."""
 
@@ -62,12 +63,24 @@ def resolve_weights(config: ModelConfig) -> ResolvedWeights:
     Raises
     ------
     UsageError
-        The family is unknown, or the weights are not on this disk: says where it looked, and how
-        to get them.
+        The family is unknown, does not offload, or the weights are not on this disk: says where it
+        looked, and how to get them.
     """
     family = find_family(config.family)
+    if config.offload != "none" and not family.takes_offload:
+        able = sorted(one.name for one in FAMILIES.values() if one.takes_offload)
+        raise UsageError(
+            f"{family.name} does not offload, so `offload: {config.offload}` means nothing to it",
+            cure=f"leave `offload` away; families that do: {', '.join(able)}",
+        )
     if config.weights == TINY:
         return _tiny(family, config)
+    if family.layout == "program":
+        raise UsageError(
+            f"{family.name}: weights {config.weights!r}: this family is a program and has no "
+            "weights but `tiny`",
+            cure="set `weights: tiny`, or take a family with the same task: " + _alike(family),
+        )
     local = Path(config.weights).expanduser()
     if local.exists():
         files = weight_files(family, local)
@@ -100,8 +113,9 @@ def find_family(name: str) -> Family:
 
 
 def tiny_folder(family: Family) -> Path:
-    """Where the package keeps the family's tiny checkpoint."""
-    return Path(imig.__file__).parent / "weights" / family.name
+    """Where the package keeps the family's tiny checkpoint, or its code, for a program."""
+    package = Path(imig.__file__).parent
+    return (package if family.layout == "program" else package / "weights") / family.name
 
 
 def hub_cache() -> Path:
@@ -151,6 +165,8 @@ def weight_files(family: Family, path: Path) -> tuple[Path, ...]:
                 cure=f"give the folder that holds {family.needs[0]} and {family.weight_files[0]}",
             )
         return (path,)
+    if family.layout == "program":
+        return tuple(sorted(one for pattern in family.weight_files for one in path.glob(pattern)))
     for pattern in family.weight_files:
         found = sorted(path.glob(pattern))
         if not found:
@@ -217,6 +233,13 @@ def _resolved(
         files=files,
         revision=revision,
         config=config.config,
+    )
+
+
+def _alike(family: Family) -> str:
+    tasks = set(family.tasks)
+    return ", ".join(
+        one.name for one in FAMILIES.values() if one is not family and tasks & set(one.tasks)
     )
 
 

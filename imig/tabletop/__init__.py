@@ -1,6 +1,8 @@
 """Tabletop: the built-in procedural world, things on a table with exact ground truth."""
 
+from imig.tabletop.alone import draw_alone, subject_alone
 from imig.tabletop.captions import parse_prompt
+from imig.tabletop.composition import Composed, compose_identities
 from imig.tabletop.identity import Identity, sample_identity
 from imig.tabletop.prompts import draw_prompt, redraw_identity
 from imig.tabletop.records import InstanceTruth, Placement, RenderedScene, TabletopScene
@@ -24,12 +26,15 @@ __all__ = [
     "PATTERNS",
     "STYLES",
     "Backdrop",
+    "Composed",
     "Identity",
     "InstanceTruth",
     "Placement",
     "RenderedScene",
     "TabletopScene",
     "View",
+    "compose_identities",
+    "draw_alone",
     "draw_prompt",
     "hard_negative",
     "is_novel",
@@ -40,4 +45,5 @@ __all__ = [
     "sample_identity",
     "sample_scene",
     "simple_caption",
+    "subject_alone",
 ]

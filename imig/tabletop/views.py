@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,7 @@ from imig.tabletop.render import draw
 from imig.tabletop.shapes import build_thing
 from imig.tabletop.stage import LIGHTINGS, Stage, sample_stage
 from imig.tabletop.textures import Backdrop
-
-Motion = Literal["still", "tilted", "airborne", "blurred"]
+from imig.tabletop.wording import Motion
 
 
 @dataclass(frozen=True)
@@ -50,15 +48,19 @@ def render_identity(
         raise ValueError(f"unknown motion {view.motion!r}")
     if view.background not in (None, "blank", *vocabulary.TABLES):
         raise ValueError(f"unknown background {view.background!r}")
+    posed, stage = pose_alone(identity, width=width, height=height, view=view, seed=seed)
+    drawing = draw([posed], stage)
+    mask = drawing.visible_masks[0]
+    return drawing.image, mask, mask_bounds(mask)
+
+
+def pose_alone(
+    identity: Identity, *, width: int, height: int, view: View, seed: int
+) -> tuple[Posed, Stage]:
+    """How `render_identity` poses the thing, and what it sets around it; a view that it takes."""
     rng = np.random.default_rng((seed, 4))
     stage = sample_stage(rng, width, height, view.mood)
-    backdrop = stage.backdrop
-    if view.background == "blank":
-        backdrop = Backdrop("paper", "none", backdrop.seed, 50.0, 0.0)
-    elif view.background is not None:
-        backdrop = Backdrop(
-            view.background, backdrop.wall, backdrop.seed, backdrop.edge, backdrop.tint
-        )
+    backdrop = on_background(stage.backdrop, view.background)
     size = float(rng.uniform(0.60, 0.74))
     lean, tip = float(rng.uniform(14, 26)), float(rng.uniform(-14, 14))
     lean = -lean if rng.random() < 0.5 else lean
@@ -92,9 +94,16 @@ def render_identity(
         light_elevation=stage.light_elevation,
         streak=0.5 if view.motion == "blurred" else 0.0,
     )
-    drawing = draw([Posed(thing, rotation, (x, y, lift), scale)], stage)
-    mask = drawing.visible_masks[0]
-    return drawing.image, mask, mask_bounds(mask)
+    return Posed(thing, rotation, (x, y, lift), scale), stage
+
+
+def on_background(backdrop: Backdrop, background: str | None) -> Backdrop:
+    """The backdrop with a table of `vocabulary.TABLES`, or "blank"; None leaves it as it is."""
+    if background is None:
+        return backdrop
+    if background == "blank":
+        return Backdrop("paper", "none", backdrop.seed, 50.0, 0.0)
+    return replace(backdrop, table=background)
 
 
 def _tilt_matrix(lean: float, tip: float) -> NDArray[np.float64]:

@@ -1,0 +1,78 @@
+"""What the table of model families says of each: its tasks, its weights, where they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Task = Literal[
+    "caption",
+    "ground",
+    "segment",
+    "embed images",
+    "score image and text",
+    "draw layouts",
+    "draw pictures",
+    "edit pictures",
+    "compose pictures",
+    "find faces",
+    "answer about pictures",
+    "judge pictures",
+]
+
+TRANSFORMERS_WEIGHTS: Final = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""`weight_files` of a checkpoint in the layout of transformers."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Published weights that a family loads."""
+
+    weights: str
+    """What to put into the recipe's `weights`."""
+    megabytes: int
+    """Approximate size of the download."""
+    licence: str
+    config: str | None = None
+    """What to put into the recipe's `config`, where the weights need it."""
+    companions: tuple[str, ...] = ()
+    """Hub repositories whose tokenizer and configuration are needed too (not their weights)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One kind of real model."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    """What it may be asked for; the class obeys the protocol of each."""
+    module: str | None
+    """Module of the adapter below `imig.models`, imported only when a model is loaded; None for a
+    family that no stage calls."""
+    class_name: str | None
+    library: str
+    tiny: bool = False
+    """Whether a tiny checkpoint ships with the package."""
+    tiny_substitute: str | None = None
+    """The family to take `tiny` from, where this one has none."""
+    layout: Literal["files", "pipeline", "program"] = "files"
+    """files: `weight_files` in one folder. pipeline: what `save_pretrained` of a diffusers
+    pipeline wrote, a folder a component. program: `weight_files` is Python code of this package,
+    below `imig/<name>`; `tiny` is all there is."""
+    weight_files: tuple[str, ...] = ()
+    """File name patterns of the weights in a folder, most wanted first; safetensors before others,
+    which are only ever read with `weights_only=True`. Not for pipelines, which say it
+    themselves."""
+    needs: tuple[str, ...] = ()
+    """Other files that a folder must hold."""
+    takes_file: bool = False
+    """Whether `weights` may be the weight file itself."""
+    takes_offload: bool = False
+    """Whether its class takes `offload` (`ModelConfig.offload`)."""
+    checkpoints: tuple[Checkpoint, ...] = ()
+    """Published weights, the default of `imig models pull` first; none for a program."""

@@ -1,0 +1,1 @@
+"""The table of model families, a module for each group of tasks."""
