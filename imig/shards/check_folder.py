@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from imig.shards.atomic import is_temporary
 from imig.shards.card import CARD_NAME, PICTURES_FOLDER
 from imig.shards.check_shard import ShardCheck
 from imig.shards.faults import Fault
-from imig.shards.index import INDEX_NAME, IndexRow, read_index_table
+from imig.shards.index import INDEX_NAME, IndexRow, absent_columns, read_index_table
 from imig.shards.manifest import MANIFEST_NAME, file_sha256, read_manifest
 
 REJECTS_NAME: Final = "rejects.parquet"
@@ -97,6 +97,7 @@ def _check_index_rows(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fa
         return
     try:
         stored = read_index_table(path).to_pylist()
+        absent = absent_columns(path)
     except DataError as error:
         yield Fault("bad-index", error.message)
         return
@@ -111,7 +112,7 @@ def _check_index_rows(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fa
                 "index-duplicate-row", "twice in the index", shard=place[0], sample=place[1]
             )
         elif place in expected:
-            yield from _compare_row(row, expected[place])
+            yield from _compare_row(row, expected[place], absent=absent)
         elif place[0] in shards and place not in present:
             message = "in the index, but not in the shard"
             yield Fault("index-stale-row", message, shard=place[0], sample=place[1])
@@ -135,9 +136,11 @@ def check_files(folder: Path) -> Iterator[Fault]:
             yield Fault("unexpected-file", f"{name} belongs to no dataset")
 
 
-def _compare_row(stored: Mapping[str, Any], expected: IndexRow) -> Iterator[Fault]:
+def _compare_row(
+    stored: Mapping[str, Any], expected: IndexRow, *, absent: Collection[str]
+) -> Iterator[Fault]:
     true = asdict(expected)
-    wrong = [name for name in true if stored[name] != true[name]]
+    wrong = [name for name in true if name not in absent and stored[name] != true[name]]
     for kind, names in (
         ("index-offset", [name for name in wrong if name in ("offset", "size")]),
         ("index-values", [name for name in wrong if name not in ("offset", "size")]),

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from imig.layout.boxes import area, iou
 from imig.schema import Instance, Reference, Scene, scene_from_json
 from imig.shards.check_encoded import check_encoded
+from imig.shards.check_features import check_features
 from imig.shards.check_pictures import (
     Findings,
     check_box,
@@ -20,9 +21,10 @@ from imig.shards.check_pictures import (
 )
 from imig.shards.check_subset import check_subset
 from imig.shards.encoded import ENCODED_MEMBER
+from imig.shards.features import FEATURES_MEMBER
 from imig.shards.writer import JSON_MEMBER, named_members
 
-OPTIONAL_MEMBERS = frozenset({ENCODED_MEMBER})
+OPTIONAL_MEMBERS = frozenset({ENCODED_MEMBER, FEATURES_MEMBER})
 """Members that the JSON need not name."""
 
 IOU_TOLERANCE = 0.01
@@ -55,6 +57,8 @@ def check_sample(findings: Findings, files: Mapping[str, bytes]) -> Scene | None
     _check_scores(findings, scene)
     if ENCODED_MEMBER in files:
         check_encoded(findings, scene, files[ENCODED_MEMBER])
+    if FEATURES_MEMBER in files:
+        check_features(findings, files[FEATURES_MEMBER])
     return scene
 
 

@@ -49,6 +49,8 @@ KINDS: Final[dict[str, str]] = {
     "mask-outside-box": "a mask reaches outside its instance's box",
     "mask-area": "`area` is not the number of the mask's pixels",
     "subject-box": "a reference's subject box does not fit its mask",
+    # What duplicates are found by
+    "bad-features": "a feature that cannot be read, or is no float16 vector of norm 1",
     # What `imig encode` adds
     "bad-encoding": "latents or embeddings that cannot be read, or contradict the JSON",
     "missing-encoding": "a sample that is not encoded, in a dataset that is",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 INDEX_NAME = "index.parquet"
+ADDED_COLUMNS = frozenset({"preference", "watermark", "perceptual_hash", "min_dino_similarity"})
+"""Indices that were written before these were recorded lack them; they read as null."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,17 @@ class IndexRow:
     seed: int
     caption_similarity: float | None
     aesthetics: float | None
+    preference: float | None
+    watermark: float | None
+    perceptual_hash: str | None
     sharpness: float | None
     coverage: float | None
     min_phrase_similarity: float | None
     mean_phrase_similarity: float | None
     min_phrase_margin: float | None
-    mean_dino_similarity: float | None
+    min_dino_similarity: float | None
     """References beside their instance in the target."""
+    mean_dino_similarity: float | None
     mean_clip_similarity: float | None
     min_grounding_score: float | None
 
@@ -59,6 +65,7 @@ def scene_to_row(scene: Scene, *, shard: str, offset: int, size: int) -> IndexRo
     """The index row of a scene that lies at `offset` of the shard with that file name."""
     instances = scene.instances
     references = [reference for one in instances for reference in one.references]
+    dino = [one.similarity.dino for one in references]
     similarities = [one.scores.phrase_similarity for one in instances]
     return IndexRow(
         id=scene.id,
@@ -76,12 +83,16 @@ def scene_to_row(scene: Scene, *, shard: str, offset: int, size: int) -> IndexRo
         seed=scene.seed,
         caption_similarity=scene.scores.caption_similarity,
         aesthetics=scene.scores.aesthetics,
+        preference=scene.scores.preference,
+        watermark=scene.scores.watermark,
+        perceptual_hash=scene.scores.perceptual_hash,
         sharpness=scene.scores.sharpness,
         coverage=scene.scores.coverage,
         min_phrase_similarity=_over_known(min, similarities),
         mean_phrase_similarity=_over_known(_mean, similarities),
         min_phrase_margin=_over_known(min, [one.scores.phrase_margin for one in instances]),
-        mean_dino_similarity=_over_known(_mean, [one.similarity.dino for one in references]),
+        min_dino_similarity=_over_known(min, dino),
+        mean_dino_similarity=_over_known(_mean, dino),
         mean_clip_similarity=_over_known(_mean, [one.similarity.clip for one in references]),
         min_grounding_score=_over_known(
             min, [None if one.grounding is None else one.grounding.score for one in instances]
@@ -162,6 +173,10 @@ def read_index_table(path: Path | str, *, data: bytes | None = None) -> pa.Table
         source = path if data is None else pa.BufferReader(data)
         table = pq.read_table(source, partitioning=None)
         missing = [name for name in index_schema().names if name not in table.column_names]
+        for name in ADDED_COLUMNS.intersection(missing):
+            nulls = pa.nulls(table.num_rows, index_schema().field(name).type)
+            table = table.append_column(name, nulls)
+            missing.remove(name)
         if missing:
             raise DataError(f"the index {path} lacks the columns {', '.join(missing)}", cure=cure)
         table = table.select(index_schema().names).cast(index_schema())
@@ -171,6 +186,13 @@ def read_index_table(path: Path | str, *, data: bytes | None = None) -> pa.Table
         # ValueError: damaged column names that are no UTF-8.
         raise DataError(f"cannot read the index {path}: {error}", cure=cure) from error
     return table
+
+
+def absent_columns(path: Path) -> frozenset[str]:
+    """Which of `ADDED_COLUMNS` a readable index does not have."""
+    import pyarrow.parquet as pq
+
+    return ADDED_COLUMNS.difference(pq.read_schema(path).names)
 
 
 def read_index(path: Path) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from imig.errors import DataError
 from imig.recipe import WriteConfig
 from imig.sample import Sample
 from imig.schema import scene_from_json, scene_to_json
+from imig.shards.features import FEATURES_MEMBER
 from imig.stages.base import BuildContext, Stage
 
 
@@ -35,8 +36,8 @@ def _check(sample: Sample) -> None:
     named = {scene.target}
     named |= {one.image for one in references}
     named |= {one.mask for one in references if one.mask is not None}
-    if named != set(sample.files):
-        odd = sorted(named ^ set(sample.files))
+    odd = sorted(named ^ (sample.files.keys() - {FEATURES_MEMBER}))
+    if odd:
         raise DataError(f"sample {scene.id}: scene and members disagree about {', '.join(odd)}")
     if scene_from_json(scene_to_json(scene)) != scene:
         raise DataError(f"sample {scene.id}: its JSON does not read back as the same scene")
