@@ -17,8 +17,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from imig.errors import UsageError
-from imig.recipe import STAGE_NAMES, ModelConfig, Recipe
+from imig.recipe import STAGE_NAMES, ModelConfig, Recipe, Resources
 from imig.recipe_errors import explain_validation_error, nearest
+from imig.recipe_parts import ENDPOINT_DECISIVE, ENDPOINT_MARK
 from imig.yaml_lines import KeyPath, LinedYaml, parse_yaml
 
 if TYPE_CHECKING:
@@ -148,18 +149,22 @@ def recipe_to_sha256(recipe: Recipe) -> str:
     """Hex SHA-256 of everything in the recipe that decides what is built.
 
     `engine` and `resources` say how it is built and stay out, except `engine.block_size`: the
-    composition of a model's batches depends on it, and with it the last bits of its figures.
+    composition of a model's batches depends on it, and with it the last bits of its figures. Of
+    an endpoint only model and temperature count.
     """
-    values = _without_resources(recipe_to_dict(recipe))
+    values = without_means(recipe_to_dict(recipe))
     values["engine"] = {"block_size": recipe.engine.block_size}
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _without_resources(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_resources(v) for key, v in value.items() if key != "resources"}
-    return value
+def without_means(value: Any) -> Any:
+    """JSON values of a recipe without what says only how, and where, the work is done."""
+    if not isinstance(value, dict):
+        return value
+    if ENDPOINT_MARK in value:
+        value = {key: value[key] for key in ENDPOINT_DECISIVE}
+    return {key: without_means(inner) for key, inner in value.items() if key != "resources"}
 
 
 def _read(path: Path) -> LinedYaml:

@@ -54,11 +54,20 @@ class EndpointConfig(RecipePart):
     max_retries: int = Field(
         default=6, ge=0, description="Of a request that failed for the server's reasons."
     )
+    backoff_seconds: float = Field(
+        default=1.0, gt=0, description="Wait before the first retry; it doubles each time."
+    )
     temperature: float | None = Field(default=None, ge=0)
     price_per_million_input: float | None = Field(
         default=None, ge=0, description="Of tokens sent, in any currency: the cost is then shown."
     )
     price_per_million_output: float | None = Field(default=None, ge=0)
+
+
+ENDPOINT_MARK = "key_variable"
+"""The key by which an endpoint is known among a recipe's JSON values."""
+ENDPOINT_DECISIVE = ("model", "temperature")
+"""What of an endpoint decides about answers; the rest is where and how it is asked."""
 
 
 class Resources(RecipePart):

@@ -25,7 +25,7 @@ from typing import Any
 from imig.engine.parts import join_parts, part_record, read_record, remove_parts
 from imig.engine.plan import Plan
 from imig.errors import UsageError
-from imig.recipe_file import recipe_to_dict, recipe_to_sha256
+from imig.recipe_file import recipe_to_dict, recipe_to_sha256, without_means
 from imig.schema import Manifest
 from imig.shards.atomic import atomic_write_bytes, is_temporary
 from imig.shards.card import PICTURES_FOLDER
@@ -247,9 +247,9 @@ def manifest_identity(manifest: Manifest) -> dict[str, Any]:
 
 def _differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
     if there["recipe_sha256"] != here["recipe_sha256"]:
-        old, new = _flat(there["recipe"]), _flat(here["recipe"])
+        old, new = (_flat(without_means(one["recipe"])) for one in (there, here))
         keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-        decisive = [key for key in keys if "resources" not in key and key not in _FREE]
+        decisive = [key for key in keys if key not in _FREE]
         for key in decisive[:5]:
             yield f"{key} is {old.get(key)} there and {new.get(key)} here"
         if len(decisive) > 5:

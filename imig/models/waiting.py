@@ -1,0 +1,65 @@
+"""When the next request may be sent: pace, back-off, and what a server asks for."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+
+LONGEST_BACKOFF = 60.0
+"""Seconds; a server may ask for longer waits, back-off alone does not grow further."""
+
+
+class Pace:
+    """Spaces the requests of several threads, and holds all of them when the server asks.
+
+    Parameters
+    ----------
+    per_minute:
+        Requests a minute, at most; None: as many as there are.
+    """
+
+    def __init__(self, per_minute: float | None) -> None:
+        self._gap = 60.0 / per_minute if per_minute else 0.0
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        """Block until this thread's turn."""
+        with self._lock:
+            turn = max(self._next, time.monotonic())
+            self._next = turn + self._gap
+        time.sleep(max(0.0, turn - time.monotonic()))
+
+    def hold(self, seconds: float) -> None:
+        """Nobody sends for so long; who waits for a turn already keeps it."""
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + seconds)
+
+
+def backoff_seconds(attempt: int, *, first: float) -> float:
+    """Before try `attempt` + 1, counted from 1: doubles each time, with jitter down to a half.
+
+    The jitter keeps threads that failed together from coming back together.
+    """
+    longest = min(LONGEST_BACKOFF, first * 2.0 ** (attempt - 1))
+    return longest * random.uniform(0.5, 1.0)
+
+
+def asked_seconds(headers: Mapping[str, str]) -> float | None:
+    """How long the server asks to wait (`Retry-After`: seconds, or a date); None: it does not."""
+    text = headers.get("retry-after-ms", "")
+    try:
+        return max(0.0, float(text) / 1000)
+    except ValueError:
+        text = headers.get("retry-after", "").strip()
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None
