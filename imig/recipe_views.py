@@ -195,7 +195,7 @@ class MatchConfig(StageConfig):
 class FacesConfig(StageConfig):
     """Faces: found, recognised, aligned. Without a model on this machine the stage is skipped."""
 
-    model: ModelConfig = ModelConfig(family="insightface")
+    model: ModelConfig = ModelConfig(family="insightface", weights="buffalo_l")
     accept_licence: bool = Field(
         default=False,
         description="insightface's published model packs are for non-commercial research only: "
@@ -206,9 +206,13 @@ class FacesConfig(StageConfig):
     )
     min_face: Cosine = Field(
         default=0.4,
-        description="Recognition cosine above which two faces are the same (released: 0.4).",
+        description="Recognition cosine above which two faces are one person's (released "
+        "pipeline: 0.4).",
     )
     min_side: int = Field(default=24, gt=0, description="Pixels; smaller faces are left out.")
+    min_quality: Fraction = Field(
+        default=0.25, description="Detection score below which it is no face (dlib's: 1 - exp(-s))."
+    )
     aligned_side: int = Field(
         default=512, gt=0, multiple_of=16, description="Released pipeline: 512."
     )
@@ -237,8 +241,8 @@ class QualityConfig(StageConfig):
 
     aesthetics: ModelConfig | None = Field(
         default=None,
-        description="family `aesthetics`: an open_clip tower (`weights`) and a head file "
-        "(`config`).",
+        description="family `aesthetics`: a folder with an open_clip tower (`weights`) and a head "
+        "file (`config`).",
     )
     preference: ModelConfig | None = Field(
         default=None, description="family `pickscore`: how well people would like the target for "

@@ -26,6 +26,8 @@ class DrawnView:
     """(width, height) in which it was drawn, before it was cropped to the subject."""
     target_face: Box | None = None
     """The face in the target that was recognised as this reference's."""
+    face_reference: Reference | None = None
+    """The aligned copy of this reference's face, of kind `face`; its picture is in `files`."""
 
 
 @dataclass

@@ -20,6 +20,7 @@ from imig.engine.folder import (
 )
 from imig.engine.interrupt import interrupt_once
 from imig.engine.plan import Plan
+from imig.engine.plan_text import print_skipped
 from imig.engine.progress import Progress
 from imig.engine.report import counts_to_text, print_funnel, seconds_to_text
 from imig.engine.tally import Snapshot
@@ -88,6 +89,7 @@ def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None
         highlight=False,
         soft_wrap=True,
     )
+    print_skipped(plan, console)
     errors = _Errors(plan)
     try:
         with Progress(plan, console, finished_scenes=finished) as progress:

@@ -72,6 +72,7 @@ def _manifest(plan: Plan, whole: Record, shards: list[Record], *, index: Path) -
         ),
         shards=[record.shard for record in shards if record.shard is not None],
         index_sha256=file_sha256(index),
+        skipped=list(plan.skipped),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from imig.models.weights import ResolvedWeights, find_family, resolve_weights
 from imig.recipe import ModelConfig, Resources
 from imig.recipe_file import LoadedRecipe
 from imig.sample import Sample
-from imig.schema import ModelRecord
+from imig.schema import ModelRecord, SkippedStage
 from imig.stages.base import Stage
 
 _WRITER_OF: Final = {
@@ -44,7 +44,7 @@ _TASK_OF: Final = {
     "faces.model": "find faces",
     "match.image_model": "embed images",
     "quality.aesthetics": "judge pictures",
-    "quality.preference": "judge pictures",
+    "quality.preference": "judge pictures and captions",
     "quality.watermark": "score image and text",
     "quality.features": "score image and text",
     "agree.model": "answer about pictures",
@@ -96,6 +96,8 @@ class Plan:
     models: tuple[PlannedModel, ...]
     scenes: int
     output: Path
+    skipped: tuple[SkippedStage, ...] = ()
+    """Stages that do nothing on this machine."""
 
     @property
     def source(self) -> Source:
@@ -149,8 +151,9 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
     """
     from imig.stages.registry import build_stages
 
-    models = tuple(_find_models(loaded))
     stages = build_stages(loaded.recipe, output=output)
+    skipped = tuple(_skipped(loaded, stages))
+    models = tuple(_find_models(loaded, without={one.stage for one in skipped}))
     steps = tuple(Step(stage, _resources(loaded, stage)) for stage in stages)
     check_inputs(loaded, stages)
     try:
@@ -158,7 +161,14 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
     except UsageError as error:
         raise _located(loaded, "source.path", error) from error
     scenes = count if limit is None else min(count, limit)
-    return Plan(loaded=loaded, steps=steps, models=models, scenes=scenes, output=output)
+    return Plan(
+        loaded=loaded,
+        steps=steps,
+        models=models,
+        scenes=scenes,
+        output=output,
+        skipped=skipped,
+    )
 
 
 def check_inputs(loaded: LoadedRecipe, stages: Sequence[Stage]) -> None:
@@ -176,13 +186,26 @@ def check_inputs(loaded: LoadedRecipe, stages: Sequence[Stage]) -> None:
         written |= stage.writes
 
 
-def _find_models(loaded: LoadedRecipe) -> Iterator[PlannedModel]:
+def _skipped(loaded: LoadedRecipe, stages: Sequence[Stage]) -> Iterator[SkippedStage]:
+    for stage in stages:
+        try:
+            reason = stage.skipped()
+        except UsageError as error:
+            raise _located(loaded, stage.name, error) from error
+        if reason is not None:
+            yield SkippedStage(stage=stage.name, reason=reason)
+
+
+def _find_models(loaded: LoadedRecipe, *, without: Container[str]) -> Iterator[PlannedModel]:
+    """Where the weights are, but for stages that are skipped."""
     for stage, block in loaded.recipe:
         for name, config in _fields(block):
             if not isinstance(config, ModelConfig):
                 continue
             key = f"{stage}.{name}"
             _check_family(loaded, key, config)
+            if stage in without:
+                continue
             try:
                 weights = resolve_weights(config)
             except UsageError as error:

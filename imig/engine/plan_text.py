@@ -27,11 +27,23 @@ def print_plan(plan: Plan, console: Console) -> None:
         )
     console.print(f"[bold]{recipe.name}[/]  {escape(plan.loaded.where(''))}", highlight=False)
     console.print(table, highlight=False)
+    print_skipped(plan, console)
     console.print(
         f"{plan.scenes} scenes in {plan.blocks} blocks of {plan.block_size}, "
         f"up to {plan.shards} shards -> {escape(str(plan.output))}",
         highlight=False,
     )
+
+
+def print_skipped(plan: Plan, console: Console) -> None:
+    """A line for each stage that will do nothing, and why."""
+    for one in plan.skipped:
+        console.print(
+            f"skipped: {one.stage}: {escape(one.reason)}",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _workers(step: Step) -> str:

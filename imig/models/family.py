@@ -18,6 +18,7 @@ Task = Literal[
     "find faces",
     "answer about pictures",
     "judge pictures",
+    "judge pictures and captions",
 ]
 
 TRANSFORMERS_WEIGHTS: Final = (
@@ -60,10 +61,10 @@ class Family:
     """Whether a tiny checkpoint ships with the package."""
     tiny_substitute: str | None = None
     """The family to take `tiny` from, where this one has none."""
-    layout: Literal["files", "pipeline", "program"] = "files"
-    """files: `weight_files` in one folder. pipeline: what `save_pretrained` of a diffusers
-    pipeline wrote, a folder a component. program: `weight_files` is Python code of this package,
-    below `imig/<name>`; `tiny` is all there is."""
+    layout: Literal["files", "folder", "pipeline", "program"] = "files"
+    """files: one of `weight_files` in a folder. folder: all of them. pipeline: what
+    `save_pretrained` of a diffusers pipeline wrote, a folder a component. program: `weight_files`
+    is Python code of this package, below `imig/<name>`; `tiny` is all there is."""
     weight_files: tuple[str, ...] = ()
     """File name patterns of the weights in a folder, most wanted first; safetensors before others,
     which are only ever read with `weights_only=True`. Not for pipelines, which say it
@@ -74,5 +75,21 @@ class Family:
     """Whether `weights` may be the weight file itself."""
     takes_offload: bool = False
     """Whether its class takes `offload` (`ModelConfig.offload`)."""
+    head: str = ""
+    """What the recipe's `config` must name, for families that take a second weight file from
+    there."""
+    packages: tuple[str, ...] = ()
+    """Python packages that imig itself does not need, which the family does."""
+    extra: str = ""
+    """The extra of imig that installs them."""
+    ships_in: str = ""
+    """Package and folder below it that hold the weights, for those that a package ships; `weights`
+    may then be left at `tiny`."""
+    home: str = ""
+    """Folder in which a bare name in `weights` is looked for."""
+    get: str = ""
+    """How to get the weights, where that is not `imig models pull`."""
+    terms: str = ""
+    """What a user must accept first, for weights whose licence allows less than a build does."""
     checkpoints: tuple[Checkpoint, ...] = ()
     """Published weights, the default of `imig models pull` first; none for a program."""

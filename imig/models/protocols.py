@@ -216,3 +216,17 @@ class FaceAnalyser(Model, Protocol):
     def find_faces(self, images: Sequence[Image]) -> list[list[DetectedFace]]:
         """The faces of each image, largest first."""
         ...
+
+
+@runtime_checkable
+class AestheticsJudge(Model, Protocol):
+    def judge_aesthetics(self, images: Sequence[Image]) -> list[float]:
+        """The mean opinion that people would have of each picture, 1 (worst) to 10."""
+        ...
+
+
+@runtime_checkable
+class PreferenceJudge(Model, Protocol):
+    def judge_preference(self, images: Sequence[Image], captions: Sequence[str]) -> list[float]:
+        """How well people would like each picture for its caption; larger is better, no unit."""
+        ...

@@ -15,6 +15,7 @@ from imig.models.weights import (
     HubId,
     ResolvedWeights,
     find_family,
+    find_weights,
     hub_cache,
     parse_hub_id,
     resolve_weights,
@@ -123,7 +124,7 @@ def pull(family_name: str, weights: str | None = None) -> ResolvedWeights:
     Raises
     ------
     UsageError
-        `weights` is no hub id, the family has none to pull, or the offline switch is set
+        `weights` is no hub id, the family has none there, or the offline switch is set
         (HF_HUB_OFFLINE).
     DataError
         The download failed.
@@ -134,6 +135,8 @@ def pull(family_name: str, weights: str | None = None) -> ResolvedWeights:
             f"{family.name} is a program that ships with imig: there is nothing to pull",
             cure=f"model: {{family: {family.name}, weights: tiny}}",
         )
+    if family.get:
+        raise UsageError(f"{family.name} is not on the model hub", cure=family.get)
     wanted = weights or family.checkpoints[0].weights
     hub = parse_hub_id(wanted)
     if hub is None:
@@ -146,7 +149,7 @@ def pull(family_name: str, weights: str | None = None) -> ResolvedWeights:
     known = {one.weights: one for one in family.checkpoints}
     for companion in known[wanted].companions if wanted in known else ():
         _download(HubId(companion, None, None), patterns=("*.json", "*.txt"), avoid_bin=True)
-    return resolve_weights(ModelConfig(family=family.name, weights=wanted))
+    return find_weights(ModelConfig(family=family.name, weights=wanted))
 
 
 def _download(hub: HubId, *, patterns: tuple[str, ...], avoid_bin: bool) -> None:
@@ -203,12 +206,11 @@ def _tiny_row(family: Family) -> ModelRow:
 
 def _row(family: Family, checkpoint: Checkpoint) -> ModelRow:
     try:
-        where = str(
-            resolve_weights(ModelConfig(family=family.name, weights=checkpoint.weights)).path
-        )
+        where = str(find_weights(ModelConfig(family=family.name, weights=checkpoint.weights)).path)
         found = True
     except UsageError:
-        where, found = f"imig models pull {family.name} {checkpoint.weights}", False
+        where = family.get or f"imig models pull {family.name} {checkpoint.weights}"
+        found = False
     return ModelRow(
         family=family.name,
         task=", ".join(family.tasks),

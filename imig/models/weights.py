@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import imig
 from imig.errors import UsageError
 from imig.models.families import FAMILIES, Family
+from imig.models.packages import require_packages, shipped_folder
 from imig.recipe import ModelConfig
 
 TINY = "tiny"
@@ -63,9 +64,23 @@ def resolve_weights(config: ModelConfig) -> ResolvedWeights:
     Raises
     ------
     UsageError
-        The family is unknown, does not offload, or the weights are not on this disk: says where it
-        looked, and how to get them.
+        The family is unknown, does not offload, lacks its Python package, or the weights are not
+        on this disk: says where it looked, and how to get them.
     """
+    found = find_weights(config)
+    family = find_family(config.family)
+    if not family.head:
+        return found
+    head = _head(family, config)
+    return replace(
+        found,
+        files=(*found.files, head),
+        revision=f"{found.revision}+{sha256_prefix((head,))}",
+    )
+
+
+def find_weights(config: ModelConfig) -> ResolvedWeights:
+    """As `resolve_weights`, without the second weight file of families that take one (`head`)."""
     family = find_family(config.family)
     if config.offload != "none" and not family.takes_offload:
         able = sorted(one.name for one in FAMILIES.values() if one.takes_offload)
@@ -73,6 +88,9 @@ def resolve_weights(config: ModelConfig) -> ResolvedWeights:
             f"{family.name} does not offload, so `offload: {config.offload}` means nothing to it",
             cure=f"leave `offload` away; families that do: {', '.join(able)}",
         )
+    require_packages(family)
+    if family.ships_in and config.weights in (TINY, _package_name(family)):
+        return _shipped(family, config)
     if config.weights == TINY:
         return _tiny(family, config)
     if family.layout == "program":
@@ -85,8 +103,14 @@ def resolve_weights(config: ModelConfig) -> ResolvedWeights:
     if local.exists():
         files = weight_files(family, local)
         return _resolved(config, path=local, files=files, revision=sha256_prefix(files))
-    hub = parse_hub_id(config.weights)
     looked_for = [f"path {local.absolute()}"]
+    if family.home:
+        folder = Path(family.home).expanduser() / config.weights
+        if folder.is_dir():
+            files = weight_files(family, folder)
+            return _resolved(config, path=folder, files=files, revision=sha256_prefix(files))
+        looked_for.append(f"folder {folder}")
+    hub = parse_hub_id(config.weights)
     if hub is not None:
         cached = find_in_hub_cache(hub)
         if cached is not None:
@@ -167,6 +191,8 @@ def weight_files(family: Family, path: Path) -> tuple[Path, ...]:
         return (path,)
     if family.layout == "program":
         return tuple(sorted(one for pattern in family.weight_files for one in path.glob(pattern)))
+    if family.layout == "folder":
+        return _all_files(family, path)
     for pattern in family.weight_files:
         found = sorted(path.glob(pattern))
         if not found:
@@ -196,6 +222,8 @@ def sha256_prefix(files: tuple[Path, ...]) -> str:
 
 def how_to_get(family: Family, weights: str) -> str:
     """The cure for missing weights."""
+    if family.get:
+        return family.get
     sizes = {one.weights: one.megabytes for one in family.checkpoints}
     # Of what is no hub id nothing can be pulled: offer the default.
     wanted = weights if parse_hub_id(weights) else family.checkpoints[0].weights
@@ -206,12 +234,35 @@ def how_to_get(family: Family, weights: str) -> str:
     )
 
 
+def _all_files(family: Family, folder: Path) -> tuple[Path, ...]:
+    found = {pattern: sorted(folder.glob(pattern)) for pattern in family.weight_files}
+    missing = [pattern for pattern, files in found.items() if not files]
+    if missing:
+        raise UsageError(
+            f"{family.name}: no {', '.join(missing)} in {folder}",
+            cure=how_to_get(family, family.checkpoints[0].weights),
+        )
+    return tuple(one for files in found.values() for one in files)
+
+
+def _package_name(family: Family) -> str:
+    return family.ships_in.split("/")[0]
+
+
+def _shipped(family: Family, config: ModelConfig) -> ResolvedWeights:
+    """Weights that an installed package has; recorded under the package's name."""
+    folder = shipped_folder(family)
+    files = weight_files(family, folder)
+    recorded = config.model_copy(update={"weights": _package_name(family)})
+    return _resolved(recorded, path=folder, files=files, revision=sha256_prefix(files))
+
+
 def _tiny(family: Family, config: ModelConfig) -> ResolvedWeights:
     if not family.tiny:
+        substitute = f"family {family.tiny_substitute} has; or " if family.tiny_substitute else ""
         raise UsageError(
             f"{family.name} has no tiny weights",
-            cure=f"family {family.tiny_substitute} has; or "
-            + how_to_get(family, family.checkpoints[0].weights),
+            cure=substitute + how_to_get(family, family.checkpoints[0].weights),
         )
     folder = tiny_folder(family)
     if not folder.is_dir():
@@ -234,6 +285,15 @@ def _resolved(
         revision=revision,
         config=config.config,
     )
+
+
+def _head(family: Family, config: ModelConfig) -> Path:
+    """The second weight file, which the recipe's `config` names."""
+    path = None if config.config is None else Path(config.config).expanduser()
+    if path is None or not path.is_file():
+        what = "no `config`" if path is None else f"`config` names no file: {path}"
+        raise UsageError(f"{family.name}: {what}", cure=f"let `config` name {family.head}")
+    return path
 
 
 def _alike(family: Family) -> str:

@@ -48,5 +48,13 @@ class Stage(ABC):
         """The models that `setup` loads, for the manifest; known without loading them."""
         return []
 
+    def skipped(self) -> str | None:
+        """Why this stage can do nothing on this machine and passes samples on untouched, or None.
+
+        Asked on the driver, before anything runs; the plan and the manifest say it. May raise
+        UsageError.
+        """
+        return None
+
     @abstractmethod
     def __call__(self, samples: list[Sample]) -> list[Sample]: ...

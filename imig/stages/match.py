@@ -225,7 +225,7 @@ def _adopt(scene: Scene, instance: Instance, view: DrawnView, *, score: float) -
 
 def view_references(view: DrawnView) -> list[Reference]:
     """The view itself, and its aligned face where there is one."""
-    return [view.reference]
+    return [one for one in (view.reference, view.face_reference) if one is not None]
 
 
 def _members(view: DrawnView) -> list[str]:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from imig.layout.masks import Mask
+from imig.layout.masks import Mask, rle_to_mask
 from imig.layout.sharpness import laplacian_variance
 from imig.schema import Box, Instance
 
@@ -42,6 +42,16 @@ def grey_out(image: Image.Image, mask: Mask) -> Image.Image:
     """A copy with mid grey wherever the mask (same size) is not set."""
     pixels = np.where(mask[..., None], np.asarray(image.convert("RGB")), np.uint8(MID_GREY))
     return Image.fromarray(pixels)
+
+
+def instance_mask(instance: Instance, *, width: int, height: int) -> Mask:
+    """In pixels of the target, which is `width` x `height`; the whole box where there is none."""
+    if instance.mask is not None:
+        return rle_to_mask(instance.mask)
+    x1, y1, x2, y2 = instance.box
+    mask = np.zeros((height, width), dtype=bool)
+    mask[y1:y2, x1:x2] = True
+    return mask
 
 
 CUT_MARGIN = 0.05

@@ -13,9 +13,11 @@ from imig.stages.compose import ComposeStage
 from imig.stages.crop import CropStage
 from imig.stages.draw import DrawStage
 from imig.stages.edit import EditStage
+from imig.stages.faces import FacesStage
 from imig.stages.filter import FilterStage
 from imig.stages.ground import GroundStage
 from imig.stages.match import MatchStage
+from imig.stages.quality import QualityStage
 from imig.stages.reground import RegroundStage
 from imig.stages.score import ScoreStage
 from imig.stages.segment import SegmentStage
@@ -33,7 +35,9 @@ _STAGES: Final[dict[str, Callable[[Any, BuildContext], Stage]]] = {
     "ground": GroundStage,
     "segment": SegmentStage,
     "crop": CropStage,
+    "faces": FacesStage,
     "score": ScoreStage,
+    "quality": QualityStage,
     "filter": FilterStage,
     "write": WriteStage,
 }

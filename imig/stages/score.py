@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imig.layout.masks import Mask, rle_to_mask
+from imig.layout.masks import Mask
 from imig.models.protocols import ImageEmbedder, ImageTextScorer
 from imig.recipe import ScoreConfig
 from imig.sample import Sample
 from imig.schema import Box, Instance, ModelRecord, Reference
 from imig.stages.base import BuildContext, Stage
 from imig.stages.loading import load, record_of, wrong_family
-from imig.stages.pixels import crop_mask, cut_out, grey_out, sharpness
+from imig.stages.pixels import crop_mask, cut_out, grey_out, instance_mask, sharpness
 from imig.stages.views import read_reference
 
 Features = NDArray[np.float32]
@@ -224,16 +224,8 @@ def _phrases(sample: Sample) -> list[str]:
 
 def _masks(sample: Sample) -> list[Mask]:
     """One per instance; the whole box where an instance has none."""
-    masks: list[Mask] = []
-    for instance in sample.scene.instances:
-        if instance.mask is not None:
-            masks.append(rle_to_mask(instance.mask))
-            continue
-        x1, y1, x2, y2 = instance.box
-        mask = np.zeros((sample.scene.height, sample.scene.width), dtype=bool)
-        mask[y1:y2, x1:x2] = True
-        masks.append(mask)
-    return masks
+    scene = sample.scene
+    return [instance_mask(one, width=scene.width, height=scene.height) for one in scene.instances]
 
 
 def _coverage(masks: list[Mask]) -> float:

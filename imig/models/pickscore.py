@@ -1,0 +1,74 @@
+"""Family `pickscore`: how well people would like a picture for a caption (PickScore, MIT licence).
+
+A CLIP model of transformers, tuned on the choices that users of a text-to-image service made; the
+figure is its scaled cosine of picture and caption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import torch
+from PIL.Image import Image
+from transformers import CLIPModel, CLIPProcessor
+
+from imig.models.families import FAMILIES
+from imig.models.images import as_rgb
+from imig.models.pretrained import load_pretrained, load_processor
+from imig.models.weights import HubId, ResolvedWeights, find_in_hub_cache
+
+MAX_TOKENS: Final = 77
+"""Of a caption; CLIP's text tower has no more places."""
+
+
+class PickScore:
+    """A `PreferenceJudge`."""
+
+    def __init__(
+        self,
+        weights: ResolvedWeights,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        batch_size: int,
+    ) -> None:
+        self.name = weights.name
+        self._device = device
+        self._dtype = dtype
+        self._batch_size = batch_size
+        self._processor = _processor(weights)
+        self._model = load_pretrained(
+            CLIPModel, weights, model_types=("clip",), device=device, dtype=dtype
+        )
+
+    @torch.inference_mode()
+    def judge_preference(self, images: Sequence[Image], captions: Sequence[str]) -> list[float]:
+        """The scaled cosine of each picture and its caption, about 15 to 25."""
+        pictures = as_rgb(images)
+        scores: list[float] = []
+        for start in range(0, len(pictures), self._batch_size):
+            part = slice(start, start + self._batch_size)
+            inputs = self._processor(
+                images=pictures[part],
+                text=list(captions[part]),
+                # All of one length: what a caption gets must not depend on its neighbours.
+                padding="max_length",
+                truncation=True,
+                max_length=min(MAX_TOKENS, self._model.config.text_config.max_position_embeddings),
+                return_tensors="pt",
+            ).to(self._device, self._dtype)
+            scores += self._model(**inputs).logits_per_image.diagonal().float().tolist()
+        return scores
+
+
+def _processor(weights: ResolvedWeights) -> Any:
+    """Beside the weights, or in the hub's cache that of the model that was tuned."""
+    names = ("preprocessor_config.json", "processor_config.json")
+    if not any((weights.path / name).is_file() for name in names):
+        for companion in FAMILIES["pickscore"].checkpoints[0].companions:
+            cached = find_in_hub_cache(HubId(companion, None, None))
+            if cached is not None:
+                return load_processor(CLIPProcessor, replace(weights, path=cached[0]))
+    return load_processor(CLIPProcessor, weights)
