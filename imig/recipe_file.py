@@ -295,9 +295,13 @@ def _resolve_value(value: Any, *, weights: str | None) -> Any:
                 "config": None if config is None else _expand(config),
             }
         )
+    if isinstance(value, Resources) and weights == "tiny":
+        return value.model_copy(update={"gpus": 0.0})
     if isinstance(value, BaseModel):
         update = {
-            name: _expand(inner) if name == "path" else _resolve_value(inner, weights=weights)
+            name: _expand(inner)
+            if name == "path" and isinstance(inner, str)
+            else _resolve_value(inner, weights=weights)
             for name, inner in value
         }
         return value.model_copy(update=update)

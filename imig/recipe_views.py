@@ -127,7 +127,9 @@ class RegroundConfig(StageConfig):
     box_threshold: Fraction = Field(default=0.35, description="Released pipeline: 0.35.")
     text_threshold: Fraction = Field(default=0.25, description="Released pipeline: 0.25.")
     ask: Literal["phrase", "noun"] = Field(
-        default="phrase", description="What is looked for: the whole phrase, or its noun alone."
+        default="noun",
+        description="What is looked for: the whole phrase, or its noun alone, which is surer where "
+        "the view shows nothing else.",
     )
     min_score: Fraction = Field(
         default=0.0, description="Masks whose predicted IoU is lower count as not found."
