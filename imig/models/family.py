@@ -73,6 +73,9 @@ class Family:
     """Other files that a folder must hold."""
     takes_file: bool = False
     """Whether `weights` may be the weight file itself."""
+    pipelines: tuple[str, ...] = ()
+    """Classes of diffusers that it calls, for the layout pipeline: `_class_name` of
+    `model_index.json`."""
     takes_offload: bool = False
     """Whether its class takes `offload` (`ModelConfig.offload`)."""
     head: str = ""

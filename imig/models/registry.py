@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from typing import Any
 
 from imig.errors import DataError, UsageError
 from imig.models.families import FAMILIES, Checkpoint, Family
+from imig.models.pipeline_folder import CONFIGURATION, INDEX, components, read_index
 from imig.models.protocols import Model
 from imig.models.weights import (
     TINY,
     HubId,
     ResolvedWeights,
     find_family,
+    find_in_hub_cache,
     find_weights,
     hub_cache,
     parse_hub_id,
@@ -37,6 +40,8 @@ __all__ = [
 
 # What a transformers or open_clip checkpoint needs beside its weights.
 _CONFIGURATION_PATTERNS = ("*.json", "*.txt", "*.model", "README.md", "LICENSE*")
+# Second copies of weights in another number format, which no family asks for.
+_VARIANT = re.compile(r"\.(fp16|bf16|fp32|non_ema)[.-]")
 
 
 @dataclass(frozen=True)
@@ -144,12 +149,32 @@ def pull(family_name: str, weights: str | None = None) -> ResolvedWeights:
             f"{wanted!r} is not a hub id (owner/name[/file][@revision])",
             cure=f"for example: imig models pull {family.name} {family.checkpoints[0].weights}",
         )
-    patterns = (hub.file,) if hub.file else (*family.weight_files, *_CONFIGURATION_PATTERNS)
-    _download(hub, patterns=patterns, avoid_bin=not hub.file)
+    if family.layout == "pipeline":
+        _download_pipeline(family, hub)
+    else:
+        patterns = (hub.file,) if hub.file else (*family.weight_files, *_CONFIGURATION_PATTERNS)
+        _download(hub, patterns=patterns, avoid_bin=not hub.file)
     known = {one.weights: one for one in family.checkpoints}
     for companion in known[wanted].companions if wanted in known else ():
         _download(HubId(companion, None, None), patterns=("*.json", "*.txt"), avoid_bin=True)
     return find_weights(ModelConfig(family=family.name, weights=wanted))
+
+
+def _download_pipeline(family: Family, hub: HubId) -> None:
+    """Fetch the components that the pipeline's index names, and no other copy of the weights."""
+    _download(hub, patterns=(INDEX, "README.md", "LICENSE*"), avoid_bin=True)
+    cached = find_in_hub_cache(hub)
+    if cached is None:
+        raise DataError(f"{hub.repo}: {INDEX} was fetched, but is not in {hub_cache()}")
+    folder, commit = cached
+    index = read_index(family, folder)
+    patterns = tuple(
+        f"{name}/{pattern}"
+        for name in components(index)
+        for pattern in (*CONFIGURATION, "*.safetensors")
+    )
+    # the same commit, whatever happened to the branch in between
+    _download(replace(hub, revision=commit), patterns=patterns, avoid_bin=True)
 
 
 def _download(hub: HubId, *, patterns: tuple[str, ...], avoid_bin: bool) -> None:
@@ -162,7 +187,12 @@ def _download(hub: HubId, *, patterns: tuple[str, ...], avoid_bin: bool) -> None
 
     try:
         names = HfApi().list_repo_files(hub.repo, revision=hub.revision)
-        wanted = [name for name in names if any(fnmatch(name, one) for one in patterns)]
+        wanted = [
+            name
+            for name in names
+            if any(fnmatch(name, one) for one in patterns)
+            and not (avoid_bin and _VARIANT.search(name))
+        ]
         if avoid_bin and any(name.endswith(".safetensors") for name in wanted):
             wanted = [name for name in wanted if not name.endswith((".bin", ".pt", ".pth"))]
         if not wanted:

@@ -16,6 +16,7 @@ import imig
 from imig.errors import UsageError
 from imig.models.families import FAMILIES, Family
 from imig.models.packages import require_packages, shipped_folder
+from imig.models.pipeline_folder import pipeline_files, pipeline_revision
 from imig.recipe import ModelConfig
 
 TINY = "tiny"
@@ -102,7 +103,11 @@ def find_weights(config: ModelConfig) -> ResolvedWeights:
     local = Path(config.weights).expanduser()
     if local.exists():
         files = weight_files(family, local)
-        return _resolved(config, path=local, files=files, revision=sha256_prefix(files))
+        if family.layout == "pipeline":
+            revision = pipeline_revision(local, files)
+        else:
+            revision = sha256_prefix(files)
+        return _resolved(config, path=local, files=files, revision=revision)
     looked_for = [f"path {local.absolute()}"]
     if family.home:
         folder = Path(family.home).expanduser() / config.weights
@@ -182,6 +187,8 @@ def weight_files(family: Family, path: Path) -> tuple[Path, ...]:
     UsageError
         When a folder lacks a file, or holds several weight files to choose from.
     """
+    if family.layout == "pipeline":
+        return pipeline_files(family, path)
     if path.is_file():
         if not family.takes_file:
             raise UsageError(
