@@ -19,6 +19,7 @@ from imig.commands import (
     generate,
     models,
     preview,
+    prompts,
     recipes,
     stats,
     train,
@@ -66,7 +67,7 @@ def run_command(name: str, command: Callable[[], int]) -> int:
         # Nothing is left to stop: one more Ctrl-C would only print a traceback over the ending.
         with suppress(ValueError):  # not in the main thread: a program of others calls us
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        continues = "; the same command continues" if name in ("build", "encode") else ""
+        continues = "; the same command continues" if name in ("build", "encode", "prompts") else ""
         print(f"stopped{continues}", file=sys.stderr)
         return STOPPED
     except BrokenPipeError:
@@ -86,7 +87,18 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"imig {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # In the order in which `imig --help` lists them.
-    for command in (build, validate, preview, stats, encode, train, generate, models, recipes):
+    for command in (
+        prompts,
+        build,
+        validate,
+        preview,
+        stats,
+        encode,
+        train,
+        generate,
+        models,
+        recipes,
+    ):
         command.add_parser(commands)
     return parser
 

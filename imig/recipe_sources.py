@@ -84,6 +84,11 @@ class LanguageModelWriter(RecipePart):
         description="Of the word triples of two prompts (Jaccard); above, the later one is a near "
         "duplicate and left out.",
     )
+    max_invalid: int = Field(
+        default=50,
+        gt=0,
+        description="Answers in a row that cannot be used, after which writing stops.",
+    )
 
 
 class PromptsSource(StageConfig):

@@ -1,0 +1,101 @@
+"""Write a file of prompts, or go on where an earlier run stopped: `imig prompts`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from imig.models.endpoint import Endpoint, Usage
+from imig.prompts.grammar import write_grammar_prompt
+from imig.prompts.output import PromptsOutput, count_written, open_output
+from imig.prompts.progress import Figures, ProgressLine, figures_to_text
+from imig.recipe import GrammarWriter, LanguageModelWriter, PromptsSource, Recipe
+from imig.recipe_file import without_means
+
+WRITER_KEY = "source.writer.endpoint"
+"""The endpoint's block in a recipe."""
+
+
+def write_prompts(
+    recipe: Recipe, *, count: int, output: Path, console: Console, overwrite: bool = False
+) -> None:
+    """Write `count` prompts with the writer of the recipe's source.
+
+    Raises
+    ------
+    UsageError
+        The file holds something else, or the endpoint's URL, key or model is wrong.
+    DataError
+        The endpoint fails again and again, or its answers cannot be used; what is written is kept.
+    KeyboardInterrupt
+        Ctrl-C; what is written is kept.
+    """
+    source = recipe.source
+    assert isinstance(source, PromptsSource)
+    identity = prompts_identity(recipe)
+    there = 0 if overwrite else count_written(output, identity=identity)
+    if there >= count:
+        _print(
+            console,
+            f"{output} holds {there} prompts already, {count} are wanted: nothing to do; "
+            "--overwrite writes them anew",
+        )
+        return
+    _print(
+        console,
+        f"writing {count} prompts -> {output}" + (f" ({there} by an earlier run)" if there else ""),
+    )
+    started = time.monotonic()
+    with open_output(output, identity=identity, overwrite=overwrite) as opened:
+        figures = Figures(wanted=count, done=len(opened), before=len(opened))
+        match source.writer:
+            case GrammarWriter():
+                _write_by_grammar(opened, recipe, source, count)
+                figures.done, usage, cost = count, Usage(), None
+            case LanguageModelWriter():
+                from imig.prompts.dialogue import Dialogue
+
+                endpoint = Endpoint(source.writer.endpoint, name=WRITER_KEY)
+                dialogue = Dialogue(recipe, source.writer, endpoint, opened, figures)
+                with ProgressLine(console) as line:
+                    dialogue.run(line)
+                usage = dialogue.whole_usage()
+                cost = usage.cost(source.writer.endpoint)
+        opened.finish()
+        seconds = time.monotonic() - started
+        _print(console, "wrote " + figures_to_text(figures, usage, cost=cost, seconds=seconds))
+
+
+def prompts_identity(recipe: Recipe) -> Mapping[str, Any]:
+    """What makes two runs write the same file, as JSON values; their count does not."""
+    source = recipe.source
+    assert isinstance(source, PromptsSource)
+    return {
+        "writer": without_means(source.writer.model_dump(mode="json")),
+        "instances": list(source.instances),
+        "subjects alone": recipe.subset == "flexible",
+        "seed": recipe.seed,
+    }
+
+
+def _write_by_grammar(
+    output: PromptsOutput, recipe: Recipe, source: PromptsSource, count: int
+) -> None:
+    numbers: Iterable[int] = range(len(output), count)
+    for number in numbers:
+        output.append(
+            write_grammar_prompt(
+                number,
+                recipe_seed=recipe.seed,
+                instances=source.instances,
+                alone=recipe.subset == "flexible",
+            )
+        )
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True)
