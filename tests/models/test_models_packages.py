@@ -1,0 +1,66 @@
+"""Families in optional packages: what is missing is said with its cure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imig.errors import UsageError
+from imig.models.registry import list_models, pull, resolve_weights
+from imig.models.table import models_text
+from imig.recipe import ModelConfig
+
+
+@pytest.fixture
+def _installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As if all optional packages were installed, and `~` were empty."""
+    monkeypatch.setattr("imig.models.packages.find_spec", lambda name: object())
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imig.models.packages.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="dlib, face_recognition_models") as caught:
+        resolve_weights(ModelConfig(family="dlib"))
+    assert caught.value.cure == "pip install 'imig[faces]'"
+    with pytest.raises(UsageError) as caught:
+        resolve_weights(ModelConfig(family="insightface", weights="buffalo_l"))
+    assert caught.value.cure == "pip install 'imig[faces-insightface]'"
+
+
+@pytest.mark.usefixtures("_installed")
+def test_a_pack_by_its_name(tmp_path: Path) -> None:
+    config = ModelConfig(family="insightface", weights="buffalo_l")
+    with pytest.raises(UsageError, match=r"\.insightface/models/buffalo_l") as caught:
+        resolve_weights(config)
+    assert "non-commercial" in caught.value.cure
+    folder = tmp_path / ".insightface" / "models" / "buffalo_l"
+    folder.mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"no \*\.onnx"):
+        resolve_weights(config)
+    (folder / "det_10g.onnx").write_bytes(b"1")
+    first = resolve_weights(config)
+    assert first.path == folder
+    (folder / "w600k_r50.onnx").write_bytes(b"2")
+    both = resolve_weights(config)
+    assert [file.name for file in both.files] == ["det_10g.onnx", "w600k_r50.onnx"]
+    assert both.revision != first.revision, "every file counts"
+    by_path = resolve_weights(ModelConfig(family="insightface", weights=str(folder)))
+    assert by_path.revision == both.revision
+
+
+@pytest.mark.usefixtures("_installed")
+def test_no_tiny_weights_and_nothing_to_pull() -> None:
+    with pytest.raises(UsageError, match="no tiny weights") as caught:
+        resolve_weights(ModelConfig(family="insightface"))
+    assert "None" not in caught.value.cure
+    with pytest.raises(UsageError, match="not on the model hub"):
+        pull("insightface")
+
+
+def test_the_list_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imig.models.packages.find_spec", lambda name: None)
+    text = models_text(list_models())
+    assert "pip install 'imig[faces]'" in text
+    assert "imig models pull insightface" not in text
