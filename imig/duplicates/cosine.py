@@ -65,8 +65,9 @@ def _compare(
     right: Matrix,
     similarity: float,
 ) -> Iterator[Pairs]:
-    found = np.nonzero(left @ right.T >= similarity - _SLACK)
-    first, second = rows[found[0]], columns[found[1]]
+    # numpy searches one dimension many times faster than two
+    found = np.flatnonzero((left @ right.T >= similarity - _SLACK).ravel())
+    first, second = rows[found // len(columns)], columns[found % len(columns)]
     ordered = first < second
     first, second = first[ordered], second[ordered]
     for start in range(0, len(first), _TILE):

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imig.duplicates.cosine import EXACT_LIMIT, near_features
 from imig.duplicates.hamming import near_hashes, near_values
@@ -120,21 +119,13 @@ def _keep_by_hash(signed: Signed, alive: Positions, distance: int) -> Kept:
             yield Pairs(positions[pairs.first], positions[pairs.second], pairs.cost)
 
     kept = keep_first(len(values), near)
-    first = first[order]
-    for value, members in _members(rank[inverse]):
-        same = kept.of[value] < 0
-        goes = members[1:] if same else members
-        of[hashed[goes]] = hashed[first[value if same else kept.of[value]]]
-        cost[hashed[goes]] = 0.0 if same else kept.cost[value]
-    return Kept(of, cost)
-
-
-def _members(values: NDArray[np.int64]) -> Iterator[tuple[int, Positions]]:
-    """Each value and where it stands, in order."""
-    order = np.argsort(values, kind="stable")
-    edges = np.flatnonzero(np.diff(values[order])) + 1
-    for group in np.split(order, edges) if len(order) else []:
-        yield int(values[group[0]]), group
+    first = hashed[first[order]]
+    value = rank[inverse]
+    stays = kept.of[value] < 0
+    of[hashed] = np.where(stays, first[value], first[kept.of[value]])
+    cost[hashed] = np.where(stays, 0.0, kept.cost[value])
+    of[first[kept.of < 0]] = -1
+    return Kept(of, np.where(of < 0, np.inf, cost))
 
 
 def _in_cells(signed: Signed, alive: Positions, config: DuplicatesConfig) -> bool:
