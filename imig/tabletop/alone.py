@@ -1,4 +1,4 @@
-"""A subject alone: one thing, large, before nothing that distracts from it."""
+"""A subject alone: one thing before nothing that distracts from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imig.tabletop.captions import parse_prompt
 from imig.tabletop.identity import Identity, sample_identity
 from imig.tabletop.records import Image, Mask, Placement, RenderedScene, TabletopScene
 from imig.tabletop.scene import render_scene
-from imig.tabletop.views import View, pose_alone
+from imig.tabletop.views import FOUND_AGAIN, View, pose_alone
 from imig.tabletop.wording import background_in, mood_in
 
 _ALONE = re.compile(r"\b(alone|on its own|by itself|nothing else)\b", re.IGNORECASE)
@@ -26,10 +26,10 @@ def asks_for_one_alone(prompt: str) -> bool:
 def draw_alone(prompt: str, *, width: int, height: int, seed: int) -> RenderedScene:
     """The first thing that a text names, alone, with its ground truth.
 
-    It takes 0.60 to 0.74 of the picture's shorter way; attributes that the text leaves open are
-    filled by the seed alone, so the identity does not depend on the size. A text that names
-    nothing gives a random thing. The mood is "studio" and the background plain, unless the text
-    says otherwise.
+    It takes up to half of the picture's width or height (`views.FOUND_AGAIN`). Attributes that the
+    text leaves open are filled by the seed alone, so the identity does not depend on the size; a
+    text that names nothing gives a random thing. The mood is "studio" and the background plain,
+    unless the text says otherwise.
     """
     identity = identity_alone(prompt, seed=seed)
     rng = np.random.default_rng((seed, 8))
@@ -37,6 +37,7 @@ def draw_alone(prompt: str, *, width: int, height: int, seed: int) -> RenderedSc
         azimuth_degrees=round(float(rng.uniform(-_TURN, _TURN)), 2) % 360,
         mood=mood_in(prompt) or "studio",
         background=background_in(prompt) or "blank",
+        size=FOUND_AGAIN,
     )
     posed, stage = pose_alone(identity, width=width, height=height, view=view, seed=seed)
     position = (round(posed.position[0], 4), round(posed.position[1], 4))

@@ -13,7 +13,7 @@ from imig.tabletop.identity import Identity, sample_identity
 from imig.tabletop.records import Image, Mask, RenderedScene
 from imig.tabletop.scene import build_scene, render_scene, sample_identities
 from imig.tabletop.stage import sample_stage
-from imig.tabletop.views import View, on_background, render_identity
+from imig.tabletop.views import FOUND_AGAIN, View, on_background, render_identity
 from imig.tabletop.wording import azimuth_in, background_in, mood_in, motion_in
 
 __all__ = ["background_in", "draw_prompt", "mood_in", "redraw_identity"]
@@ -24,7 +24,7 @@ def draw_prompt(prompt: str, *, width: int, height: int, seed: int) -> RenderedS
 
     Missing attributes are filled at random; a mood and a table named in the text are used; a text
     that names no thing gives random ones. At most the first eight things are drawn. A single
-    thing that shall be alone ("a red mug alone on a plain background") is drawn large, see
+    thing that shall be alone ("a red mug alone on a plain background") stands in the middle, see
     `imig.tabletop.alone`.
     """
     if asks_for_one_alone(prompt):
@@ -81,6 +81,7 @@ def redraw_identity(
         mood=mood_in(instruction) or mood,
         motion=motion_in(instruction),
         background=background_in(instruction),
+        size=FOUND_AGAIN,
     )
     image, mask, _ = render_identity(identity, width=width, height=height, view=view, seed=seed)
     return image, mask

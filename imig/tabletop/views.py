@@ -31,6 +31,12 @@ class View:
     mood: str = "studio"
     motion: Motion = "still"
     background: str | None = None
+    size: tuple[float, float] = (0.60, 0.74)
+    """Least and greatest extent of the thing, as a part of the picture's."""
+
+
+FOUND_AGAIN = (0.38, 0.50)
+"""A `View.size` at which the tiny models, trained on scenes of several things, find the thing."""
 
 
 def render_identity(
@@ -61,7 +67,7 @@ def pose_alone(
     rng = np.random.default_rng((seed, 4))
     stage = sample_stage(rng, width, height, view.mood)
     backdrop = on_background(stage.backdrop, view.background)
-    size = float(rng.uniform(0.60, 0.74))
+    size = float(rng.uniform(*view.size))
     lean, tip = float(rng.uniform(14, 26)), float(rng.uniform(-14, 14))
     lean = -lean if rng.random() < 0.5 else lean
     thing = build_thing(identity)

@@ -32,7 +32,7 @@ def test_a_subject_alone_is_large_and_whole(kind: str) -> None:
         assert image.shape == (80, 96, 3)
         rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
         sides = (np.ptp(columns) + 1) / 96, (np.ptp(rows) + 1) / 80
-        assert 0.45 < max(sides) < 0.8
+        assert 0.3 < max(sides) < 0.55
         assert rows[0] > 0
         assert rows[-1] < 79
         assert not mask[:, [0, -1]].any()
