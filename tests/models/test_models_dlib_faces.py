@@ -1,5 +1,6 @@
 """The family `dlib` on a picture that scikit-image ships: Eileen Collins (NASA, public domain)."""
 
+# mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
 from collections.abc import Callable

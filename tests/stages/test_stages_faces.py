@@ -1,5 +1,6 @@
 """Whose face is it, and what becomes of it: with a stand-in for the model, then with dlib."""
 
+# mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
 import io
