@@ -119,7 +119,8 @@ class FilterConfig(StageConfig):
     dino: Cosine | None = Field(
         default=None,
         description="Cosine of masked DINO features of a reference and its instance in the target, "
-        "at least (released filter of the flexible subset: 0.82).",
+        "at least (released filter of the flexible subset: 0.82); of crops only where there is no "
+        "edited or drawn view.",
     )
     face: Cosine | None = Field(
         default=None,

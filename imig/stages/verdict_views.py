@@ -8,7 +8,6 @@ from imig.schema import Instance, Reference, Subset
 _PROMISED = {"complex": "edit", "flexible": "source"}
 """Subset -> the kind of view that every instance of it has."""
 _DRAWN = ("edit", "source")
-_COMPARED = ("edit", "source", "crop")
 
 
 def view_fault(instance: Instance, config: FilterConfig, *, subset: Subset) -> str:
@@ -32,13 +31,19 @@ def view_fault(instance: Instance, config: FilterConfig, *, subset: Subset) -> s
 
 
 def lowest_dino(instance: Instance) -> float | None:
-    """Of the views that show the whole subject; None where none was compared."""
-    known = [
-        one.similarity.dino
-        for one in instance.references
-        if one.kind in _COMPARED and one.similarity.dino is not None
-    ]
-    return min(known, default=None)
+    """Of the views that were drawn for themselves, else of the crops; None: none was compared.
+
+    A crop is a part of the target: beside a drawn view it says nothing of the identity.
+    """
+    for kinds in (_DRAWN, ("crop",)):
+        known = [
+            one.similarity.dino
+            for one in instance.references
+            if one.kind in kinds and one.similarity.dino is not None
+        ]
+        if known:
+            return min(known)
+    return None
 
 
 def best_face(instance: Instance) -> float | None:
