@@ -17,8 +17,11 @@ MANIFEST_NAME = "dataset.json"
 
 RECORDED_PACKAGES = (
     "imig",
+    "dlib-bin",
     "groundingdino-py",
+    "insightface",
     "numpy",
+    "onnxruntime",
     "open_clip_torch",
     "pillow",
     "pyarrow",

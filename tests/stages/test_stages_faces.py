@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.face_doubles import FacesBySize, face
-from support.model_doubles import digest
+from support.model_doubles import MeanColourEmbedder, digest
 from support.tabletop_samples import tabletop_sample
 
 from imig.errors import UsageError
 from imig.layout.masks import mask_area, mask_to_rle
 from imig.models.protocols import DetectedFace
-from imig.recipe import FacesConfig, ModelConfig
+from imig.recipe import FacesConfig, MatchConfig, ModelConfig
 from imig.sample import DrawnView, Sample, image_to_jpeg, mask_to_png
 from imig.schema import (
     Drawing,
@@ -36,7 +36,7 @@ from imig.stages.base import BuildContext
 from imig.stages.face_matching import faces_of_instances, recognise
 from imig.stages.faces import FacesStage
 from imig.stages.instances import keep_instances
-from imig.stages.match import view_references
+from imig.stages.match import MatchStage, view_references
 
 TARGET = (400, 300)
 LEFT, RIGHT = (20, 40, 180, 280), (220, 40, 380, 280)
@@ -277,6 +277,30 @@ def test_flexible_finds_the_references_faces_in_the_target() -> None:
     assert view_references(other) == [other.reference]
     assert thing.reference.face is None
     assert all(one.face_box is None for one in done.scene.instances), "that is for `match`"
+
+
+def test_match_takes_the_faces_over() -> None:
+    """A view goes to whoever has its face, and the aligned copy goes with it."""
+    sample = flexible_sample([(210, 240), (211, 240)])
+    faces = {
+        TARGET: [face(IN_RIGHT, 0), face(IN_LEFT, 1)],
+        (210, 240): [face(IN_EDIT, 0, likeness=0.8)],
+        (211, 240): [face(IN_EDIT, 1, likeness=0.3)],
+    }
+    stage, _ = make_stage(faces, subset="flexible")
+    config = MatchConfig(min_dino=-1.0, min_instances=1)
+    match = MatchStage(config, stage.context, image_model=MeanColourEmbedder())
+    (done,) = match(stage([sample]))
+    assert done.reject is None
+    owner = next(one for one in done.scene.instances if one.subject == 0)
+    assert owner.box == RIGHT
+    assert owner.face_box == IN_RIGHT
+    assert [one.kind for one in owner.references] == ["source", "face"]
+    assert owner.references[1].image in done.files
+    assert {name for name in done.files if name.startswith("face")} == {"face00.png"}
+    others = [one for one in done.scene.instances if one.subject != 0]
+    assert all(one.face_box is None for one in others)
+    assert not [fault for fault in faults(done) if "face" in fault]
 
 
 def test_without_a_model_the_stage_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
