@@ -1,4 +1,4 @@
-"""Family `multi-reference`: every pipeline it calls, as far as tiny ones can be built."""
+"""Family `multi-reference`: every pipeline that it calls, built tiny."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.models_support import picture
-from support.pipeline_folders import write_klein, write_kontext, write_omnigen, write_qwen
+from support.pipeline_folders import (
+    write_flux2,
+    write_klein,
+    write_kontext,
+    write_omnigen,
+    write_qwen,
+)
 
 from imig.errors import UsageError
 from imig.models.multi_reference import CALLS
@@ -28,6 +34,7 @@ from imig.recipe import ModelConfig
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "QwenImageEditPlusPipeline": write_qwen,
     "Flux2KleinPipeline": write_klein,
+    "Flux2Pipeline": write_flux2,
     "OmniGenPipeline": write_omnigen,
 }
 TWO_STEPS = GeneratorSettings(steps=2)
@@ -142,7 +149,7 @@ def test_guidance_is_passed_under_each_pipelines_name(composer: Any) -> None:
     without = _arguments(composer, GeneratorSettings())
     assert without.get(name) == (4.0 if kind.startswith("Qwen") else None)
     # the klein of the fixture is distilled
-    assert without.get("num_inference_steps") == (4 if kind.startswith("Flux2") else None)
+    assert without.get("num_inference_steps") == (4 if kind == "Flux2KleinPipeline" else None)
 
 
 def test_a_composer_without_references_is_a_wrong_call(composer: Any) -> None:
@@ -159,7 +166,7 @@ def test_offload_is_harmless_on_a_cpu(tmp_path: Path) -> None:
 
 
 def test_the_table_of_families_and_the_table_of_calls_agree() -> None:
-    assert set(CALLS) == set(FAMILIES["multi-reference"].pipelines)
+    assert set(CALLS) == set(FAMILIES["multi-reference"].pipelines) == set(WRITERS)
 
 
 def test_foreign_and_damaged_folders(tmp_path: Path) -> None:

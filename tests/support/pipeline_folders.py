@@ -9,6 +9,10 @@ import diffusers
 import torch
 from transformers import (
     LlamaTokenizer,
+    Mistral3Config,
+    Mistral3ForConditionalGeneration,
+    PixtralImageProcessor,
+    PixtralProcessor,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
@@ -35,6 +39,10 @@ QWEN_TOKENS = (
 _CHAT = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
     "{% endfor %}<|im_start|>assistant\n"
+)
+_CHAT_OF_PARTS = (
+    "{% for message in messages %}{{ message.role }}: {% for part in message.content %}"
+    "{{ part.text }}{% endfor %}\n{% endfor %}"
 )
 
 
@@ -128,13 +136,7 @@ def write_klein(folder: Path, *, seed: int = 0, distilled: bool = True) -> Path:
     width = 8
     DIFFUSERS.Flux2KleinPipeline(
         scheduler=DIFFUSERS.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        vae=DIFFUSERS.AutoencoderKLFlux2(
-            block_out_channels=(4, 4, 4, 4),
-            layers_per_block=1,
-            latent_channels=4,
-            norm_num_groups=2,
-            mid_block_add_attention=False,
-        ),
+        vae=_flux2_autoencoder(),
         # what it reads are the states after layers 9, 18 and 27
         text_encoder=Qwen3ForCausalLM(
             Qwen3Config(
@@ -148,18 +150,54 @@ def write_klein(folder: Path, *, seed: int = 0, distilled: bool = True) -> Path:
             )
         ),
         tokenizer=tokenizer,
-        transformer=DIFFUSERS.Flux2Transformer2DModel(
-            in_channels=16,
-            num_layers=1,
-            num_single_layers=1,
-            attention_head_dim=16,
-            num_attention_heads=1,
-            joint_attention_dim=3 * width,
-            timestep_guidance_channels=16,
-            axes_dims_rope=(4, 4, 4, 4),
-            guidance_embeds=False,
-        ),
+        transformer=_flux2_transformer(3 * width, guidance_embeds=False),
         is_distilled=distilled,
+    ).save_pretrained(folder)
+    return folder
+
+
+def write_flux2(folder: Path, *, seed: int = 0) -> Path:
+    """A Flux2Pipeline; returns the folder."""
+    torch.manual_seed(seed)
+    tokenizer = _qwen_tokenizer()
+    make_processor: Any = PixtralProcessor
+    width = 8
+    # what it reads are the states after layers 10, 20 and 30
+    text = {
+        "model_type": "mistral",
+        "vocab_size": len(tokenizer),
+        "hidden_size": width,
+        "intermediate_size": 16,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 4,
+    }
+    vision = {
+        "model_type": "pixtral",
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "head_dim": 8,
+        "image_size": 56,
+        "patch_size": 14,
+    }
+    image_token = tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    config = Mistral3Config(text_config=text, vision_config=vision, image_token_index=image_token)
+    DIFFUSERS.Flux2Pipeline(
+        scheduler=DIFFUSERS.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=_flux2_autoencoder(),
+        text_encoder=Mistral3ForConditionalGeneration(config),
+        tokenizer=make_processor(
+            image_processor=PixtralImageProcessor(),
+            tokenizer=tokenizer,
+            chat_template=_CHAT_OF_PARTS,
+            image_token="<|image_pad|>",
+            image_break_token="<|vision_start|>",
+            image_end_token="<|vision_end|>",
+        ),
+        transformer=_flux2_transformer(3 * width, guidance_embeds=True),
     ).save_pretrained(folder)
     return folder
 
@@ -195,6 +233,30 @@ def write_omnigen(folder: Path, *, seed: int = 0) -> Path:
         tokenizer=LlamaTokenizer(vocab=vocabulary, merges=[]),
     ).save_pretrained(folder)
     return folder
+
+
+def _flux2_autoencoder() -> Any:
+    return DIFFUSERS.AutoencoderKLFlux2(
+        block_out_channels=(4, 4, 4, 4),
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=2,
+        mid_block_add_attention=False,
+    )
+
+
+def _flux2_transformer(text_width: int, *, guidance_embeds: bool) -> Any:
+    return DIFFUSERS.Flux2Transformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=1,
+        joint_attention_dim=text_width,
+        timestep_guidance_channels=16,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=guidance_embeds,
+    )
 
 
 def _qwen_tokenizer() -> Any:
