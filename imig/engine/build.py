@@ -22,6 +22,7 @@ from imig.engine.interrupt import interrupt_once
 from imig.engine.plan import Plan
 from imig.engine.plan_text import print_skipped
 from imig.engine.progress import Progress
+from imig.engine.prompts import write_missing_prompts
 from imig.engine.report import counts_to_text, print_funnel, seconds_to_text
 from imig.engine.tally import Snapshot
 from imig.errors import DataError
@@ -61,6 +62,7 @@ def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedB
         if overwrite:
             _delete(plan.output)
         with build_lock(plan.output):
+            write_missing_prompts(plan, console, overwrite=overwrite)
             folder = BuildFolder(plan)
             folder.prepare()
             folder.join_finished_shards()

@@ -31,8 +31,13 @@ KNOWN_NAMES: Final = frozenset(
         "report.json",
     }
 )
-_HARMLESS = re.compile(r"\.git.*|\.DS_Store|\.cache|LICENSE.*|.*\.(md|png|jpg|html)", re.IGNORECASE)
-"""What people and hubs add to a dataset: no shard, nothing that a reader would take for data."""
+_HARMLESS = re.compile(
+    r"\.git.*|\.DS_Store|\.cache|LICENSE.*|.*\.(md|png|jpg|html)"
+    r"|prompts(\.quarantine)?\.jsonl|prompts\.state\.json",
+    re.IGNORECASE,
+)
+"""What people and hubs add to a dataset, and the prompts that were written for it: no shard,
+nothing that a reader would take for data."""
 
 
 def read_folder_manifest(folder: Path) -> Manifest | Fault:

@@ -12,7 +12,7 @@ from imig.recipe import (
     WebdatasetSource,
 )
 from imig.sample import Sample, derive_seed
-from imig.schema import Scene, Source
+from imig.schema import ModelRecord, Scene, Source
 from imig.stages.base import BuildContext, Stage
 from imig.stages.sources.base import STAGE, SourceKind
 
@@ -72,6 +72,9 @@ class SourceStage(Stage):
     def fingerprint(self) -> str:
         """Hash of the listing: the same as long as every number means the same picture."""
         return self._kind.fingerprint()
+
+    def models(self) -> list[ModelRecord]:
+        return self._kind.models()
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
         for sample in samples:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from imig.recipe import FolderSource, ListSource, WebdatasetSource
 from imig.sample import Sample
-from imig.schema import Source
+from imig.schema import ModelRecord, Source
 from imig.stages.pictures import PictureError, bytes_to_target
 
 PixelLimits = FolderSource | ListSource | WebdatasetSource
@@ -46,6 +46,10 @@ class SourceKind(ABC):
         for number in range(self.count()):
             digest.update(f"{self.record(number, seed=0).path}\n".encode())
         return digest.hexdigest()
+
+    def models(self) -> list[ModelRecord]:
+        """Models that took part before the build; most sources have none."""
+        return []
 
     @abstractmethod
     def fill(self, sample: Sample, number: int) -> None:

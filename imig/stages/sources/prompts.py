@@ -6,12 +6,13 @@ from functools import cached_property
 from pathlib import Path
 
 from imig.errors import UsageError
+from imig.models.endpoint import endpoint_record
 from imig.prompts.file import PromptsFile, list_prompts
 from imig.prompts.grammar import write_grammar_prompt
 from imig.prompts.record import PromptRecord
 from imig.recipe import LanguageModelWriter, PromptsSource
 from imig.sample import Sample
-from imig.schema import Source
+from imig.schema import ModelRecord, Source
 from imig.stages.base import BuildContext
 from imig.stages.sources.base import STAGE, SourceKind, fill_text, printable_path
 
@@ -61,8 +62,17 @@ class Prompts(SourceKind):
         return Source(kind="prompt", path=name, seed=seed)
 
     def fingerprint(self) -> str:
-        # The rules' prompts follow from the recipe, which is compared anyway.
-        return "grammar" if self._path is None else self._file.sha256
+        if self._path is None:
+            return "grammar"  # its prompts follow from the recipe, which is compared anyway
+        if self._is_written_first and not self._path.is_file():
+            return "unwritten"
+        return self._file.sha256
+
+    def models(self) -> list[ModelRecord]:
+        if not self._is_written_first:
+            return []
+        assert isinstance(self._config.writer, LanguageModelWriter)
+        return [endpoint_record(self._config.writer.endpoint)]
 
     def fill(self, sample: Sample, number: int) -> None:
         record = self.prompt(number)
