@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import mmap
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,8 +110,12 @@ def sample_spans(path: Path) -> Iterator[SampleSpan]:
         yield from (span for span, _ in _group(path, data))
 
 
-def read_tar(path: Path) -> Iterator[tuple[SampleSpan, dict[str, bytes]]]:
+def read_tar(
+    path: Path, *, only: Collection[str] | None = None
+) -> Iterator[tuple[SampleSpan, dict[str, bytes]]]:
     """Samples of a tar in file order: where each lies, and its bytes by member name.
+
+    `only` names the members that are wanted; the bytes of others are not read.
 
     Raises
     ------
@@ -120,7 +124,14 @@ def read_tar(path: Path) -> Iterator[tuple[SampleSpan, dict[str, bytes]]]:
     """
     with _mapped(path) as data:
         for span, members in _group(path, data):
-            yield span, {name: member_data(data, member) for name, member in members.items()}
+            yield (
+                span,
+                {
+                    name: member_data(data, member)
+                    for name, member in members.items()
+                    if only is None or name in only
+                },
+            )
 
 
 def _group(path: Path, data: Buffer) -> Iterator[tuple[SampleSpan, Mapping[str, TarMember]]]:

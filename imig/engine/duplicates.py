@@ -1,0 +1,136 @@
+"""The end of a build: scenes of which an earlier one is a near copy leave the shards.
+
+What goes is written down before the first shard is touched (``.build/duplicates.json``). Killed
+anywhere, the next run reads it and takes out what is still in: the shards end with the same bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from imig.duplicates.find import STAGE, find_duplicates
+from imig.duplicates.signatures import Signatures
+from imig.engine.blocks import StageTally
+from imig.engine.folder import BuildFolder
+from imig.engine.parts import Record
+from imig.engine.signatures import SIGNED_MEMBERS, add_signature
+from imig.errors import DataError
+from imig.recipe import DuplicatesConfig
+from imig.schema import Reject, ShardRecord, SkippedStage, scene_from_json
+from imig.shards.atomic import atomic_write_bytes
+from imig.shards.index import IndexRow, shard_to_rows
+from imig.shards.manifest import shard_record
+from imig.shards.writer import JSON_MEMBER, read_tar, write_members
+
+DECISION_NAME = "duplicates.json"
+NO_FEATURES = (
+    "no sample has a stored feature, so `similarity` was not looked at; `quality.features` stores "
+    "them"
+)
+
+
+class Decision(BaseModel):
+    """Which scenes go."""
+
+    rejects: list[Reject]
+    without_features: bool
+    """Features should have been compared, and there are none."""
+    seconds: float
+
+
+def remove_duplicates(folder: BuildFolder, shards: Sequence[Record]) -> list[SkippedStage]:
+    """Take duplicates out of the joined shards and their records (in place), as the recipe says.
+
+    Returns what could not be done. Safe to be killed anywhere and done again.
+
+    Raises
+    ------
+    DataError
+        When a shard is damaged or cannot be written.
+    """
+    config = folder.plan.loaded.recipe.duplicates
+    if config is None:
+        return []
+    path = folder.state / DECISION_NAME
+    decision = _read(path)
+    if decision is None:
+        decision = _decide(folder.output, shards, config)
+        atomic_write_bytes(path, decision.model_dump_json().encode())
+    gone = {one.id: one for one in decision.rejects}
+    for record in shards:
+        rejects = [gone[row.id] for row in record.rows if row.id in gone]
+        seen = len(record.rows)
+        if rejects and record.shard is not None:
+            rows = drop_samples(folder.output / record.shard.name, gone)
+            record.shard = _record_of(folder.output / record.shard.name, rows)
+            record.rows = rows
+        record.rejects = [*record.rejects, *rejects]
+        record.tallies[STAGE] = StageTally(seen=seen, rejected=len(rejects))
+    if shards:
+        shards[0].tallies[STAGE].seconds = decision.seconds
+    return [SkippedStage(stage=STAGE, reason=NO_FEATURES)] if decision.without_features else []
+
+
+def drop_samples(shard: Path, gone: Collection[str]) -> list[IndexRow]:
+    """Rewrite a shard without some samples, atomically; the index rows of those that stay.
+
+    A shard of which none stays is removed; one that is not there had none.
+    """
+    if not shard.exists():
+        return []
+    ids = [span.id for span, _ in read_tar(shard, only=())]
+    if all(one in gone for one in ids):
+        shard.unlink()
+        return []
+    if any(one in gone for one in ids):
+        write_members(
+            shard,
+            (
+                [(f"{span.id}.{name}", data) for name, data in files.items()]
+                for span, files in read_tar(shard)
+                if span.id not in gone
+            ),
+        )
+    return shard_to_rows(shard)
+
+
+def _decide(output: Path, shards: Sequence[Record], config: DuplicatesConfig) -> Decision:
+    started = time.perf_counter()
+    signatures = Signatures()
+    hashed = all(row.perceptual_hash is not None for one in shards for row in one.rows)
+    for record in shards:
+        if config.similarity is None and hashed:
+            for row in record.rows:
+                signatures.add(row.id, hash_=row.perceptual_hash)
+        elif record.shard is not None:
+            for _, files in read_tar(output / record.shard.name, only=SIGNED_MEMBERS):
+                add_signature(signatures, scene_from_json(files[JSON_MEMBER]), files, config)
+    signed = signatures.sorted_by_id()
+    found = find_duplicates(signed, config)
+    return Decision(
+        rejects=[one.to_reject() for one in found],
+        without_features=(
+            config.similarity is not None and len(signed) > 0 and "features" not in signed.known()
+        ),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _read(path: Path) -> Decision | None:
+    try:
+        return Decision.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise DataError(
+            f"the build's own record {path} cannot be read: {error}",
+            cure="--overwrite builds anew",
+        ) from error
+
+
+def _record_of(shard: Path, rows: Sequence[IndexRow]) -> ShardRecord | None:
+    return shard_record(shard, samples=len(rows)) if rows else None

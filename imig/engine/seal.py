@@ -1,0 +1,63 @@
+"""The last files of a dataset, whatever made its shards: tables, report, card, manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from imig.engine.report import FunnelRow, write_reports
+from imig.schema import Manifest, Quarantine, Reject, scene_from_json
+from imig.shards.card import MAX_PICTURES, PICTURES_FOLDER, write_card
+from imig.shards.index import INDEX_NAME, IndexRow, write_index
+from imig.shards.manifest import MANIFEST_NAME, file_sha256, write_manifest
+from imig.shards.tables import write_tables
+from imig.shards.writer import JSON_MEMBER, read_tar
+
+
+def seal_dataset(
+    output: Path,
+    manifest: Manifest,
+    *,
+    rows: Sequence[IndexRow],
+    rejects: Sequence[Reject],
+    quarantined: Sequence[Quarantine],
+    funnel: Sequence[FunnelRow],
+    seconds: float,
+    licence: str,
+) -> Manifest:
+    """Write everything that stands beside the shards, the manifest last.
+
+    Safe to be killed anywhere and done again. Returns the manifest with the index's checksum.
+
+    Parameters
+    ----------
+    seconds:
+        How long the run took, for the report.
+    licence:
+        The hub's identifier, for the card.
+    """
+    write_index(output / INDEX_NAME, rows)
+    manifest = manifest.model_copy(update={"index_sha256": file_sha256(output / INDEX_NAME)})
+    write_tables(output, rejects=rejects, quarantined=quarantined)
+    pictures = list(_draw_pictures(output, manifest))
+    write_reports(output, manifest, funnel, seconds=seconds, pictures=pictures)
+    write_card(output, manifest, rows, pictures=pictures, licence=licence)
+    write_manifest(output / MANIFEST_NAME, manifest)
+    return manifest
+
+
+def _draw_pictures(output: Path, manifest: Manifest) -> Iterator[Path]:
+    """Previews of the first samples, for the card and the report."""
+    from imig.preview.picture import draw_preview
+    from imig.shards.atomic import atomic_write
+    from imig.shards.views import SceneView
+
+    samples = (files for shard in manifest.shards for _, files in read_tar(output / shard.name))
+    for files in islice(samples, MAX_PICTURES):
+        scene = scene_from_json(files.pop(JSON_MEMBER))
+        path = output / PICTURES_FOLDER / f"{scene.id}.jpg"
+        with atomic_write(path) as temporary:
+            picture = draw_preview(SceneView(scene, files, place=f"sample {scene.id}"))
+            picture.convert("RGB").save(temporary, "JPEG", quality=88)
+        yield path
