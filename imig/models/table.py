@@ -21,7 +21,7 @@ def models_text(rows: Sequence[ModelRow]) -> str:
         for row in members:
             size = f"{row.megabytes:,.0f} MB" if row.megabytes else ""
             mark = "+" if row.found else "-"
-            lines.append(f"  {mark} {row.weights:{width}} {size:>9}  {row.licence}")
+            lines.append(f"  {mark} {row.weights:{width}} {size:>10}  {row.licence}")
             lines.append(f"      {row.where}")
         paragraphs.append("\n".join(lines))
     return "\n\n".join([*paragraphs, "+ on this machine   - not here, and how to get it"])
