@@ -55,9 +55,13 @@ def load_pipeline(
     """
     _be_silent()
     index = read_index(find_family(weights.family), weights.path)
-    models = {
-        name: _load_component(weights, name, library, kind, dtype=dtype)
+    parts = {
+        name: _find_class(weights, name, library, kind)
         for name, (library, kind) in components(index).items()
+    }
+    models = {
+        name: _load_component(weights, name, kind, dtype=dtype)
+        for name, kind in parts.items()
         if (weights.path / name / "config.json").is_file()
         and any((weights.path / name).glob("*.safetensors"))
     }
@@ -128,17 +132,19 @@ def enough_memory(family: str) -> Iterator[None]:
         ) from error
 
 
-def _load_component(
-    weights: ResolvedWeights, name: str, library: str, kind: str, *, dtype: torch.dtype
-) -> Any:
-    # transformers' index says `transformers`, diffusers' own parts `diffusers`
+def _find_class(weights: ResolvedWeights, name: str, library: str, kind: str) -> Any:
     if library not in _LIBRARIES or not hasattr(importlib.import_module(library), kind):
         raise UsageError(
             f"{weights.family}: {weights.path}: component {name} is a {library}.{kind}, which the "
             "installed diffusers and transformers do not have",
             cure="update them, or take a checkpoint that `imig models list` names",
         )
-    model_class = getattr(importlib.import_module(library), kind)
+    return getattr(importlib.import_module(library), kind)
+
+
+def _load_component(
+    weights: ResolvedWeights, name: str, model_class: Any, *, dtype: torch.dtype
+) -> Any:
     with _loading(weights, name):
         model, info = model_class.from_pretrained(
             weights.path / name,

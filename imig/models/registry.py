@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 # What a transformers or open_clip checkpoint needs beside its weights.
-_CONFIGURATION_PATTERNS = ("*.json", "*.txt", "*.model", "README.md", "LICENSE*")
+_CONFIGURATION_PATTERNS = ("*.json", "*.txt", "*.model", "*.jinja", "README.md", "LICENSE*")
 # Second copies of weights in another number format, which no family asks for.
 _VARIANT = re.compile(r"\.(fp16|bf16|fp32|non_ema)[.-]")
 
@@ -162,6 +162,11 @@ def pull(family_name: str, weights: str | None = None) -> ResolvedWeights:
 
 def _download_pipeline(family: Family, hub: HubId) -> None:
     """Fetch the components that the pipeline's index names, and no other copy of the weights."""
+    if hub.file:
+        raise UsageError(
+            f"{family.name} loads a whole pipeline, not the file {hub.file}",
+            cure=f"imig models pull {family.name} {hub.repo}",
+        )
     _download(hub, patterns=(INDEX, "README.md", "LICENSE*"), avoid_bin=True)
     cached = find_in_hub_cache(hub)
     if cached is None:

@@ -233,10 +233,11 @@ def test_a_component_of_another_library_is_not_run(
     folder = tmp_path / "foreign"
     shutil.copytree(folders["flux"], folder)
     index = json.loads((folder / "model_index.json").read_text())
-    index["transformer"] = ["my_module", "MyTransformer"]
-    (folder / "model_index.json").write_text(json.dumps(index))
-    with pytest.raises(UsageError, match=r"transformer is a my_module\.MyTransformer"):
-        _load("flux", folder)
+    for name in ("transformer", "tokenizer"):
+        changed = index | {name: ["my_module", "Mine"]}
+        (folder / "model_index.json").write_text(json.dumps(changed))
+        with pytest.raises(UsageError, match=rf"{name} is a my_module\.Mine"):
+            _load("flux", folder)
 
 
 def test_the_record_names_the_folder_and_its_content(folders: dict[str, Path]) -> None:

@@ -232,6 +232,13 @@ def test_pull_fetches_the_components_and_no_second_copy(hub: dict[str, Any]) -> 
         pull("flux-kontext", REPOSITORY)
 
 
+def test_a_single_file_is_no_pipeline(hub: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="not the file ae") as caught:
+        pull("flux", f"{REPOSITORY}/ae.safetensors")
+    assert caught.value.cure == f"imig models pull flux {REPOSITORY}"
+    assert not hub["fetched"]
+
+
 def test_families_of_pipelines_are_listed() -> None:
     rows = {(one.family, one.weights): one for one in list_models()}
     for family in ("flux", "flux-kontext", "multi-reference"):
