@@ -22,8 +22,6 @@ class DrawnView:
     subject: int
     """Its place in `Scene.subjects`."""
     reference: Reference
-    size: tuple[int, int]
-    """(width, height) in which it was drawn, before it was cropped to the subject."""
     target_face: Box | None = None
     """The face in the target that was recognised as this reference's."""
     face_reference: Reference | None = None

@@ -83,11 +83,14 @@ class Agreement(_Model):
 
 
 class Drawing(_Model):
-    """How a picture of a subject alone was asked for."""
+    """How a picture of a subject alone was asked for, and which part of it is the reference."""
 
     prompt: str
     model: str
     seed: int
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    cut: Box | None = Field(default=None, description="In its pixels; null: the whole picture.")
 
 
 class Edit(_Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from imig.schema import Instance, Reference, Scene
+from imig.schema import Instance, Reference, ReferenceKind, Scene
 from imig.shards.check_pictures import Findings
 
 MIN_FLEXIBLE_INSTANCES = 2
@@ -50,7 +50,7 @@ def _check_kind(findings: Findings, instance: Instance, reference: Reference) ->
         )
 
 
-def _require(findings: Findings, instance: Instance, *kinds: str) -> None:
+def _require(findings: Findings, instance: Instance, *kinds: ReferenceKind) -> None:
     present = Counter(one.kind for one in instance.references)
     for kind in kinds:
         if not present[kind]:

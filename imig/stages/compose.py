@@ -94,7 +94,7 @@ class ComposeStage(Stage):
             image=self._picture(sample, view),
             phrase=sample.scene.subjects[view.subject].phrase,
             origin=Origin(
-                prompt=drawing.prompt, seed=drawing.seed, width=view.size[0], height=view.size[1]
+                prompt=drawing.prompt, seed=drawing.seed, width=drawing.width, height=drawing.height
             ),
         )
 

@@ -84,10 +84,16 @@ class DrawStage(Stage):
                 width=image.width,
                 height=image.height,
                 subject_box=(0, 0, *image.size),
-                drawing=Drawing(prompt=request.prompt, model=self._drawer.name, seed=request.seed),
+                drawing=Drawing(
+                    prompt=request.prompt,
+                    model=self._drawer.name,
+                    seed=request.seed,
+                    width=image.width,
+                    height=image.height,
+                ),
             )
             sample.files[reference.image] = image_to_jpeg(image)
-            sample.drawn.append(DrawnView(subject=i, reference=reference, size=image.size))
+            sample.drawn.append(DrawnView(subject=i, reference=reference))
 
     def _request(self, prompt: str, seed: int) -> DrawRequest:
         return DrawRequest(

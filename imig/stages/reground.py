@@ -152,6 +152,8 @@ class RegroundStage(Stage):
             mask = crop_mask(mask, cut)
             sample.files[reference.image] = image_to_jpeg(view.image.crop(cut))
             reference.width, reference.height = cut[2] - cut[0], cut[3] - cut[1]
+            if reference.drawing is not None:
+                reference.drawing.cut = cut
             bounds = (
                 bounds[0] - cut[0], bounds[1] - cut[1], bounds[2] - cut[0], bounds[3] - cut[1],
             )  # fmt: skip

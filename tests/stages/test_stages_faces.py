@@ -77,7 +77,9 @@ def view(name: str, size: tuple[int, int], kind: str) -> Reference:
             "subject_box": (4, 4, size[0] - 4, size[1] - 4),
             "crop_box": (10, 36, 10 + size[0], 36 + size[1]) if kind == "crop" else None,
             "edit": Edit(instruction="turn", model="m", seed=1) if kind == "edit" else None,
-            "drawing": Drawing(prompt="a", model="m", seed=1) if kind == "source" else None,
+            "drawing": Drawing(prompt="a", model="m", seed=1, width=768, height=768)
+            if kind == "source"
+            else None,
         }
     )
 
@@ -247,7 +249,7 @@ def flexible_sample(sizes: list[tuple[int, int]]) -> Sample:
         instance.references = []
     scene = Scene.model_validate({**dict(sample.scene), "subjects": subjects})
     drawn = [
-        DrawnView(subject=i, reference=view(f"ref{i:02d}", size, "source"), size=(768, 768))
+        DrawnView(subject=i, reference=view(f"ref{i:02d}", size, "source"))
         for i, size in enumerate(sizes)
     ]
     return Sample(scene, files, drawn=drawn)

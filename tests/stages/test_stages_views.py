@@ -200,7 +200,11 @@ def test_a_drawn_view_is_cropped_to_its_subject() -> None:
         assert reference.grounding is not None
         assert reference.grounding.score == pytest.approx(0.8)
         assert decode_image(sample.files[reference.image]).size == mask.shape[::-1]
-        assert view.size == (64, 96)
+        assert reference.drawing is not None
+        assert (reference.drawing.width, reference.drawing.height) == (64, 96)
+        assert reference.drawing.cut is not None
+        left, top, right, bottom = reference.drawing.cut
+        assert (right - left, bottom - top) == decode_image(sample.files[reference.image]).size
 
 
 def test_a_view_stays_whole_without_a_margin() -> None:

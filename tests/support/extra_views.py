@@ -39,7 +39,7 @@ def add_disc(
             "edit": {"instruction": "turn it", "model": ORACLE, "seed": 1}
             if kind == "edit"
             else None,
-            "drawing": {"prompt": "a disc", "model": ORACLE, "seed": 1}
+            "drawing": {"prompt": "a disc", "model": ORACLE, "seed": 1, "width": 120, "height": 90}
             if kind == "source"
             else None,
         }
