@@ -37,6 +37,7 @@ SHARPENING: Final = 100.0
 
 DECIMALS: Final = 4
 
+
 class QualityStage(Stage):
     """Aesthetics, preference, watermark, perceptual hash, sharpness, and the target's feature.
 
