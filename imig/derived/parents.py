@@ -1,0 +1,163 @@
+"""Finished datasets, read from the first sample to the last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from imig.engine.report import REPORT_JSON, FunnelRow
+from imig.errors import DataError, UsageError
+from imig.sample import Sample
+from imig.schema import (
+    SCHEMA_VERSION,
+    Manifest,
+    ParentDataset,
+    Quarantine,
+    Reject,
+    Scene,
+    Subset,
+    scene_from_json,
+)
+from imig.shards.index import INDEX_NAME, read_index_table
+from imig.shards.manifest import MANIFEST_NAME, manifest_from_json
+from imig.shards.tables import read_quarantine, read_rejects
+from imig.shards.writer import JSON_MEMBER, read_tar
+
+_CURE = "`imig validate` lists everything that is damaged."
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A finished dataset on this machine."""
+
+    folder: Path
+    manifest: Manifest
+    sha256: str
+    """Of its dataset.json."""
+
+    def record(self) -> ParentDataset:
+        return ParentDataset(name=self.manifest.name, manifest_sha256=self.sha256)
+
+    def rejects(self) -> list[Reject]:
+        return read_rejects(self.folder)
+
+    def quarantined(self) -> list[Quarantine]:
+        return read_quarantine(self.folder)
+
+    def samples(self, *, subset: Subset | None = None) -> Iterator[Sample]:
+        """All samples, or those of a subset, in the order of the shards; one in memory at a time.
+
+        Raises
+        ------
+        DataError
+            When a shard is damaged or not the one of the manifest.
+        """
+        for scene, files in self.members(subset=subset):
+            files.pop(JSON_MEMBER)
+            yield Sample(scene, files)
+
+    def members(
+        self, *, only: Collection[str] | None = None, subset: Subset | None = None
+    ) -> Iterator[tuple[Scene, dict[str, bytes]]]:
+        """As `samples`: the scene, and the members that `only` names; the JSON must be of them."""
+        wanted = None if subset is None else self._shards_of(subset)
+        for record in self.manifest.shards:
+            if wanted is not None and record.name not in wanted:
+                continue
+            path, count = self.folder / record.name, 0
+            for span, files in read_tar(path, only=only):
+                scene = _read_scene(path, span.id, files)
+                count += 1
+                if subset is None or scene.subset == subset:
+                    yield scene, files
+            if count != record.samples:
+                raise DataError(
+                    f"{path} has {count} samples, {MANIFEST_NAME} says {record.samples}", cure=_CURE
+                )
+
+    def subsets(self) -> list[Subset]:
+        """Those of which there are samples, sorted."""
+        return sorted(set(self._index("subset")))
+
+    def ids(self) -> list[str]:
+        """Of the samples, in the order of the index."""
+        return self._index("id")
+
+    def scenes_per_shard(self) -> int:
+        """What the new dataset's shards should hold: as many as the fullest of these, at most."""
+        return max((record.samples for record in self.manifest.shards), default=1000)
+
+    def funnel(self) -> list[FunnelRow]:
+        """Of its report; empty where there is none that can be read."""
+        try:
+            stages = json.loads((self.folder / REPORT_JSON).read_bytes())["stages"]
+            return [FunnelRow(**row) for row in stages]
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+
+    def _shards_of(self, subset: Subset) -> set[str]:
+        shards, subsets = self._index("shard"), self._index("subset")
+        return {shard for shard, one in zip(shards, subsets, strict=True) if one == subset}
+
+    def _index(self, column: str) -> list[Any]:
+        values: list[Any] = read_index_table(self.folder / INDEX_NAME)[column].to_pylist()
+        return values
+
+
+def open_parent(folder: Path) -> Parent:
+    """A finished dataset folder.
+
+    Raises
+    ------
+    UsageError
+        When it does not exist, is not a dataset, or was written by a newer imig.
+    DataError
+        When its manifest is damaged.
+    """
+    path = folder / MANIFEST_NAME
+    if not folder.is_dir():
+        raise UsageError(
+            f"there is no dataset folder {folder}",
+            cure="`make build-dataset` or `imig build demo` makes one.",
+        )
+    if not path.is_file():
+        raise UsageError(
+            f"{folder} is not a dataset: it has no {MANIFEST_NAME}",
+            cure="A build writes it last; run the same `imig build` again to finish it.",
+        )
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    _refuse_newer(folder, data)
+    return Parent(folder, manifest_from_json(data, place=str(path)), sha256(data).hexdigest())
+
+
+def _refuse_newer(folder: Path, data: bytes) -> None:
+    try:
+        version = json.loads(data).get("schema_version")
+    except (ValueError, AttributeError):
+        return  # what is wrong is said when the manifest is read
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise UsageError(
+            f"{folder} has schema version {version}, this imig knows versions up to "
+            f"{SCHEMA_VERSION}",
+            cure="install the imig that wrote it, or a newer one",
+        )
+
+
+def _read_scene(path: Path, sample_id: str, files: dict[str, bytes]) -> Scene:
+    try:
+        return scene_from_json(files[JSON_MEMBER])
+    except KeyError as error:
+        raise DataError(f"sample {sample_id} in {path} has no JSON member", cure=_CURE) from error
+    except ValidationError as error:
+        raise DataError(
+            f"sample {sample_id} in {path} does not obey the schema: {error}", cure=_CURE
+        ) from error

@@ -1,0 +1,216 @@
+"""Filter a finished dataset again, from the scores that are stored: `imig refilter`."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from imig.derived.output import open_outputs, require_outputs
+from imig.derived.parents import Parent, open_parent
+from imig.derived.thresholds import NewThresholds, new_thresholds
+from imig.derived.writing import Contents, seal, write_shards
+from imig.duplicates.find import STAGE, find_duplicates
+from imig.duplicates.signatures import Signatures
+from imig.engine.duplicates import NO_FEATURES
+from imig.engine.report import FunnelRow
+from imig.engine.signatures import SIGNED_MEMBERS, add_signature
+from imig.errors import UsageError
+from imig.recipe import DuplicatesConfig, FilterConfig
+from imig.sample import Sample
+from imig.schema import Derivation, Manifest, Reject, SkippedStage
+from imig.shards.encoded import ENCODED_MEMBER
+from imig.shards.writer import JSON_MEMBER
+from imig.stages.instances import keep_instances
+from imig.stages.verdict import Measured, judge
+
+OPERATION: Final = "refilter"
+
+
+@dataclass(frozen=True)
+class Refiltered:
+    """A dataset that was filtered again."""
+
+    manifest: Manifest
+    funnel: list[FunnelRow]
+    """What this run turned down, not the build before."""
+    thresholds: NewThresholds
+    without_features: bool
+    """Features should have been compared, and none is stored."""
+
+
+@dataclass
+class _Foresight:
+    """What must be known before the first sample is written."""
+
+    duplicates: dict[str, Reject] = field(default_factory=dict)
+    losing: int = 0
+    """Scenes that stay and lose an instance."""
+    without_features: bool = False
+
+
+def refilter_dataset(
+    folder: Path,
+    *,
+    overrides: list[str],
+    output: Path,
+    overwrite: bool = False,
+    drop_encoding: bool = False,
+) -> Refiltered:
+    """Write a dataset with what of `folder` passes the thresholds.
+
+    Raises
+    ------
+    UsageError
+        The call is at fault: paths, keys, or an encoding that would no longer fit its scenes.
+    DataError
+        A sample is damaged, or the output cannot be written.
+    """
+    started = time.monotonic()
+    parent = open_parent(folder)
+    thresholds = new_thresholds(parent.manifest.recipe, overrides)
+    derivation = Derivation(
+        operation=OPERATION,
+        settings={**thresholds.settings, **({"drop_encoding": True} if drop_encoding else {})},
+        parents=[parent.record()],
+    )
+    require_outputs([output], derivation, [parent], overwrite=overwrite)
+    foresight = _look_ahead(parent, thresholds, drop_encoding=drop_encoding)
+    with open_outputs([output], derivation, [parent], overwrite=overwrite):
+        contents, funnel = _write(parent, thresholds, foresight, output, drop_encoding)
+        recipe, sha256 = thresholds.recipe(parent.manifest.recipe)
+        update = {
+            "recipe": recipe,
+            "recipe_sha256": sha256,
+            "derived": [*parent.manifest.derived, derivation],
+            "skipped": _skipped(parent, foresight),
+            **({"encoding": None, "encoded_from": None} if drop_encoding else {}),
+        }
+        manifest = seal(
+            output,
+            parent.manifest.model_copy(update=update),
+            contents,
+            funnel=[*parent.funnel(), *funnel],
+            seconds=time.monotonic() - started,
+        )
+    return Refiltered(manifest, funnel, thresholds, foresight.without_features)
+
+
+def refilter_sample(sample: Sample, config: FilterConfig) -> Reject | None:
+    """Take out the instances that fail; why the scene goes, None where it stays.
+
+    A sample that loses nothing stays as it is to the last byte.
+    """
+    verdict = judge(Measured(sample.scene), config)
+    if verdict.reason:
+        return Reject(
+            id=sample.scene.id, stage=OPERATION, reason=verdict.reason, figures=verdict.figures
+        )
+    if len(verdict.kept) < len(sample.scene.instances):
+        keep_instances(sample, verdict.kept)
+    return None
+
+
+def _look_ahead(parent: Parent, thresholds: NewThresholds, *, drop_encoding: bool) -> _Foresight:
+    """Read what decides about duplicates and encodings; no picture where it is not needed."""
+    encoded = parent.manifest.encoding is not None and not drop_encoding
+    if thresholds.duplicates is None and not encoded:
+        return _Foresight()
+    foresight = _Foresight()
+    signatures, config = Signatures(), thresholds.duplicates
+    only = SIGNED_MEMBERS if config is not None else {JSON_MEMBER}
+    for scene, files in parent.members(only=only):
+        verdict = judge(Measured(scene), thresholds.filter)
+        if not verdict.reason:
+            foresight.losing += len(verdict.kept) < len(scene.instances)
+            if config is not None:
+                add_signature(signatures, scene, files, config)
+    if encoded and foresight.losing:
+        raise UsageError(
+            f"{foresight.losing} scenes would lose instances that their encodings show",
+            cure="refilter the dataset that was encoded and encode the result; or leave the "
+            "encodings out with --drop-encoding",
+        )
+    if config is not None:
+        _find_duplicates(foresight, signatures, config)
+    return foresight
+
+
+def _find_duplicates(
+    foresight: _Foresight, signatures: Signatures, config: DuplicatesConfig
+) -> None:
+    signed = signatures.sorted_by_id()
+    foresight.duplicates = {one.id: one.to_reject() for one in find_duplicates(signed, config)}
+    foresight.without_features = (
+        config.similarity is not None and len(signed) > 0 and "features" not in signed.known()
+    )
+
+
+def _skipped(parent: Parent, foresight: _Foresight) -> list[SkippedStage]:
+    others = [one for one in parent.manifest.skipped if one.stage != STAGE]
+    if not foresight.without_features:
+        return others
+    return [*others, SkippedStage(stage=STAGE, reason=NO_FEATURES)]
+
+
+def _write(
+    parent: Parent,
+    thresholds: NewThresholds,
+    foresight: _Foresight,
+    output: Path,
+    drop_encoding: bool,
+) -> tuple[Contents, list[FunnelRow]]:
+    contents = Contents(quarantined=parent.quarantined())
+    rejects: list[Reject] = []
+    seconds = time.monotonic()
+
+    def passing(samples: Iterator[Sample]) -> Iterator[Sample]:
+        for sample in samples:
+            if drop_encoding:
+                sample.files.pop(ENCODED_MEMBER, None)
+            reject = refilter_sample(sample, thresholds.filter)
+            reject = reject or foresight.duplicates.get(sample.scene.id)
+            if reject is None:
+                yield sample
+            else:
+                rejects.append(reject)
+
+    for subset in parent.subsets():
+        write_shards(
+            output,
+            passing(parent.samples(subset=subset)),
+            contents,
+            subset=subset,
+            scenes_per_shard=parent.scenes_per_shard(),
+        )
+    contents.rejects = [*parent.rejects(), *rejects]
+    return contents, _funnel(
+        rejects,
+        seen=parent.manifest.counts.written,
+        seconds=time.monotonic() - seconds,
+        duplicates=thresholds.duplicates is not None,
+    )
+
+
+def _funnel(
+    rejects: list[Reject], *, seen: int, seconds: float, duplicates: bool
+) -> list[FunnelRow]:
+    rows = []
+    for stage in (OPERATION, *([STAGE] if duplicates else [])):
+        reasons = Counter(one.reason for one in rejects if one.stage == stage)
+        rows.append(
+            FunnelRow(
+                stage=stage,
+                seen=seen,
+                rejected=reasons.total(),
+                quarantined=0,
+                passed=seen - reasons.total(),
+                seconds=round(seconds, 3) if stage == OPERATION else 0.0,
+                reasons=dict(reasons.most_common()),
+            )
+        )
+        seen -= reasons.total()
+    return rows
