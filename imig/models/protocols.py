@@ -126,6 +126,15 @@ class DetectedFace:
     the viewer sees it."""
 
 
+@dataclass(frozen=True)
+class PictureAnswer:
+    """What a vision-language model says to a question about a picture."""
+
+    yes: bool
+    reason: str
+    """In the model's words; may be empty."""
+
+
 @runtime_checkable
 class Model(Protocol):
     """What all families share."""
@@ -229,4 +238,11 @@ class AestheticsJudge(Model, Protocol):
 class PreferenceJudge(Model, Protocol):
     def judge_preference(self, images: Sequence[Image], captions: Sequence[str]) -> list[float]:
         """How well people would like each picture for its caption; larger is better, no unit."""
+        ...
+
+
+@runtime_checkable
+class PictureAnswerer(Model, Protocol):
+    def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[PictureAnswer]:
+        """Yes or no, and why, to the question about each picture."""
         ...

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from imig.recipe import Recipe, stage_order
+from imig.stages.agree import AgreeStage
 from imig.stages.base import BuildContext, Stage
 from imig.stages.caption import CaptionStage
 from imig.stages.compose import ComposeStage
@@ -38,6 +39,7 @@ _STAGES: Final[dict[str, Callable[[Any, BuildContext], Stage]]] = {
     "faces": FacesStage,
     "score": ScoreStage,
     "quality": QualityStage,
+    "agree": AgreeStage,
     "filter": FilterStage,
     "write": WriteStage,
 }

@@ -127,4 +127,21 @@ READERS: Final = (
             Checkpoint("Salesforce/blip-image-captioning-large", 1880, "BSD-3-Clause"),
         ),
     ),
+    Family(
+        name="vision-language",
+        tasks=("answer about pictures",),
+        module="vision_language",
+        class_name="VisionLanguage",
+        library="transformers",
+        weight_files=TRANSFORMERS_WEIGHTS,
+        needs=(
+            "config.json",
+            "preprocessor_config.json|processor_config.json",
+            "tokenizer_config.json",
+        ),
+        checkpoints=(
+            Checkpoint("Qwen/Qwen2.5-VL-7B-Instruct", 16_600, "Apache-2.0"),
+            Checkpoint("HuggingFaceTB/SmolVLM-Instruct", 4_490, "Apache-2.0"),
+        ),
+    ),
 )

@@ -1,0 +1,134 @@
+"""Family `vision-language`: questions about pictures, for any such model of transformers.
+
+The verdict is read off the first word's probabilities, "yes" against "no": it is always there, and
+repeats. What the model says after it is the reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import torch
+from PIL.Image import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+from imig.errors import UsageError
+from imig.models.images import as_rgb, equal_batches
+from imig.models.pretrained import load_pretrained, load_processor
+from imig.models.protocols import PictureAnswer
+from imig.models.weights import ResolvedWeights
+
+_MAX_NEW_TOKENS: Final = 48
+_WORDS: Final = "Answer with yes or no first, then with the reason in a few words."
+
+
+class VisionLanguage:
+    """A `PictureAnswerer`; answers greedily, so that they repeat."""
+
+    def __init__(
+        self,
+        weights: ResolvedWeights,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        batch_size: int,
+    ) -> None:
+        self.name = weights.name
+        self._device = device
+        self._dtype = dtype
+        self._batch_size = batch_size
+        self._processor = load_processor(AutoProcessor, weights)
+        if not getattr(self._processor, "chat_template", None):
+            raise UsageError(
+                f"{weights.family}: {weights.path} has no chat template: it answers no questions",
+                cure="take an instruction-tuned checkpoint, as `imig models list` names them, and "
+                "copy its whole folder",
+            )
+        self._tokenizer = self._processor.tokenizer
+        self._yes, self._no = _verdict_tokens(self._tokenizer, weights)
+        self._model = load_pretrained(
+            AutoModelForImageTextToText,
+            weights,
+            model_types=tuple(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES),
+            device=device,
+            dtype=dtype,
+        )
+
+    def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[PictureAnswer]:
+        """Yes or no, and why, for each picture and its question."""
+        pictures = as_rgb(images)
+        # Equal in size and length, so that nothing is padded and answers do not depend on others.
+        keys = [
+            (image.size, self._length(image, question))
+            for image, question in zip(pictures, questions, strict=True)
+        ]
+        answers: dict[int, PictureAnswer] = {}
+        for batch in equal_batches(keys, batch_size=self._batch_size):
+            said = self._answer([pictures[i] for i in batch], [questions[i] for i in batch])
+            answers.update(zip(batch, said, strict=True))
+        return [answers[index] for index in range(len(pictures))]
+
+    def _length(self, image: Image, question: str) -> int:
+        """Tokens of the words around the picture."""
+        text = self._processor.apply_chat_template(
+            _conversation(image, question), add_generation_prompt=True, tokenize=False
+        )
+        return len(self._tokenizer(text)["input_ids"])
+
+    @torch.inference_mode()
+    def _answer(self, images: list[Image], questions: list[str]) -> list[PictureAnswer]:
+        inputs = self._processor.apply_chat_template(
+            [_conversation(*pair) for pair in zip(images, questions, strict=True)],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+        ).to(self._device, self._dtype)
+        done = self._model.generate(
+            **inputs,
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=_MAX_NEW_TOKENS,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        first = done.logits[0].float().log_softmax(dim=-1)
+        yes = first[:, self._yes].logsumexp(dim=-1) >= first[:, self._no].logsumexp(dim=-1)
+        begin = inputs["input_ids"].shape[1]
+        texts = self._tokenizer.batch_decode(done.sequences[:, begin:], skip_special_tokens=True)
+        return [
+            PictureAnswer(verdict, _reason(text))
+            for verdict, text in zip(yes.tolist(), texts, strict=True)
+        ]
+
+
+def _conversation(image: Image, question: str) -> list[dict[str, Any]]:
+    words = {"type": "text", "text": f"{question} {_WORDS}"}
+    return [{"role": "user", "content": [{"type": "image", "image": image}, words]}]
+
+
+def _verdict_tokens(tokenizer: Any, weights: ResolvedWeights) -> tuple[list[int], list[int]]:
+    """Tokens with which an answer that says yes, or no, begins."""
+    found: list[list[int]] = []
+    for word in ("yes", "no"):
+        wordings = (word, word.capitalize(), f" {word}", f" {word.capitalize()}")
+        ids = [tokenizer(one, add_special_tokens=False)["input_ids"] for one in wordings]
+        found.append(sorted({one[0] for one in ids if one}))
+    yes, no = found
+    shared = set(yes) & set(no)
+    yes, no = ([token for token in own if token not in shared] for own in (yes, no))
+    if not yes or not no:
+        raise UsageError(
+            f"{weights.family}: the tokenizer in {weights.path} does not tell yes from no",
+            cure="take another checkpoint: `imig models list`",
+        )
+    return yes, no
+
+
+def _reason(text: str) -> str:
+    """What was said, without the verdict at its beginning."""
+    words = " ".join(text.split())
+    return re.sub(r"^(yes|no)\b[\s,.:;-]*", "", words, flags=re.IGNORECASE)
