@@ -7,6 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from imig.engine.plan import Plan, Step
+from imig.models.endpoint import FAMILY as ENDPOINT_FAMILY
+from imig.schema import ModelRecord
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -21,7 +23,12 @@ def print_plan(plan: Plan, console: Console) -> None:
             step.stage.name,
             " ".join(sorted(step.stage.reads)),
             " ".join(sorted(step.stage.writes)),
-            "\n".join(escape(f"{one.config.family}:{one.config.weights}") for one in models),
+            "\n".join(
+                [
+                    *(escape(f"{one.config.family}:{one.config.weights}") for one in models),
+                    *(escape(f"{one.family}:{one.weights}") for one in _endpoints(step)),
+                ]
+            ),
             "\n".join(escape(str(one.weights.path)) for one in models),
             _workers(step),
         )
@@ -44,6 +51,11 @@ def print_skipped(plan: Plan, console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _endpoints(step: Step) -> list[ModelRecord]:
+    """Models of the stage whose weights are not here."""
+    return [record for record in step.stage.models() if record.family == ENDPOINT_FAMILY]
 
 
 def _workers(step: Step) -> str:

@@ -46,13 +46,13 @@ def figures_to_text(figures: Figures, usage: Usage, *, cost: float | None, secon
         parts.append(f"{usage.input_tokens} + {usage.output_tokens} tokens")
     if cost is not None:
         parts.append(f"cost {cost:.4f}" if cost < 1 else f"cost {cost:.2f}")
-    for count, word in (
-        (usage.retries, "retries"),
-        (figures.invalid, "invalid answers"),
-        (figures.duplicates, "duplicates"),
+    for count, one, several in (
+        (usage.retries, "retry", "retries"),
+        (figures.invalid, "invalid answer", "invalid answers"),
+        (figures.duplicates, "duplicate", "duplicates"),
     ):
         if count:
-            parts.append(f"{count} {word}")
+            parts.append(f"{count} {one if count == 1 else several}")
     if rate > 0 and figures.done < figures.wanted:
         left = (figures.wanted - figures.done) / rate
         parts.append(f"about {seconds_to_text(left)} left")

@@ -201,7 +201,7 @@ def test_near_duplicates_are_replaced(tmp_path: Path, capsys: pytest.CaptureFixt
     assert sum("somehow" in prompt for prompt in prompts) == 0
     aside = lines(output.parent / "p.quarantine.jsonl")
     assert any("like prompt 0 (similarity 0." in one["reason"] for one in aside)
-    assert "duplicates" in capsys.readouterr().out
+    assert "duplicate" in capsys.readouterr().out
 
 
 def test_too_many_useless_answers_end_it(
