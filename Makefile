@@ -4,6 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 SHARDS ?= shards
 RUN    ?= runs/train-tiny
+SUBSETS := basic complex flexible
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build-dataset train-demo test lint schemas weights lock clean
@@ -20,11 +21,15 @@ $(BIN)/.installed: pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
 	@touch $@
 
-build-dataset: setup  ## build the demo dataset into shards/ (offline, CPU, minutes)
-	$(BIN)/imig build demo --output $(SHARDS)
+build-dataset: setup  ## build a small dataset of all three subsets into shards/ (offline, CPU, minutes)
+	for subset in $(SUBSETS); do \
+	  $(BIN)/imig build $$subset --set models=tiny --output $(SHARDS)-parts/$$subset || exit; \
+	done
+	test -e $(SHARDS)/dataset.json || \
+	  $(BIN)/imig merge $(addprefix $(SHARDS)-parts/,$(SUBSETS)) --output $(SHARDS)
 
-train-demo: setup  ## train the tiny model on the demo dataset and draw held-out layouts (CPU, minutes)
-	test -e $(SHARDS)/dataset.json || $(BIN)/imig build demo --output $(SHARDS)
+train-demo: setup  ## train the tiny model on that dataset and draw held-out layouts (CPU, minutes)
+	test -e $(SHARDS)/dataset.json || $(MAKE) build-dataset
 	$(BIN)/imig encode $(SHARDS) --recipe train-tiny --output $(SHARDS)-encoded
 	$(BIN)/imig train --shards $(SHARDS)-encoded --recipe train-tiny --output $(RUN) --resume
 	@echo "pictures of held-out layouts: $(RUN)/pictures"
@@ -49,6 +54,6 @@ lock:  ## pin what a fresh installation brings (versions only)
 	.lock-venv/bin/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' > requirements.lock
 	rm -rf .lock-venv
 
-clean:  ## remove the environment, caches, the demo dataset and its training
+clean:  ## remove the environment, caches, the small dataset and its training
 	rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache \
-	  $(SHARDS) $(SHARDS)-encoded $(RUN)
+	  $(SHARDS) $(SHARDS)-parts $(SHARDS)-encoded $(RUN)
