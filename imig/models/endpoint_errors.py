@@ -131,7 +131,7 @@ class Explainer:
             if self.key
             else f"it wants a key: export {variable}=..., where the workers see it too"
         )
-        return UsageError(f"{self.config.url} lets us not in ({reason})", cure=cure)
+        return UsageError(f"{self.config.url} refuses access ({reason})", cure=cure)
 
 
 def _server_message(error: openai.APIStatusError) -> str:

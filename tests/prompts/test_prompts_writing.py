@@ -234,7 +234,7 @@ def test_wrong_keys_and_urls_are_errors_of_the_call(
     code, output, server = write(tmp_path, write_answer)
     assert code == 2
     printed = "".join(capsys.readouterr())
-    assert "lets us not in (HTTP 401" in printed
+    assert "refuses access (HTTP 401" in printed
     assert "TEST_KEY" in printed
     assert KEY not in printed
     assert len(server.requests) <= 8

@@ -199,7 +199,7 @@ def test_one_failing_picture_puts_only_its_scene_aside() -> None:
 def test_a_wrong_url_or_key_stops_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-key")
     with chat_server(reply, key="right") as server:
-        with pytest.raises(UsageError, match="lets us not in"):
+        with pytest.raises(UsageError, match="refuses access"):
             stage_at(server)([sample_of(0, "red")])
         dead = server.url
     block = Block(0, 0, 1, samples=[sample_of(0, "red")])
