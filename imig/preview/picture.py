@@ -132,6 +132,7 @@ def _facts(scene: Scene, height: int) -> Image.Image:
             for name, value, form in (
                 ("caption similarity", scores.caption_similarity, "{:.3f}"),
                 ("aesthetics", scores.aesthetics, "{:.2f}"),
+                ("preference", scores.preference, "{:.1f}"),
                 ("coverage", scores.coverage, "{:.0%}"),
                 ("sharpness", scores.sharpness, "{:.2g}"),
             )

@@ -18,6 +18,8 @@ PICTURE_HEIGHT = 176
 CELL_GAP = 14
 _HEADING_SIZE, _SCORE_SIZE, _BADGE = 14, 12, 22
 _HEADING_LINES = 2
+_TEXT_LINES = 3
+"""Of an instruction, a prompt, an answer."""
 _SEPARATOR = " · "
 
 
@@ -77,14 +79,17 @@ def score_lines(instance: InstanceView, reference: ReferenceView) -> list[str]:
     ]
     if lines[-1]:
         lines[-1] = f"view: {lines[-1]}"
+    texts = []
     if view.edit is not None:
-        lines.append(view.edit.instruction)
+        texts.append(view.edit.instruction)
     if view.drawing is not None:
-        lines.append(view.drawing.prompt)
+        texts.append(view.drawing.prompt)
     if view.agreement is not None:
-        lines.append(
-            f"{'agrees' if view.agreement.agrees else 'disagrees'}: {view.agreement.reason}"
-        )
+        answer = "agrees" if view.agreement.agrees else "disagrees"
+        texts.append(f"{answer}: {view.agreement.reason}")
+    small = font(_SCORE_SIZE)
+    for text in texts:
+        lines += wrap(text, face=small, width=CELL_WIDTH, max_lines=_TEXT_LINES)
     return [line for line in lines if line]
 
 
