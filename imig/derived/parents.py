@@ -158,6 +158,9 @@ def _read_scene(path: Path, sample_id: str, files: dict[str, bytes]) -> Scene:
     except KeyError as error:
         raise DataError(f"sample {sample_id} in {path} has no JSON member", cure=_CURE) from error
     except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"]))
         raise DataError(
-            f"sample {sample_id} in {path} does not obey the schema: {error}", cure=_CURE
+            f"sample {sample_id} in {path} does not obey the schema: {where}: {first['msg']}",
+            cure=_CURE,
         ) from error

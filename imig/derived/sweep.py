@@ -87,6 +87,10 @@ def _measured(parent: Parent) -> Iterator[Measured]:
 
 def _verdicts(measured: Measured, curve: Curve, tried: list[FilterConfig]) -> Iterator[Verdict]:
     """A verdict a value. Values between the same two figures of the scene judge alike."""
+    if curve.threshold.key in _COUNTS:
+        # How many instances are left depends on all thresholds.
+        yield from (judge(measured, config) for config in tried)
+        return
     figures = sorted(one for one in curve.threshold.figures(measured) if one is not None)
     known: dict[tuple[int, bool], Verdict] = {}
     for value, config in zip(curve.values, tried, strict=True):

@@ -60,7 +60,8 @@ def _mask_coverages(measured: Measured) -> Iterator[float | None]:
 
 def _identity_similarities(measured: Measured) -> Iterator[float]:
     for instance in measured.scene.instances:
-        yield from (instance.scores.identity_similarity or ())[: instance.index]
+        row = instance.scores.identity_similarity or []
+        yield from (value for other, value in enumerate(row) if other != instance.index)
 
 
 def _overlaps(measured: Measured) -> Iterator[float]:
@@ -191,7 +192,8 @@ def _validate(kind: type[_Block], name: str, values: dict[str, Any]) -> _Block:
     except ValidationError as error:
         key, message, cure = explain_validation_error(error, values, kind)
         place = ".".join((name, *key))
-        raise UsageError(f"{place}: {message.removeprefix(f'{key[-1]}: ')}", cure=cure) from error
+        message = message.removeprefix(key[-1] if key else "").removeprefix(": ")
+        raise UsageError(f"{place}: {message}", cure=cure) from error
 
 
 def _is_looser(threshold: Threshold, *, old: float | None, new: float | None) -> bool:
