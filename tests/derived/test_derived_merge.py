@@ -29,8 +29,8 @@ from imig.shards.tables import read_rejects
 from imig.shards.validate import validate_dataset
 
 
-def merge(*folders: Path, output: Path, **options: bool) -> Merged:
-    result = merge_datasets(folders, output=output, **options)
+def merge(*folders: Path, output: Path, drop_encoding: bool = False) -> Merged:
+    result = merge_datasets(folders, output=output, drop_encoding=drop_encoding)
     assert validate_dataset(output).faults == []
     return result
 

@@ -14,6 +14,7 @@ from support.derived_datasets import contents, make_scene, write_dataset
 from imig import Dataset
 from imig.cli import main
 from imig.derived.split import Split, choose_groups, split_dataset
+from imig.derived.writing import seal
 from imig.errors import DataError, UsageError
 from imig.recipe import DuplicatesConfig
 from imig.sample import Sample
@@ -172,9 +173,7 @@ def test_where_it_may_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize("moment", [1, 2])
 def test_stopped_before_both_sides_are_there(tmp_path: Path, moment: int) -> None:
-    import imig.derived.split as module
-
-    folder, seal, calls = write_dataset(tmp_path / "d", scenes(8)), module.seal, 0
+    folder, calls = write_dataset(tmp_path / "d", scenes(8)), 0
 
     def dying(*arguments, **options):  # type: ignore[no-untyped-def]
         nonlocal calls
@@ -183,7 +182,7 @@ def test_stopped_before_both_sides_are_there(tmp_path: Path, moment: int) -> Non
             raise KeyboardInterrupt
         return seal(*arguments, **options)
 
-    with patch.object(module, "seal", dying), pytest.raises(KeyboardInterrupt):
+    with patch("imig.derived.split.seal", dying), pytest.raises(KeyboardInterrupt):
         split(folder, tmp_path / "s")
     assert not (tmp_path / "s" / "train" / "dataset.json").exists()
     split(folder, tmp_path / "s")
