@@ -97,7 +97,8 @@ def _normalised(matrix: Matrix) -> Matrix:
 
 
 def _in_cells(features: Features, positions: Positions, similarity: float) -> Iterator[Pairs]:
-    cells = _assign(features, positions, _centres(features, positions))
+    mean, centres = _centres(features, positions)
+    cells = _assign(features, positions, mean, centres)
     order = np.argsort(cells.ravel(), kind="stable")
     owners = order // cells.shape[1]
     edges = np.searchsorted(cells.ravel()[order], np.arange(cells.max() + 2))
@@ -112,28 +113,34 @@ def _in_cells(features: Features, positions: Positions, similarity: float) -> It
             yield Pairs(*(column[is_new] for column in block))
 
 
-def _centres(features: Features, positions: Positions) -> Matrix:
-    """Spherical k-means of a sample that is spread evenly over the positions."""
+def _centres(features: Features, positions: Positions) -> tuple[Matrix, Matrix]:
+    """Spherical k-means of a sample that is spread evenly over the positions, about its mean.
+
+    About the mean: all pictures have much in common, and a centre that is nothing but that would be
+    near to everything.
+    """
     count = -(-len(positions) // CELL_SIZE)
     wanted = min(len(positions), _TRAINING * count)
     sample = _load(features, positions[np.linspace(0, len(positions) - 1, wanted).astype(int)])
+    mean: Matrix = sample.mean(axis=0)
+    sample = _normalised(sample - mean)
     centres = sample[:: len(sample) // count][:count].copy()
     for _ in range(_ROUNDS):
         nearest = np.argmax(sample @ centres.T, axis=1)
-        sums = np.zeros_like(centres)
-        np.add.at(sums, nearest, sample)
+        order = np.argsort(nearest, kind="stable")
+        found, starts = np.unique(nearest[order], return_index=True)
         # A centre that nothing is near to stays where it is.
-        empty = np.bincount(nearest, minlength=count) == 0
-        sums[empty] = centres[empty]
-        centres = _normalised(sums)
-    return centres
+        centres[found] = np.add.reduceat(sample[order], starts, axis=0)
+        centres = _normalised(centres)
+    return mean, centres
 
 
-def _assign(features: Features, positions: Positions, centres: Matrix) -> Positions:
+def _assign(features: Features, positions: Positions, mean: Matrix, centres: Matrix) -> Positions:
     """(n, PROBES) numbers of each feature's nearest centres."""
     probes = min(PROBES, len(centres))
     found = np.empty((len(positions), probes), dtype=np.int64)
     for start in range(0, len(positions), _CHUNK):
-        products = _load(features, positions[start : start + _CHUNK]) @ centres.T
+        rows = _normalised(_load(features, positions[start : start + _CHUNK]) - mean)
+        products = rows @ centres.T
         found[start : start + _CHUNK] = np.argpartition(-products, probes - 1, axis=1)[:, :probes]
     return found
