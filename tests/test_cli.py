@@ -178,3 +178,21 @@ def test_another_ctrl_c_does_not_disturb_the_ending() -> None:
         time.sleep(0.1)
     assert process.communicate(timeout=60)[1] == ""
     assert process.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("recipe", "setting", "message"),
+    [
+        ("flexible", "match=null", "the subset 'flexible' needs the stage 'match'"),
+        ("flexible", "crop={}", "--set crop={}: the subset 'flexible' has no stage 'crop'"),
+        ("demo", "subset=complex", "--set subset=complex: the subset 'complex' needs the stage"),
+        ("complex", "segment=null", "stage 'crop' needs masks, which no stage before it writes"),
+        ("complex", "draw=null", "stage 'ground' needs target, which no stage before it writes"),
+    ],
+)
+def test_a_plan_that_cannot_give_the_subset_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], recipe: str, setting: str, message: str
+) -> None:
+    words = ["build", recipe, "--set", "models=tiny", "--set", setting, "--plan"]
+    assert main([*words, "--output", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
