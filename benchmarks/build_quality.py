@@ -59,6 +59,8 @@ def build(recipe: str, folder: Path, *, limit: int, overrides: tuple[str, ...] =
 def measure(folder: Path) -> dict[str, float]:
     """Figures of a dataset, by the names of `MEANING`."""
     dataset = Dataset(folder)
+    if "source" not in dataset.manifest.recipe:
+        sys.exit(f"{folder} is a merged dataset: measure what it was merged from")
     counts = dataset.manifest.counts
     things, shown = InstanceTally(), ViewTally()
     for scene in dataset:

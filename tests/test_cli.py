@@ -188,6 +188,13 @@ def test_another_ctrl_c_does_not_disturb_the_ending() -> None:
         ("demo", "subset=complex", "--set subset=complex: the subset 'complex' needs the stage"),
         ("complex", "segment=null", "stage 'crop' needs masks, which no stage before it writes"),
         ("complex", "draw=null", "stage 'ground' needs target, which no stage before it writes"),
+        ("basic", "quality.features=null", "duplicates.similarity is a threshold on a figure"),
+        (
+            "basic",
+            "filter.min_aesthetics=5",
+            "--set filter.min_aesthetics=5: filter.min_aesthetics",
+        ),
+        ("basic", "filter.agreement=true", "that this recipe does not compute"),
     ],
 )
 def test_a_plan_that_cannot_give_the_subset_is_refused(

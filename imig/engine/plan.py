@@ -8,39 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Protocol, cast
 
+from imig.engine.plan_checks import check_figures, check_inputs, check_subset_stages
 from imig.errors import UsageError
 from imig.models.families import FAMILIES
 from imig.models.weights import ResolvedWeights, find_family, resolve_weights
-from imig.recipe import STAGE_NAMES, ModelConfig, Resources, stage_order
+from imig.recipe import ModelConfig, Resources
 from imig.recipe_file import LoadedRecipe
 from imig.sample import Sample
-from imig.schema import ModelRecord, SkippedStage, Subset
+from imig.schema import ModelRecord, SkippedStage
 from imig.stages.base import Stage
-
-_WRITER_OF: Final = {
-    "target": "draw",
-    "caption": "caption",
-    "nouns": "caption",
-    "boxes": "ground",
-    "masks": "segment",
-    "references": "crop",
-    "drawn views": "draw",
-    "edited views": "edit",
-    "views": "reground",
-    "scores": "score",
-}
-"""Word of `Stage.reads` -> the stage to add to a recipe when nobody writes it."""
-
-_FLEXIBLE_WRITER_OF: Final = {**_WRITER_OF, "target": "compose", "references": "match"}
-"""The same where references come first."""
-
-_PROMISED_STAGES: Final[dict[Subset, tuple[str, ...]]] = {
-    "basic": (),
-    "complex": ("crop", "edit", "reground"),
-    "flexible": ("draw", "reground", "compose", "ground", "segment", "match"),
-}
-"""Without these no scene of the subset has the views that `imig validate` asks for."""
-
 
 _TASK_OF: Final = {
     "draw.model": "draw pictures",
@@ -164,6 +140,7 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
     stages = build_stages(loaded.recipe, output=output)
     skipped = tuple(_skipped(loaded, stages))
     check_subset_stages(loaded)
+    check_figures(loaded)
     models = tuple(_find_models(loaded, without={one.stage for one in skipped}))
     steps = tuple(Step(stage, _resources(loaded, stage)) for stage in stages)
     check_inputs(loaded, stages)
@@ -180,40 +157,6 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
         output=output,
         skipped=skipped,
     )
-
-
-def check_subset_stages(loaded: LoadedRecipe) -> None:
-    """Raise UsageError for a stage that has no place in the recipe's subset, or lacks in it."""
-    recipe = loaded.recipe
-    order = stage_order(recipe.subset)
-    for name in STAGE_NAMES:
-        given = getattr(recipe, name) is not None
-        if given and name not in order:
-            raise UsageError(
-                f"{loaded.where(name)}: the subset {recipe.subset!r} has no stage {name!r}",
-                cure=f"remove it (--set {name}=null); its stages are {', '.join(order)}",
-            )
-        if not given and name in _PROMISED_STAGES[recipe.subset]:
-            raise UsageError(
-                f"{loaded.where('subset')}: the subset {recipe.subset!r} needs the stage {name!r}",
-                cure=f"add it to the recipe; `{recipe.subset}` of `imig recipes` is a start",
-            )
-
-
-def check_inputs(loaded: LoadedRecipe, stages: Sequence[Stage]) -> None:
-    """Raise UsageError when a stage reads what no stage before it writes."""
-    written: set[str] = set()
-    for stage in stages:
-        missing = sorted(stage.reads - written)
-        if missing:
-            flexible = loaded.recipe.subset == "flexible"
-            writer = (_FLEXIBLE_WRITER_OF if flexible else _WRITER_OF).get(missing[0])
-            raise UsageError(
-                f"{loaded.where(stage.name)}: stage {stage.name!r} needs {missing[0]}, "
-                "which no stage before it writes",
-                cure=f"add the stage {writer!r} to the recipe" if writer else "",
-            )
-        written |= stage.writes
 
 
 def _skipped(loaded: LoadedRecipe, stages: Sequence[Stage]) -> Iterator[SkippedStage]:
