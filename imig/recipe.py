@@ -139,8 +139,8 @@ class Recipe(RecipePart):
     seed: int = Field(default=0, ge=0)
     models: str | None = Field(
         default=None,
-        description="Weights for every model of the recipe; `tiny` asks for no GPU, and applies the "
-        "block `tiny`.",
+        description="Weights for every model of the recipe; `tiny` asks for no GPU, and applies "
+        "the block `tiny`.",
     )
     engine: EngineConfig = EngineConfig()
     tiny: dict[str, Any] = Field(

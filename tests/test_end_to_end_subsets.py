@@ -20,7 +20,7 @@ SUBSETS: tuple[Subset, ...] = ("basic", "complex", "flexible")
 SCENES = 8
 
 
-def run(*words: str | Path) -> str:
+def run(*words: str | int | Path) -> str:
     done = subprocess.run([IMIG, *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
     return done.stdout
