@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/full_size_cost.py`."""
