@@ -144,7 +144,7 @@ def test_grounding_dino_sees_800_pixels_or_at_most_1333() -> None:
 
 @pytest.mark.usefixtures("uncounted")
 def test_offloading_and_batches() -> None:
-    recipe = load_recipe("basic").recipe
+    recipe = load_recipe("basic", overrides=["draw.resources.batch_size=4"]).recipe
     draw = stage_costs(recipe, instances=4)[0]
     memory = stage_memory(draw)
     assert memory.resident("none") == memory.weights == pytest.approx(33.74e9, rel=0.001)
