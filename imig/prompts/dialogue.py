@@ -136,6 +136,7 @@ class Dialogue:
             number,
             attempt=attempt,
             recipe_seed=self._recipe.seed,
+            subset=self._recipe.subset,
             instances=self._source.instances,
             writer=self._writer,
         )

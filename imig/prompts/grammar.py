@@ -12,7 +12,7 @@ import numpy as np
 
 from imig.prompts.record import PromptRecord
 from imig.sample import derive_seed
-from imig.schema import Subject
+from imig.schema import Subject, Subset
 
 WRITER: Final = "grammar"
 MOST_SUBJECTS: Final = 8
@@ -30,7 +30,7 @@ _OPENINGS: Final = (
 
 
 def write_grammar_prompt(
-    number: int, *, recipe_seed: int, instances: tuple[int, int], alone: bool
+    number: int, *, recipe_seed: int, instances: tuple[int, int], subset: Subset
 ) -> PromptRecord:
     """The prompt of that number: the same arguments always give the same one.
 
@@ -38,8 +38,8 @@ def write_grammar_prompt(
     ----------
     instances:
         Fewest and most subjects, within 1 to 8; all of a prompt differ in kind, colour or pattern.
-    alone:
-        Whether each subject gets a prompt for drawing it alone (flexible subset).
+    subset:
+        Each has prompts of its own. In `flexible` every subject gets one for drawing it alone.
     """
     # Imported here: prompts that come from a file need nothing of tabletop.
     from imig.tabletop.captions import TABLE_WORDS, count_phrase, join_list
@@ -49,7 +49,7 @@ def write_grammar_prompt(
     fewest, most = instances
     if not 1 <= fewest <= most <= MOST_SUBJECTS:
         raise ValueError(f"instances must lie within 1..{MOST_SUBJECTS}, not {instances}")
-    rng = np.random.default_rng(derive_seed(recipe_seed, "prompt", number))
+    rng = np.random.default_rng(derive_seed(recipe_seed, subset, "prompt", number))
     count = int(rng.integers(fewest, most + 1))
     identities = sample_identities(rng, count, "all")
     mood = MOODS[int(rng.integers(len(MOODS)))]
@@ -78,7 +78,7 @@ def write_grammar_prompt(
             )
             for identity in identities
         ]
-        if alone
+        if subset == "flexible"
         else [],
         style=mood,
         template={"opening": opening, "mood": mood, "table": table, "count": count},

@@ -9,6 +9,7 @@ from typing import Final
 
 from imig.recipe_sources import LanguageModelWriter
 from imig.sample import derive_seed
+from imig.schema import Subset
 
 REALISTIC: Final = "realistic"
 STYLES: Final = ("watercolour", "anime", "fantasy", "cyberpunk", "illustration")
@@ -80,11 +81,12 @@ def draw_template(
     *,
     attempt: int,
     recipe_seed: int,
+    subset: Subset,
     instances: tuple[int, int],
     writer: LanguageModelWriter,
 ) -> Template:
     """The choices for a prompt; other ones for every attempt (from 0) at the same number."""
-    rng = random.Random(derive_seed(recipe_seed, "template", number, attempt))
+    rng = random.Random(derive_seed(recipe_seed, subset, "template", number, attempt))
     realistic = rng.random() < writer.realistic
     return Template(
         style=REALISTIC if realistic else rng.choice(writer.styles or STYLES),

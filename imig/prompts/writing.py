@@ -77,7 +77,7 @@ def prompts_identity(recipe: Recipe) -> Mapping[str, Any]:
     return {
         "writer": without_means(source.writer.model_dump(mode="json")),
         "instances": list(source.instances),
-        "subjects alone": recipe.subset == "flexible",
+        "subset": recipe.subset,
         "seed": recipe.seed,
     }
 
@@ -92,7 +92,7 @@ def _write_by_grammar(
                 number,
                 recipe_seed=recipe.seed,
                 instances=source.instances,
-                alone=recipe.subset == "flexible",
+                subset=recipe.subset,
             )
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from imig.sample import Sample
-from imig.schema import ModelRecord
+from imig.schema import ModelRecord, Subset
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class BuildContext:
     """What a stage may know about the build it is part of."""
 
     recipe_seed: int
-    subset: str
+    subset: Subset
     output: Path | None = None
     """The dataset's folder, where the build has one."""
 

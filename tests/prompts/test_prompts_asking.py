@@ -128,7 +128,7 @@ def test_templates_follow_the_seed_and_the_shares() -> None:
     def draw(number: int, attempt: int = 0, **settings: Any) -> Template:
         writer = WRITER.model_copy(update=settings)
         return draw_template(
-            number, attempt=attempt, recipe_seed=3, instances=(2, 5), writer=writer
+            number, attempt=attempt, recipe_seed=3, subset="basic", instances=(2, 5), writer=writer
         )
 
     assert draw(1) == draw(1)

@@ -8,13 +8,14 @@ import pytest
 
 from imig.prompts.grammar import write_grammar_prompt
 from imig.prompts.record import PromptRecord
+from imig.schema import Subset
 from imig.tabletop import draw_prompt, parse_prompt
 from imig.tabletop.prompts import background_in, mood_in
 from imig.tabletop.vocabulary import split_phrase
 
 
-def write(number: int, *, seed: int = 0, alone: bool = True) -> PromptRecord:
-    return write_grammar_prompt(number, recipe_seed=seed, instances=(1, 8), alone=alone)
+def write(number: int, *, seed: int = 0, subset: Subset = "flexible") -> PromptRecord:
+    return write_grammar_prompt(number, recipe_seed=seed, instances=(1, 8), subset=subset)
 
 
 def test_prompts_read_back_as_exactly_their_subjects() -> None:
@@ -41,7 +42,7 @@ def test_prompts_read_back_as_exactly_their_subjects() -> None:
 
 def test_one_thing_stands_and_several_stand() -> None:
     alone = {
-        write_grammar_prompt(n, recipe_seed=0, instances=(1, 1), alone=False).prompt
+        write_grammar_prompt(n, recipe_seed=0, instances=(1, 1), subset="basic").prompt
         for n in range(40)
     }
     assert not [prompt for prompt in alone if " stand " in prompt or "things" in prompt]
@@ -52,9 +53,10 @@ def test_the_same_from_the_same_seed_and_number() -> None:
     assert write(7) == write(7)
     assert write(7) != write(8)
     assert write(7) != write(7, seed=1)
-    assert write(7, alone=False).subjects == []
+    assert write(7, subset="basic").subjects == []
+    assert write(7, subset="basic").prompt != write(7, subset="complex").prompt
     with pytest.raises(ValueError, match=r"1\.\.8"):
-        write_grammar_prompt(0, recipe_seed=0, instances=(2, 9), alone=False)
+        write_grammar_prompt(0, recipe_seed=0, instances=(2, 9), subset="basic")
 
 
 def test_the_drawn_scene_has_the_prompt_s_things_mood_and_table() -> None:

@@ -13,7 +13,7 @@ from imig.errors import DataError, UsageError
 from imig.prompts.record import PromptRecord, record_to_line
 from imig.recipe import PromptsSource
 from imig.sample import Sample
-from imig.schema import Subject
+from imig.schema import Subject, Subset
 from imig.stages.base import BuildContext
 from imig.stages.source import SourceStage
 
@@ -21,7 +21,7 @@ WRITER = {"kind": "language-model", "endpoint": {"model": "some-model"}}
 
 
 def stage_of(
-    *, subset: str = "basic", seed: int = 3, output: Path | None = None, **block: Any
+    *, subset: Subset = "basic", seed: int = 3, output: Path | None = None, **block: Any
 ) -> SourceStage:
     config = PromptsSource.model_validate({"kind": "prompts", **block})
     return SourceStage(config, BuildContext(recipe_seed=seed, subset=subset, output=output))

@@ -344,6 +344,6 @@ def test_the_grammar_writes_what_a_build_would_make(tmp_path: Path) -> None:
     assert main(words(recipe, tmp_path / "p.jsonl")) == 0
     records = read_prompts(tmp_path / "p.jsonl")
     assert records == [
-        write_grammar_prompt(n, recipe_seed=5, instances=(2, 5), alone=False) for n in range(30)
+        write_grammar_prompt(n, recipe_seed=5, instances=(2, 5), subset="basic") for n in range(30)
     ]
     assert names(tmp_path) == {"r.yaml", "p.jsonl", "p.state.json"}

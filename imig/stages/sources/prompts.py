@@ -32,7 +32,7 @@ class Prompts(SourceKind):
     def __init__(self, config: PromptsSource, context: BuildContext) -> None:
         self._config = config
         self._recipe_seed = context.recipe_seed
-        self._flexible = context.subset == "flexible"
+        self._subset = context.subset
         self._path = _path(config, context)
 
     @property
@@ -41,7 +41,7 @@ class Prompts(SourceKind):
         looked_at = [] if self._is_written_first or self._path is None else self._file.first()
         if not looked_at or any(record.nouns for record in looked_at):
             written.add("nouns")
-        if self._flexible:
+        if self._subset == "flexible":
             written.add("subjects")
         return frozenset(written)
 
@@ -80,7 +80,7 @@ class Prompts(SourceKind):
         fill_text(sample, caption=record.prompt, nouns=record.nouns)
         scene.source.prompt = record.prompt
         scene.style = record.style
-        if not self._flexible:
+        if self._subset != "flexible":
             return
         scene.subjects = list(record.subjects)
         if len(scene.subjects) < MIN_SUBJECTS:
@@ -98,7 +98,7 @@ class Prompts(SourceKind):
             number,
             recipe_seed=self._recipe_seed,
             instances=self._config.instances,
-            alone=self._flexible,
+            subset=self._subset,
         )
 
     @property
