@@ -23,7 +23,8 @@ $(BIN)/.installed: pyproject.toml requirements.lock
 
 build-dataset: setup  ## build a small dataset of all three subsets into shards/ (offline, CPU, minutes)
 	for subset in $(SUBSETS); do \
-	  $(BIN)/imig build $$subset --set models=tiny --output $(SHARDS)-parts/$$subset || exit; \
+	  $(BIN)/imig build $$subset --set models=tiny $(if $(SCENES),--limit $(SCENES)) \
+	    --output $(SHARDS)-parts/$$subset || exit; \
 	done
 	test -e $(SHARDS)/dataset.json || \
 	  $(BIN)/imig merge $(addprefix $(SHARDS)-parts/,$(SUBSETS)) --output $(SHARDS)
@@ -35,7 +36,8 @@ train-demo: setup  ## train the tiny model on that dataset and draw held-out lay
 	@echo "pictures of held-out layouts: $(RUN)/pictures"
 
 test: setup  ## the whole test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not builds"
+	$(BIN)/python -m pytest -m builds
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .

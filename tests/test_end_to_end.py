@@ -14,6 +14,8 @@ from PIL import Image
 
 import imig
 
+pytestmark = pytest.mark.builds
+
 IMIG = Path(sys.executable).with_name("imig")
 
 
