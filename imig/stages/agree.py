@@ -8,7 +8,7 @@ from imig.recipe import AgreeConfig
 from imig.sample import Sample, decode_image
 from imig.schema import Agreement, ModelRecord, Reference
 from imig.stages.base import BuildContext, Stage
-from imig.stages.loading import load, record_of, wrong_family
+from imig.stages.loading import load_as, record_of
 
 ASKED_KINDS = frozenset({"crop", "edit", "source"})
 """Kinds of references that are asked about: a face alone shows no phrase."""
@@ -49,11 +49,13 @@ class AgreeStage(Stage):
             )
             return
         assert self.config.model is not None  # the recipe has one of the two
-        model = load(self.config.model, self.config)
-        if not isinstance(model, PictureAnswerer):
-            task = "model that answers about pictures"
-            raise wrong_family(self.config.model, key="agree.model", task=task)
-        self._answerer = model
+        self._answerer = load_as(
+            PictureAnswerer,
+            self.config.model,
+            self.config,
+            key="agree.model",
+            task="model that answers about pictures",
+        )
 
     def models(self) -> list[ModelRecord]:
         if self.config.endpoint is not None:

@@ -7,7 +7,7 @@ from imig.recipe import CaptionConfig
 from imig.sample import Sample
 from imig.schema import ModelRecord
 from imig.stages.base import BuildContext, Stage
-from imig.stages.loading import load, record_of, wrong_family
+from imig.stages.loading import load_as, record_of
 from imig.stages.nouns import caption_to_phrases
 
 
@@ -36,10 +36,9 @@ class CaptionStage(Stage):
     def setup(self) -> None:
         if self._captioner is not None:
             return
-        model = load(self.config.model, self.config)
-        if not isinstance(model, Captioner):
-            raise wrong_family(self.config.model, key="caption.model", task="captioner")
-        self._captioner = model
+        self._captioner = load_as(
+            Captioner, self.config.model, self.config, key="caption.model", task="captioner"
+        )
 
     def models(self) -> list[ModelRecord]:
         return [record_of(self.config.model)]

@@ -14,7 +14,7 @@ from imig.sample import (
 )
 from imig.schema import ModelRecord
 from imig.stages.base import BuildContext, Stage
-from imig.stages.loading import generator_settings, load, record_of, wrong_family
+from imig.stages.loading import generator_settings, load_as, record_of
 from imig.stages.pixels import grey_out
 from imig.stages.views import read_reference
 
@@ -44,10 +44,9 @@ class ComposeStage(Stage):
     def setup(self) -> None:
         if self._composer is not None:
             return
-        model = load(self.config.model, self.config)
-        if not isinstance(model, Composer):
-            raise wrong_family(self.config.model, key="compose.model", task="composing model")
-        self._composer = model
+        self._composer = load_as(
+            Composer, self.config.model, self.config, key="compose.model", task="composing model"
+        )
 
     def models(self) -> list[ModelRecord]:
         return [record_of(self.config.model)]

@@ -7,7 +7,7 @@ from imig.recipe import DrawConfig
 from imig.sample import DrawnView, Sample, derive_seed, image_to_jpeg
 from imig.schema import Drawing, ModelRecord, Reference
 from imig.stages.base import BuildContext, Stage
-from imig.stages.loading import generator_settings, load, record_of, wrong_family
+from imig.stages.loading import generator_settings, load_as, record_of
 
 
 class DrawStage(Stage):
@@ -34,10 +34,9 @@ class DrawStage(Stage):
     def setup(self) -> None:
         if self._drawer is not None:
             return
-        model = load(self.config.model, self.config)
-        if not isinstance(model, Drawer):
-            raise wrong_family(self.config.model, key="draw.model", task="text-to-image model")
-        self._drawer = model
+        self._drawer = load_as(
+            Drawer, self.config.model, self.config, key="draw.model", task="text-to-image model"
+        )
 
     def models(self) -> list[ModelRecord]:
         return [record_of(self.config.model)]

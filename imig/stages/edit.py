@@ -16,7 +16,7 @@ from imig.recipe import EditConfig, EditInstruction
 from imig.sample import Sample, derive_seed, image_to_jpeg
 from imig.schema import Edit, Instance, ModelRecord, Reference, Scene
 from imig.stages.base import BuildContext, Stage
-from imig.stages.loading import generator_settings, load, record_of, wrong_family
+from imig.stages.loading import generator_settings, load_as, record_of
 from imig.stages.pixels import grey_out
 from imig.stages.views import read_reference
 
@@ -44,10 +44,9 @@ class EditStage(Stage):
     def setup(self) -> None:
         if self._editor is not None:
             return
-        model = load(self.config.model, self.config)
-        if not isinstance(model, Editor):
-            raise wrong_family(self.config.model, key="edit.model", task="editing model")
-        self._editor = model
+        self._editor = load_as(
+            Editor, self.config.model, self.config, key="edit.model", task="editing model"
+        )
 
     def models(self) -> list[ModelRecord]:
         return [record_of(self.config.model)]

@@ -19,7 +19,7 @@ from imig.sample import Sample
 from imig.schema import Face, ModelRecord, Reference
 from imig.stages.base import BuildContext, Stage
 from imig.stages.face_matching import face_cosine, face_of_subject, faces_of_instances, recognise
-from imig.stages.loading import load, record_of, wrong_family
+from imig.stages.loading import load_as, record_of
 from imig.stages.pixels import instance_mask
 from imig.stages.views import read_reference
 
@@ -81,10 +81,9 @@ class FacesStage(Stage):
     def setup(self) -> None:
         if self._analyser is not None or self.skipped() is not None:
             return
-        model = load(self.config.model, self.config)
-        if not isinstance(model, FaceAnalyser):
-            raise wrong_family(self.config.model, key="faces.model", task="finder of faces")
-        self._analyser = model
+        self._analyser = load_as(
+            FaceAnalyser, self.config.model, self.config, key="faces.model", task="finder of faces"
+        )
 
     def models(self) -> list[ModelRecord]:
         return [] if self.skipped() is not None else [record_of(self.config.model)]

@@ -15,7 +15,7 @@ from imig.sample import Sample
 from imig.schema import Box, Detection, Instance, ModelRecord, Scene
 from imig.stages.base import BuildContext, Stage
 from imig.stages.instances import set_instances
-from imig.stages.loading import load, record_of, wrong_family
+from imig.stages.loading import load_as, record_of
 from imig.stages.nouns import head_noun
 
 
@@ -44,10 +44,9 @@ class GroundStage(Stage):
     def setup(self) -> None:
         if self._grounder is not None:
             return
-        model = load(self.config.model, self.config)
-        if not isinstance(model, Grounder):
-            raise wrong_family(self.config.model, key="ground.model", task="grounder")
-        self._grounder = model
+        self._grounder = load_as(
+            Grounder, self.config.model, self.config, key="ground.model", task="grounder"
+        )
 
     def models(self) -> list[ModelRecord]:
         return [record_of(self.config.model)]

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from imig.errors import UsageError
-from imig.models.protocols import GeneratorSettings, Model
+from imig.models.protocols import GeneratorSettings
 from imig.recipe import ModelConfig, Sampling, StageConfig
 from imig.schema import ModelRecord
 
 
-def load(config: ModelConfig, block: StageConfig) -> Model:
-    """Load a model of a recipe's block, for batches as large as the block says."""
+def load_as(
+    kind: type[Any], config: ModelConfig, block: StageConfig, *, key: str, task: str
+) -> Any:
+    """Load a model of a recipe's block, for batches as large as the block says.
+
+    Parameters
+    ----------
+    kind:
+        The protocol of `imig.models.protocols` that the answer obeys. (A type checker takes no
+        protocol where it wants a class to make one of, hence Any.)
+    key, task:
+        Where the model stands in the recipe, and what the stage wants of it: for the message.
+
+    Raises
+    ------
+    UsageError
+        The family is of another kind, or its weights cannot be loaded.
+    """
     from imig.models.registry import load_model
 
-    return load_model(config, batch_size=block.resources.batch_size)
+    model = load_model(config, batch_size=block.resources.batch_size)
+    if not isinstance(model, kind):
+        raise UsageError(
+            f"{key}: the family {config.family!r} is not a {task}",
+            cure="`imig models list` says what each family is",
+        )
+    return model
 
 
 def record_of(config: ModelConfig) -> ModelRecord:
@@ -20,14 +44,6 @@ def record_of(config: ModelConfig) -> ModelRecord:
     from imig.models.registry import model_record
 
     return model_record(config)
-
-
-def wrong_family(config: ModelConfig, *, key: str, task: str) -> UsageError:
-    """What to raise when the family named under `key` cannot do the stage's task."""
-    return UsageError(
-        f"{key}: the family {config.family!r} is not a {task}",
-        cure="`imig models list` says what each family is",
-    )
 
 
 def generator_settings(sampling: Sampling) -> GeneratorSettings:

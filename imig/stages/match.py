@@ -22,7 +22,7 @@ from imig.schema import Box, Instance, ModelRecord, Reference, Scene
 from imig.stages.base import BuildContext, Stage
 from imig.stages.ground import identity_id
 from imig.stages.instances import keep_instances
-from imig.stages.loading import load, record_of, wrong_family
+from imig.stages.loading import load_as, record_of
 from imig.stages.pixels import cut_out
 from imig.stages.views import read_reference
 
@@ -68,12 +68,13 @@ class MatchStage(Stage):
     def setup(self) -> None:
         if self._image_model is not None:
             return
-        model = load(self.config.image_model, self.config)
-        if not isinstance(model, ImageEmbedder):
-            raise wrong_family(
-                self.config.image_model, key="match.image_model", task="image embedder"
-            )
-        self._image_model = model
+        self._image_model = load_as(
+            ImageEmbedder,
+            self.config.image_model,
+            self.config,
+            key="match.image_model",
+            task="image embedder",
+        )
 
     def models(self) -> list[ModelRecord]:
         return [record_of(self.config.image_model)]

@@ -15,7 +15,7 @@ from imig.sample import Sample
 from imig.schema import ModelRecord
 from imig.shards.features import FEATURES_MEMBER, features_to_bytes
 from imig.stages.base import BuildContext, Stage
-from imig.stages.loading import load, record_of, wrong_family
+from imig.stages.loading import load_as, record_of
 from imig.stages.pixels import sharpness
 
 MARKED: Final = (
@@ -73,21 +73,21 @@ class QualityStage(Stage):
     def setup(self) -> None:
         config = self.config
         if self._aesthetics is None and config.aesthetics is not None:
-            aesthetics = load(config.aesthetics, config)
-            if not isinstance(aesthetics, AestheticsJudge):
-                raise wrong_family(
-                    config.aesthetics, key="quality.aesthetics", task="judge of pictures"
-                )
-            self._aesthetics = aesthetics
+            self._aesthetics = load_as(
+                AestheticsJudge,
+                config.aesthetics,
+                config,
+                key="quality.aesthetics",
+                task="judge of pictures",
+            )
         if self._preference is None and config.preference is not None:
-            preference = load(config.preference, config)
-            if not isinstance(preference, PreferenceJudge):
-                raise wrong_family(
-                    config.preference,
-                    key="quality.preference",
-                    task="judge of pictures and captions",
-                )
-            self._preference = preference
+            self._preference = load_as(
+                PreferenceJudge,
+                config.preference,
+                config,
+                key="quality.preference",
+                task="judge of pictures and captions",
+            )
         if self._watermark is None and config.watermark is not None:
             self._watermark = self._load_scorer(config.watermark, key="quality.watermark")
         if self._features is None and config.features is not None:
@@ -126,10 +126,10 @@ class QualityStage(Stage):
         return samples
 
     def _load_scorer(self, config: ModelConfig, *, key: str) -> ImageTextScorer:
-        model = load(config, self.config)
-        if not isinstance(model, ImageTextScorer):
-            raise wrong_family(config, key=key, task="image-text scorer")
-        return model
+        scorer: ImageTextScorer = load_as(
+            ImageTextScorer, config, self.config, key=key, task="image-text scorer"
+        )
+        return scorer
 
 
 def _score_preference(

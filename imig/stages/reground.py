@@ -18,7 +18,7 @@ from imig.sample import Sample, decode_image, image_to_jpeg, mask_to_png
 from imig.schema import Box, Detection, ModelRecord, Reference
 from imig.stages.base import BuildContext, Stage
 from imig.stages.ground import round_outwards
-from imig.stages.loading import load, record_of, wrong_family
+from imig.stages.loading import load_as, record_of
 from imig.stages.nouns import head_noun
 from imig.stages.pixels import crop_mask, grow_box
 
@@ -65,17 +65,17 @@ class RegroundStage(Stage):
     def setup(self) -> None:
         config = self.config
         if self._grounder is None:
-            grounder = load(config.ground_model, config)
-            if not isinstance(grounder, Grounder):
-                key = "reground.ground_model"
-                raise wrong_family(config.ground_model, key=key, task="grounder")
-            self._grounder = grounder
+            self._grounder = load_as(
+                Grounder, config.ground_model, config, key="reground.ground_model", task="grounder"
+            )
         if self._segmenter is None:
-            segmenter = load(config.segment_model, config)
-            if not isinstance(segmenter, Segmenter):
-                key = "reground.segment_model"
-                raise wrong_family(config.segment_model, key=key, task="segmenter")
-            self._segmenter = segmenter
+            self._segmenter = load_as(
+                Segmenter,
+                config.segment_model,
+                config,
+                key="reground.segment_model",
+                task="segmenter",
+            )
 
     def models(self) -> list[ModelRecord]:
         return [record_of(self.config.ground_model), record_of(self.config.segment_model)]

@@ -12,7 +12,7 @@ from imig.recipe import ScoreConfig
 from imig.sample import Sample
 from imig.schema import Box, Instance, ModelRecord, Reference
 from imig.stages.base import BuildContext, Stage
-from imig.stages.loading import load, record_of, wrong_family
+from imig.stages.loading import load_as, record_of
 from imig.stages.pixels import crop_mask, cut_out, grey_out, instance_mask, sharpness
 from imig.stages.views import read_reference
 
@@ -56,15 +56,13 @@ class ScoreStage(Stage):
     def setup(self) -> None:
         text, image = self.config.text_model, self.config.image_model
         if self._text_model is None and text is not None:
-            model = load(text, self.config)
-            if not isinstance(model, ImageTextScorer):
-                raise wrong_family(text, key="score.text_model", task="image-text scorer")
-            self._text_model = model
+            self._text_model = load_as(
+                ImageTextScorer, text, self.config, key="score.text_model", task="image-text scorer"
+            )
         if self._image_model is None and image is not None:
-            model = load(image, self.config)
-            if not isinstance(model, ImageEmbedder):
-                raise wrong_family(image, key="score.image_model", task="image embedder")
-            self._image_model = model
+            self._image_model = load_as(
+                ImageEmbedder, image, self.config, key="score.image_model", task="image embedder"
+            )
 
     def models(self) -> list[ModelRecord]:
         configs = (self.config.text_model, self.config.image_model)

@@ -14,7 +14,7 @@ from imig.schema import Box, Detection, Instance, ModelRecord
 from imig.stages.base import BuildContext, Stage
 from imig.stages.instances import set_instances
 from imig.stages.layers import layer_order, occluded_fractions, visible_masks
-from imig.stages.loading import load, record_of, wrong_family
+from imig.stages.loading import load_as, record_of
 
 
 class SegmentStage(Stage):
@@ -42,10 +42,9 @@ class SegmentStage(Stage):
     def setup(self) -> None:
         if self._segmenter is not None:
             return
-        model = load(self.config.model, self.config)
-        if not isinstance(model, Segmenter):
-            raise wrong_family(self.config.model, key="segment.model", task="segmenter")
-        self._segmenter = model
+        self._segmenter = load_as(
+            Segmenter, self.config.model, self.config, key="segment.model", task="segmenter"
+        )
 
     def models(self) -> list[ModelRecord]:
         return [record_of(self.config.model)]

@@ -141,7 +141,9 @@ def test_the_tiny_open_clip_gives_features_and_a_hint() -> None:
 
 @pytest.mark.parametrize("key", ["aesthetics", "preference", "watermark", "features"])
 def test_a_family_that_cannot_do_it(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imig.stages.quality.load", lambda config, block: MeanColourEmbedder())
+    monkeypatch.setattr(
+        "imig.models.registry.load_model", lambda config, batch_size: MeanColourEmbedder()
+    )
     wrong = ModelConfig(family="dinov2")
     stage = QualityStage(QualityConfig.model_validate({key: wrong}), CONTEXT)
     with pytest.raises(UsageError, match=f"quality.{key}: the family 'dinov2' is not"):
