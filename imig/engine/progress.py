@@ -5,19 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 from imig.engine.blocks import StageTally
+from imig.engine.live_line import LiveLine
 from imig.engine.pace import Pace
 from imig.engine.plan import Plan
 from imig.engine.report import seconds_to_text
 from imig.engine.tally import Snapshot
 
-LINE_SECONDS = 10.0
 _COLUMNS = ("stage", "done", "rate/s", "ETA", "waiting", "rejected", "quarantined", "s/scene")
 
 
@@ -35,7 +33,7 @@ class _StageState:
     """Scenes that it will still see, when stages go on to turn down as many as so far."""
 
 
-class Progress:
+class Progress(LiveLine):
     """Rates and remaining time of a running build.
 
     On a terminal a table that is redrawn in place: for each stage the scenes it has seen, how many
@@ -58,31 +56,13 @@ class Progress:
         finished_scenes: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(console, clock=clock)
         self._stages = [step.stage.name for step in plan.steps]
         self._total = plan.scenes
         self._before = finished_scenes
         self._done = 0
-        self._console = console
-        self._clock = clock
-        self._last_line = clock()
         self._pace = Pace()
         self._stage_paces = {name: Pace() for name in self._stages}
-        self._live: Live | None = None
-
-    def __enter__(self) -> Progress:
-        if self._console.is_terminal:
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def advance(self, scenes: int) -> None:
         """More scenes are through: written, rejected or quarantined."""
@@ -94,11 +74,7 @@ class Progress:
         now = self._clock()
         for name, tally in snapshot.tallies.items():
             self._stage_paces[name].update(tally.seen, now=now)
-        if self._live is not None:
-            self._live.update(self._table(snapshot), refresh=True)
-        elif now - self._last_line >= LINE_SECONDS:
-            self._last_line = now
-            self._console.print(self._line(snapshot), highlight=False, soft_wrap=True)
+        self.show_line(lambda: self._line(snapshot), drawing=lambda: self._table(snapshot))
 
     def remaining_seconds(self) -> float | None:
         """At the recent pace of finished scenes; None before the second block is through."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from imig.engine.live_line import LiveLine
 from imig.errors import DataError
 from imig.models.endpoint import Endpoint, Usage
 from imig.models.endpoint_errors import RequestRefused
@@ -22,7 +23,7 @@ from imig.prompts.asking import (
     briefs_to_messages,
 )
 from imig.prompts.output import PromptsOutput
-from imig.prompts.progress import Figures, ProgressLine, figures_to_text
+from imig.prompts.progress import Figures, figures_to_text
 from imig.prompts.record import PromptRecord
 from imig.prompts.similarity import NearDuplicates
 from imig.prompts.templates import draw_template
@@ -71,11 +72,11 @@ class Dialogue:
             writer.max_similarity, read=lambda number: output.read(number).prompt
         )
 
-    def run(self, line: ProgressLine) -> None:
+    def run(self, line: LiveLine) -> None:
         """Ask until the file has as many prompts as are wanted; raises as `write_prompts`."""
         for number in range(len(self._output)):
             self._similar.add(number, self._output.read(number).prompt)
-            line.show(lambda: f"reading {len(self._output)} prompts of earlier runs")
+            line.show_line(lambda: f"reading {len(self._output)} prompts of earlier runs")
         for number, attempt, record in self._output.kept():
             if attempt >= self._output.attempts.get(number, 0):
                 self._waiting[number] = (attempt, record)
@@ -207,7 +208,7 @@ class Dialogue:
             )
         requests.send([self._brief(brief.number, brief.attempt + 1)])
 
-    def _show(self, line: ProgressLine) -> None:
+    def _show(self, line: LiveLine) -> None:
         now = time.monotonic()
         if now - self._saved > STATE_SECONDS:
             self._saved = now
@@ -215,4 +216,4 @@ class Dialogue:
         usage = self.whole_usage()
         cost = usage.cost(self._writer.endpoint)
         seconds = now - self._started
-        line.show(lambda: figures_to_text(self._figures, usage, cost=cost, seconds=seconds))
+        line.show_line(lambda: figures_to_text(self._figures, usage, cost=cost, seconds=seconds))

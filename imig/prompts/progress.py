@@ -1,20 +1,13 @@
-"""What a person sees while prompts are written: one line, redrawn or now and then."""
+"""What the line says that a person sees while prompts are written."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from imig.models.endpoint import Usage
 
-LINE_SECONDS = 10.0
 REDRAW_SECONDS = 0.25
+"""Requests end many times a second."""
 
 
 @dataclass
@@ -57,39 +50,3 @@ def figures_to_text(figures: Figures, usage: Usage, *, cost: float | None, secon
         left = (figures.wanted - figures.done) / rate
         parts.append(f"about {seconds_to_text(left)} left")
     return ", ".join(parts)
-
-
-class ProgressLine:
-    """Redrawn in place on a terminal; elsewhere a line about every ten seconds."""
-
-    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = console
-        self._clock = clock
-        self._shown = clock()
-        self._live: Live | None = None
-
-    def __enter__(self) -> ProgressLine:
-        if self._console.is_terminal:
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def show(self, text: Callable[[], str]) -> None:
-        """Show the line that `text` makes, when it is time for one."""
-        now = self._clock()
-        if now - self._shown < (LINE_SECONDS if self._live is None else REDRAW_SECONDS):
-            return
-        self._shown = now
-        if self._live is not None:
-            self._live.update(Text(text()), refresh=True)
-        else:
-            self._console.print(text(), highlight=False, soft_wrap=True)

@@ -9,10 +9,11 @@ from typing import Any
 
 from rich.console import Console
 
+from imig.engine.live_line import LiveLine
 from imig.models.endpoint import Endpoint, Usage
 from imig.prompts.grammar import write_grammar_prompt
 from imig.prompts.output import PromptsOutput, count_written, open_output
-from imig.prompts.progress import Figures, ProgressLine, figures_to_text
+from imig.prompts.progress import REDRAW_SECONDS, Figures, figures_to_text
 from imig.recipe import GrammarWriter, LanguageModelWriter, PromptsSource, Recipe
 from imig.recipe_file import without_means
 
@@ -61,7 +62,7 @@ def write_prompts(
 
                 endpoint = Endpoint(source.writer.endpoint, name=WRITER_KEY)
                 dialogue = Dialogue(recipe, source.writer, endpoint, opened, figures)
-                with ProgressLine(console) as line:
+                with LiveLine(console, redraw_seconds=REDRAW_SECONDS) as line:
                     dialogue.run(line)
                 usage = dialogue.whole_usage()
                 cost = usage.cost(source.writer.endpoint)

@@ -6,8 +6,9 @@ import io
 
 from rich.console import Console
 
+from imig.engine.live_line import LiveLine
 from imig.models.endpoint import Usage
-from imig.prompts.progress import Figures, ProgressLine, figures_to_text
+from imig.prompts.progress import REDRAW_SECONDS, Figures, figures_to_text
 
 
 def test_the_line_has_everything_that_is_known() -> None:
@@ -24,15 +25,17 @@ def test_the_line_has_everything_that_is_known() -> None:
 def test_a_line_now_and_then_where_there_is_no_terminal() -> None:
     now = [0.0]
     screen = io.StringIO()
-    with ProgressLine(Console(file=screen), clock=lambda: now[0]) as line:
+    with LiveLine(Console(file=screen), clock=lambda: now[0]) as line:
         for second in range(25):
             now[0] = float(second)
-            line.show(lambda: f"at {now[0]:.0f}")
+            line.show_line(lambda: f"at {now[0]:.0f}")
     assert screen.getvalue() == "at 10\nat 20\n"
     terminal = io.StringIO()
-    with ProgressLine(
-        Console(file=terminal, force_terminal=True, width=80), clock=lambda: now[0]
+    with LiveLine(
+        Console(file=terminal, force_terminal=True, width=80),
+        redraw_seconds=REDRAW_SECONDS,
+        clock=lambda: now[0],
     ) as line:
         now[0] += 1
-        line.show(lambda: "[redrawn]")
+        line.show_line(lambda: "[redrawn]")
     assert "[redrawn]" in terminal.getvalue()
