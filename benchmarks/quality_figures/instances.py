@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from benchmarks.quality_figures.truth import Truth
 from imig.layout.boxes import iou as box_iou
+from imig.layout.masks import mask_iou
 
 MATCH_IOU = 0.5
 
@@ -81,8 +82,3 @@ def pair_instances(scene: Any, truth: Truth) -> list[tuple[int, int, float]]:
         for i, j in zip(*linear_sum_assignment(-iou), strict=True)
         if iou[i, j] >= MATCH_IOU
     ]
-
-
-def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
-    """IoU of two boolean masks of one size."""
-    return float((a & b).sum() / max((a | b).sum(), 1))

@@ -51,7 +51,7 @@ def keep_instances(sample: Sample, indices: Sequence[int]) -> None:
         member
         for instance in scene.instances
         for reference in instance.references
-        for member in _members(reference)
+        for member in reference_members(reference)
     }
     files = {name: data for name, data in sample.files.items() if name not in old_members}
     numbers = {"ref": 0, "face": 0}
@@ -65,7 +65,8 @@ def keep_instances(sample: Sample, indices: Sequence[int]) -> None:
     set_instances(sample, instances, layer_order=order)
 
 
-def _members(reference: Reference) -> list[str]:
+def reference_members(reference: Reference) -> list[str]:
+    """The members that hold a reference: its picture, and its mask where it has one."""
     return [name for name in (reference.image, reference.mask) if name is not None]
 
 

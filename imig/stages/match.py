@@ -21,7 +21,7 @@ from imig.sample import DrawnView, Sample
 from imig.schema import Box, Instance, ModelRecord, Reference, Scene
 from imig.stages.base import BuildContext, Stage
 from imig.stages.ground import identity_id
-from imig.stages.instances import keep_instances
+from imig.stages.instances import keep_instances, reference_members
 from imig.stages.loading import load_as, record_of
 from imig.stages.pixels import cut_out
 from imig.stages.views import read_reference
@@ -207,8 +207,9 @@ def _attach(sample: Sample, matches: list[Match]) -> None:
     matched = {match.view for match in matches}
     for number, view in enumerate(sample.drawn):
         if number not in matched:
-            for member in _members(view):
-                del sample.files[member]
+            for reference in view_references(view):
+                for member in reference_members(reference):
+                    del sample.files[member]
     sample.drawn = []
     keep_instances(sample, [match.candidate for match in matches])
 
@@ -227,9 +228,3 @@ def _adopt(scene: Scene, instance: Instance, view: DrawnView, *, score: float) -
 def view_references(view: DrawnView) -> list[Reference]:
     """The view itself, and its aligned face where there is one."""
     return [one for one in (view.reference, view.face_reference) if one is not None]
-
-
-def _members(view: DrawnView) -> list[str]:
-    references = view_references(view)
-    names = [name for one in references for name in (one.image, one.mask)]
-    return [name for name in names if name is not None]

@@ -7,6 +7,7 @@ from imig.recipe import WriteConfig
 from imig.sample import Sample
 from imig.schema import scene_from_json, scene_to_json
 from imig.shards.features import FEATURES_MEMBER
+from imig.shards.writer import named_members
 from imig.stages.base import BuildContext, Stage
 
 
@@ -32,11 +33,7 @@ class WriteStage(Stage):
 
 def _check(sample: Sample) -> None:
     scene = sample.scene
-    references = [one for instance in scene.instances for one in instance.references]
-    named = {scene.target}
-    named |= {one.image for one in references}
-    named |= {one.mask for one in references if one.mask is not None}
-    odd = sorted(named ^ (sample.files.keys() - {FEATURES_MEMBER}))
+    odd = sorted(named_members(scene) ^ (sample.files.keys() - {FEATURES_MEMBER}))
     if odd:
         raise DataError(f"sample {scene.id}: scene and members disagree about {', '.join(odd)}")
     if scene_from_json(scene_to_json(scene)) != scene:
