@@ -7,7 +7,7 @@ RUN    ?= runs/train-tiny
 SUBSETS := basic complex flexible
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build-dataset train-demo test lint schemas weights lock clean
+.PHONY: help setup build-dataset train-demo test lint bench schemas weights lock clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -43,6 +43,9 @@ lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: setup  ## every part beside its peer or its limit (CPU, under 20 minutes)
+	$(BIN)/python -m benchmarks.suite --json benchmarks/results/suite.json
 
 schemas: setup  ## generate schemas/ from the pydantic models
 	$(BIN)/python -m imig.schema_export schemas
