@@ -29,6 +29,7 @@ from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.index import scene_to_row
 from imig.shards.manifest import shard_record
 from imig.shards.writer import write_tar
+from imig.threads import limit_threads
 from imig.training.encode_folder import EncodePlan
 from imig.training.encode_scene import SceneEncoder, prepare_ahead
 
@@ -207,7 +208,7 @@ _worker: _Worker | None = None
 def _start_worker(plan: EncodePlan, numbers: Any, done: Any) -> None:
     global _worker
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    torch.set_num_threads(1)  # as `_one_thread`
+    limit_threads(1)  # as `_one_thread`
     _worker = _Worker(plan, numbers.get(), done)
 
 
