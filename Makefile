@@ -22,10 +22,8 @@ $(BIN)/.installed: pyproject.toml requirements.lock
 	@touch $@
 
 build-dataset: setup  ## build a small dataset of all three subsets into shards/ (offline, CPU, minutes)
-	for subset in $(SUBSETS); do \
-	  $(BIN)/imig build $$subset --set models=tiny $(if $(SCENES),--limit $(SCENES)) \
-	    --output $(SHARDS)-parts/$$subset || exit; \
-	done
+	$(BIN)/imig build $(SUBSETS) --set models=tiny $(if $(SCENES),--limit $(SCENES)) \
+	  --output $(SHARDS)-parts
 	test -e $(SHARDS)/dataset.json || \
 	  $(BIN)/imig merge $(addprefix $(SHARDS)-parts/,$(SUBSETS)) --output $(SHARDS)
 

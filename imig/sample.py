@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+import pickle
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from imig.schema import Box, Reference, Reject, Scene
@@ -42,6 +44,21 @@ class Sample:
     drawn: list[DrawnView] = field(default_factory=list)
     """flexible: between `draw` and `match`; their pictures are in `files`."""
     reject: Reject | None = None
+    target_features: dict[Hashable, NDArray[np.float32]] = field(default_factory=dict)
+    """Of the target, by the model of the recipe that has seen it: stages that follow do not show
+    it again. Never stored."""
+
+    def copy(self) -> Sample:
+        """A copy to fall back on, whatever a stage does to the sample. Bytes of files, which
+        nobody changes in place, are shared."""
+        scene, drawn, reject = pickle.loads(pickle.dumps((self.scene, self.drawn, self.reject)))
+        return Sample(
+            scene=scene,
+            files=dict(self.files),
+            drawn=drawn,
+            reject=reject,
+            target_features=dict(self.target_features),
+        )
 
     def target(self) -> Image.Image:
         """The target as RGB, decoded from the bytes that will be stored."""

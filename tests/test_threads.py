@@ -1,4 +1,4 @@
-"""Threads of PyTorch: as many as there are cores, asleep while they wait; users can say otherwise."""
+"""PyTorch has a thread a core, asleep while they wait; users can say otherwise."""
 
 from __future__ import annotations
 
