@@ -17,7 +17,15 @@ from imig.schema import Manifest, Scene, scene_from_json
 from imig.shards.folders import open_folder
 from imig.shards.index import INDEX_NAME, read_index_table
 from imig.shards.manifest import MANIFEST_NAME, manifest_from_json
-from imig.shards.tar import BLOCK, TarFault, member_data, padded, split_member, walk_tar
+from imig.shards.tar import (
+    BLOCK,
+    TarFault,
+    member_data,
+    padded,
+    parse_header,
+    split_member,
+    walk_tar,
+)
 from imig.shards.views import SceneView
 from imig.shards.writer import JSON_MEMBER
 
@@ -177,17 +185,17 @@ class Dataset:
                 head = self._read_range(row, position, min(_HEAD, end - position))
             block = head[position - head_at : position - head_at + BLOCK]
             try:
-                info = tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape")
+                header = parse_header(block)
             except tarfile.HeaderError as error:
                 raise DataError(
                     f"{self._place(row)} is damaged at byte {position}: {error}", cure=_CHECK
                 ) from error
-            if info.name == f"{self.ids[row]}.{member}":
-                data = head[position - head_at + BLOCK :][: info.size]
-                if len(data) < info.size:
-                    data = self._read_range(row, position + BLOCK, info.size)
+            if header.name == f"{self.ids[row]}.{member}":
+                data = head[position - head_at + BLOCK :][: header.size]
+                if len(data) < header.size:
+                    data = self._read_range(row, position + BLOCK, header.size)
                 return data
-            position += BLOCK + padded(max(info.size, 0))
+            position += BLOCK + padded(header.size)
         raise DataError(f"{self._place(row)} has no member {member}", cure=_CHECK)
 
     def _to_record(self, row: int, data: bytes) -> Scene:
