@@ -86,4 +86,9 @@ def mask_to_png(mask: np.ndarray) -> bytes:
 
 def png_to_mask(data: bytes) -> np.ndarray:
     """PNG bytes -> boolean (height, width). Raises OSError when they do not decode."""
-    return np.asarray(Image.open(io.BytesIO(data)).convert("L")) > 127
+    image = Image.open(io.BytesIO(data))
+    if image.mode != "1":
+        image = image.convert("L")
+    # As bytes: what Pillow calls a boolean array has 255 where numpy has 1.
+    mask: np.ndarray = np.asarray(image).view(np.uint8) > 127
+    return mask

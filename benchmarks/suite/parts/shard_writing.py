@@ -32,7 +32,7 @@ Members = Sequence[Sequence[tuple[str, bytes]]]
 def measure(*, small: bool) -> list[Row]:
     """Two sizes of pictures: those of the embedded default and those of the released pipeline."""
     if small:
-        return _measure(size=64, drawn=2, count=8, repeats=1)
+        return _measure(size=128, drawn=2, count=8, repeats=1)
     return [
         *_measure(size=256, drawn=16, count=1000, repeats=7),
         *_measure(size=1024, drawn=8, count=200, repeats=7),
