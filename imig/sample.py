@@ -79,7 +79,12 @@ def derive_seed(*parts: int | str) -> int:
 
 def decode_image(data: bytes) -> Image.Image:
     """Bytes of a JPEG or PNG -> RGB image. Raises OSError when they do not decode."""
-    return Image.open(io.BytesIO(data)).convert("RGB")
+    image = Image.open(io.BytesIO(data))
+    if image.mode != "RGB":
+        return image.convert("RGB")
+    # `convert` would copy what is RGB already; at 1024 px that takes as long as the decoding.
+    image.load()
+    return image
 
 
 def image_to_jpeg(image: Image.Image, *, quality: int = JPEG_QUALITY) -> bytes:
@@ -98,4 +103,9 @@ def mask_to_png(mask: np.ndarray) -> bytes:
 
 def png_to_mask(data: bytes) -> np.ndarray:
     """PNG bytes -> boolean (height, width). Raises OSError when they do not decode."""
-    return np.asarray(Image.open(io.BytesIO(data)).convert("L")) > 127
+    image = Image.open(io.BytesIO(data))
+    if image.mode != "1":
+        image = image.convert("L")
+    # As bytes: what Pillow calls a boolean array has 255 where numpy has 1.
+    mask: np.ndarray = np.asarray(image).view(np.uint8) > 127
+    return mask
