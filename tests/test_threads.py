@@ -1,4 +1,4 @@
-"""Threads of PyTorch: as many as there are cores, asleep while they wait; users can say otherwise."""
+"""Threads of PyTorch sleep while they wait, unless a user says otherwise; workers limit them."""
 
 from __future__ import annotations
 
