@@ -10,12 +10,15 @@ from dataclasses import replace
 from typing import get_args
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from support.golden import golden_folder
 
 from benchmarks.released_layout import ReleasedReference, compose, place
+from benchmarks.step_parts.released import dense_masks, image_positions
 from benchmarks.suite.parts.layout_composition import BOXES, CANVAS, references, released
+from imig.contextgen.tokens import ReferenceTokens, SampleTokens
 from imig.layout.composition import compose_layout
 from imig.layout.placement import Fit
 
@@ -53,3 +56,27 @@ def test_both_ways_compose_the_same_layout() -> None:
         assert np.mean(there != (ours.owner > 0)) < 0.01, fit
         error = np.abs((theirs.permute(1, 2, 0).numpy() + 1) * 127.5 - ours.image)
         assert np.median(error[there & (ours.owner > 0)]) <= 2, fit
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_masks_and_positions_are_those_of_the_released_code(number: int) -> None:
+    folder = golden_folder()
+    case = json.loads((folder / f"attention_{number}.json").read_text())
+    golden = np.load(folder / f"attention_{number}.npz")
+    text, grid = case["text_tokens"], (case["height_tokens"], case["width_tokens"])
+    for index, given in enumerate(case["samples"]):
+        sample = SampleTokens(
+            text,
+            grid,
+            tuple(
+                ReferenceTokens(torch.tensor(one["mask"]).bool(), tuple(one["bbox_px"]))
+                for one in given
+            ),
+        )
+        masks = dense_masks(sample, text=text, device=torch.device("cpu"))
+        length = len(masks[0])
+        for kind, mask in zip(("cla", "ica"), masks, strict=True):
+            expected = np.unpackbits(golden[kind][index], axis=-1)[:length, :length].astype(bool)
+            assert np.array_equal(mask.numpy(), expected), kind
+        positions = image_positions(sample).numpy()
+        assert np.array_equal(positions, golden["position_ids"][index, : length - text])
