@@ -1,4 +1,4 @@
-"""PyTorch has a thread a core, asleep while they wait; users can say otherwise."""
+"""Threads of PyTorch sleep while they wait, unless a user says otherwise; workers limit them."""
 
 from __future__ import annotations
 
