@@ -66,7 +66,7 @@ def _run(part: str, deadline: float, plan: dict[str, Any], device: Any) -> None:
             raise RuntimeError(
                 "PyTorch sees no GPU, though nvidia-smi does: is it built with CUDA?"
             )
-        module = importlib.import_module(f"benchmarks.gpu.parts.{part}")
+        module = importlib.import_module(f"{plan['package']}.{part}")
         module.measure(journal, small=plan["small"], device=device)
     except Exception:
         # A boundary: a part's failure is recorded, and the next part runs.

@@ -43,6 +43,8 @@ class Plan:
     """A folder with packages that the machine lacks."""
     folder: Path
     """For the journal, and what the parts put on the disk."""
+    package: str = "benchmarks.gpu.parts"
+    """Whose modules the parts are."""
 
     @property
     def journal(self) -> Path:
@@ -102,6 +104,7 @@ def _start(plan: Plan, names: list[str], errors: IO[bytes]) -> subprocess.Popen[
         "shares": {name: plan.shares[name] for name in names},
         "end": plan.end,
         "extra_path": plan.extra_path,
+        "package": plan.package,
         "folder": str(plan.folder),
         "journal": str(plan.journal),
     }

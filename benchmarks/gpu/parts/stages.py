@@ -239,9 +239,9 @@ def _naive_dinov2(config: ModelConfig, device: torch.device) -> Run:
 
 STAGES: Final = (
     Stage("grounding-dino Swin-B", (8, 4, 2), _ground, _naive_grounding, 15),
-    Stage("segment-anything ViT-H", (4, 2, 1), _segment, _naive_segmenting, 18),
-    Stage("open-clip ViT-H-14", (8, 4), _embed_images, _naive_clip, 18),
+    Stage("segment-anything ViT-H", (4, 2, 1), _segment, _naive_segmenting, 20),
     Stage("dinov2 base", (8, 4), _embed, _naive_dinov2, 6),
     Stage("dinov2 large", (8, 4), _embed, _naive_dinov2, 8),
+    Stage("open-clip ViT-H-14", (8, 4), _embed_images, _naive_clip, 25),
 )
 """Batches are those of the recipes for large GPUs."""
