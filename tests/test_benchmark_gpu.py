@@ -21,6 +21,7 @@ from benchmarks.gpu import supervise, wheels
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.journal import Journal
 from benchmarks.gpu.parts import SECONDS
+from benchmarks.gpu.parts.stages import count_operations
 from benchmarks.gpu.report import PartReport, Report
 from benchmarks.gpu.supervise import Plan
 from benchmarks.gpu.timing import relative_error
@@ -228,6 +229,17 @@ def test_relative_errors() -> None:
     true = torch.tensor([3.0, 4.0])
     assert relative_error(torch.tensor([3.0, 4.5]), true) == pytest.approx(0.1)
     assert relative_error(true.double(), true.double()) == 0
+
+
+def test_operations_of_fused_layers_are_counted() -> None:
+    width, hidden, tokens = 8, 16, 5
+    layer = torch.nn.TransformerEncoderLayer(width, 2, hidden, batch_first=True).eval()
+    states = torch.randn(1, tokens, width)
+    with torch.inference_mode():
+        counted = count_operations(lambda: layer(states))
+    linear = 2 * tokens * (4 * width**2 + 2 * width * hidden)
+    assert counted in (linear, linear + 4 * tokens**2 * width), "attention itself on a GPU only"
+    assert torch.backends.mha.get_fastpath_enabled()
 
 
 def test_wheels_are_unpacked_beside_each_other(tmp_path: Path) -> None:
