@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 
+import benchmarks.gpu.__main__
 from benchmarks.gpu import supervise, wheels
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.journal import Journal
@@ -103,7 +104,8 @@ def test_all_of_it_runs_in_small_on_a_bare_machine(tmp_path: Path) -> None:
 def test_without_a_gpu_the_full_size_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))  # without nvidia-smi
+    monkeypatch.setattr(benchmarks.gpu.__main__, "DEVICES", tmp_path)
     assert main(["--json", str(tmp_path / "gpu.json")]) == 2
     assert "--small" in capsys.readouterr().out
     assert not (tmp_path / "gpu.json").exists()
