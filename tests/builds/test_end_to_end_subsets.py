@@ -15,8 +15,6 @@ import imig
 from imig.recipe_file import load_recipe, shipped_recipes
 from imig.schema import Subset
 
-pytestmark = pytest.mark.builds
-
 IMIG = Path(sys.executable).with_name("imig")
 SUBSETS: tuple[Subset, ...] = ("basic", "complex", "flexible")
 SCENES = 8

@@ -14,8 +14,6 @@ from PIL import Image
 
 import imig
 
-pytestmark = pytest.mark.builds
-
 IMIG = Path(sys.executable).with_name("imig")
 
 
