@@ -6,7 +6,6 @@ therefore shows a model the same batches, and floating point gives the same figu
 
 from __future__ import annotations
 
-import pickle
 import time
 import traceback
 from collections.abc import Iterator
@@ -85,13 +84,13 @@ def run_stage(block: Block, stage: Stage, *, batch_size: int) -> None:
 
 def _run_batch(block: Block, stage: Stage, batch: list[Sample]) -> list[Sample]:
     # Stages change samples in place: a second try must start from what the first one was given.
-    untouched = pickle.dumps(batch)
+    untouched = [sample.copy() for sample in batch]
     try:
         return _call(stage, batch)
     except UsageError:
         raise
     except Exception:
-        return list(_one_by_one(block, stage, pickle.loads(untouched)))
+        return list(_one_by_one(block, stage, untouched))
 
 
 def _one_by_one(block: Block, stage: Stage, batch: list[Sample]) -> Iterator[Sample]:

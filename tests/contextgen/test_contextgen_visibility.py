@@ -13,10 +13,9 @@ from imig.contextgen.tokens import (
     Role,
     SampleTokens,
     TokenTable,
-    boxed_tokens,
     token_table,
 )
-from imig.contextgen.visibility import attention_mask, block_mask, dense_mask
+from imig.contextgen.visibility import Facts, attention_mask, block_mask, dense_mask, visible
 
 
 def two_samples() -> TokenTable:
@@ -58,6 +57,24 @@ def long_samples(references: int) -> TokenTable:
     return token_table(samples, drop_background=references < 10)
 
 
+@pytest.mark.parametrize("references", [3, 62])
+@pytest.mark.parametrize("variant", ["released", "paper"])
+@pytest.mark.parametrize("kind", ["cla", "ica"])
+def test_kinds_of_tokens_see_what_each_of_their_tokens_sees(
+    kind: Literal["cla", "ica"], variant: Literal["released", "paper"], references: int
+) -> None:
+    tokens = long_samples(references)
+    columns = tokens.role, tokens.reference, tokens.boxes, tokens.readable
+    expected = visible(
+        Facts(*(one[:, :, None] for one in columns)),
+        Facts(*(one[:, None, :] for one in columns)),
+        kind=kind,
+        variant=variant,
+    )
+    assert torch.equal(dense_mask(tokens, kind=kind, variant=variant)[:, 0], expected)
+    assert len(tokens.kinds[0]) < tokens.length
+
+
 def lists(mask: BlockMask) -> list[list[list[int]]]:
     """Blocks of a mask that are partly and wholly visible, a list for each row of blocks."""
     assert mask.full_kv_num_blocks is not None
@@ -91,6 +108,20 @@ def test_blocks_are_those_that_pytorch_finds(
     assert all(any(one) for one in lists(ours)), "the case has both kinds of blocks"
     for name in ("q_num_blocks", "full_q_num_blocks"):
         assert torch.equal(getattr(ours, name), getattr(expected, name))
+
+
+def test_blocks_are_the_same_in_bfloat16() -> None:
+    """A training step asks for masks within autocast, whose products have 8 bits."""
+    four = ReferenceTokens(torch.ones(2, 2, dtype=torch.bool), (16, 0, 2048, 16))
+    others = ReferenceTokens(torch.ones(4, 31, dtype=torch.bool), (0, 0, 2048, 16))
+    # of all pairs of the target with the references, the first token's with the four are hidden
+    tokens = token_table([SampleTokens(128, (1, 128), (four, others))])
+    for enabled in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            mask = block_mask(tokens, kind="ica", variant="released")
+        assert mask.full_kv_num_blocks is not None
+        assert mask.full_kv_num_blocks.flatten().tolist() == [3, 3, 3, 1]
+        assert mask.kv_num_blocks.flatten().tolist() == [0, 1, 0, 1]
 
 
 def test_ica_of_the_paper() -> None:
@@ -129,7 +160,9 @@ def test_no_mask_where_all_see_all() -> None:
 
 
 def test_boxed_tokens_round_outwards() -> None:
-    assert boxed_tokens((17, 15, 33, 32), (3, 4)).tolist() == [
+    reference = ReferenceTokens(torch.ones(1, 1, dtype=torch.bool), (17, 15, 33, 32))
+    tokens = token_table([SampleTokens(0, (3, 4), (reference,))])
+    assert tokens.boxes[0, : tokens.target].bool().view(3, 4).tolist() == [
         [False, True, True, False],
         [False, True, True, False],
         [False, False, False, False],
