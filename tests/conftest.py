@@ -23,8 +23,11 @@ NOT_FAST = frozenset(
         "engine/test_engine_kill.py",
         "models",
         "test_benchmark_full_size_cost.py",
+        "test_benchmark_gpu.py",
         "test_benchmark_learning.py",
+        "test_benchmark_released.py",
         "test_benchmark_train_step.py",
+        "test_threads.py",
         "tiny",
         "training",
     }
