@@ -22,6 +22,7 @@ NOT_FAST = frozenset(
         "engine/test_engine_build.py",
         "engine/test_engine_kill.py",
         "models",
+        "stages/test_stages_sharing.py",
         "test_benchmark_full_size_cost.py",
         "test_benchmark_gpu.py",
         "test_benchmark_learning.py",

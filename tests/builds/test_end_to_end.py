@@ -13,6 +13,7 @@ from support.commands import call, run
 
 import imig
 
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "shards"
