@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model, Sam2Processo
 BOXES = np.array([[3, 4, 60, 50], [20, 10, 90, 70]], np.float32)
 
 
-def hiera_tiny(side: int) -> Sam2Config:
+def hiera_tiny(side: int) -> Any:
     """All blocks of sam2.1-hiera-tiny, for pictures of `side` pixels (a multiple of 32)."""
-    config = Sam2Config()  # transformers' defaults are those of sam2.1-hiera-tiny, at 1024
+    config: Any = Sam2Config()  # transformers' defaults are those of sam2.1-hiera-tiny, at 1024
     config.vision_config.backbone_config.image_size = [side, side]
     config.vision_config.backbone_feature_sizes = [[side // n] * 2 for n in (4, 8, 16)]
     config.prompt_encoder_config.image_size = side

@@ -122,6 +122,7 @@ def test_the_watermark_s_hint_is_a_softmax_over_wordings() -> None:
     assert len(MARKED) == len(CLEAN), "else a picture that says nothing is not at 0.5"
 
 
+@pytest.mark.model
 def test_the_tiny_open_clip_gives_features_and_a_hint() -> None:
     config = QualityConfig(features=TINY, watermark=TINY)
     digests = []
