@@ -8,10 +8,11 @@ RUN    ?= runs/train-tiny
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/.installed),$(BIN)/python,$(PYTHON))
 WHEELS_FOR ?= 3.12
 SUBSETS := basic complex flexible
+PYTEST  = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build-dataset train-demo test lint bench bench-gpu gpu-wheels schemas weights \
-  lock clean
+.PHONY: help setup build-dataset train-demo test test-fast test-all lint bench bench-gpu gpu-wheels \
+  schemas weights lock clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -26,10 +27,8 @@ $(BIN)/.installed: pyproject.toml requirements.lock
 	@touch $@
 
 build-dataset: setup  ## build a small dataset of all three subsets into shards/ (offline, CPU, minutes)
-	for subset in $(SUBSETS); do \
-	  $(BIN)/imig build $$subset --set models=tiny $(if $(SCENES),--limit $(SCENES)) \
-	    --output $(SHARDS)-parts/$$subset || exit; \
-	done
+	$(BIN)/imig build $(SUBSETS) --set models=tiny $(if $(SCENES),--limit $(SCENES)) \
+	  --output $(SHARDS)-parts
 	test -e $(SHARDS)/dataset.json || \
 	  $(BIN)/imig merge $(addprefix $(SHARDS)-parts/,$(SUBSETS)) --output $(SHARDS)
 
@@ -39,9 +38,14 @@ train-demo: setup  ## train the tiny model on that dataset and draw held-out lay
 	$(BIN)/imig train --shards $(SHARDS)-encoded --recipe train-tiny --output $(RUN) --resume
 	@echo "pictures of held-out layouts: $(RUN)/pictures"
 
-test: setup  ## the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not builds"
-	$(BIN)/python -m pytest -m builds
+test: setup  ## the test suite (8 minutes on two cores)
+	$(PYTEST)
+
+test-fast: setup  ## only what needs neither Ray nor a model (about a minute)
+	$(PYTEST) --fast
+
+test-all: setup  ## also what is longer by nature, such as official models of full size
+	$(PYTEST) -m ""
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -29,6 +29,7 @@ from imig.commands import (
     validate,
 )
 from imig.errors import ImigError
+from imig.threads import wait_passively
 
 STOPPED = 130
 """128 + SIGINT, as shells have it."""
@@ -50,6 +51,7 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the `imig` script; returns the exit code."""
     options = _make_parser().parse_args(arguments)
+    wait_passively()  # before the command imports torch; its worker processes inherit it
     return run_command(options.command, lambda: options.run(options))
 
 

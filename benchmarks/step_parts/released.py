@@ -22,6 +22,7 @@ from benchmarks.step_parts.samples import Draw, targets
 from benchmarks.step_parts.setup import Setup
 from imig.contextgen.adapter import adapter_parameters, add_adapter
 from imig.contextgen.sample import EncodedSample
+from imig.contextgen.tokens import SampleTokens
 from imig.training.optimizer import make_optimizer
 
 
@@ -134,7 +135,9 @@ def _conditions(sample: EncodedSample) -> Tensor:
     return torch.cat([sample.layout, *(one.latents for one in sample.references)])
 
 
-def dense_masks(sample: EncodedSample, *, text: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def dense_masks(
+    sample: EncodedSample | SampleTokens, *, text: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """CLA's and ICA's mask, (length, length) bool each, rows are queries (REFERENCE 3.2)."""
     rows, columns = sample.grid
     trunk = text + 2 * rows * columns
@@ -160,7 +163,7 @@ def dense_masks(sample: EncodedSample, *, text: int, device: torch.device) -> tu
     return cla, ica
 
 
-def image_positions(sample: EncodedSample) -> Tensor:
+def image_positions(sample: EncodedSample | SampleTokens) -> Tensor:
     """(tokens, 3) float32: those of target, layout and references (REFERENCE 3.3).
 
     diffusers takes those of one sample for the whole batch; here all samples have the same.

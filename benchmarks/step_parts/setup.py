@@ -20,7 +20,7 @@ BOXES: tuple[Box, ...] = (
     (60, 400, 420, 740),
     (400, 380, 750, 750),
 )
-"""Four subjects that fill most of the canvas, as `benchmarks/layout_composition.py` has them."""
+"""Four subjects that fill most of the canvas, as the suite's `layout_composition` has them."""
 VARY_TEXT = (1.0, 0.75, 1.25, 0.875)
 VARY_FILL = (0.0, -0.05, 0.05, 0.0)
 """How the samples of a batch differ: the trainer makes batches of samples of similar length."""

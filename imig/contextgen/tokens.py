@@ -11,8 +11,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from imig.contextgen.sample import Box
@@ -62,7 +66,7 @@ class TokenTable:
     reference: Tensor
     """int64, which reference the token belongs to; -1 for the others."""
     boxes: Tensor
-    """int64, bit n is set for target tokens inside the box of reference n."""
+    """int64, bit n is set for target tokens inside the box of reference n; 0 for all others."""
     readable: Tensor
     """bool, whether the token may be a key: no padding, no background of a reference."""
     positions: Tensor
@@ -96,6 +100,21 @@ class TokenTable:
             positions=self.positions[:, :length],
             trunk=min(self.trunk, length),
         )
+
+    @cached_property
+    def kinds(self) -> tuple[Tensor, Tensor]:
+        """Tokens with the same facts, positions aside, are of one kind.
+
+        A token of each kind, (kinds,) numbers in the flattened table, and the number of each
+        token's kind, (b, length); both int64.
+        """
+        # one number a token: sorting these takes a tenth of the time that sorting rows takes
+        rest = (self.role * (MAX_REFERENCES + 1) + self.reference + 1) * 2 + self.readable
+        code = torch.where(self.boxes != 0, self.boxes, -1 - rest)
+        found, kind_of = torch.unique(code, return_inverse=True)
+        numbers = torch.arange(code.numel(), device=code.device)
+        example = numbers.new_empty(len(found)).scatter_(0, kind_of.flatten(), numbers)
+        return example, kind_of
 
     @property
     def length(self) -> int:
@@ -136,80 +155,106 @@ def token_table(
     if len({one.grid for one in samples}) != 1:
         raise ValueError(f"grids of a batch differ: {sorted({one.grid for one in samples})}")
     text = max(one.text for one in samples)
-    rows = [
-        _sample_facts(one, text=text, layout=layout, drop_background=drop_background)
-        for one in samples
-    ]
-    length = max(len(row) for row in rows)
-    facts = torch.zeros(len(rows), length, 7, dtype=torch.int64)
-    facts[:, :, 1] = -1
-    for number, row in enumerate(rows):
-        facts[number, : len(row)] = row
-    positions = facts[:, :, 4:].float()
+    target = math.prod(samples[0].grid)
+    trunk = text + target * (2 if layout else 1)
+    kept = [_kept_tokens(one, drop_background=drop_background) for one in samples]
+    length = trunk + max(sum(map(len, one)) for one in kept)
+    columns = _Columns.empty(len(samples), length)
+    for number, sample in enumerate(samples):
+        _fill(columns.row(number), sample, kept[number], text=text, layout=layout)
+    positions = torch.from_numpy(columns.positions)
     if bfloat16_positions:
         positions = positions.bfloat16().float()
-    target = math.prod(samples[0].grid)
     return TokenTable(
-        role=facts[:, :, 0].contiguous(),
-        reference=facts[:, :, 1].contiguous(),
-        boxes=facts[:, :, 2].contiguous(),
-        readable=facts[:, :, 3].bool(),
+        role=torch.from_numpy(columns.role),
+        reference=torch.from_numpy(columns.reference),
+        boxes=torch.from_numpy(columns.boxes),
+        readable=torch.from_numpy(columns.readable),
         positions=positions,
         text=text,
         target=target,
-        trunk=text + target * (2 if layout else 1),
+        trunk=trunk,
     )
 
 
-def _sample_facts(
-    sample: SampleTokens, *, text: int, layout: bool, drop_background: bool
-) -> Tensor:
-    """(tokens, 7) int64: role, reference, boxes, readable, m, row, column."""
+class _Columns(NamedTuple):
+    """A table being filled, by NumPy: it starts a small operation in a fifth of PyTorch's time."""
+
+    role: NDArray[np.int64]
+    reference: NDArray[np.int64]
+    boxes: NDArray[np.int64]
+    readable: NDArray[np.bool_]
+    positions: NDArray[np.float32]
+
+    @staticmethod
+    def empty(batch: int, length: int) -> _Columns:
+        """Padding all over."""
+        shape = batch, length
+        return _Columns(
+            role=np.full(shape, Role.PADDING, dtype=np.int64),
+            reference=np.full(shape, -1, dtype=np.int64),
+            boxes=np.zeros(shape, dtype=np.int64),
+            readable=np.zeros(shape, dtype=np.bool_),
+            positions=np.zeros((*shape, 3), dtype=np.float32),
+        )
+
+    def row(self, number: int) -> _Columns:
+        """A view of one sample's."""
+        return _Columns(*(one[number] for one in self))
+
+
+def _kept_tokens(sample: SampleTokens, *, drop_background: bool) -> list[NDArray[np.int64]]:
+    """Of each reference the numbers of its tokens that are part of the sequence."""
     if len(sample.references) > MAX_REFERENCES:
         raise ValueError(f"{len(sample.references)} references; at most {MAX_REFERENCES}")
-    rows, columns = sample.grid
-    words = torch.zeros(text, 7, dtype=torch.int64)
-    words[:, 1] = -1
-    words[: sample.text, 0] = Role.TEXT
-    words[: sample.text, 3] = 1
-    target = _picture_facts(Role.TARGET, sample.grid, time=0)
-    for number, reference in enumerate(sample.references):
-        target[:, 2] |= boxed_tokens(reference.box, sample.grid).flatten().long() << number
-    parts = [words, target]
-    if layout:
-        parts.append(_picture_facts(Role.LAYOUT, sample.grid, time=1))
-    row_offset, column_offset = rows, columns
-    for number, reference in enumerate(sample.references):
-        height, width = reference.valid.shape
-        facts = _picture_facts(
-            Role.REFERENCE, (height, width), time=1, offset=(row_offset, column_offset)
-        )
-        valid = reference.valid.flatten().bool()
-        facts[:, 1] = number
-        facts[:, 3] = valid.long()
-        parts.append(facts[valid] if drop_background else facts)
-        row_offset, column_offset = row_offset + height, column_offset + width
-    return torch.cat(parts)
+    if drop_background:
+        return [one.valid.numpy().ravel().nonzero()[0] for one in sample.references]
+    return [np.arange(one.valid.numel()) for one in sample.references]
 
 
-def _picture_facts(
-    role: Role, grid: tuple[int, int], *, time: int, offset: tuple[int, int] = (0, 0)
-) -> Tensor:
-    rows, columns = grid
-    facts = torch.zeros(rows, columns, 7, dtype=torch.int64)
-    facts[..., 0] = role
-    facts[..., 1] = -1
-    facts[..., 3] = 1
-    facts[..., 4] = time
-    facts[..., 5] = torch.arange(rows)[:, None] + offset[0]
-    facts[..., 6] = torch.arange(columns)[None] + offset[1]
-    return facts.flatten(0, 1)
+def _fill(
+    row: _Columns,
+    sample: SampleTokens,
+    kept: Sequence[NDArray[np.int64]],
+    *,
+    text: int,
+    layout: bool,
+) -> None:
+    row.role[: sample.text] = Role.TEXT
+    row.readable[: sample.text] = True
+    start = text
+    for role, time in ((Role.TARGET, 0), (Role.LAYOUT, 1))[: 2 if layout else 1]:
+        places = _places(sample.grid)
+        here = slice(start, start + len(places))
+        row.role[here] = role
+        row.readable[here] = True
+        row.positions[here, 0] = time
+        row.positions[here, 1:] = places
+        start = here.stop
+    inside = row.boxes[text : text + len(places)].reshape(sample.grid)
+    offset = sample.grid
+    for number, (reference, numbers) in enumerate(zip(sample.references, kept, strict=True)):
+        inside[_boxed(reference.box)] |= 1 << number
+        grid = reference.valid.shape[0], reference.valid.shape[1]
+        here = slice(start, start + len(numbers))
+        row.role[here] = Role.REFERENCE
+        row.reference[here] = number
+        row.readable[here] = reference.valid.numpy().ravel()[numbers]
+        row.positions[here, 0] = 1
+        row.positions[here, 1:] = _places(grid)[numbers] + np.float32(offset)
+        start = here.stop
+        offset = offset[0] + grid[0], offset[1] + grid[1]
 
 
-def boxed_tokens(box: Box, grid: tuple[int, int]) -> Tensor:
-    """(rows, columns) bool: floor(x1 / 16) .. ceil(x2 / 16), likewise y (REFERENCE 3.2)."""
-    rows, columns = grid
-    x1, y1, x2, y2 = box
-    row, column = torch.arange(rows)[:, None], torch.arange(columns)[None]
-    inside = (row >= math.floor(y1 / TOKEN)) & (row < math.ceil(y2 / TOKEN))
-    return inside & (column >= math.floor(x1 / TOKEN)) & (column < math.ceil(x2 / TOKEN))
+@lru_cache(maxsize=256)
+def _places(grid: tuple[int, int]) -> NDArray[np.float32]:
+    """(tokens, 2): row and column of each token of a picture."""
+    places = np.indices(grid, dtype=np.float32).reshape(2, -1).T.copy()
+    places.flags.writeable = False
+    return places
+
+
+def _boxed(box: Box) -> tuple[slice, slice]:
+    """Rows and columns floor(x1 / 16) .. ceil(x2 / 16), likewise y (REFERENCE 3.2)."""
+    x1, y1, x2, y2 = (max(edge, 0) / TOKEN for edge in box)
+    return slice(math.floor(y1), math.ceil(y2)), slice(math.floor(x1), math.ceil(x2))

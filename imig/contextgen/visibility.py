@@ -1,7 +1,8 @@
 """Attention masks of CLA and ICA: one function, from which every form of mask is made.
 
-`visible` says whether a query token sees a key token. The dense mask evaluates it on all pairs (a
-CPU, tests); on a GPU FlexAttention evaluates it inside its kernel and skips blocks without a
+`visible` says whether a query token sees a key token. Tokens with the same facts see the same and
+are seen alike, and a batch has a few dozen kinds of them: `visible` is asked about kinds. A CPU
+gets the dense mask of all pairs; a GPU gets FlexAttention's form, which skips blocks without a
 visible pair, so that no mask of all pairs ever exists.
 """
 
@@ -65,27 +66,25 @@ def visible(query: Facts, key: Facts, *, kind: Kind, variant: Variant) -> Tensor
 
 
 def dense_mask(tokens: TokenTable, *, kind: Kind, variant: Variant) -> Tensor:
-    """(b, 1, length, length) bool; rows are queries."""
-    columns = tokens.role, tokens.reference, tokens.boxes, tokens.readable
-    query = Facts(*(one[:, None, :, None] for one in columns))
-    key = Facts(*(one[:, None, None, :] for one in columns))
-    return visible(query, key, kind=kind, variant=variant)
+    """(b, 1, length, length) bool; rows are queries.
+
+    Queries of a kind have one row between them, which is made once and copied.
+    """
+    table, kind_of = _kinds_seen(tokens, kind=kind, variant=variant)
+    batch, length = kind_of.shape
+    rows = table[:, kind_of].transpose(0, 1)  # (b, kinds, length)
+    first = torch.arange(batch, device=kind_of.device)[:, None] * len(table)
+    seen = rows.flatten(0, 1).index_select(0, (kind_of + first).flatten())
+    return seen.view(batch, 1, length, length)
 
 
 def block_mask(tokens: TokenTable, *, kind: Kind, variant: Variant) -> BlockMask:
     """FlexAttention's mask: which blocks of 128 x 128 pairs have visible ones, which only such.
 
-    Tokens with the same facts see the same and are seen alike, and a batch has a few dozen kinds of
-    them: `visible` is asked about kinds, and the pairs of a block are counted kind by kind. It is
-    what PyTorch's `create_block_mask` makes, which evaluates all pairs, or must be compiled.
+    The pairs of a block are counted kind by kind. It is what PyTorch's `create_block_mask` makes,
+    which evaluates all pairs, or must be compiled.
     """
-    facts, kind_of = _token_kinds(tokens)
-    table = visible(
-        Facts(*(one[:, None] for one in facts)),
-        Facts(*(one[None, :] for one in facts)),
-        kind=kind,
-        variant=variant,
-    )
+    table, kind_of = _kinds_seen(tokens, kind=kind, variant=variant)
     counts = _counts_in_blocks(kind_of, kinds=len(table))
     # within a training step's autocast 16,380 of 16,384 pairs would round up to all of them
     with torch.autocast(counts.device.type, enabled=False):
@@ -101,14 +100,13 @@ def block_mask(tokens: TokenTable, *, kind: Kind, variant: Variant) -> BlockMask
     return mask
 
 
-def _token_kinds(tokens: TokenTable) -> tuple[Facts, Tensor]:
-    """The facts of each kind of token, (kinds,) each, and the kind of each token, (b, length)."""
-    columns = tokens.role, tokens.reference, tokens.boxes, tokens.readable.long()
-    kinds, kind_of = torch.unique(
-        torch.stack(columns, dim=-1).flatten(0, 1), dim=0, return_inverse=True
-    )
-    role, reference, boxes, readable = kinds.unbind(-1)
-    return Facts(role, reference, boxes, readable.bool()), kind_of.view(tokens.role.shape)
+def _kinds_seen(tokens: TokenTable, *, kind: Kind, variant: Variant) -> tuple[Tensor, Tensor]:
+    """Which kind of token sees which, (kinds, kinds) bool, and the kind of each, (b, length)."""
+    example, kind_of = tokens.kinds
+    columns = (tokens.role, tokens.reference, tokens.boxes, tokens.readable)
+    facts = [one.flatten()[example] for one in columns]
+    query, key = (Facts(*(one.unsqueeze(side) for one in facts)) for side in (1, 0))
+    return visible(query, key, kind=kind, variant=variant), kind_of
 
 
 def _counts_in_blocks(kind_of: Tensor, *, kinds: int) -> Tensor:

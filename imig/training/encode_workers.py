@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from imig.contextgen.encoded_scene import scene_to_bytes
-from imig.engine.cluster import cpu_count
+from imig.engine.machine import cpu_count
 from imig.engine.parts import Record
 from imig.errors import DataError
 from imig.sample import Sample
@@ -29,6 +29,7 @@ from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.index import scene_to_row
 from imig.shards.manifest import shard_record
 from imig.shards.writer import write_tar
+from imig.threads import limit_threads
 from imig.training.encode_folder import EncodePlan
 from imig.training.encode_scene import SceneEncoder, prepare_ahead
 
@@ -207,7 +208,7 @@ _worker: _Worker | None = None
 def _start_worker(plan: EncodePlan, numbers: Any, done: Any) -> None:
     global _worker
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    torch.set_num_threads(1)  # as `_one_thread`
+    limit_threads(1)  # as `_one_thread`
     _worker = _Worker(plan, numbers.get(), done)
 
 

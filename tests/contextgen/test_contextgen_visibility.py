@@ -13,10 +13,9 @@ from imig.contextgen.tokens import (
     Role,
     SampleTokens,
     TokenTable,
-    boxed_tokens,
     token_table,
 )
-from imig.contextgen.visibility import attention_mask, block_mask, dense_mask
+from imig.contextgen.visibility import Facts, attention_mask, block_mask, dense_mask, visible
 
 
 def two_samples() -> TokenTable:
@@ -56,6 +55,24 @@ def long_samples(references: int) -> TokenTable:
             made.append(ReferenceTokens(valid, (corner, 8 * (number % 5), corner + 90, 150)))
         samples.append(SampleTokens(text, (12, 16), tuple(made)))
     return token_table(samples, drop_background=references < 10)
+
+
+@pytest.mark.parametrize("references", [3, 62])
+@pytest.mark.parametrize("variant", ["released", "paper"])
+@pytest.mark.parametrize("kind", ["cla", "ica"])
+def test_kinds_of_tokens_see_what_each_of_their_tokens_sees(
+    kind: Literal["cla", "ica"], variant: Literal["released", "paper"], references: int
+) -> None:
+    tokens = long_samples(references)
+    columns = tokens.role, tokens.reference, tokens.boxes, tokens.readable
+    expected = visible(
+        Facts(*(one[:, :, None] for one in columns)),
+        Facts(*(one[:, None, :] for one in columns)),
+        kind=kind,
+        variant=variant,
+    )
+    assert torch.equal(dense_mask(tokens, kind=kind, variant=variant)[:, 0], expected)
+    assert len(tokens.kinds[0]) < tokens.length
 
 
 def lists(mask: BlockMask) -> list[list[list[int]]]:
@@ -143,7 +160,9 @@ def test_no_mask_where_all_see_all() -> None:
 
 
 def test_boxed_tokens_round_outwards() -> None:
-    assert boxed_tokens((17, 15, 33, 32), (3, 4)).tolist() == [
+    reference = ReferenceTokens(torch.ones(1, 1, dtype=torch.bool), (17, 15, 33, 32))
+    tokens = token_table([SampleTokens(0, (3, 4), (reference,))])
+    assert tokens.boxes[0, : tokens.target].bool().view(3, 4).tolist() == [
         [False, True, True, False],
         [False, True, True, False],
         [False, False, False, False],
