@@ -4,10 +4,15 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 SHARDS ?= shards
 RUN    ?= runs/train-tiny
+# for bench-gpu: the virtual environment where it is made, else the machine's own Python
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/.installed),$(BIN)/python,$(PYTHON))
+WHEELS_FOR ?= 3.12
 SUBSETS := basic complex flexible
+PYTEST  = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build-dataset train-demo test lint bench schemas weights lock clean
+.PHONY: help setup build-dataset train-demo test test-fast test-all lint bench bench-gpu gpu-wheels \
+  schemas weights lock clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -22,10 +27,8 @@ $(BIN)/.installed: pyproject.toml requirements.lock
 	@touch $@
 
 build-dataset: setup  ## build a small dataset of all three subsets into shards/ (offline, CPU, minutes)
-	for subset in $(SUBSETS); do \
-	  $(BIN)/imig build $$subset --set models=tiny $(if $(SCENES),--limit $(SCENES)) \
-	    --output $(SHARDS)-parts/$$subset || exit; \
-	done
+	$(BIN)/imig build $(SUBSETS) --set models=tiny $(if $(SCENES),--limit $(SCENES)) \
+	  --output $(SHARDS)-parts
 	test -e $(SHARDS)/dataset.json || \
 	  $(BIN)/imig merge $(addprefix $(SHARDS)-parts/,$(SUBSETS)) --output $(SHARDS)
 
@@ -35,9 +38,14 @@ train-demo: setup  ## train the tiny model on that dataset and draw held-out lay
 	$(BIN)/imig train --shards $(SHARDS)-encoded --recipe train-tiny --output $(RUN) --resume
 	@echo "pictures of held-out layouts: $(RUN)/pictures"
 
-test: setup  ## the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not builds"
-	$(BIN)/python -m pytest -m builds
+test: setup  ## the test suite (8 minutes on two cores)
+	$(PYTEST)
+
+test-fast: setup  ## only what needs neither Ray nor a model (about a minute)
+	$(PYTEST) --fast
+
+test-all: setup  ## also what is longer by nature, such as official models of full size
+	$(PYTEST) -m ""
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -46,6 +54,18 @@ lint: setup  ## ruff and mypy
 
 bench: setup  ## every part beside its peer or its limit (CPU, under 20 minutes)
 	$(BIN)/python -m benchmarks.suite --json benchmarks/results/suite.json
+
+# Without the virtual environment: a machine with a GPU has its own PyTorch, and maybe no network.
+bench-gpu:  ## imig on one GPU, measured and checked (9 minutes; docs/gpu-benchmark.md)
+	$(GPU_PYTHON) -m benchmarks.gpu --json benchmarks/results/gpu.json
+
+# gpu-wheels/ belongs to one version of Python: make gpu-wheels WHEELS_FOR=3.12
+gpu-wheels:  ## fetch the few packages that a bare machine with a GPU lacks, into gpu-wheels/
+	rm -rf gpu-wheels
+	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: --dest gpu-wheels \
+	  --python-version $(WHEELS_FOR) --implementation cp --platform any \
+	  $(foreach one,2_28 2_17,--platform manylinux_$(one)_x86_64) --platform manylinux2014_x86_64 \
+	  --constraint requirements.lock --requirement benchmarks/gpu/wheels.txt
 
 schemas: setup  ## generate schemas/ from the pydantic models
 	$(BIN)/python -m imig.schema_export schemas
@@ -60,5 +80,5 @@ lock:  ## pin what a fresh installation brings (versions only)
 	rm -rf .lock-venv
 
 clean:  ## remove the environment, caches, the small dataset and its training
-	rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf $(VENV) .cache build dist gpu-wheels *.egg-info .mypy_cache .ruff_cache .pytest_cache \
 	  $(SHARDS) $(SHARDS)-parts $(SHARDS)-encoded $(RUN)

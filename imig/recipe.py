@@ -8,7 +8,7 @@ nearest right key.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -125,6 +125,11 @@ class EngineConfig(RecipePart):
     )
     max_error_rate: Fraction = Field(
         default=0.05, description="Quarantined share of the scenes seen above which a build stops."
+    )
+    fuse: Literal["auto", "never", "always"] = Field(
+        default="auto",
+        description="Stages that share worker processes. `auto`: where models are small, one "
+        "worker a core (or a GPU) carries all stages; `imig build --plan` shows what is decided.",
     )
     ray_address: str | None = Field(
         default=None, description="A running cluster (`auto`, `ray://host:10001`); null: start one."

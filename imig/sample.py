@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+import pickle
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from imig.schema import Box, Reference, Reject, Scene
@@ -42,6 +44,21 @@ class Sample:
     drawn: list[DrawnView] = field(default_factory=list)
     """flexible: between `draw` and `match`; their pictures are in `files`."""
     reject: Reject | None = None
+    target_features: dict[Hashable, NDArray[np.float32]] = field(default_factory=dict)
+    """Of the target, by the model of the recipe that has seen it: stages that follow do not show
+    it again. Never stored."""
+
+    def copy(self) -> Sample:
+        """A copy to fall back on, whatever a stage does to the sample. Bytes of files, which
+        nobody changes in place, are shared."""
+        scene, drawn, reject = pickle.loads(pickle.dumps((self.scene, self.drawn, self.reject)))
+        return Sample(
+            scene=scene,
+            files=dict(self.files),
+            drawn=drawn,
+            reject=reject,
+            target_features=dict(self.target_features),
+        )
 
     def target(self) -> Image.Image:
         """The target as RGB, decoded from the bytes that will be stored."""
@@ -62,7 +79,12 @@ def derive_seed(*parts: int | str) -> int:
 
 def decode_image(data: bytes) -> Image.Image:
     """Bytes of a JPEG or PNG -> RGB image. Raises OSError when they do not decode."""
-    return Image.open(io.BytesIO(data)).convert("RGB")
+    image = Image.open(io.BytesIO(data))
+    if image.mode != "RGB":
+        return image.convert("RGB")
+    # `convert` would copy what is RGB already; at 1024 px that takes as long as the decoding.
+    image.load()
+    return image
 
 
 def image_to_jpeg(image: Image.Image, *, quality: int = JPEG_QUALITY) -> bytes:
@@ -81,4 +103,9 @@ def mask_to_png(mask: np.ndarray) -> bytes:
 
 def png_to_mask(data: bytes) -> np.ndarray:
     """PNG bytes -> boolean (height, width). Raises OSError when they do not decode."""
-    return np.asarray(Image.open(io.BytesIO(data)).convert("L")) > 127
+    image: Image.Image = Image.open(io.BytesIO(data))
+    if image.mode != "1":
+        image = image.convert("L")
+    # As bytes: what Pillow calls a boolean array has 255 where numpy has 1.
+    mask: np.ndarray = np.asarray(image).view(np.uint8) > 127
+    return mask

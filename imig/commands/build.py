@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imig.commands.common import (
@@ -13,6 +16,7 @@ from imig.commands.common import (
     new_command,
     positive,
 )
+from imig.errors import UsageError
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -23,6 +27,7 @@ examples:
   imig build demo --set ground.box_threshold=0.4 --set source.count=1000
   imig build photos --set source.path=~/photos --set models=tiny
   imig build pipelines/photos.yaml --set source.path=~/photos --plan
+  imig build basic complex flexible --set models=tiny --output parts    # parts/basic, ...
 
 A build that was stopped or killed goes on where it was when the same command is given again.
 """
@@ -32,13 +37,19 @@ def add_parser(commands: Commands) -> None:
     command = new_command(
         commands, "build", summary="build a dataset from a recipe", examples=_EXAMPLES
     )
-    command.add_argument("recipe", metavar="RECIPE", help="a YAML file, or a name: `imig recipes`")
+    command.add_argument(
+        "recipes",
+        nargs="+",
+        metavar="RECIPE",
+        help="a YAML file, or a name: `imig recipes`; several are built one after the other",
+    )
     command.add_argument(
         "--output",
         type=local_path,
         default=DEFAULT_SHARDS,
         metavar="DIR",
-        help="folder of the dataset (default: %(default)s)",
+        help="folder of the dataset (default: %(default)s); with several recipes the folder that "
+        "holds one for each, named after it",
     )
     command.add_argument(
         "--limit", type=positive, metavar="N", help="only the first N scenes of the source"
@@ -58,15 +69,33 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from imig.engine.build import build
+    from imig.engine.build import build_each
     from imig.engine.plan import make_plan
     from imig.engine.plan_text import print_plan
     from imig.recipe_file import load_recipe
 
-    loaded = load_recipe(options.recipe, overrides=options.overrides)
-    plan = make_plan(loaded, output=options.output, limit=options.limit)
+    recipes = [load_recipe(one, overrides=options.overrides) for one in options.recipes]
+    outputs = _outputs([one.recipe.name for one in recipes], options.output)
+    plans = [
+        make_plan(loaded, output=output, limit=options.limit)
+        for loaded, output in zip(recipes, outputs, strict=True)
+    ]
     if options.plan:
-        print_plan(plan, console())
+        for plan in plans:
+            print_plan(plan, console())
     else:
-        build(plan, console(), overwrite=options.overwrite)
+        build_each(plans, console(), overwrite=options.overwrite)
     return 0
+
+
+def _outputs(names: Sequence[str], output: Path) -> list[Path]:
+    """The folder of each recipe's dataset. Raises UsageError when two would share one."""
+    if len(names) == 1:
+        return [output]
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise UsageError(
+                f"{count} of the recipes have the name {name!r}, which names their folders",
+                cure="build them one by one, each with its own --output",
+            )
+    return [output / name for name in names]

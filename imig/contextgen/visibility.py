@@ -86,7 +86,9 @@ def block_mask(tokens: TokenTable, *, kind: Kind, variant: Variant) -> BlockMask
     """
     table, kind_of = _kinds_seen(tokens, kind=kind, variant=variant)
     counts = _counts_in_blocks(kind_of, kinds=len(table))
-    pairs = counts @ table.float() @ counts.mT
+    # within a training step's autocast 16,380 of 16,384 pairs would round up to all of them
+    with torch.autocast(counts.device.type, enabled=False):
+        pairs = counts @ table.float() @ counts.mT
     full = pairs == BLOCK * BLOCK
     mask: BlockMask = BlockMask.from_kv_blocks(
         *_listed((pairs > 0) & ~full),

@@ -6,37 +6,16 @@ therefore shows a model the same batches, and floating point gives the same figu
 
 from __future__ import annotations
 
-import pickle
 import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from imig.engine.tally import StageTally
 from imig.errors import UsageError
 from imig.sample import Sample
 from imig.schema import Quarantine, Reject
 from imig.stages.base import Stage
-
-
-@dataclass
-class StageTally:
-    """What a stage did, over a block or a whole build."""
-
-    seen: int = 0
-    rejected: int = 0
-    quarantined: int = 0
-    seconds: float = 0.0
-
-    def add(self, other: StageTally) -> None:
-        self.seen += other.seen
-        self.rejected += other.rejected
-        self.quarantined += other.quarantined
-        self.seconds += other.seconds
-
-    @property
-    def passed(self) -> int:
-        """Scenes that went on to the next stage."""
-        return self.seen - self.rejected - self.quarantined
 
 
 @dataclass
@@ -85,13 +64,13 @@ def run_stage(block: Block, stage: Stage, *, batch_size: int) -> None:
 
 def _run_batch(block: Block, stage: Stage, batch: list[Sample]) -> list[Sample]:
     # Stages change samples in place: a second try must start from what the first one was given.
-    untouched = pickle.dumps(batch)
+    untouched = [sample.copy() for sample in batch]
     try:
         return _call(stage, batch)
     except UsageError:
         raise
     except Exception:
-        return list(_one_by_one(block, stage, pickle.loads(untouched)))
+        return list(_one_by_one(block, stage, untouched))
 
 
 def _one_by_one(block: Block, stage: Stage, batch: list[Sample]) -> Iterator[Sample]:

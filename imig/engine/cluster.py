@@ -14,8 +14,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
-from imig.engine.plan import Step
+from imig.engine.groups import Group
+from imig.engine.machine import Machine, cpu_count, local_machine
 from imig.errors import UsageError
 
 _QUIET = {
@@ -35,29 +37,31 @@ _QUIET = {
 
 
 @contextmanager
-def ray_session(steps: Sequence[Step], *, address: str | None) -> Iterator[None]:
-    """Ray, up and configured while the block runs.
+def ray_session(*, address: str | None, needed_cpus: float) -> Iterator[Machine]:
+    """Ray, up and configured while the block runs; yields what it has for workers.
+
+    Inside another session, or in a program that has its own Ray, that one is used and stays up.
 
     Parameters
     ----------
     address:
-        Of a running cluster; None starts Ray on this machine. There the logical CPUs are never
-        fewer than the workers need together: on two cores seven stages take turns instead of
-        waiting for one another.
+        Of a running cluster; None starts Ray on this machine.
+    needed_cpus:
+        Logical CPUs that the workers need together, for a Ray that is started here: on two cores
+        seven stages then take turns instead of waiting for one another.
 
     Raises
     ------
     UsageError
-        The cluster cannot be reached, or lacks the GPUs or CPUs that the recipe asks for.
+        The cluster cannot be reached.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():
-        # Inside a program that has its own Ray: use it, and leave it up.
-        _configure(steps)
-        yield
+        _configure()
+        yield _cluster_machine()
         return
     folder = None if address else _make_temp_folder()
     # A thread of its own for Ray's start and end. There Ray leaves our handler of SIGTERM alone,
@@ -68,19 +72,18 @@ def ray_session(steps: Sequence[Step], *, address: str | None) -> Iterator[None]
             if folder is None:
                 ray_thread.submit(_connect, str(address)).result()
             else:
-                ray_thread.submit(_start, steps, folder).result()
+                starting = ray_thread.submit(_start, needed_cpus, folder)
+                # Ray Data needs it: imported while Ray's processes start.
+                import pandas  # noqa: F401
+
+                starting.result()
             _take_sigterm_back()
-            _configure(steps)
-            yield
+            _configure()
+            yield _cluster_machine() if folder is None else local_machine()
         finally:
             ray_thread.submit(ray.shutdown).result()
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def cpu_count() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _take_sigterm_back() -> None:
@@ -90,13 +93,13 @@ def _take_sigterm_back() -> None:
         signal.signal(signal.SIGTERM, handler)
 
 
-def _start(steps: Sequence[Step], folder: Path) -> None:
+def _start(needed_cpus: float, folder: Path) -> None:
     import ray
 
     with _hushed_stderr():
         ray.init(
             address="local",
-            num_cpus=max(cpu_count(), math.ceil(_needed(steps, "cpus")) + 1),
+            num_cpus=max(cpu_count(), math.ceil(needed_cpus) + 1),
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
@@ -132,8 +135,8 @@ def _hushed_stderr() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _configure(steps: Sequence[Step]) -> None:
-    """Quiet Ray Data, and make sure that the recipe's resources are there."""
+def _configure() -> None:
+    """Quiet Ray Data, and let it hand each block on."""
     import ray.data
 
     # Ray logs each exception before it raises it; people get our account of it.
@@ -144,26 +147,41 @@ def _configure(steps: Sequence[Step]) -> None:
     context.print_on_execution_start = False
     # A row is a whole block of scenes: hand each on as soon as it is done.
     context.target_max_block_size = 1 << 20
-    for kind, name in (("gpus", "GPU"), ("cpus", "CPU")):
-        _require(name, kind, _needed(steps, kind), steps)
 
 
-def _needed(steps: Sequence[Step], kind: str) -> float:
-    every = [step.resources for step in steps]
-    return float(sum(getattr(one, kind) * one.concurrency for one in every))
+def needed(groups: Sequence[Group], kind: Literal["cpus", "gpus"]) -> float:
+    """CPUs or GPUs of all workers together."""
+    return float(sum(getattr(group, kind) * group.workers for group in groups))
 
 
-def _require(name: str, kind: str, needed: float, steps: Sequence[Step]) -> None:
+def require_resources(groups: Sequence[Group]) -> None:
+    """Raise UsageError when Ray, which must be up, lacks the CPUs or GPUs of the workers."""
+    kinds: tuple[tuple[Literal["cpus", "gpus"], str], ...] = (("gpus", "GPU"), ("cpus", "CPU"))
+    for kind, name in kinds:
+        wanted, available = needed(groups, kind), _cluster_resources().get(name, 0.0)
+        if wanted > available + 1e-6:
+            greedy = max(groups, key=lambda group: getattr(group, kind)).stages[0]
+            raise UsageError(
+                f"the stages ask for {wanted:g} {name}s together, and Ray has {available:g}",
+                cure=f"lower {greedy}.resources.{kind} (fractions share one) or its concurrency",
+            )
+
+
+def _cluster_machine() -> Machine:
+    """What a Ray that is up has, all its nodes together; at least one CPU."""
+    found = _cluster_resources()
+    return Machine(
+        cpus=max(1, int(found.get("CPU", 0))),
+        gpus=int(found.get("GPU", 0)),
+        memory=int(found.get("memory", 0)),
+    )
+
+
+def _cluster_resources() -> dict[str, float]:
     import ray
 
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    available = resources.get(name, 0.0)
-    if needed > available + 1e-6:
-        greedy = max(steps, key=lambda step: getattr(step.resources, kind)).stage.name
-        raise UsageError(
-            f"the stages ask for {needed:g} {name}s together, and Ray has {available:g}",
-            cure=f"lower {greedy}.resources.{kind} (fractions share one) or its concurrency",
-        )
+    return resources
 
 
 def _make_temp_folder() -> Path:

@@ -262,7 +262,7 @@ def _differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
         yield "files have been added to the source or removed from it"
 
 
-_FREE = frozenset({"engine.max_error_rate", "engine.ray_address"})
+_FREE = frozenset({"engine.fuse", "engine.max_error_rate", "engine.ray_address"})
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -8,8 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Protocol, cast
 
+from imig.engine.groups import Group, StageLoad, group_stages
+from imig.engine.machine import Machine
 from imig.engine.plan_checks import check_figures, check_inputs, check_subset_stages
 from imig.errors import UsageError
+from imig.models.endpoint import FAMILY as ENDPOINT_FAMILY
 from imig.models.families import FAMILIES
 from imig.models.weights import ResolvedWeights, find_family, resolve_weights
 from imig.recipe import ModelConfig, Resources
@@ -88,6 +91,28 @@ class Plan:
     @property
     def source(self) -> Source:
         return cast(Source, self.steps[0].stage)
+
+    def groups(self, machine: Machine) -> list[Group]:
+        """Which stages share workers, and how many there are of each kind."""
+        engine = self.loaded.recipe.engine
+        return group_stages(self.loads, fuse=engine.fuse, machine=machine, blocks=self.blocks)
+
+    @cached_property
+    def loads(self) -> list[StageLoad]:
+        """What each stage asks of its workers."""
+        return [
+            StageLoad(
+                name=step.stage.name,
+                resources=step.resources,
+                models={
+                    one.config: sum(path.stat().st_size for path in one.weights.files)
+                    for one in self.models
+                    if one.key.startswith(f"{step.stage.name}.")
+                },
+                asks_server=any(one.family == ENDPOINT_FAMILY for one in step.stage.models()),
+            )
+            for step in self.steps
+        ]
 
     @property
     def block_size(self) -> int:

@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from imig.engine.groups import Group, second_copies
+from imig.engine.machine import local_machine
 from imig.engine.plan import Plan, Step
 from imig.models.endpoint import FAMILY as ENDPOINT_FAMILY
 from imig.schema import ModelRecord
@@ -15,7 +17,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     """Stages in their order, what each reads and writes, its models, and what it takes."""
     recipe = plan.loaded.recipe
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("stage", "reads", "writes", "models", "weights", "workers"):
+    for name in ("stage", "reads", "writes", "models", "weights", "batch"):
         table.add_column(name, overflow="fold")
     for step in plan.steps:
         models = [one for one in plan.models if one.key.startswith(f"{step.stage.name}.")]
@@ -30,10 +32,19 @@ def print_plan(plan: Plan, console: Console) -> None:
                 ]
             ),
             "\n".join(escape(str(one.weights.path)) for one in models),
-            _workers(step),
+            str(step.resources.batch_size),
         )
     console.print(f"[bold]{recipe.name}[/]  {escape(plan.loaded.where(''))}", highlight=False)
     console.print(table, highlight=False)
+    groups = plan.groups(local_machine())
+    for group in groups:
+        console.print(_workers(group), highlight=False, soft_wrap=True)
+    for what, size in second_copies(groups, plan.loads):
+        console.print(
+            f"loaded more than once: {escape(what)}: {_megabytes(size)} more",
+            highlight=False,
+            soft_wrap=True,
+        )
     print_skipped(plan, console)
     console.print(
         f"{plan.scenes} scenes in {plan.blocks} blocks of {plan.block_size}, "
@@ -58,7 +69,19 @@ def _endpoints(step: Step) -> list[ModelRecord]:
     return [record for record in step.stage.models() if record.family == ENDPOINT_FAMILY]
 
 
-def _workers(step: Step) -> str:
-    one = step.resources
-    gpus = f", {one.gpus:g} GPU" if one.gpus else ""
-    return f"{one.concurrency} x ({one.cpus:g} CPU{gpus}), batches of {one.batch_size}"
+def _workers(group: Group) -> str:
+    """`2 workers (1 CPU each, 30 MB of weights): source, draw, ground`."""
+    takes = [f"{group.cpus:g} CPU"]
+    if group.gpus:
+        takes.append(f"{group.gpus:g} GPU")
+    each = " each" if group.workers > 1 else ""
+    weights = f", {_megabytes(group.weights)} of weights" if group.weights else ""
+    plural = "s" if group.workers > 1 else ""
+    return (
+        f"{group.workers} worker{plural} ({', '.join(takes)}{each}{weights}): "
+        f"{', '.join(group.stages)}"
+    )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"

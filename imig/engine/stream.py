@@ -13,8 +13,8 @@ from typing import Any
 
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
-from imig.engine.cluster import cpu_count
-from imig.engine.plan import Plan, Step
+from imig.engine.groups import Group
+from imig.engine.plan import Plan
 from imig.engine.tally import Snapshot, Tally
 from imig.engine.workers import FinishedBlock, StageWorker
 from imig.errors import DataError
@@ -84,9 +84,11 @@ class StopOnRequest(ExecutionCallback):
 
 
 def stream_blocks(
-    plan: Plan, blocks: Sequence[int], *, parts: Path
+    plan: Plan, blocks: Sequence[int], *, groups: Sequence[Group], parts: Path
 ) -> Generator[FinishedBlock | Snapshot, None, None]:
     """Run blocks through the plan's stages and write their parts; Ray must be up.
+
+    `groups` says which stages share workers.
 
     Yields each finished block as it comes, and a snapshot about twice a second.
 
@@ -100,7 +102,7 @@ def stream_blocks(
     import ray
 
     tally: Any = ray.remote(num_cpus=0)(Tally).remote()
-    dataset = _dataset(plan, blocks, tally=tally, parts=parts)
+    dataset = _dataset(plan, blocks, groups=groups, tally=tally, parts=parts)
     consumer = _Consumer(dataset)
     consumer.start()
     try:
@@ -124,11 +126,12 @@ def stream_blocks(
         consumer.stop()
 
 
-def _dataset(plan: Plan, blocks: Sequence[int], *, tally: Any, parts: Path) -> Any:
+def _dataset(
+    plan: Plan, blocks: Sequence[int], *, groups: Sequence[Group], tally: Any, parts: Path
+) -> Any:
     import ray.data
 
-    groups = group_steps(plan.steps)
-    threads = _threads(groups)
+    steps = {step.stage.name: step for step in plan.steps}
     callbacks = ray.data.DataContext.get_current().custom_execution_callback_classes
     if StopOnRequest not in callbacks:
         callbacks.append(StopOnRequest)
@@ -137,48 +140,22 @@ def _dataset(plan: Plan, blocks: Sequence[int], *, tally: Any, parts: Path) -> A
     )
     ranges = {block: plan.block_range(block) for block in blocks}
     for number, group in enumerate(groups):
-        resources = group[0].resources
         dataset = dataset.map_batches(
             StageWorker,
-            fn_constructor_args=(group,),
+            fn_constructor_args=(tuple(steps[name] for name in group.stages),),
             fn_constructor_kwargs={
                 "tally": tally,
                 "blocks": ranges if number == 0 else None,
                 "parts": parts if number == len(groups) - 1 else None,
-                "threads": max(threads, int(resources.cpus)),
+                "threads": max(1, int(group.cpus)),
             },
             batch_size=1,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=resources.concurrency),
-            num_cpus=resources.cpus,
-            num_gpus=resources.gpus or None,
+            compute=ray.data.ActorPoolStrategy(size=group.workers),
+            num_cpus=group.cpus,
+            num_gpus=group.gpus or None,
         )
     return dataset
-
-
-def group_steps(steps: Sequence[Step]) -> list[tuple[Step, ...]]:
-    """Consecutive stages without models share a worker: a process costs seconds to start."""
-    groups: list[tuple[Step, ...]] = []
-    for step in steps:
-        if groups and _is_light(step) and _is_light(groups[-1][-1]):
-            same = step.resources.model_copy(update={"batch_size": 0})
-            if same == groups[-1][-1].resources.model_copy(update={"batch_size": 0}):
-                groups[-1] = (*groups[-1], step)
-                continue
-        groups.append((step,))
-    return groups
-
-
-def _is_light(step: Step) -> bool:
-    return not step.stage.models()
-
-
-def _threads(groups: Sequence[tuple[Step, ...]]) -> int:
-    """CPU threads for each model: all models run at once and share the cores."""
-    models = sum(
-        group[0].resources.concurrency for group in groups if not all(map(_is_light, group))
-    )
-    return max(1, cpu_count() // max(1, models))
 
 
 def _snapshot(tally: Any) -> Snapshot:

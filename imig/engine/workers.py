@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import sys
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -16,6 +14,8 @@ from imig.engine.blocks import Block, run_stage
 from imig.engine.parts import write_part
 from imig.engine.plan import Source, Step
 from imig.errors import DataError, ImigError
+from imig.stages.loading import shared_models
+from imig.threads import limit_threads, wait_passively
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,11 +70,14 @@ class StageWorker:
         self._broken = False
         current = self._group
         try:
-            _limit_threads(threads)
-            for step in steps:
-                current = step.stage.name
-                step.stage.setup()
-            _limit_threads(threads)
+            wait_passively()
+            warnings.filterwarnings("ignore")
+            limit_threads(threads)
+            with shared_models():
+                for step in steps:
+                    current = step.stage.name
+                    step.stage.setup()
+            limit_threads(threads)
         except Exception as error:
             # Not raised here: Ray would print it at length, and start the worker again and again.
             _fail(tally, error, f"stage {current} could not start")
@@ -158,13 +161,3 @@ def _fail(tally: Any, error: Exception, where: str) -> None:
     if not isinstance(error, ImigError):
         failure = RuntimeError(f"{where}\n{traceback.format_exc()}")
     ray.get(tally.fail.remote(pickle.dumps(failure)))
-
-
-def _limit_threads(threads: int) -> None:
-    """Before torch is imported and, where a stage imported it, after."""
-    warnings.filterwarnings("ignore")
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(threads)

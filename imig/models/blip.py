@@ -10,6 +10,7 @@ import torch
 from PIL.Image import Image
 from transformers import AutoProcessor, BlipForConditionalGeneration
 
+from imig.models.batched import Batched
 from imig.models.images import as_rgb, equal_batches
 from imig.models.pretrained import load_pretrained, load_processor, preprocess_images
 from imig.models.weights import ResolvedWeights
@@ -18,7 +19,7 @@ from imig.models.weights import ResolvedWeights
 _MAX_NEW_TOKENS: Final = 60
 
 
-class Blip:
+class Blip(Batched):
     """A `Captioner`. The checkpoint's generation config may ask for beams, never for sampling."""
 
     def __init__(

@@ -12,6 +12,7 @@ from PIL import Image
 from torch.nn import functional
 from transformers import AutoImageProcessor, AutoModel
 
+from imig.models.batched import Batched
 from imig.models.images import as_rgb, equal_batches
 from imig.models.pretrained import load_pretrained, load_processor, preprocess_images
 from imig.models.weights import ResolvedWeights
@@ -20,7 +21,7 @@ from imig.models.weights import ResolvedWeights
 _COVERED: Final = 0.5
 
 
-class DinoV2:
+class DinoV2(Batched):
     """An `ImageEmbedder`."""
 
     def __init__(

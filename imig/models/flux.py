@@ -8,6 +8,7 @@ from typing import Any, Final
 import torch
 from PIL.Image import Image
 
+from imig.models.batched import Batched
 from imig.models.images import equal_batches
 from imig.models.pipelines import Offload, check_sizes, generators, load_pipeline, sample
 from imig.models.protocols import DrawRequest, GeneratorSettings
@@ -19,7 +20,7 @@ _SHORT_PROMPT: Final = 256
 """Text tokens at most, for the same checkpoints; the others read 512."""
 
 
-class Flux:
+class Flux(Batched):
     """A `Drawer`.
 
     Without settings: 28 steps at guidance 3.5; a distilled checkpoint (schnell) takes 4 steps, and

@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 from PIL.Image import Image, Resampling
 
+from imig.models.batched import Batched
 from imig.models.images import as_rgb, equal_batches
 from imig.models.pipelines import Offload, check_sizes, generators, load_pipeline, sample
 from imig.models.protocols import EditRequest, GeneratorSettings
@@ -18,7 +19,7 @@ _STEP: Final = 16
 """Sides of pictures are multiples of it."""
 
 
-class FluxKontext:
+class FluxKontext(Batched):
     """An `Editor`. Without settings: 28 steps at guidance 3.5, the pipeline's own (the model's
     card recommends 2.5)."""
 

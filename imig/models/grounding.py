@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from imig.models.batched import Batched
 from imig.models.images import as_rgb, equal_batches
 from imig.models.protocols import GroundedBoxes
 
@@ -49,7 +50,7 @@ class Detector:
     and boxes (batch, queries, 4) as relative centre x, centre y, width, height."""
 
 
-class DetectorGrounder:
+class DetectorGrounder(Batched):
     """A `Grounder` on a `Detector`, which the family makes."""
 
     def __init__(self, detector: Detector, *, name: str, batch_size: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL.Image import Image
 from torch.nn import functional
 
 from imig.errors import UsageError
+from imig.models.batched import Batched
 from imig.models.images import as_rgb
 from imig.models.weights import ResolvedWeights
 
@@ -25,7 +27,11 @@ _PRECISIONS: Final = {
 }
 
 
-class OpenClip:
+TEXTS_KEPT: Final = 10_000
+"""Features of texts that a model remembers: 20 MB at 512 dimensions."""
+
+
+class OpenClip(Batched):
     """An `ImageTextScorer`.
 
     Weights are a folder (`open_clip_config.json`, the weights, and a tokenizer where the config
@@ -45,35 +51,41 @@ class OpenClip:
         self._dtype = dtype
         self._batch_size = batch_size
         self._model, self._transform, self._tokenizer = _load(weights, device=device, dtype=dtype)
-
-    def embed_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
-        """(n, dimensions) float32, L2-normalised."""
-        return self._embed(as_rgb(images), self._encode_images)
-
-    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(n, dimensions) float32, L2-normalised, in the same space as the images."""
-        return self._embed(list(texts), self._encode_texts)
+        self._embed_text = lru_cache(maxsize=TEXTS_KEPT)(self._embed_new_text)
 
     @torch.inference_mode()
-    def _embed(self, inputs: Sequence[Any], encode: Any) -> NDArray[np.float32]:
+    def embed_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
+        """(n, dimensions) float32, L2-normalised."""
         parts = [np.zeros((0, self._dimensions()), np.float32)]
-        for start in range(0, len(inputs), self._batch_size):
-            features = encode(inputs[start : start + self._batch_size]).float()
-            parts.append(functional.normalize(features, dim=-1).cpu().numpy())
+        for start in range(0, len(images), self._batch_size):
+            batch = as_rgb(images[start : start + self._batch_size])
+            pixels = torch.stack([self._transform(one) for one in batch])
+            parts.append(_normalise(self._model.encode_image(pixels.to(self._device, self._dtype))))
         return np.concatenate(parts)
 
-    def _encode_images(self, images: Sequence[Image]) -> Any:
-        pixels = torch.stack([self._transform(one) for one in images])
-        return self._model.encode_image(pixels.to(self._device, self._dtype))
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(n, dimensions) float32, L2-normalised, in the same space as the images.
 
-    def _encode_texts(self, texts: Sequence[str]) -> Any:
-        return self._model.encode_text(self._tokenizer(list(texts)).to(self._device))
+        Nouns come again and again: the last `TEXTS_KEPT` texts are remembered. Each goes through
+        the network alone, so that its feature does not depend on what was asked for before.
+        """
+        parts = [np.zeros((0, self._dimensions()), np.float32)]
+        return np.concatenate([*parts, *map(self._embed_text, texts)])
+
+    @torch.inference_mode()
+    def _embed_new_text(self, text: str) -> NDArray[np.float32]:
+        return _normalise(self._model.encode_text(self._tokenizer([text]).to(self._device)))
 
     def _dimensions(self) -> int:
         projection = getattr(self._model, "text_projection", None)
         if isinstance(projection, torch.nn.Parameter):
             return int(projection.shape[1])
         return int(self._model.visual.output_dim)
+
+
+def _normalise(features: torch.Tensor) -> NDArray[np.float32]:
+    normalised: NDArray[np.float32] = functional.normalize(features.float(), dim=-1).cpu().numpy()
+    return normalised
 
 
 def _load(

@@ -14,6 +14,7 @@ import torch
 from PIL.Image import Image
 from transformers import CLIPModel, CLIPProcessor
 
+from imig.models.batched import Batched
 from imig.models.families import FAMILIES
 from imig.models.images import as_rgb
 from imig.models.pretrained import load_pretrained, load_processor
@@ -23,7 +24,7 @@ MAX_TOKENS: Final = 77
 """Of a caption; CLIP's text tower has no more places."""
 
 
-class PickScore:
+class PickScore(Batched):
     """A `PreferenceJudge`."""
 
     def __init__(

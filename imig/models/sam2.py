@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from transformers import Sam2Model, Sam2Processor
 
+from imig.models.batched import Batched
 from imig.models.images import as_rgb
 from imig.models.pretrained import load_pretrained, load_processor
 from imig.models.protocols import SegmentedMasks
@@ -20,7 +21,7 @@ from imig.models.weights import ResolvedWeights
 _BOXES_AT_ONCE: Final = 32
 
 
-class Sam2:
+class Sam2(Batched):
     """A `Segmenter`; a single mask for each box, one image embedding for all of them."""
 
     def __init__(

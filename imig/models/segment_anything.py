@@ -18,6 +18,7 @@ from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 
 from imig.errors import UsageError
+from imig.models.batched import Batched
 from imig.models.device import mixed_precision
 from imig.models.images import as_rgb
 from imig.models.protocols import SegmentedMasks
@@ -31,7 +32,7 @@ _KINDS: Final = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
 _BOXES_AT_ONCE: Final = 32
 
 
-class SegmentAnything:
+class SegmentAnything(Batched):
     """A `Segmenter`: what `SamPredictor.predict_torch(multimask_output=False)` answers.
 
     One pass of the image encoder (in `dtype`, by autocast) serves all boxes of an image; prompt

@@ -16,6 +16,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from imig.errors import UsageError
+from imig.models.batched import Batched
 from imig.models.images import as_rgb, equal_batches
 from imig.models.pretrained import load_pretrained, load_processor
 from imig.models.protocols import PictureAnswer
@@ -25,7 +26,7 @@ _MAX_NEW_TOKENS: Final = 48
 _WORDS: Final = "Answer with yes or no first, then with the reason in a few words."
 
 
-class VisionLanguage:
+class VisionLanguage(Batched):
     """A `PictureAnswerer`; answers greedily, so that they repeat."""
 
     def __init__(

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 
 from imig.preview import palette
 from imig.preview.labels import PlacedLabel, Rectangle, place_labels
@@ -19,6 +19,8 @@ SHORTEST_SIDE = 288
 MASK_OPACITY = 0.25
 LABEL_TEXT_SIZE = 15
 _PADDING = 5
+_OUTLINE = 2
+"""Pixels: how wide the outline of a mask is."""
 
 
 def target_scale(scene: SceneView) -> float:
@@ -103,10 +105,22 @@ def _with_mask(
     tinted = Image.composite(
         Image.blend(picture, Image.new("RGB", picture.size, colour), MASK_OPACITY), picture, soft
     )
-    inner = soft.filter(ImageFilter.MinFilter(5))
-    outline = np.asarray(soft, dtype=np.int16) - np.asarray(inner, dtype=np.int16)
-    tinted.paste(colour, (0, 0), Image.fromarray(np.clip(outline, 0, 255).astype(np.uint8)))
+    values = np.asarray(soft)
+    tinted.paste(colour, (0, 0), Image.fromarray(values - least_around(values, radius=_OUTLINE)))
     return tinted
+
+
+def least_around(values: NDArray[np.uint8], *, radius: int) -> NDArray[np.uint8]:
+    """The least value in the square of `2 * radius + 1` pixels around each pixel, (h, w).
+
+    What Pillow's `MinFilter` answers; rows and then columns, which takes a hundredth of the time.
+    """
+    padded = np.pad(values, radius, mode="edge")
+    height, width = values.shape
+    steps = range(2 * radius + 1)
+    rows = np.minimum.reduce([padded[:, step : step + width] for step in steps])
+    least: NDArray[np.uint8] = np.minimum.reduce([rows[step : step + height] for step in steps])
+    return least
 
 
 def draw_box(draw: ImageDraw.ImageDraw, box: Rectangle, *, colour: palette.Colour) -> None:

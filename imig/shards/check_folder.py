@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +13,13 @@ from imig.shards.atomic import is_temporary
 from imig.shards.card import CARD_NAME, PICTURES_FOLDER
 from imig.shards.check_shard import ShardCheck
 from imig.shards.faults import Fault
-from imig.shards.index import INDEX_NAME, IndexRow, absent_columns, read_index_table
+from imig.shards.index import (
+    INDEX_NAME,
+    IndexRow,
+    absent_columns,
+    read_index_table,
+    row_to_plain,
+)
 from imig.shards.manifest import MANIFEST_NAME, file_sha256, read_manifest
 
 REJECTS_NAME: Final = "rejects.parquet"
@@ -144,7 +149,7 @@ def check_files(folder: Path) -> Iterator[Fault]:
 def _compare_row(
     stored: Mapping[str, Any], expected: IndexRow, *, absent: Collection[str]
 ) -> Iterator[Fault]:
-    true = asdict(expected)
+    true = row_to_plain(expected)
     wrong = [name for name in true if name not in absent and stored[name] != true[name]]
     for kind, names in (
         ("index-offset", [name for name in wrong if name in ("offset", "size")]),

@@ -15,9 +15,17 @@ from pydantic import ValidationError
 from imig.errors import DataError, UsageError
 from imig.schema import Manifest, Scene, scene_from_json
 from imig.shards.folders import open_folder
-from imig.shards.index import INDEX_NAME, read_index_table
+from imig.shards.index import INDEX_NAME, index_schema, read_index_table
 from imig.shards.manifest import MANIFEST_NAME, manifest_from_json
-from imig.shards.tar import BLOCK, TarFault, member_data, padded, split_member, walk_tar
+from imig.shards.tar import (
+    BLOCK,
+    TarFault,
+    member_data,
+    padded,
+    parse_header,
+    split_member,
+    walk_tar,
+)
 from imig.shards.views import SceneView
 from imig.shards.writer import JSON_MEMBER
 
@@ -61,7 +69,7 @@ class Dataset:
         self.manifest: Manifest = manifest_from_json(
             self.folder.read(MANIFEST_NAME), place=self.folder.place(MANIFEST_NAME)
         )
-        table = self._read_index()
+        table = self.read_columns("id", "shard", "offset", "size")
         self.ids: list[str] = table["id"].to_pylist()
         self.shards: list[str] = table["shard"].to_pylist()
         """The shard of each sample."""
@@ -72,8 +80,22 @@ class Dataset:
     @cached_property
     def index(self) -> pd.DataFrame:
         """One row a sample, in the order of iteration; columns as in `imig.shards.index`."""
-        frame: pd.DataFrame = self._read_index().to_pandas()
+        frame: pd.DataFrame = self.read_columns(*index_schema().names).to_pandas()
         return frame
+
+    def read_columns(self, *names: str) -> pa.Table:
+        """Some columns of the index, a row a sample, in the order of iteration.
+
+        Raises
+        ------
+        DataError
+            When the index is missing or damaged.
+        """
+        try:
+            data = self.folder.read(INDEX_NAME)
+        except DataError as error:
+            raise DataError(error.message, cure=_CHECK) from error
+        return read_index_table(self.folder.place(INDEX_NAME), data=data, columns=names)
 
     def records(self) -> Iterator[Scene]:
         """The scenes in the order of iteration, without their pictures, which are not read."""
@@ -111,13 +133,6 @@ class Dataset:
     def _row_of_position(self, position: int) -> int:
         # IndexError, not an error of ours: Python's own sequence protocol relies on it.
         return range(len(self.ids))[position]
-
-    def _read_index(self) -> pa.Table:
-        try:
-            data = self.folder.read(INDEX_NAME)
-        except DataError as error:
-            raise DataError(error.message, cure=_CHECK) from error
-        return read_index_table(self.folder.place(INDEX_NAME), data=data)
 
     def _place(self, row: int) -> str:
         return f"sample {self.ids[row]} in {self.folder.place(self.shards[row])}"
@@ -177,17 +192,17 @@ class Dataset:
                 head = self._read_range(row, position, min(_HEAD, end - position))
             block = head[position - head_at : position - head_at + BLOCK]
             try:
-                info = tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape")
+                header = parse_header(block)
             except tarfile.HeaderError as error:
                 raise DataError(
                     f"{self._place(row)} is damaged at byte {position}: {error}", cure=_CHECK
                 ) from error
-            if info.name == f"{self.ids[row]}.{member}":
-                data = head[position - head_at + BLOCK :][: info.size]
-                if len(data) < info.size:
-                    data = self._read_range(row, position + BLOCK, info.size)
+            if header.name == f"{self.ids[row]}.{member}":
+                data = head[position - head_at + BLOCK :][: header.size]
+                if len(data) < header.size:
+                    data = self._read_range(row, position + BLOCK, header.size)
                 return data
-            position += BLOCK + padded(max(info.size, 0))
+            position += BLOCK + padded(header.size)
         raise DataError(f"{self._place(row)} has no member {member}", cure=_CHECK)
 
     def _to_record(self, row: int, data: bytes) -> Scene:

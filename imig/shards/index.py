@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,38 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 INDEX_NAME = "index.parquet"
-ADDED_COLUMNS = frozenset({"preference", "watermark", "perceptual_hash", "min_dino_similarity"})
-"""Indices that were written before these were recorded lack them; they read as null."""
+INSTANCE_RECORDS = "instance_records"
+ADDED_COLUMNS = frozenset(
+    {"preference", "watermark", "perceptual_hash", "min_dino_similarity", INSTANCE_RECORDS}
+)
+"""Indices that were written before these were recorded lack them; they read as null.
+
+So a new column needs no new version of the schema: what readers of today look for in an index of
+yesterday is null, and readers of yesterday do not look for it.
+"""
+
+
+@dataclass(frozen=True)
+class IndexedReference:
+    """What a trainer plans with, of one view."""
+
+    kind: str
+    width: int
+    height: int
+    subject_box: list[int]
+    aligned: bool
+    """Whether it says where the face is in an aligned picture."""
+
+
+@dataclass(frozen=True)
+class IndexedInstance:
+    """What a trainer plans with, of one instance, so that it need not read every scene's JSON."""
+
+    box: list[int]
+    area: int | None
+    face: bool
+    """Whether the target's face is known."""
+    references: list[IndexedReference]
 
 
 @dataclass(frozen=True)
@@ -59,6 +89,7 @@ class IndexRow:
     mean_dino_similarity: float | None
     mean_clip_similarity: float | None
     min_grounding_score: float | None
+    instance_records: list[IndexedInstance]
 
 
 def scene_to_row(scene: Scene, *, shard: str, offset: int, size: int) -> IndexRow:
@@ -97,7 +128,41 @@ def scene_to_row(scene: Scene, *, shard: str, offset: int, size: int) -> IndexRo
         min_grounding_score=_over_known(
             min, [None if one.grounding is None else one.grounding.score for one in instances]
         ),
+        instance_records=scene_to_instance_records(scene),
     )
+
+
+def scene_to_instance_records(scene: Scene) -> list[IndexedInstance]:
+    """The nested column's value for a scene."""
+    return [
+        IndexedInstance(
+            box=list(instance.box),
+            area=instance.area,
+            face=instance.face_box is not None,
+            references=[
+                IndexedReference(
+                    kind=one.kind,
+                    width=one.width,
+                    height=one.height,
+                    subject_box=list(one.subject_box),
+                    aligned=one.face is not None and one.face.aligned_box is not None,
+                )
+                for one in instance.references
+            ],
+        )
+        for instance in scene.instances
+    ]
+
+
+def instance_records_to_plain(records: Iterable[IndexedInstance]) -> list[dict[str, Any]]:
+    """Plain dictionaries, as pyarrow takes and gives them."""
+    # `dataclasses.asdict` copies every value and takes ten times as long.
+    return [{**vars(one), "references": [vars(each) for each in one.references]} for one in records]
+
+
+def row_to_plain(row: IndexRow) -> dict[str, Any]:
+    """A row as a plain dictionary, as pyarrow takes and gives it."""
+    return {**vars(row), INSTANCE_RECORDS: instance_records_to_plain(row.instance_records)}
 
 
 def shard_to_rows(path: Path) -> list[IndexRow]:
@@ -130,14 +195,37 @@ def index_schema() -> pa.Schema:
         "int": pa.int64(),
         "float | None": pa.float64(),
         "list[str]": pa.list_(pa.string()),
+        "list[IndexedInstance]": instance_records_type(),
     }
     # The annotations are strings (`from __future__ import annotations`).
     return pa.schema([pa.field(one.name, types[str(one.type)]) for one in fields(IndexRow)])
 
 
+@cache
+def instance_records_type() -> pa.DataType:
+    """The type of the nested column."""
+    import pyarrow as pa
+
+    box = pa.list_(pa.int32(), 4)
+    reference = pa.struct(
+        {
+            "kind": pa.string(),
+            "width": pa.int32(),
+            "height": pa.int32(),
+            "subject_box": box,
+            "aligned": pa.bool_(),
+        }
+    )
+    return pa.list_(
+        pa.struct(
+            {"box": box, "area": pa.int64(), "face": pa.bool_(), "references": pa.list_(reference)}
+        )
+    )
+
+
 def write_index(path: Path, rows: Iterable[IndexRow]) -> None:
     """Write `index.parquet`, rows in the order given; same rows, same bytes."""
-    write_records(path, [asdict(row) for row in rows], schema=index_schema())
+    write_records(path, [row_to_plain(row) for row in rows], schema=index_schema())
 
 
 def write_records(path: Path, records: Sequence[dict[str, Any]], *, schema: pa.Schema) -> None:
@@ -150,7 +238,9 @@ def write_records(path: Path, records: Sequence[dict[str, Any]], *, schema: pa.S
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_index_table(path: Path | str, *, data: bytes | None = None) -> pa.Table:
+def read_index_table(
+    path: Path | str, *, data: bytes | None = None, columns: Sequence[str] | None = None
+) -> pa.Table:
     """The index as a pyarrow table.
 
     Parameters
@@ -159,6 +249,8 @@ def read_index_table(path: Path | str, *, data: bytes | None = None) -> pa.Table
         Its file; only for messages where `data` is given.
     data:
         Its bytes, where they are read already.
+    columns:
+        Those that are wanted, None for all; the others are not decoded.
 
     Raises
     ------
@@ -169,17 +261,18 @@ def read_index_table(path: Path | str, *, data: bytes | None = None) -> pa.Table
     import pyarrow.parquet as pq
 
     cure = "`imig validate` says what else is damaged; building again makes a new index."
+    schema = index_schema()
+    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     try:
-        source = path if data is None else pa.BufferReader(data)
-        table = pq.read_table(source, partitioning=None)
-        missing = [name for name in index_schema().names if name not in table.column_names]
-        for name in ADDED_COLUMNS.intersection(missing):
-            nulls = pa.nulls(table.num_rows, index_schema().field(name).type)
+        file = pq.ParquetFile(path if data is None else pa.BufferReader(data))
+        missing = set(schema.names).difference(file.schema_arrow.names)
+        if lacking := [name for name in schema.names if name in missing - ADDED_COLUMNS]:
+            raise DataError(f"the index {path} lacks the columns {', '.join(lacking)}", cure=cure)
+        table = file.read([name for name in wanted.names if name not in missing])
+        for name in missing.intersection(wanted.names):
+            nulls = pa.nulls(file.metadata.num_rows, wanted.field(name).type)
             table = table.append_column(name, nulls)
-            missing.remove(name)
-        if missing:
-            raise DataError(f"the index {path} lacks the columns {', '.join(missing)}", cure=cure)
-        table = table.select(index_schema().names).cast(index_schema())
+        table = table.select(wanted.names).cast(wanted)
         # Damaged bytes can also end up in a string that is no UTF-8.
         table.validate(full=True)
     except (OSError, ValueError, pa.ArrowException) as error:

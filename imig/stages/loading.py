@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from imig.errors import UsageError
 from imig.models.protocols import GeneratorSettings
 from imig.recipe import ModelConfig, Sampling, StageConfig
 from imig.schema import ModelRecord
+
+_shared: ContextVar[dict[ModelConfig, Any] | None] = ContextVar("_shared", default=None)
+
+
+@contextmanager
+def shared_models() -> Iterator[None]:
+    """Stages that are set up within the block share the models that are alike in the recipe."""
+    token = _shared.set({})
+    try:
+        yield
+    finally:
+        _shared.reset(token)
 
 
 def load_as(
@@ -28,14 +43,27 @@ def load_as(
     UsageError
         The family is of another kind, or its weights cannot be loaded.
     """
-    from imig.models.registry import load_model
-
-    model = load_model(config, batch_size=block.resources.batch_size)
+    model = _load(config, batch_size=block.resources.batch_size)
     if not isinstance(model, kind):
         raise UsageError(
             f"{key}: the family {config.family!r} is not a {task}",
             cure="`imig models list` says what each family is",
         )
+    return model
+
+
+def _load(config: ModelConfig, *, batch_size: int) -> Any:
+    from imig.models.batched import Batched
+    from imig.models.registry import load_model
+
+    loaded = _shared.get()
+    model = None if loaded is None else loaded.get(config)
+    if isinstance(model, Batched):
+        return model.with_batch_size(batch_size)
+    if model is None:
+        model = load_model(config, batch_size=batch_size)
+    if loaded is not None:
+        loaded[config] = model
     return model
 
 

@@ -17,6 +17,7 @@ from imig.shards.features import FEATURES_MEMBER, features_to_bytes
 from imig.stages.base import BuildContext, Stage
 from imig.stages.loading import load_as, record_of
 from imig.stages.pixels import sharpness
+from imig.stages.target_features import target_features
 
 MARKED: Final = (
     "a picture with a watermark over it",
@@ -91,10 +92,7 @@ class QualityStage(Stage):
         if self._watermark is None and config.watermark is not None:
             self._watermark = self._load_scorer(config.watermark, key="quality.watermark")
         if self._features is None and config.features is not None:
-            if config.features == config.watermark:
-                self._features = self._watermark
-            else:
-                self._features = self._load_scorer(config.features, key="quality.features")
+            self._features = self._load_scorer(config.features, key="quality.features")
 
     def models(self) -> list[ModelRecord]:
         config = self.config
@@ -102,12 +100,13 @@ class QualityStage(Stage):
         return [record_of(one) for one in configs if one is not None]
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
+        config = self.config
         targets = [sample.target() for sample in samples]
         for sample, target in zip(samples, targets, strict=True):
             scores = sample.scene.scores
             if scores.sharpness is None:
                 scores.sharpness = sharpness(target)
-            if self.config.perceptual_hash:
+            if config.perceptual_hash:
                 scores.perceptual_hash = perceptual_hash(target)
         if self._aesthetics is not None:
             opinions = self._aesthetics.judge_aesthetics(targets)
@@ -116,11 +115,12 @@ class QualityStage(Stage):
         if self._preference is not None:
             _score_preference(self._preference, samples, targets)
         if self._watermark is not None:
-            hints = watermark_hints(self._watermark, targets)
+            seen = target_features(samples, targets, model=self._watermark, key=config.watermark)
+            hints = watermark_hints(self._watermark, seen)
             for sample, hint in zip(samples, hints, strict=True):
                 sample.scene.scores.watermark = hint
         if self._features is not None:
-            features = self._features.embed_images(targets)
+            features = target_features(samples, targets, model=self._features, key=config.features)
             for sample, feature in zip(samples, features, strict=True):
                 sample.files[FEATURES_MEMBER] = features_to_bytes(feature)
         return samples
@@ -145,14 +145,17 @@ def _score_preference(
         samples[i].scene.scores.preference = round(value, DECIMALS)
 
 
-def watermark_hints(model: ImageTextScorer, images: list[Image.Image]) -> list[float]:
+def watermark_hints(model: ImageTextScorer, features: NDArray[np.float32]) -> list[float]:
     """For each picture the share of `MARKED` in the softmax over all wordings, in [0, 1].
 
     A hint and no detector: CLIP sees letters on signs and covers too.
+
+    Parameters
+    ----------
+    features:
+        (n, dimensions) of the pictures, by the same model, L2-normalised.
     """
-    cosines: NDArray[np.float32] = (
-        model.embed_images(images) @ model.embed_texts([*MARKED, *CLEAN]).T
-    )
+    cosines: NDArray[np.float32] = features @ model.embed_texts([*MARKED, *CLEAN]).T
     logits = SHARPENING * (cosines - cosines.max(axis=1, keepdims=True))
     weights = np.exp(logits)
     marked = weights[:, : len(MARKED)].sum(axis=1) / weights.sum(axis=1)

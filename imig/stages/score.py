@@ -14,6 +14,7 @@ from imig.schema import Box, Instance, ModelRecord, Reference
 from imig.stages.base import BuildContext, Stage
 from imig.stages.loading import load_as, record_of
 from imig.stages.pixels import crop_mask, cut_out, grey_out, instance_mask, sharpness
+from imig.stages.target_features import target_features
 from imig.stages.views import read_reference
 
 Features = NDArray[np.float32]
@@ -88,9 +89,9 @@ class ScoreStage(Stage):
         captioned = [i for i, sample in enumerate(samples) if sample.scene.caption]
         if not captioned:
             return
-        images = model.embed_images([targets[i] for i in captioned])
+        features = target_features(samples, targets, model=model, key=self.config.text_model)
         texts = model.embed_texts([samples[i].scene.caption for i in captioned])
-        for i, cosine in zip(captioned, _rowwise_cosine(images, texts), strict=True):
+        for i, cosine in zip(captioned, _rowwise_cosine(features[captioned], texts), strict=True):
             samples[i].scene.scores.caption_similarity = cosine
 
     def _score_phrases(

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from imig.layout.reference_size import TOKEN, picture_size
-from imig.schema import Scene
 from imig.shards.dataset import Dataset
-from imig.training.choices import Variant, available_variants, caption_text
+from imig.shards.index import INSTANCE_RECORDS
+from imig.training.catalogue_columns import (
+    KINDS,
+    Booleans,
+    Instances,
+    Integers,
+    References,
+    columns_to_arrays,
+    scenes_to_column,
+)
+from imig.training.choices import PREFERRED, Variant, caption_text, variants_of_kinds
 from imig.training.lengths import estimate_reference_tokens, estimate_text_tokens
 from imig.training.recipe import DataConfig
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_COLUMNS: Final = ("id", "subset", "shard", "width", "height", "caption", INSTANCE_RECORDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +63,27 @@ class Catalogue:
 def read_catalogue(
     datasets: Sequence[Dataset], *, config: DataConfig, drop_background: bool = True
 ) -> Catalogue:
-    """Read the record of every scene, once without its pictures.
+    """Plan with what the indices say; where one lacks a column, with every scene's record.
 
     Raises
     ------
     DataError
-        When a record is damaged.
+        When an index, or a record, is damaged.
     """
     training: list[Entry] = []
     held_out: list[Entry] = []
     unusable: list[str] = []
     for number, dataset in enumerate(datasets):
-        for scene, shard in zip(dataset.records(), dataset.shards, strict=True):
-            entry = scene_to_entry(
-                scene, dataset=number, shard=shard, config=config, drop_background=drop_background
-            )
+        table = dataset.read_columns(*_COLUMNS)
+        if table[INSTANCE_RECORDS].null_count:
+            # Written before the column was: this takes ten times as long.
+            column = scenes_to_column(list(dataset.records()))
+            table = table.set_column(_COLUMNS.index(INSTANCE_RECORDS), INSTANCE_RECORDS, column)
+        entries = _entries(table, dataset=number, config=config, drop_background=drop_background)
+        for sample_id, entry in zip(dataset.ids, entries, strict=True):
             if entry is None:
-                unusable.append(scene.id)
-            elif is_held_out(scene.id, fraction=config.validation_fraction):
+                unusable.append(sample_id)
+            elif is_held_out(sample_id, fraction=config.validation_fraction):
                 held_out.append(entry)
             else:
                 training.append(entry)
@@ -71,29 +91,107 @@ def read_catalogue(
     return Catalogue(training, held_out[: config.max_validation], unusable)
 
 
-def scene_to_entry(
-    scene: Scene, *, dataset: int, shard: str, config: DataConfig, drop_background: bool = True
-) -> Entry | None:
-    """The entry of a scene, None where no sample can be made of it."""
-    variants = available_variants(scene, config=config)
-    if not variants:
-        return None
-    width, height = picture_size(scene.width, scene.height, target_width=config.target_width)
-    text = caption_text(scene.caption, drop=False, instruction=config.instruction)
-    return Entry(
-        dataset=dataset,
-        id=scene.id,
-        subset=scene.subset,
-        shard=shard,
-        grid=(height // TOKEN, width // TOKEN),
-        text=estimate_text_tokens(text),
-        references={
-            variant: estimate_reference_tokens(
-                scene, variant=variant, config=config, drop_background=drop_background
-            )
-            for variant in variants
-        },
+def _entries(
+    table: pa.Table, *, dataset: int, config: DataConfig, drop_background: bool
+) -> Iterator[Entry | None]:
+    """The entry of every row, None where no sample can be made of the scene."""
+    instances, references = columns_to_arrays(table[INSTANCE_RECORDS])
+    usable = _usable(references, instances)
+    shown = _shown(references, instances, usable, config=config)
+    tokens = estimate_reference_tokens(
+        references, instances, side=config.reference_side, drop_background=drop_background
     )
+    scenes = table.num_rows
+    by_variant: dict[Variant, list[int]] = {
+        variant: np.bincount(
+            instances.scene[references.instance[picked]], tokens[picked], minlength=scenes
+        )
+        .astype(np.int64)
+        .tolist()
+        for variant in PREFERRED
+        for picked in [_picked(references, usable & shown[references.instance], variant)]
+    }
+    rows = zip(
+        *(table[name].to_pylist() for name in ("id", "subset", "shard", "caption")),
+        _grids(table, config=config),
+        _variants(references, instances, usable & shown[references.instance], scenes, config),
+        strict=True,
+    )
+    for number, (sample_id, subset, shard, caption, grid, variants) in enumerate(rows):
+        if not variants:
+            yield None
+            continue
+        text = caption_text(caption, drop=False, instruction=config.instruction)
+        yield Entry(
+            dataset=dataset,
+            id=sample_id,
+            subset=subset,
+            shard=shard,
+            grid=grid,
+            text=estimate_text_tokens(text),
+            references={variant: by_variant[variant][number] for variant in variants},
+        )
+
+
+def _usable(references: References, instances: Instances) -> Booleans:
+    """(m,) as `imig.training.choices` has it for one reference."""
+    face_fits = references.aligned & instances.face[references.instance]
+    usable: Booleans = (references.kind != KINDS.index("face")) | face_fits
+    return usable
+
+
+def _shown(
+    references: References, instances: Instances, usable: Booleans, *, config: DataConfig
+) -> Booleans:
+    """(n,) the instances of each scene that a sample shows: the largest that have a reference."""
+    candidates = np.unique(references.instance[usable])
+    scene, box = instances.scene[candidates], instances.box[candidates]
+    area = (box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])
+    order = np.lexsort((candidates, -area, scene))
+    rank = np.arange(len(order)) - np.searchsorted(scene, scene)  # in its scene, once ordered
+    shown = np.zeros(len(instances.scene), dtype=np.bool_)
+    shown[candidates[order[rank < config.max_references]]] = True
+    return shown
+
+
+def _picked(references: References, candidates: Booleans, variant: Variant) -> Integers:
+    """Places of the references that a variant shows, one of each instance that has a candidate."""
+    places = np.flatnonzero(candidates)
+    preference = np.array([PREFERRED[variant].index(kind) for kind in KINDS])
+    order = np.lexsort((places, preference[references.kind[places]], references.instance[places]))
+    places = places[order]
+    _, first = np.unique(references.instance[places], return_index=True)
+    return places[first]
+
+
+def _variants(
+    references: References,
+    instances: Instances,
+    candidates: Booleans,
+    scenes: int,
+    config: DataConfig,
+) -> Iterator[tuple[Variant, ...]]:
+    """The variants of every scene, by the kinds of references that it can show."""
+    has = np.zeros((len(KINDS), scenes), dtype=np.bool_)
+    has[references.kind[candidates], instances.scene[references.instance[candidates]]] = True
+    of_kinds = {
+        code: variants_of_kinds(
+            [kind for bit, kind in enumerate(KINDS) if code >> bit & 1], config=config
+        )
+        for code in range(2 ** len(KINDS))
+    }
+    codes = (has * 2 ** np.arange(len(KINDS))[:, None]).sum(axis=0)
+    return map(of_kinds.__getitem__, codes.tolist())
+
+
+def _grids(table: pa.Table, *, config: DataConfig) -> Iterator[tuple[int, int]]:
+    """(rows, columns) of every target's tokens; most targets have one of a few sizes."""
+    known: dict[tuple[int, int], tuple[int, int]] = {}
+    for size in zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True):
+        if size not in known:
+            width, height = picture_size(*size, target_width=config.target_width)
+            known[size] = (height // TOKEN, width // TOKEN)
+        yield known[size]
 
 
 def is_held_out(sample_id: str, *, fraction: float) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,12 +17,12 @@ from imig.training.recipe import DataConfig
 
 Variant = Literal["crop", "edit", "face"]
 
-_PREFERRED: dict[Variant, tuple[ReferenceKind, ...]] = {
+PREFERRED: Final[dict[Variant, tuple[ReferenceKind, ...]]] = {
     "crop": ("source", "crop", "edit", "face"),
     "edit": ("edit", "source", "crop", "face"),
     "face": ("face", "source", "crop", "edit"),
 }
-# An instance that lacks the view that the variant is named after shows the next one in the row.
+"""An instance that lacks the view that the variant is named after shows the next one in the row."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,16 @@ def available_variants(scene: Scene, *, config: DataConfig) -> tuple[Variant, ..
     whose probability is 0, or which a probability of 1 leaves no room, is not among them.
     """
     shown = _shown_instances(scene, config=config)
-    if not shown:
-        return ()
     kinds = {one.kind for instance in shown for one in _usable(instance)}
+    return variants_of_kinds(kinds, config=config)
+
+
+def variants_of_kinds(
+    kinds: Collection[ReferenceKind], *, config: DataConfig
+) -> tuple[Variant, ...]:
+    """`available_variants` of a scene that has usable references of these kinds to show."""
+    if not kinds:
+        return ()
     left = 1.0
     variants: list[Variant] = []
     probabilities: tuple[tuple[Variant, float], ...] = (
@@ -96,7 +103,7 @@ def pick_references(scene: Scene, *, variant: Variant, config: DataConfig) -> li
     first (it is not cut from the target), then its crop.
     """
     return [
-        Pick(instance.index, _preferred(instance, _PREFERRED[variant]))
+        Pick(instance.index, _preferred(instance, PREFERRED[variant]))
         for instance in _shown_instances(scene, config=config)
     ]
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from imig.contextgen.encoded_scene import scene_to_bytes
-from imig.engine.cluster import cpu_count
+from imig.engine.machine import cpu_count
 from imig.engine.parts import Record
 from imig.errors import DataError
 from imig.sample import Sample

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
+
 from imig.contextgen.sample import PictureSample
-from imig.layout.reference_size import TOKEN, reference_size
-from imig.schema import Instance, Reference, Scene
-from imig.training.choices import Variant, pick_references
-from imig.training.recipe import DataConfig
+from imig.layout.reference_size import TOKEN
+from imig.training.catalogue_columns import KINDS, Floats, Instances, Integers, References
 
 _TOKENS_A_WORD = 4 / 3  # of English in T5's vocabulary, punctuation included
 _CONVEX_FILL = math.pi / 4  # share of its box that an ellipse covers
@@ -25,47 +25,56 @@ def estimate_text_tokens(text: str) -> int:
 
 
 def estimate_reference_tokens(
-    scene: Scene, *, variant: Variant, config: DataConfig, drop_background: bool = True
-) -> int:
-    """Tokens of a sample's references, without those of their background where it is dropped."""
-    return sum(
-        _reference_tokens(
-            scene.instances[pick.instance],
-            scene.instances[pick.instance].references[pick.reference],
-            side=config.reference_side,
-            drop_background=drop_background,
-        )
-        for pick in pick_references(scene, variant=variant, config=config)
-    )
+    references: References, instances: Instances, *, side: int, drop_background: bool = True
+) -> Integers:
+    """(m,) tokens of each reference, without those of its background where it is dropped.
 
-
-def _reference_tokens(
-    instance: Instance, reference: Reference, *, side: int, drop_background: bool
-) -> int:
-    """A convex subject of area A in a w x h box touches A + w + h + 1 cells of a grid on average.
+    A convex subject of area A in a w x h box touches A + w + h + 1 cells of a grid on average.
 
     All in cells; it is the area of the subject grown by a cell (Minkowski), exact for a grid at a
     random offset. Subjects with arms touch more, hence the box's own cells are the upper limit.
     """
-    width, height = reference_size(reference.width, reference.height, side=side)
-    columns, rows = width // TOKEN, height // TOKEN
+    grid = reference_grids(references.size, side=side)
     if not drop_background:
-        return columns * rows
-    x1, y1, x2, y2 = reference.subject_box
-    subject_width = (x2 - x1) / reference.width * columns
-    subject_height = (y2 - y1) / reference.height * rows
-    area = _fill(instance, reference) * subject_width * subject_height
-    touched = area + subject_width + subject_height + 1
-    limit = min(math.ceil(subject_width) + 1, columns) * min(math.ceil(subject_height) + 1, rows)
-    return round(min(touched, limit))
+        whole: Integers = grid.prod(axis=1)
+        return whole
+    subject = _sides(references.subject_box) / references.size * grid
+    area = _fill(references, instances) * subject[:, 0] * subject[:, 1]
+    touched = area + subject[:, 0] + subject[:, 1] + 1
+    limit = np.minimum(np.ceil(subject) + 1, grid).prod(axis=1)
+    tokens: Integers = np.rint(np.minimum(touched, limit)).astype(np.int64)
+    return tokens
 
 
-def _fill(instance: Instance, reference: Reference) -> float:
-    """Share of the subject box that the mask covers: the target's mask tells it of its crop."""
-    x1, y1, x2, y2 = reference.subject_box if reference.kind == "crop" else instance.box
-    if instance.area is None or reference.kind == "face":
-        return _CONVEX_FILL
-    return min(1.0, instance.area / ((x2 - x1) * (y2 - y1)))
+def reference_grids(size: Integers, *, side: int) -> Integers:
+    """(m, 2) columns and rows of tokens of references of these (m, 2) widths and heights.
+
+    `imig.layout.reference_size.reference_size` of all of them at once.
+    """
+    longest = max(round(side * side / TOKEN / TOKEN), 1)
+    stretch = side / np.sqrt(size[:, :1] * size[:, 1:])
+    fitted = np.maximum(np.rint(size * stretch / TOKEN), 1)
+    grids: Integers = np.minimum(fitted, longest).astype(np.int64)
+    return grids
+
+
+def _fill(references: References, instances: Instances) -> Floats:
+    """(m,) share of the subject box that the mask covers: the target's tells it of its crop."""
+    kind = references.kind
+    boxes = np.where(
+        (kind == KINDS.index("crop"))[:, None],
+        references.subject_box,
+        instances.box[references.instance],
+    )
+    area = instances.area[references.instance]
+    known = ~np.isnan(area) & (kind != KINDS.index("face"))
+    fill = np.minimum(1.0, area / _sides(boxes).prod(axis=1))
+    return np.where(known, fill, _CONVEX_FILL)
+
+
+def _sides(boxes: Integers) -> Integers:
+    """(m, 2) widths and heights."""
+    return boxes[:, 2:] - boxes[:, :2]
 
 
 def padding_share(

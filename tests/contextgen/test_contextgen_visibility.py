@@ -110,6 +110,20 @@ def test_blocks_are_those_that_pytorch_finds(
         assert torch.equal(getattr(ours, name), getattr(expected, name))
 
 
+def test_blocks_are_the_same_in_bfloat16() -> None:
+    """A training step asks for masks within autocast, whose products have 8 bits."""
+    four = ReferenceTokens(torch.ones(2, 2, dtype=torch.bool), (16, 0, 2048, 16))
+    others = ReferenceTokens(torch.ones(4, 31, dtype=torch.bool), (0, 0, 2048, 16))
+    # of all pairs of the target with the references, the first token's with the four are hidden
+    tokens = token_table([SampleTokens(128, (1, 128), (four, others))])
+    for enabled in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            mask = block_mask(tokens, kind="ica", variant="released")
+        assert mask.full_kv_num_blocks is not None
+        assert mask.full_kv_num_blocks.flatten().tolist() == [3, 3, 3, 1]
+        assert mask.kv_num_blocks.flatten().tolist() == [0, 1, 0, 1]
+
+
 def test_ica_of_the_paper() -> None:
     tokens = two_samples()
     sees = dense_mask(tokens, kind="ica", variant="paper")[0, 0]

@@ -18,7 +18,7 @@ from support.engine_stages import Judge, make_test_plan, missing_weight, write_r
 
 from imig.engine import workers
 from imig.engine.blocks import Block
-from imig.engine.build import build
+from imig.engine.build import build, build_each
 from imig.engine.cluster import ray_session
 from imig.engine.finish import FinishedBuild
 from imig.engine.folder import build_lock
@@ -37,9 +37,8 @@ def _ray() -> Iterator[None]:
     """One Ray for all builds; it finds `support` through the environment."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(SUPPORT)
-    widest = Step(Judge(), Resources(cpus=6))
     try:
-        with ray_session([widest], address=None):
+        with ray_session(address=None, needed_cpus=6):
             yield
     finally:
         if before is None:
@@ -113,7 +112,7 @@ def test_after_the_stop_the_last_worker_writes_no_part(
 ) -> None:
     import ray
 
-    monkeypatch.setattr(workers, "_limit_threads", lambda threads: None)  # it is this process
+    monkeypatch.setattr(workers, "limit_threads", lambda count: None)  # it is this process
     tally: Any = ray.remote(num_cpus=0)(Tally).remote()
     steps = plan_for(tmp_path, Judge()).steps
     worker = workers.StageWorker(steps, tally=tally, blocks=None, parts=tmp_path, threads=1)
@@ -184,6 +183,44 @@ def test_more_gpus_than_there_are(tmp_path: Path) -> None:
     )
     with pytest.raises(UsageError, match="ask for 512 GPUs"):
         run(plan)
+
+
+def test_the_bytes_are_the_same_whoever_shares_a_worker(tmp_path: Path) -> None:
+    found = {}
+    for fuse in ("never", "auto", "always"):
+        folder = tmp_path / fuse
+        folder.mkdir()
+        # a worker of its own in `auto`, since it asks for two
+        plan = plan_for(folder, Judge(raise_on=[5]), engine=f", fuse: {fuse}", concurrency=2)
+        finished, _ = run(plan)
+        assert finished is not None
+        found[fuse] = {path.name: path.read_bytes() for path in (folder / "d").glob("*.tar")}
+    assert len(found["never"]) == 3
+    assert found["never"] == found["auto"] == found["always"]
+
+
+def test_a_build_goes_on_with_other_workers(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        run(plan_for(tmp_path, Judge(raise_on=range(20, 40)), scenes_per_shard=64))
+    begun = len(list((tmp_path / "d" / ".build" / "parts").glob("*.json")))
+    assert begun
+    plan = plan_for(tmp_path, Judge(), engine=", fuse: never", scenes_per_shard=64)
+    finished, screen = run(plan)
+    assert finished is not None
+    assert f"({begun * 4} finished by an earlier run)" in screen.replace("\n", " ")
+
+
+def test_several_builds_share_a_ray_and_stop_at_the_first_fault(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "two", "three")]
+    for folder in folders:
+        folder.mkdir()
+    judges = [Judge(), Judge(), Judge(setup_error=missing_weight())]
+    plans = [plan_for(*pair) for pair in zip(folders, judges, strict=True)]
+    console = Console(file=io.StringIO(), width=120)
+    with pytest.raises(UsageError, match="tiny weights are missing"):
+        build_each(plans, console)
+    assert [(folder / "d" / "dataset.json").exists() for folder in folders] == [True, True, False]
+    assert build_each(plans[:2], console) == [None, None], "both are finished already"
 
 
 def test_two_builds_into_one_folder(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def set_up_and_run(folder: BuildFolder, blocks: list[int], console: Console) -> 
     run_in_process(folder, blocks, console)
 
 
+@pytest.mark.model
 def test_plan_build_and_manifest_say_that_it_was_skipped(tmp_path: Path) -> None:
     plan = plan_for(tmp_path)
     assert [one.stage for one in plan.skipped] == ["faces"]

@@ -86,19 +86,30 @@ def test_covered_patches_are_never_none() -> None:
 
 @pytest.fixture(scope="module")
 def blip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """BLIP's architecture; 4 of 12 layers, to be quick. The image tower has the full width."""
+    """BLIP's architecture; 2 of 12 layers a third as wide, to be quick."""
     folder = tmp_path_factory.mktemp("blip")
     torch.manual_seed(0)
     config = BlipConfig(
         text_config={
             "vocab_size": VOCABULARY_SIZE,
-            "num_hidden_layers": 4,
+            "num_hidden_layers": 2,
+            "hidden_size": 256,
+            "encoder_hidden_size": 256,
+            "intermediate_size": 1024,
+            "num_attention_heads": 4,
             "bos_token_id": 101,
             "sep_token_id": 102,
             "eos_token_id": 102,
             "initializer_range": 0.1,
         },
-        vision_config={"num_hidden_layers": 4, "image_size": 224, "initializer_range": 0.05},
+        vision_config={
+            "num_hidden_layers": 2,
+            "hidden_size": 256,
+            "intermediate_size": 1024,
+            "num_attention_heads": 4,
+            "image_size": 224,
+            "initializer_range": 0.05,
+        },
     )
     BlipForConditionalGeneration(config).save_pretrained(folder)
     processor = BlipProcessor(

@@ -1,4 +1,7 @@
-"""The official Swin-T configuration of transformers' Grounding DINO with random weights."""
+"""The official Swin-T configuration of transformers' Grounding DINO with random weights.
+
+And the same with fewer of its equal layers, which is what the quick tests take.
+"""
 
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
@@ -23,13 +26,31 @@ from imig.errors import UsageError
 PHRASES = ["red cube", "cat", "a small house"]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def configuration(*, official: bool) -> GroundingDinoConfig:
+    """Of Swin-T, with all of its layers or with one or two of each kind."""
+    backbone: dict[str, Any] = {"out_features": ["stage2", "stage3", "stage4"]}
+    if official:
+        return GroundingDinoConfig(backbone_config=SwinConfig.from_dict(backbone))
+    return GroundingDinoConfig(
+        backbone_config=SwinConfig.from_dict(backbone | {"depths": [1, 1, 1, 1]}),
+        text_config={"model_type": "bert", "num_hidden_layers": 2},
+        encoder_layers=2,
+        decoder_layers=2,
+    )
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(False, id="fewer-layers"),
+        pytest.param(True, id="official", marks=pytest.mark.long),
+    ],
+)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As `IDEA-Research/grounding-dino-tiny`, but with a smaller input size in its processor."""
     folder = tmp_path_factory.mktemp("grounding-dino")
     torch.manual_seed(0)
-    backbone = SwinConfig.from_dict({"out_features": ["stage2", "stage3", "stage4"]})
-    model = GroundingDinoForObjectDetection(GroundingDinoConfig(backbone_config=backbone))
+    model = GroundingDinoForObjectDetection(configuration(official=request.param))
     # Random text and image features are nearly orthogonal; scores must spread to mean something.
     torch.nn.init.normal_(model.model.text_projection.weight, std=0.02)
     model.save_pretrained(folder)

@@ -166,6 +166,8 @@ def test_pull_without_network_says_so(hub_cache: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    # It tries again five times, 23 seconds of waiting in all.
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     with pytest.raises(DataError, match="could not download facebook/dinov2-base"):
         pull("dinov2")
     with pytest.raises(UsageError, match="not a hub id"):

@@ -1,11 +1,13 @@
-"""SAM 2 Hiera-tiny, the smallest official size, with random weights."""
+"""SAM 2 Hiera-tiny, the smallest official size, with random weights; also of smaller pictures."""
 
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from support.models_support import load, picture
 from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model, Sam2Processor
@@ -13,12 +15,26 @@ from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model, Sam2Processo
 BOXES = np.array([[3, 4, 60, 50], [20, 10, 90, 70]], np.float32)
 
 
-def test_hiera_tiny_answers_as_the_library(tmp_path: Path) -> None:
+def hiera_tiny(side: int) -> Any:
+    """All blocks of sam2.1-hiera-tiny, for pictures of `side` pixels (a multiple of 32)."""
+    config: Any = Sam2Config()  # transformers' defaults are those of sam2.1-hiera-tiny, at 1024
+    config.vision_config.backbone_config.image_size = [side, side]
+    config.vision_config.backbone_feature_sizes = [[side // n] * 2 for n in (4, 8, 16)]
+    config.prompt_encoder_config.image_size = side
+    return config
+
+
+@pytest.mark.parametrize("side", [256, pytest.param(1024, marks=pytest.mark.long)])
+def test_hiera_tiny_answers_as_the_library(tmp_path: Path, side: int) -> None:
     torch.manual_seed(0)
-    # transformers' defaults are those of sam2.1-hiera-tiny.
-    direct = Sam2Model(Sam2Config()).eval()
+    direct = Sam2Model(hiera_tiny(side)).eval()
     direct.save_pretrained(tmp_path)
-    processor = Sam2Processor(Sam2ImageProcessor())
+    processor = Sam2Processor(
+        Sam2ImageProcessor(
+            size={"height": side, "width": side},
+            mask_size={"height": side // 4, "width": side // 4},
+        )
+    )
     processor.save_pretrained(tmp_path)
     image = picture(120, 90)
     inputs = processor(images=image, input_boxes=[BOXES.tolist()], return_tensors="pt")

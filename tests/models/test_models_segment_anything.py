@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from segment_anything import SamPredictor, sam_model_registry
+from segment_anything.build_sam import _build_sam
+from segment_anything.modeling import Sam
 from support.models_support import load, picture
 
 from imig.errors import UsageError
+from imig.models.segment_anything import load_sam
 from imig.models.segment_anything_tiny import build_sam
 
 SMALL = {
@@ -41,12 +45,28 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_official_vit_b_answers_as_sam_predictor(tmp_path: Path) -> None:
+@pytest.fixture(
+    params=[
+        pytest.param({"encoder_depth": 1, "encoder_global_attn_indexes": []}, id="1-block"),
+        pytest.param(
+            {"encoder_depth": 12, "encoder_global_attn_indexes": [2, 5, 8, 11]},
+            id="all-12-blocks",
+            marks=pytest.mark.long,
+        ),
+    ]
+)
+def official(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Sam:
+    """What the package's registry builds as `vit_b`, or that with fewer of its equal blocks."""
+    build = partial(_build_sam, encoder_embed_dim=768, encoder_num_heads=12, **request.param)
+    monkeypatch.setitem(sam_model_registry, "vit_b", build)
     torch.manual_seed(0)
-    sam = sam_model_registry["vit_b"]()
-    torch.save(sam.state_dict(), tmp_path / "sam_vit_b_01ec64.pth")
+    return build().eval()
+
+
+def test_official_vit_b_answers_as_sam_predictor(official: Sam, tmp_path: Path) -> None:
+    torch.save(official.state_dict(), tmp_path / "sam_vit_b_01ec64.pth")
     image = picture(120, 90)
-    predictor = SamPredictor(sam.eval())
+    predictor = SamPredictor(official)
     predictor.set_image(np.asarray(image))
     masks, scores, _ = predictor.predict_torch(
         None,
@@ -59,6 +79,16 @@ def test_official_vit_b_answers_as_sam_predictor(tmp_path: Path) -> None:
     assert 0 < ours.masks.mean() < 1
     np.testing.assert_array_equal(ours.masks, masks[:, 0].numpy())
     np.testing.assert_allclose(ours.scores, scores[:, 0].clamp(0, 1).numpy(), atol=1e-5)
+
+
+def test_the_whole_official_vit_b_is_loaded_to_the_bit(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    expected = sam_model_registry["vit_b"]().state_dict()
+    assert "image_encoder.blocks.11.attn.qkv.weight" in expected
+    torch.save(expected, tmp_path / "sam_vit_b_01ec64.pth")
+    loaded = load_sam(tmp_path / "sam_vit_b_01ec64.pth").state_dict()
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[name], value) for name, value in expected.items())
 
 
 def test_small_sam_answers_as_sam_predictor_with_float32_weights(small_folder: Path) -> None:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 from support.tabletop_samples import tabletop_sample
 from support.tiny_dataset import make_sample
 
@@ -9,7 +9,7 @@ from imig.preview import palette
 from imig.preview.layout_panel import draw_layout
 from imig.preview.picture import LAYERS, draw_preview
 from imig.preview.reference_panel import score_lines
-from imig.preview.target_panel import draw_target
+from imig.preview.target_panel import draw_target, least_around
 from imig.sample import Sample, image_to_jpeg
 from imig.schema import Instance
 from imig.shards.views import SceneView
@@ -50,6 +50,14 @@ def test_layers_not_asked_for_are_left_out(scene: SceneView) -> None:
     for layer in ("boxes", "masks", "labels"):
         changed = np.asarray(draw_target(scene, layers=[layer])) != np.asarray(bare)
         assert 0.001 < changed.any(axis=2).mean() < 0.6
+
+
+@pytest.mark.parametrize("size", [(40, 31), (3, 7), (1, 1)])
+@pytest.mark.parametrize("radius", [1, 2])
+def test_outlines_start_from_what_pillows_filter_gives(size: tuple[int, int], radius: int) -> None:
+    values = np.random.default_rng(0).integers(0, 256, size[::-1], dtype=np.uint8)
+    expected = Image.fromarray(values).filter(ImageFilter.MinFilter(2 * radius + 1))
+    np.testing.assert_array_equal(least_around(values, radius=radius), np.asarray(expected))
 
 
 def test_an_unknown_layer_is_an_error_with_a_cure(scene: SceneView) -> None:

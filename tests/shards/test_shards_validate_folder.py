@@ -156,6 +156,9 @@ INDEX_FAULTS: list[tuple[str, Change]] = [
     ("index-offset", lambda rows: rows[0].update(size=512)),
     ("index-values", lambda rows: rows[0].update(caption="Nothing.")),
     ("index-values", lambda rows: rows[0].update(mean_clip_similarity=None)),
+    ("index-values", lambda rows: rows[0]["instance_records"][1].update(area=1)),
+    ("index-values", lambda rows: rows[0]["instance_records"][0]["references"].pop()),
+    ("index-values", lambda rows: rows[0].update(instance_records=None)),
 ]
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 from support.tiny_dataset import SIZE, make_samples, seal, write_tiny_dataset
 
 from imig.layout.masks import mask_to_rle, rle_to_mask
 from imig.sample import image_to_jpeg, mask_to_png
-from imig.schema import MaskRLE
+from imig.schema import MaskRLE, scene_from_json
 from imig.shards.validate import validate_dataset
 from imig.shards.writer import sample_to_members, write_members
 
@@ -218,6 +220,10 @@ def write_spoiled(folder: Path, spoil: Callable[[list[tuple[str, bytes]]], None]
     samples = make_samples(3)
     members = [sample_to_members(sample) for sample in samples]
     spoil(members[1])
+    with suppress(KeyError, ValidationError):
+        # The index repeats what the JSON says, right or wrong.
+        spoiled = scene_from_json(dict(members[1])[f"{SICK}.json"])
+        samples[1].scene = spoiled.model_copy(update={"id": SICK})
     spans = {"basic-000000.tar": write_members(folder / "basic-000000.tar", members)}
     seal(folder, {"basic-000000.tar": samples}, spans)
 

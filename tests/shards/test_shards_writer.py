@@ -12,6 +12,7 @@ from support.tiny_dataset import make_sample, make_samples, write_tiny_dataset
 
 from imig.errors import DataError
 from imig.shards.atomic import atomic_write, is_temporary, temporary_path
+from imig.shards.tar import make_header, parse_header
 from imig.shards.writer import concatenate_parts, read_tar, sample_spans, write_members, write_tar
 
 
@@ -127,3 +128,50 @@ def test_temporary_names_are_recognised(tmp_path: Path) -> None:
 def test_an_empty_tar_has_no_samples(tmp_path: Path) -> None:
     assert write_tar(tmp_path / "a.tar", []) == []
     assert list(sample_spans(tmp_path / "a.tar")) == []
+
+
+@pytest.mark.parametrize("name", ["basic-0.json", "x" * 100, "ü" * 50, "odd-\udc80.json"])
+@pytest.mark.parametrize("size", [0, 1, 1023, 8**11 - 1])
+def test_headers_are_those_of_tarfile(name: str, size: int) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o644
+    header = make_header(name, size)
+    assert header == info.tobuf(tarfile.USTAR_FORMAT, "utf-8", "surrogateescape")
+    assert parse_header(header) == (name, size, True)
+
+
+def test_headers_of_others_are_read_as_tarfile_reads_them() -> None:
+    info = tarfile.TarInfo("folder/long/" + "y" * 95)
+    info.size, info.mode, info.mtime, info.uname = 77, 0o600, 1700000000, "me"
+    assert parse_header(info.tobuf(tarfile.USTAR_FORMAT)) == (info.name, 77, True)
+    info.type, info.linkname = tarfile.SYMTYPE, "elsewhere"
+    assert not parse_header(info.tobuf(tarfile.USTAR_FORMAT)).plain
+
+
+def test_damaged_headers_are_refused_where_tarfile_refuses_them() -> None:
+    header = make_header("basic-00000000.ref00.jpg", 4711)
+    refused = 0
+    for place in range(len(header)):
+        for change in (1, 0x10, 0x80):
+            damaged = bytearray(header)
+            damaged[place] ^= change
+            try:
+                known = tarfile.TarInfo.frombuf(bytes(damaged), "utf-8", "surrogateescape")
+            except tarfile.HeaderError:
+                refused += 1
+                with pytest.raises(tarfile.HeaderError):
+                    parse_header(bytes(damaged))
+            else:
+                assert parse_header(bytes(damaged)) == (known.name, known.size, known.isreg())
+    # All but what ends the checksum, and its leading zeros.
+    assert refused > 3 * (len(header) - 8)
+
+
+def test_what_does_not_fit_a_header_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="101 bytes"):
+        make_header("x" * 101, 0)
+    with pytest.raises(ValueError, match="too many"):
+        make_header("x", 8**11)
+    with pytest.raises(DataError, match="does not fit into a tar header"):
+        write_members(tmp_path / "a.tar", [[("x" * 101, b"")]])
+    assert list(tmp_path.iterdir()) == []

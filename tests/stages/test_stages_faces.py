@@ -388,6 +388,7 @@ def astronaut_sample() -> Sample:
     return Sample(scene, files)
 
 
+@pytest.mark.model
 def test_a_real_face_with_a_real_model() -> None:
     pytest.importorskip("dlib", reason="the extra `faces` is not installed")
     pytest.importorskip("skimage")

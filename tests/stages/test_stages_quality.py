@@ -114,13 +114,15 @@ def test_the_watermark_s_hint_is_a_softmax_over_wordings() -> None:
     from PIL import Image as images
 
     red, half, black = (images.new("RGB", (8, 8), (value, 0, 0)) for value in (255, 128, 0))
-    hints = watermark_hints(MarkScorer(), [red, half, black])
+    scorer = MarkScorer()
+    hints = watermark_hints(scorer, scorer.embed_images([red, half, black]))
     assert hints[0] > 0.999
     assert hints[1] == pytest.approx(0.5, abs=0.2)
     assert hints[2] < 0.001
     assert len(MARKED) == len(CLEAN), "else a picture that says nothing is not at 0.5"
 
 
+@pytest.mark.model
 def test_the_tiny_open_clip_gives_features_and_a_hint() -> None:
     config = QualityConfig(features=TINY, watermark=TINY)
     digests = []

@@ -1,4 +1,4 @@
-"""Run by torchrun in a test: a few steps of a training, two processes or one.
+"""Run by torchrun in a test: a few steps of a training by two processes.
 
 `two_processes.py OUTPUT`: trains an adapter on eight fixed samples, split over the processes, in
 each of the ways of `CASES`, and writes its values and the losses.
@@ -6,6 +6,7 @@ each of the ways of `CASES`, and writes its values and the losses.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,16 @@ CASES = {
 
 def main(output: Path) -> None:
     """Trains all cases; process 0 writes."""
+    results = train_all()
+    if int(os.environ["RANK"]) == 0:
+        torch.save(results, output)
+
+
+def train_all() -> dict[str, dict[str, Any]]:
+    """What `train` gives in each of the cases, in this process or in the group of torchrun's."""
     torch.set_num_threads(1)
     with joined_processes("cpu") as device:
-        results = {name: train(*case, device=device) for name, case in CASES.items()}
-        if process_rank() == 0:
-            torch.save(results, output)
+        return {name: train(*case, device=device) for name, case in CASES.items()}
 
 
 def train(parallel: str, kind: str, dtype: str, *, device: torch.device) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from support import two_processes
 Results = dict[str, dict[str, Any]]
 
 
-def run(output: Path, *launcher: str) -> Results:
-    command = [sys.executable, *launcher, str(Path(two_processes.__file__)), str(output)]
+def run_two(output: Path) -> Results:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [sys.executable, *torchrun, str(Path(two_processes.__file__)), str(output)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     results: Results = torch.load(output, weights_only=True)
@@ -24,10 +25,13 @@ def run(output: Path, *launcher: str) -> Results:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Results]:
-    """Of one process and of two, by case."""
-    folder = tmp_path_factory.mktemp("processes")
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    return run(folder / "one.pt"), run(folder / "two.pt", *torchrun)
+    """Of one process (this one) and of two, by case."""
+    threads = torch.get_num_threads()
+    try:
+        one = two_processes.train_all()
+    finally:
+        torch.set_num_threads(threads)
+    return one, run_two(tmp_path_factory.mktemp("processes") / "two.pt")
 
 
 @pytest.mark.parametrize("case", two_processes.CASES)

@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from PIL import Image
+from support.commands import call, run
 
 import imig
 from imig.recipe_file import load_recipe, shipped_recipes
 from imig.schema import Subset
 
-pytestmark = pytest.mark.builds
-
-IMIG = Path(sys.executable).with_name("imig")
 SUBSETS: tuple[Subset, ...] = ("basic", "complex", "flexible")
 SCENES = 8
-
-
-def run(*words: str | int | Path) -> str:
-    done = subprocess.run([IMIG, *map(str, words)], capture_output=True, text=True)
-    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+BUILT = "IMIG_TEST_SUBSETS"
+"""Names the folder where `make build-dataset SCENES=8` has just built them, as CI does."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds a dataset a subset."""
+    """Holds a dataset a subset: those that the environment names, or built here."""
+    built = os.environ.get(BUILT)
+    if built:
+        return Path(built)
     root = tmp_path_factory.mktemp("subsets")
-    for subset in SUBSETS:
-        run("build", subset, "--set", "models=tiny", "--limit", SCENES, "--output", root / subset)
+    run("build", *SUBSETS, "--set", "models=tiny", "--limit", SCENES, "--output", root)
     return root
 
 
@@ -41,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_subset_is_valid_and_has_the_views_that_it_promises(
     folder: Path, subset: Subset, tmp_path: Path
 ) -> None:
-    assert run("validate", folder / subset).startswith("ok")
+    assert call("validate", folder / subset).startswith("ok")
     dataset = imig.Dataset(folder / subset)
     assert len(dataset) >= SCENES // 2
     assert dataset.manifest.counts.input == SCENES
@@ -60,7 +55,7 @@ def test_each_subset_is_valid_and_has_the_views_that_it_promises(
                 assert one.mask is not None
                 assert one.mask.any()
                 assert one.similarity.dino is not None
-    run("preview", dataset.ids[0], "--shards", folder / subset, "--out", tmp_path / "one.png")
+    call("preview", dataset.ids[0], "--shards", folder / subset, "--out", tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as picture:
         assert min(picture.size) > 300
 
@@ -93,13 +88,13 @@ def test_the_same_recipe_gives_the_same_bytes(folder: Path, tmp_path: Path) -> N
 def test_merged_split_and_refiltered_datasets_are_datasets(folder: Path, tmp_path: Path) -> None:
     parts = [imig.Dataset(folder / subset) for subset in SUBSETS]
     whole = tmp_path / "whole"
-    run("merge", *(folder / subset for subset in SUBSETS), "--output", whole)
-    assert run("validate", whole).startswith("ok")
+    call("merge", *(folder / subset for subset in SUBSETS), "--output", whole)
+    assert call("validate", whole).startswith("ok")
     merged = imig.Dataset(whole)
     assert sorted(merged.ids) == sorted(one for part in parts for one in part.ids)
     assert set(merged.index["subset"]) == set(SUBSETS)
 
-    run("split", whole, "--validation", "0.25", "--output", tmp_path / "halves")
+    call("split", whole, "--validation", "0.25", "--output", tmp_path / "halves")
     sides = [imig.Dataset(tmp_path / "halves" / name) for name in ("train", "validation")]
     assert sorted(sides[0].ids + sides[1].ids) == sorted(merged.ids)
     identities = [
@@ -108,8 +103,8 @@ def test_merged_split_and_refiltered_datasets_are_datasets(folder: Path, tmp_pat
     assert not identities[0] & identities[1]
 
     strict = tmp_path / "strict"
-    run("refilter", folder / "flexible", "--set", "filter.dino=0.93", "--output", strict)
-    assert run("validate", strict).startswith("ok")
+    call("refilter", folder / "flexible", "--set", "filter.dino=0.93", "--output", strict)
+    assert call("validate", strict).startswith("ok")
     kept = imig.Dataset(strict)
     assert len(kept) <= len(parts[2])
     for scene in kept:

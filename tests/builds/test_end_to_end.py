@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import webdataset
 from PIL import Image
+from support.commands import call, run
 
 import imig
-
-pytestmark = pytest.mark.builds
-
-IMIG = Path(sys.executable).with_name("imig")
-
-
-def run(*words: str | Path) -> str:
-    done = subprocess.run([IMIG, *map(str, words)], capture_output=True, text=True)
-    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +58,9 @@ def test_a_second_run_does_nothing(demo: Path) -> None:
 
 def test_preview_and_stats_draw_pictures(demo: Path, tmp_path: Path) -> None:
     sample_id = imig.Dataset(demo).ids[0]
-    run("preview", sample_id, "--shards", demo, "--out", tmp_path / "one.png")
-    run("preview", "--random", "--shards", demo, "--out", tmp_path / "any.png")
-    run("stats", demo, "--out", tmp_path / "stats.png")
+    call("preview", sample_id, "--shards", demo, "--out", tmp_path / "one.png")
+    call("preview", "--random", "--shards", demo, "--out", tmp_path / "any.png")
+    call("stats", demo, "--out", tmp_path / "stats.png")
     for name in ("one", "any", "stats"):
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert min(picture.size) > 300
@@ -97,7 +86,7 @@ def test_photographs_run_through_with_the_tiny_models(tmp_path: Path) -> None:
     out = tmp_path / "shards"
     run("build", "photos", "--set", f"source.path={photos}", "--set", "models=tiny",
         "--set", "source.min_side=128", "--output", out)  # fmt: skip
-    run("validate", out)
+    call("validate", out)
     counts = json.loads((out / "dataset.json").read_text())["counts"]
     assert counts["input"] == 10
     assert counts["quarantined"] == 0
