@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from benchmarks.suite.parts._truth_dataset import write_truth_dataset
+from benchmarks.suite.parts._scenes import draw_samples, write_dataset
 from benchmarks.suite.rows import Bar, Row
 from imig.training.metrics import read_metrics
 
@@ -33,7 +33,8 @@ def measure(*, small: bool) -> list[Row]:
     loads = [0, 1] if small else [0, *BARS]
     paces: dict[int, list[float]] = {load: [] for load in loads}
     with tempfile.TemporaryDirectory() as folder:
-        dataset = write_truth_dataset(Path(folder) / "plain", scenes=4 if small else 32)
+        samples = draw_samples(4 if small else 32, size=256)
+        dataset = write_dataset(Path(folder) / "plain", samples, scenes_per_shard=100)
         encoded = Path(folder) / "encoded"
         _imig("encode", str(dataset), "--output", str(encoded))
         for number in range(rounds):
