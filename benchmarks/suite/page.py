@@ -50,7 +50,7 @@ def fill_page(page: str, report: Mapping[str, Any]) -> str:
     """
     parts: dict[str, list[Mapping[str, Any]]] = {}
     for row in report["rows"]:
-        parts.setdefault(row["part"], []).append(row)
+        parts.setdefault(row["part"].replace(" ", "_"), []).append(row)
     missing = sorted(set(parts) - set(marked_parts(page)))
     if missing:
         raise ValueError(f"the page has no markers for {', '.join(missing)}")
