@@ -97,12 +97,10 @@ class DinoV2(Batched):
     ) -> dict[int, NDArray[np.bool_]]:
         """For the number of each mask the patches that stand for it, (rows, columns)."""
         given = {index: mask for index, mask in enumerate(masks) if mask is not None}
-        # a mask goes the image's way; bytes, so that it is a picture
-        pictures = [
-            Image.fromarray(one.astype(np.uint8) * 255).convert("RGB") for one in given.values()
-        ]
+        # a mask goes the image's way, as a picture of one channel
+        pictures = [Image.fromarray(one.astype(np.uint8) * 255) for one in given.values()]
         geometry = preprocess_images(
-            self._processor, pictures, do_normalize=False, do_rescale=False
+            self._processor, pictures, do_normalize=False, do_rescale=False, do_convert_rgb=False
         )
         return {
             index: covered_patches(self._coverage(seen), mask)
@@ -110,10 +108,10 @@ class DinoV2(Batched):
         }
 
     def _coverage(self, seen: torch.Tensor) -> NDArray[np.float32]:
-        """The share of each patch's cell under a mask of (3, height, width) bytes."""
+        """The share of each patch's cell under a mask of (1, height, width) bytes."""
         patch = self._model.config.patch_size
         rows, columns = seen.shape[1] // patch, seen.shape[2] // patch
-        seen = seen[None, :1, : rows * patch, : columns * patch].float() / 255
+        seen = seen[None, :, : rows * patch, : columns * patch].float() / 255
         shares: NDArray[np.float32] = functional.avg_pool2d(seen, patch)[0, 0].numpy()
         return shares
 

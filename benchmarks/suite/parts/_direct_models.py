@@ -171,10 +171,15 @@ def dinov2_masked(given: Pictures) -> Call:
     def call(start: int, stop: int) -> object:
         pixels = processor(images=given.images[start:stop], return_tensors="pt")["pixel_values"]
         tokens = model(pixel_values=pixels).last_hidden_state[:, 1:]
-        masks = torch.from_numpy(np.stack(given.masks[start:stop]))[:, None].float()
-        grid = (pixels.shape[2] // patch, pixels.shape[3] // patch)
-        covered = functional.interpolate(masks, grid, mode="area").flatten(1) >= 0.5
-        covered |= ~covered.any(dim=1, keepdim=True)
+        # the masks go the way of their pictures, or patches and masks would not lie together
+        masks = processor(
+            images=[Image.fromarray(one.astype(np.uint8) * 255) for one in given.masks[start:stop]],
+            do_convert_rgb=False,
+            do_rescale=False,
+            do_normalize=False,
+            return_tensors="pt",
+        )["pixel_values"]
+        covered = functional.avg_pool2d(masks.float() / 255, patch).flatten(1) >= 0.5
         weight = covered[..., None].float()
         features = (tokens * weight).sum(dim=1) / weight.sum(dim=1)
         return functional.normalize(features, dim=-1).numpy()
