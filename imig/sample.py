@@ -103,7 +103,7 @@ def mask_to_png(mask: np.ndarray) -> bytes:
 
 def png_to_mask(data: bytes) -> np.ndarray:
     """PNG bytes -> boolean (height, width). Raises OSError when they do not decode."""
-    image = Image.open(io.BytesIO(data))
+    image: Image.Image = Image.open(io.BytesIO(data))
     if image.mode != "1":
         image = image.convert("L")
     # As bytes: what Pillow calls a boolean array has 255 where numpy has 1.

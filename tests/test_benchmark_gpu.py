@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 import torch
 
+import benchmarks.gpu.__main__
 from benchmarks.gpu import supervise, wheels
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.journal import Journal
 from benchmarks.gpu.parts import SECONDS
+from benchmarks.gpu.parts.stages import count_operations
 from benchmarks.gpu.report import PartReport, Report
 from benchmarks.gpu.supervise import Plan
 from benchmarks.gpu.timing import relative_error
@@ -102,7 +104,8 @@ def test_all_of_it_runs_in_small_on_a_bare_machine(tmp_path: Path) -> None:
 def test_without_a_gpu_the_full_size_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))  # without nvidia-smi
+    monkeypatch.setattr(benchmarks.gpu.__main__, "DEVICES", tmp_path)
     assert main(["--json", str(tmp_path / "gpu.json")]) == 2
     assert "--small" in capsys.readouterr().out
     assert not (tmp_path / "gpu.json").exists()
@@ -228,6 +231,17 @@ def test_relative_errors() -> None:
     true = torch.tensor([3.0, 4.0])
     assert relative_error(torch.tensor([3.0, 4.5]), true) == pytest.approx(0.1)
     assert relative_error(true.double(), true.double()) == 0
+
+
+def test_operations_of_fused_layers_are_counted() -> None:
+    width, hidden, tokens = 8, 16, 5
+    layer = torch.nn.TransformerEncoderLayer(width, 2, hidden, batch_first=True).eval()
+    states = torch.randn(1, tokens, width)
+    with torch.inference_mode():
+        counted = count_operations(lambda: layer(states))
+    linear = 2 * tokens * (4 * width**2 + 2 * width * hidden)
+    assert counted in (linear, linear + 4 * tokens**2 * width), "attention itself on a GPU only"
+    assert torch.backends.mha.get_fastpath_enabled()
 
 
 def test_wheels_are_unpacked_beside_each_other(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ SETTINGS = {
     # Before a part imports NumPy or PyTorch: spinning threads on a shared core are no measurement.
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    # What a process that dies says last should be its error.
+    "TQDM_DISABLE": "1",
     # No part may wait for a network that is not there.
     "HF_HUB_OFFLINE": "1",
 }

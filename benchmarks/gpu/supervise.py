@@ -23,7 +23,7 @@ from benchmarks.gpu.report import Report
 
 GRACE = 15.0
 """Seconds that a part may take beyond its deadline, after which it begins nothing new."""
-IMPORTS = 150.0
+IMPORTS = 300.0
 """Seconds until the first part must have begun: a bare machine reads PyTorch for the first time."""
 POLL = 0.3
 STDERR_KEPT = 4000

@@ -11,31 +11,11 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from imig.engine.tally import StageTally
 from imig.errors import UsageError
 from imig.sample import Sample
 from imig.schema import Quarantine, Reject
 from imig.stages.base import Stage
-
-
-@dataclass
-class StageTally:
-    """What a stage did, over a block or a whole build."""
-
-    seen: int = 0
-    rejected: int = 0
-    quarantined: int = 0
-    seconds: float = 0.0
-
-    def add(self, other: StageTally) -> None:
-        self.seen += other.seen
-        self.rejected += other.rejected
-        self.quarantined += other.quarantined
-        self.seconds += other.seconds
-
-    @property
-    def passed(self) -> int:
-        """Scenes that went on to the next stage."""
-        return self.seen - self.rejected - self.quarantined
 
 
 @dataclass

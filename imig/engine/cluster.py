@@ -72,7 +72,11 @@ def ray_session(*, address: str | None, needed_cpus: float) -> Iterator[Machine]
             if folder is None:
                 ray_thread.submit(_connect, str(address)).result()
             else:
-                ray_thread.submit(_start, needed_cpus, folder).result()
+                starting = ray_thread.submit(_start, needed_cpus, folder)
+                # Ray Data needs it: imported while Ray's processes start.
+                import pandas  # noqa: F401
+
+                starting.result()
             _take_sigterm_back()
             _configure()
             yield _cluster_machine() if folder is None else local_machine()

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ValidationError
 
 from imig.duplicates.find import STAGE, find_duplicates
 from imig.duplicates.signatures import Signatures
-from imig.engine.blocks import StageTally
 from imig.engine.folder import BuildFolder
 from imig.engine.parts import Record
 from imig.engine.signatures import SIGNED_MEMBERS, add_signature
+from imig.engine.tally import StageTally
 from imig.errors import DataError
 from imig.recipe import DuplicatesConfig
 from imig.schema import Reject, ShardRecord, SkippedStage, scene_from_json

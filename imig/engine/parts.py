@@ -13,7 +13,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from imig.engine.blocks import Block, StageTally
+from imig.engine.blocks import Block
+from imig.engine.tally import StageTally
 from imig.errors import DataError
 from imig.schema import Quarantine, Reject, ShardRecord
 from imig.shards.atomic import atomic_write_bytes

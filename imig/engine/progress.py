@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from imig.engine.blocks import StageTally
 from imig.engine.live_line import LiveLine
 from imig.engine.pace import Pace
 from imig.engine.plan import Plan
 from imig.engine.report import seconds_to_text
-from imig.engine.tally import Snapshot
+from imig.engine.tally import Snapshot, StageTally
 
 _COLUMNS = ("stage", "done", "rate/s", "ETA", "waiting", "rejected", "quarantined", "s/scene")
 

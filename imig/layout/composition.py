@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imig.layout.placement import Anchor, Fit, Rectangle, place
+from imig.layout.placement import Anchor, Fit, Rectangle, Resizer, place
 
 MID_GREY = (128, 128, 128)
 """Empty canvas (REFERENCE 3.4): about 0 where images are in [-1, 1]."""
@@ -51,6 +51,7 @@ def compose_layout(
     *,
     size: tuple[int, int],
     background: tuple[int, int, int] = MID_GREY,
+    resizer: Resizer = "torch",
 ) -> Layout:
     """Place every reference into its box and stack them.
 
@@ -62,6 +63,8 @@ def compose_layout(
         Indices, farthest first (see `imig.layout.layering`); one that is left out is not drawn.
     size:
         (width, height) of the canvas.
+    resizer:
+        See `imig.layout.placement.place`.
 
     Raises
     ------
@@ -85,6 +88,7 @@ def compose_layout(
             fit=reference.fit,
             subject_box=reference.subject_box,
             anchor=reference.anchor,
+            resizer=resizer,
         )
         corner = (placed.left, placed.top)
         canvas.paste(placed.image, corner, placed.mask)

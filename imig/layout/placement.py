@@ -17,6 +17,7 @@ from PIL import Image
 
 from imig.layout.masks import mask_to_box
 
+Resizer = Literal["torch", "pillow"]
 Fit = Literal["instance-fit", "instance-fit-distort", "image-fit"]
 Rectangle = tuple[float, float, float, float]
 """``(x1, y1, x2, y2)`` in pixels like a box, but it may reach beyond the image."""
@@ -179,6 +180,7 @@ def place(
     subject_box: Rectangle | None = None,
     anchor: Anchor | None = None,
     mask_threshold: float = 0.5,
+    resizer: Resizer = "torch",
 ) -> PlacedReference:
     """Cut a reference's subject out, resize it, and say where on the canvas it goes.
 
@@ -190,6 +192,9 @@ def place(
         Joined with the mask's bounding box to make the cut-out (edited references have one).
     mask_threshold:
         Share of a resized pixel that the mask must cover; the released code takes any (0).
+    resizer:
+        ``torch`` is several times faster; ``pillow`` does not import it, which takes seconds. The
+        outermost pixels differ: Pillow mixes in what lies beyond the cut.
 
     Raises
     ------
@@ -209,7 +214,15 @@ def place(
         fit=fit,
         anchor=anchor,
     )
-    return resample(image, mask, cut, plan, canvas_size=canvas_size, mask_threshold=mask_threshold)
+    return resample(
+        image,
+        mask,
+        cut,
+        plan,
+        canvas_size=canvas_size,
+        mask_threshold=mask_threshold,
+        resizer=resizer,
+    )
 
 
 def resample(
@@ -220,6 +233,7 @@ def resample(
     *,
     canvas_size: tuple[int, int],
     mask_threshold: float = 0.5,
+    resizer: Resizer = "torch",
 ) -> PlacedReference:
     """The pixels of a planned placement, as far as they land on the canvas."""
     left, top = max(plan.left, 0), max(plan.top, 0)
@@ -236,7 +250,7 @@ def resample(
     )
     size = (right - left, bottom - top)
     colours = image if image.mode == "RGB" else image.convert("RGB")  # converting always copies
-    if _suits_torch(cut, plan, size):
+    if resizer == "torch" and _suits_torch(cut, plan, size):
         pixels = _resized(colours.crop(cut), (plan.width, plan.height))
         if pixels.size != size:
             x, y = left - plan.left, top - plan.top
@@ -261,8 +275,7 @@ def _suits_torch(cut: Rectangle, plan: Placement, size: tuple[int, int]) -> bool
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """An RGB image at another size, by PyTorch: as Pillow has it, in a quarter of the time.
 
-    Resizing is most of what a layout costs. The outermost pixels differ from `Image.resize` with a
-    box, which mixes in what lies beyond the box.
+    Resizing is most of what a layout costs.
     """
     from torch import from_numpy
     from torch.nn.functional import interpolate

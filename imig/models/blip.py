@@ -12,7 +12,7 @@ from transformers import AutoProcessor, BlipForConditionalGeneration
 
 from imig.models.batched import Batched
 from imig.models.images import as_rgb, equal_batches
-from imig.models.pretrained import load_pretrained, load_processor
+from imig.models.pretrained import load_pretrained, load_processor, preprocess_images
 from imig.models.weights import ResolvedWeights
 
 # What a checkpoint's generation config leaves open; never sampling, so captions repeat.
@@ -46,10 +46,7 @@ class Blip(Batched):
     @torch.inference_mode()
     def caption(self, images: Sequence[Image]) -> list[str]:
         """One caption an image, special tokens removed; may be empty."""
-        pixels = [
-            self._processor.image_processor(images=[one], return_tensors="pt")["pixel_values"][0]
-            for one in as_rgb(images)
-        ]
+        pixels = preprocess_images(self._processor.image_processor, as_rgb(images))
         captions = [""] * len(images)
         for batch in equal_batches(
             [tuple(one.shape) for one in pixels], batch_size=self._batch_size

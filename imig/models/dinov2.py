@@ -14,7 +14,7 @@ from transformers import AutoImageProcessor, AutoModel
 
 from imig.models.batched import Batched
 from imig.models.images import as_rgb, equal_batches
-from imig.models.pretrained import load_pretrained, load_processor
+from imig.models.pretrained import load_pretrained, load_processor, preprocess_images
 from imig.models.weights import ResolvedWeights
 
 # Share of a patch's cell that a mask must cover for the patch to count.
@@ -59,19 +59,21 @@ class DinoV2(Batched):
         masks = [None] * len(images) if masks is None else masks
         if len(images) != len(masks):
             raise ValueError(f"{len(images)} images but {len(masks)} masks")
-        pixels = [
-            self._processor(images=[one], return_tensors="pt")["pixel_values"][0]
-            for one in as_rgb(images)
-        ]
+        for image, mask in zip(images, masks, strict=True):
+            if mask is not None and mask.shape != (image.height, image.width):
+                raise ValueError(
+                    f"mask of {mask.shape} (height, width) for an image of {image.size} "
+                    "(width, height)"
+                )
+        pixels = preprocess_images(self._processor, as_rgb(images))
+        chosen = self._chosen_patches(masks)
         features = np.zeros((len(images), self._model.config.hidden_size), np.float32)
         for batch in equal_batches(
             [tuple(one.shape) for one in pixels], batch_size=self._batch_size
         ):
             tokens = self._tokens(torch.stack([pixels[index] for index in batch]))
             for index, some in zip(batch, tokens, strict=True):
-                features[index] = self._pool(
-                    some, masks[index], image=images[index], pixels=pixels[index]
-                )
+                features[index] = self._pool(some, chosen.get(index))
         return features
 
     @torch.inference_mode()
@@ -81,38 +83,37 @@ class DinoV2(Batched):
         hidden: torch.Tensor = outputs.last_hidden_state.float().cpu()
         return hidden
 
-    def _pool(
-        self,
-        tokens: torch.Tensor,
-        mask: NDArray[np.bool_] | None,
-        *,
-        image: Image.Image,
-        pixels: torch.Tensor,
-    ) -> NDArray[np.float32]:
-        if mask is None:
+    def _pool(self, tokens: torch.Tensor, chosen: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+        if chosen is None:
             feature = tokens[0]
         else:
-            if mask.shape != (image.height, image.width):
-                raise ValueError(
-                    f"mask of {mask.shape} (height, width) for an image of {image.size} "
-                    "(width, height)"
-                )
-            patch = self._model.config.patch_size
-            grid = (pixels.shape[1] // patch, pixels.shape[2] // patch)
             patches = tokens[1 + getattr(self._model.config, "num_register_tokens", 0) :]
-            chosen = covered_patches(self._coverage(mask, grid), mask)
             feature = patches[torch.from_numpy(chosen.reshape(-1))].mean(dim=0)
         normalised: NDArray[np.float32] = functional.normalize(feature, dim=0).numpy()
         return normalised
 
-    def _coverage(self, mask: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.float32]:
-        """The share of each patch's cell under the mask, which goes the image's way."""
-        picture = Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB")
-        geometry = self._processor(
-            images=[picture], do_normalize=False, do_rescale=False, return_tensors="pt"
-        )["pixel_values"][:, :1]
+    def _chosen_patches(
+        self, masks: Sequence[NDArray[np.bool_] | None]
+    ) -> dict[int, NDArray[np.bool_]]:
+        """For the number of each mask the patches that stand for it, (rows, columns)."""
+        given = {index: mask for index, mask in enumerate(masks) if mask is not None}
+        # a mask goes the image's way; bytes, so that it is a picture
+        pictures = [
+            Image.fromarray(one.astype(np.uint8) * 255).convert("RGB") for one in given.values()
+        ]
+        geometry = preprocess_images(
+            self._processor, pictures, do_normalize=False, do_rescale=False
+        )
+        return {
+            index: covered_patches(self._coverage(seen), mask)
+            for (index, mask), seen in zip(given.items(), geometry, strict=True)
+        }
+
+    def _coverage(self, seen: torch.Tensor) -> NDArray[np.float32]:
+        """The share of each patch's cell under a mask of (3, height, width) bytes."""
         patch = self._model.config.patch_size
-        seen = geometry[..., : grid[0] * patch, : grid[1] * patch].float() / 255
+        rows, columns = seen.shape[1] // patch, seen.shape[2] // patch
+        seen = seen[None, :1, : rows * patch, : columns * patch].float() / 255
         shares: NDArray[np.float32] = functional.avg_pool2d(seen, patch)[0, 0].numpy()
         return shares
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL.Image import Image
+from torch import Tensor
 from transformers.utils import logging
 
 from imig.errors import UsageError
+from imig.models.images import equal_batches
 from imig.models.weights import ResolvedWeights
 
 
@@ -74,6 +78,27 @@ def load_processor(processor_class: Any, weights: ResolvedWeights) -> Any:
             f"{weights.family}: no usable processor in {weights.path}: {error}",
             cure="copy the whole folder of the checkpoint, tokenizer files included",
         ) from error
+
+
+def preprocess_images(processor: Any, images: Sequence[Image], **options: Any) -> list[Tensor]:
+    """Pixel values of each image, (3, height, width), whatever sizes they come to.
+
+    Images of one size go through the processor together, which spares half of its overhead and
+    changes no bit.
+
+    Parameters
+    ----------
+    processor:
+        An image processor of transformers.
+    options:
+        For the processor, such as ``do_normalize=False``.
+    """
+    pixels: dict[int, Tensor] = {}
+    for group in equal_batches([one.size for one in images], batch_size=max(len(images), 1)):
+        some = [images[index] for index in group]
+        values = processor(images=some, return_tensors="pt", **options)["pixel_values"]
+        pixels.update(zip(group, values, strict=True))
+    return [pixels[index] for index in range(len(images))]
 
 
 def check_model_type(weights: ResolvedWeights, model_types: tuple[str, ...]) -> None:

@@ -65,8 +65,10 @@ class SegmentAnything(Batched):
             for one in images
         ]
         asked = [index for index, some in enumerate(boxes) if len(some)]
-        for start in range(0, len(asked), self._batch_size):
-            batch = asked[start : start + self._batch_size]
+        # A CPU is faster with one: what the encoder's attention holds of several leaves the caches.
+        batch_size = 1 if self._device.type == "cpu" else self._batch_size
+        for start in range(0, len(asked), batch_size):
+            batch = asked[start : start + batch_size]
             embeddings, sizes = self._embed([images[index] for index in batch])
             for index, embedding, size in zip(batch, embeddings, sizes, strict=True):
                 image = images[index]

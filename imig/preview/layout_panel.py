@@ -37,7 +37,11 @@ def draw_layout(scene: SceneView, *, width: int) -> Image.Image | None:
         order = layer_order(boxes, size=size, seed=record.seed)
     placed = [_placed(one, reference, scale=scale, size=size) for one, reference in drawn]
     layout = compose_layout(
-        [reference for reference, _ in placed], [place for _, place in placed], order, size=size
+        [reference for reference, _ in placed],
+        [place for _, place in placed],
+        order,
+        size=size,
+        resizer="pillow",
     )
     return Image.fromarray(layout.image)
 

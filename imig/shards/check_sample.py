@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-import numpy as np
 from pydantic import ValidationError
 
-from imig.layout.boxes import area, iou
+from imig.layout.boxes import iou
 from imig.schema import Instance, Reference, Scene, scene_from_json
 from imig.shards.check_encoded import check_encoded
 from imig.shards.check_features import check_features
@@ -22,10 +21,13 @@ from imig.shards.check_pictures import (
 from imig.shards.check_subset import check_subset
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.features import FEATURES_MEMBER
+from imig.shards.run_lengths import MaskExtent, mask_extents
 from imig.shards.writer import JSON_MEMBER, named_members
 
 OPTIONAL_MEMBERS = frozenset({ENCODED_MEMBER, FEATURES_MEMBER})
 """Members that the JSON need not name."""
+
+_OPAQUE = [255 * (value > 127) for value in range(256)]
 
 IOU_TOLERANCE = 0.01
 """Relations store rounded figures."""
@@ -48,8 +50,10 @@ def check_sample(findings: Findings, files: Mapping[str, bytes]) -> Scene | None
     size = (scene.width, scene.height)
     if scene.target in files:
         check_image(findings, scene.target, files[scene.target], size=size, mode="RGB", kind="JPEG")
+    masks = [one.mask for one in scene.instances if one.mask is not None]
+    extents = iter(mask_extents(masks))
     for instance in scene.instances:
-        _check_instance(findings, instance, size=size)
+        _check_instance(findings, instance, extents, size=size)
         for reference in instance.references:
             _check_reference(findings, reference, files, target_size=size)
     _check_structure(findings, scene)
@@ -84,7 +88,14 @@ def _check_member_names(findings: Findings, scene: Scene, files: Mapping[str, by
         findings.add("unexpected-member", f"{name} is not named in the JSON")
 
 
-def _check_instance(findings: Findings, instance: Instance, *, size: tuple[int, int]) -> None:
+def _check_instance(
+    findings: Findings,
+    instance: Instance,
+    extents: Iterator[MaskExtent | None],
+    *,
+    size: tuple[int, int],
+) -> None:
+    """`extents` has one for every instance with a mask."""
     what = f"instance {instance.index} ({instance.phrase})"
     width, height = size
     if not instance.identity_id.strip():
@@ -93,7 +104,13 @@ def _check_instance(findings: Findings, instance: Instance, *, size: tuple[int, 
     check_box(findings, f"{what}: face box", instance.face_box, width=width, height=height)
     if instance.mask is not None:
         check_instance_mask(
-            findings, what, instance.mask, size=size, box=instance.box, area=instance.area
+            findings,
+            what,
+            instance.mask,
+            next(extents),
+            size=size,
+            box=instance.box,
+            area=instance.area,
         )
 
 
@@ -127,14 +144,14 @@ def _check_reference(
             kind="PNG" if transparent else "JPEG",
         )
         if transparent and image is not None:
-            alpha = np.asarray(image.getchannel("A")) > 127
+            alpha = image.getchannel("A").point(_OPAQUE, "1")
             check_subject(findings, what, alpha, subject_box=reference.subject_box)
     if reference.mask is not None and reference.mask in files:
         mask = check_image(
             findings, reference.mask, files[reference.mask], size=size, mode="1", kind="PNG"
         )
         if mask is not None:
-            check_subject(findings, what, np.asarray(mask), subject_box=reference.subject_box)
+            check_subject(findings, what, mask, subject_box=reference.subject_box)
 
 
 def _check_structure(findings: Findings, scene: Scene) -> None:
@@ -144,7 +161,7 @@ def _check_structure(findings: Findings, scene: Scene) -> None:
     layers = [layer for i in scene.layer_order if (layer := instances[i].layer) is not None]
     if layers != sorted(layers):
         findings.add("layer-order", f"layer_order {scene.layer_order} gives the layers {layers}")
-    areas = area(boxes)
+    areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes]
     for one in instances:
         # Strictly larger parents (equal boxes: the earlier one) also exclude circles.
         if one.parent is not None and (areas[one.parent], -one.parent) <= (
@@ -152,8 +169,9 @@ def _check_structure(findings: Findings, scene: Scene) -> None:
             -one.index,
         ):
             findings.add("parent", f"instance {one.index} is not smaller than its parent")
-    overlaps = iou(boxes, boxes)
+    overlaps = iou(boxes, boxes) if scene.relations else None
     for relation in scene.relations:
+        assert overlaps is not None
         pair = f"{relation.subject} {relation.kind} {relation.object}"
         true_iou = float(overlaps[relation.subject, relation.object])
         if relation.subject == relation.object:

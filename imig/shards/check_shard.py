@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,8 +20,8 @@ from imig.shards.index import IndexRow, scene_to_row
 from imig.shards.tar import Buffer, TarFault, TarMember, member_data, split_member, walk_tar
 from imig.shards.writer import JSON_MEMBER
 
-_SAMPLE_ID = TypeAdapter(SampleId)
-_MEMBER_NAME = TypeAdapter(MemberName)
+_SAMPLE_ID: TypeAdapter[str] = TypeAdapter(SampleId)
+_MEMBER_NAME: TypeAdapter[str] = TypeAdapter(MemberName)
 
 
 @dataclass
@@ -126,10 +127,14 @@ def _group_members(check: ShardCheck, data: Buffer) -> dict[str, _Group]:
 
 def _is_safe(key: str, member: str) -> bool:
     """Whether a member name is ``<sample id>.<member name>``: no folder, no ``..``, no odd sign."""
+    return _obeys(_SAMPLE_ID, key) and (member == JSON_MEMBER or _obeys(_MEMBER_NAME, member))
+
+
+@lru_cache(4096)
+def _obeys(pattern: TypeAdapter[str], name: str) -> bool:
+    """Remembered: the members of a sample share its id, and those of all samples few names."""
     try:
-        _SAMPLE_ID.validate_python(key)
-        if member != JSON_MEMBER:
-            _MEMBER_NAME.validate_python(member)
+        pattern.validate_python(name)
     except ValidationError:
         return False
     return True

@@ -136,7 +136,8 @@ def _entries(
 def _usable(references: References, instances: Instances) -> Booleans:
     """(m,) as `imig.training.choices` has it for one reference."""
     face_fits = references.aligned & instances.face[references.instance]
-    return (references.kind != KINDS.index("face")) | face_fits
+    usable: Booleans = (references.kind != KINDS.index("face")) | face_fits
+    return usable
 
 
 def _shown(

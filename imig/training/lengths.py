@@ -36,12 +36,14 @@ def estimate_reference_tokens(
     """
     grid = reference_grids(references.size, side=side)
     if not drop_background:
-        return grid.prod(axis=1)
+        whole: Integers = grid.prod(axis=1)
+        return whole
     subject = _sides(references.subject_box) / references.size * grid
     area = _fill(references, instances) * subject[:, 0] * subject[:, 1]
     touched = area + subject[:, 0] + subject[:, 1] + 1
     limit = np.minimum(np.ceil(subject) + 1, grid).prod(axis=1)
-    return np.rint(np.minimum(touched, limit)).astype(np.int64)
+    tokens: Integers = np.rint(np.minimum(touched, limit)).astype(np.int64)
+    return tokens
 
 
 def reference_grids(size: Integers, *, side: int) -> Integers:
@@ -52,7 +54,8 @@ def reference_grids(size: Integers, *, side: int) -> Integers:
     longest = max(round(side * side / TOKEN / TOKEN), 1)
     stretch = side / np.sqrt(size[:, :1] * size[:, 1:])
     fitted = np.maximum(np.rint(size * stretch / TOKEN), 1)
-    return np.minimum(fitted, longest).astype(np.int64)
+    grids: Integers = np.minimum(fitted, longest).astype(np.int64)
+    return grids
 
 
 def _fill(references: References, instances: Instances) -> Floats:

@@ -10,10 +10,9 @@ import pytest
 from rich.console import Console
 from support.engine_stages import Judge, make_test_plan, write_recipe
 
-from imig.engine.blocks import StageTally
 from imig.engine.pace import WINDOW_SECONDS, Pace
 from imig.engine.progress import Progress
-from imig.engine.tally import Snapshot
+from imig.engine.tally import Snapshot, StageTally
 
 
 def test_the_time_before_the_first_lump_is_no_work() -> None:

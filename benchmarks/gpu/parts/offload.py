@@ -99,6 +99,8 @@ def _compare(journal: Journal, pictures: Mapping[str, NDArray[np.uint8]]) -> Non
     for offload, picture in pictures.items():
         if plain is not None and offload != "none":
             apart = float(np.abs(picture.astype(float) - plain.astype(float)).mean())
+            if plain.min() == plain.max():
+                apart = float("nan")  # of no number the autoencoder makes one colour, every time
             journal.check(f"pictures, {offload} and none", found=apart, allowed=APART)
 
 

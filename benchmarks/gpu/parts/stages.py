@@ -99,7 +99,7 @@ def _time_ours(
     run = stage.ours(load_model(config, batch_size=batch))
     loaded = time.perf_counter() - started
     pictures = _pictures(2 * batch)
-    flops = _count_operations(partial(run, pictures)) / len(pictures)
+    flops = count_operations(partial(run, pictures)) / len(pictures)
     processor = time.process_time()
     with peak_memory(device) as peak:
         taken = seconds_of(partial(run, pictures), device=device, repeats=3, warm_up=1)
@@ -120,7 +120,7 @@ def _time_ours(
     return 1 / each
 
 
-def _count_operations(run: Callable[[], object]) -> int:
+def count_operations(run: Callable[[], object]) -> int:
     """Of matrix products and convolutions, two a multiply-add."""
     fast = torch.backends.mha.get_fastpath_enabled()
     # PyTorch's fused encoder layers are one operation, which the counter does not know

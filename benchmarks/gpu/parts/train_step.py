@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 import torch
+from torch._dynamo.utils import counters
 
 from benchmarks.gpu.journal import Journal, release_memory
 from benchmarks.gpu.parts.card import matrix_flops
@@ -148,9 +149,11 @@ class _Bench:
         """Ours with other settings than those of the recipe."""
         way = self._ours(self.setup, recomputed=recomputed, compiled=compiled)
         given = draw(self.setup, batch=load.batch, fill=FILL, seed=99)
+        before = counters["stats"]["unique_graphs"]
         first = timed_step(way, given, self.device)
         (measured,) = self._measure(self.setup, load, [way])
-        self._write(name, measured, load, first_step_seconds=first)
+        graphs = counters["stats"]["unique_graphs"] - before
+        self._write(name, measured, load, first_step_seconds=first, compiled_graphs=graphs)
 
     def _ours(self, setup: Setup, *, recomputed: float = 1.0, compiled: bool = False) -> Way:
         transformer = twin_of(self.base, setup.flux)

@@ -112,8 +112,11 @@ def list_nothing(samples: Iterator[object]) -> None:
 
 def _require_equal(ours: SceneView, theirs: dict[str, Any]) -> None:
     """The comparison would mean nothing if the pixels differed."""
-    assert np.array_equal(ours.target, theirs["target.jpg"])
+    assert np.array_equal(np.asarray(ours.target), np.asarray(theirs["target.jpg"]))
     for instance in ours.instances:
         for one in instance.references:
-            assert np.array_equal(one.image, theirs[one.record.image])
-            assert np.array_equal(one.mask, np.asarray(theirs[one.record.mask])[..., 0] > 127)
+            assert one.mask is not None
+            assert one.record.mask is not None
+            picture, mask = theirs[one.record.image], theirs[one.record.mask]
+            assert np.array_equal(np.asarray(one.image), np.asarray(picture))
+            assert np.array_equal(one.mask, np.asarray(mask)[..., 0] > 127)
