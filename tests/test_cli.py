@@ -75,6 +75,34 @@ def test_plan_prints_and_builds_nothing(tmp_path: Path, capsys: pytest.CaptureFi
     assert "ray" not in sys.modules or "ray.data" not in printed
 
 
+def test_plans_of_several_recipes_say_who_shares_workers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["build", "basic", "complex", "--set", "models=tiny", "--plan", "--output"]
+    assert main([*words, str(tmp_path / "parts")]) == 0
+    screen = capsys.readouterr().out
+    for name in ("basic", "complex"):
+        assert f"-> {tmp_path / 'parts' / name}" in screen.replace("\n", " ")
+    assert (
+        "of weights): source, draw, ground, segment, crop, score, quality, filter, write" in screen
+    )
+    assert "loaded more than once" not in screen
+    assert main([*words, str(tmp_path / "parts"), "--set", "engine.fuse=never"]) == 0
+    screen = capsys.readouterr().out
+    assert "1 worker (1 CPU, 5 MB of weights): ground" in screen
+    assert "loaded more than once: grounding-dino:tiny in ground, reground: 5 MB more" in screen
+    assert not (tmp_path / "parts").exists()
+
+
+def test_recipes_that_would_share_a_folder_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["build", "demo", "demo", "--output", str(tmp_path / "parts")]
+    assert main(words) == 2
+    assert "2 of the recipes have the name 'demo'" in capsys.readouterr().err
+    assert not (tmp_path / "parts").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

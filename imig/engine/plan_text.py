@@ -12,6 +12,8 @@ from imig.engine.plan import Plan, Step
 from imig.models.endpoint import FAMILY as ENDPOINT_FAMILY
 from imig.schema import ModelRecord
 
+MEGABYTE = 1_000_000
+
 
 def print_plan(plan: Plan, console: Console) -> None:
     """Stages in their order, what each reads and writes, its models, and what it takes."""
@@ -40,6 +42,8 @@ def print_plan(plan: Plan, console: Console) -> None:
     for group in groups:
         console.print(_workers(group), highlight=False, soft_wrap=True)
     for what, size in second_copies(groups, plan.loads):
+        if size < MEGABYTE:
+            continue  # a program, not weights
         console.print(
             f"loaded more than once: {escape(what)}: {_megabytes(size)} more",
             highlight=False,
@@ -50,6 +54,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         f"{plan.scenes} scenes in {plan.blocks} blocks of {plan.block_size}, "
         f"up to {plan.shards} shards -> {escape(str(plan.output))}",
         highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -75,7 +80,7 @@ def _workers(group: Group) -> str:
     if group.gpus:
         takes.append(f"{group.gpus:g} GPU")
     each = " each" if group.workers > 1 else ""
-    weights = f", {_megabytes(group.weights)} of weights" if group.weights else ""
+    weights = f", {_megabytes(group.weights)} of weights" if group.weights >= MEGABYTE else ""
     plural = "s" if group.workers > 1 else ""
     return (
         f"{group.workers} worker{plural} ({', '.join(takes)}{each}{weights}): "
@@ -84,4 +89,4 @@ def _workers(group: Group) -> str:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.0f} MB"
+    return f"{size / MEGABYTE:,.0f} MB"
