@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -100,7 +101,7 @@ def _encoded(
     )
     # More samples than memory, as real trainings have: every read goes to the disk.
     stored = seconds_in_turn(
-        {"ours": lambda: (forget(shards), ours()), "limit": lambda: (forget(shards), read())},
+        {"ours": partial(_from_disk, shards, ours), "limit": partial(_from_disk, shards, read)},
         repeats=repeats,
     )
     return [
@@ -118,11 +119,12 @@ def _encoded(
     ]
 
 
-def forget(files: Sequence[Path]) -> None:
-    """Drop the files' pages from the cache, as far as the system does it."""
+def _from_disk(files: Sequence[Path], way: Callable[[], object]) -> None:
+    """Without the files' pages in the cache, as far as the system drops them."""
     for path in files:
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    way()
 
 
 def _going_on(
