@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,17 +48,20 @@ class Sample:
     """Of the target, by the model of the recipe that has seen it: stages that follow do not show
     it again. Never stored."""
 
-    def copy(self) -> Sample:
-        """A copy to fall back on, whatever a stage does to the sample. Bytes of files, which
-        nobody changes in place, are shared."""
-        scene, drawn, reject = pickle.loads(pickle.dumps((self.scene, self.drawn, self.reject)))
-        return Sample(
-            scene=scene,
-            files=dict(self.files),
-            drawn=drawn,
-            reject=reject,
-            target_features=dict(self.target_features),
-        )
+    def snapshot(self) -> Callable[[], Sample]:
+        """What gives the sample as it is now, whatever a stage will do to it.
+
+        Scene and views are pickled, which costs less than a copy and is needed seldom; bytes of
+        files, which nobody changes in place, are shared.
+        """
+        pickled = pickle.dumps((self.scene, self.drawn, self.reject), pickle.HIGHEST_PROTOCOL)
+        files, features = dict(self.files), dict(self.target_features)
+
+        def restore() -> Sample:
+            scene, drawn, reject = pickle.loads(pickled)
+            return Sample(scene, dict(files), drawn, reject, dict(features))
+
+        return restore
 
     def target(self) -> Image.Image:
         """The target as RGB, decoded from the bytes that will be stored."""

@@ -192,6 +192,52 @@ def test_parts_without_time_are_said_to_be(run_doubles: Callable[..., Report]) -
     assert "no time left" in report.parts["works"].why
 
 
+def test_nobody_goes_on_measuring_alone(tmp_path: Path) -> None:
+    package = tmp_path / "site" / "gpu_doubles"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    hangs = f"""
+        def measure(journal, *, small, device):
+            import os, pathlib, time
+
+            pathlib.Path({str(tmp_path / "number")!r}).write_text(str(os.getpid()))
+            time.sleep(600)
+    """
+    (package / "hangs.py").write_text(dedent(hangs))
+    looks_after = f"""
+        import time
+        from pathlib import Path
+
+        from benchmarks.gpu.report import PartReport, Report
+        from benchmarks.gpu.supervise import Plan, supervise
+
+        folder = Path({str(tmp_path)!r})
+        plan = Plan(
+            small=True, shares={{"hangs": 1.0}}, end=time.time() + 300,
+            extra_path=str(folder / "site"), folder=folder, package="gpu_doubles",
+        )
+        supervise(plan, Report({{"machine": {{}}}}, {{"hangs": PartReport()}}), lambda: None)
+    """
+    parent = subprocess.Popen([sys.executable, "-c", dedent(looks_after)], cwd=ROOT)
+    try:
+        assert in_time(lambda: (tmp_path / "number").exists() and (tmp_path / "number").read_text())
+    finally:
+        parent.kill()
+        parent.wait()
+    number = int((tmp_path / "number").read_text())
+    assert in_time(lambda: not Path(f"/proc/{number}").exists())
+
+
+def in_time(holds: Callable[[], object], seconds: float = 120) -> bool:
+    """Whether it comes to hold."""
+    end = time.time() + seconds
+    while time.time() < end:
+        if holds():
+            return True
+        time.sleep(0.2)
+    return False
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "journal.jsonl", "part", time.time() + 60)

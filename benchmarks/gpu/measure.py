@@ -10,7 +10,9 @@ import importlib
 import json
 import os
 import platform
+import signal
 import sys
+import threading
 import time
 import traceback
 from importlib.metadata import PackageNotFoundError, version
@@ -37,6 +39,7 @@ LEFT_BEHIND = 2**30
 def main(plan_path: str) -> int:
     """Runs the parts of the plan; ends early where the next one needs a fresh process."""
     faulthandler.enable()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     plan = json.loads(Path(plan_path).read_text(encoding="utf-8"))
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -54,6 +57,13 @@ def main(plan_path: str) -> int:
         if not _fit_to_go_on():
             break
     return 0
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process and what it started when the one that looks after it is gone."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _run(part: str, deadline: float, plan: dict[str, Any], device: Any) -> None:

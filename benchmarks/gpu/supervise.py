@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -60,7 +60,6 @@ class _Reader:
     """Reads what has been added to the journal."""
 
     path: Path
-    known: dict[str, Any] = field(default_factory=dict)
     _place: int = 0
 
     def lines(self) -> list[dict[str, Any]]:

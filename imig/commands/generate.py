@@ -118,12 +118,15 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    import numpy as np
+    from imig.startup import objects_that_stay
 
-    from imig.contextgen.generate import generate
-    from imig.contextgen.layout_pictures import layout_to_pictures
-    from imig.preview.result_files import write_results
-    from imig.training.generate_settings import find_settings
+    with objects_that_stay():
+        import numpy as np
+
+        from imig.contextgen.generate import generate
+        from imig.contextgen.layout_pictures import layout_to_pictures
+        from imig.preview.result_files import write_results
+        from imig.training.generate_settings import find_settings
 
     if (options.layout is None) == (options.from_shards is None):
         raise UsageError(

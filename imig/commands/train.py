@@ -59,8 +59,11 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from imig.recipe_file import load_training_recipe
-    from imig.training.loop import train
+    from imig.startup import objects_that_stay
+
+    with objects_that_stay():
+        from imig.recipe_file import load_training_recipe
+        from imig.training.loop import train
 
     recipe = load_training_recipe(options.recipe, overrides=options.overrides)
     output = options.output or Path("runs") / recipe.name

@@ -64,13 +64,13 @@ def run_stage(block: Block, stage: Stage, *, batch_size: int) -> None:
 
 def _run_batch(block: Block, stage: Stage, batch: list[Sample]) -> list[Sample]:
     # Stages change samples in place: a second try must start from what the first one was given.
-    untouched = [sample.copy() for sample in batch]
+    untouched = [sample.snapshot() for sample in batch]
     try:
         return _call(stage, batch)
     except UsageError:
         raise
     except Exception:
-        return list(_one_by_one(block, stage, untouched))
+        return list(_one_by_one(block, stage, [restore() for restore in untouched]))
 
 
 def _one_by_one(block: Block, stage: Stage, batch: list[Sample]) -> Iterator[Sample]:

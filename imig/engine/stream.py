@@ -20,7 +20,11 @@ from imig.engine.workers import FinishedBlock, StageWorker
 from imig.errors import DataError
 
 MAX_INPUT_TASKS = 10_000
-"""More blocks than this share tasks at the source: Ray's bookkeeping costs about 1 ms a task."""
+"""At the source: Ray's bookkeeping of a task takes several milliseconds, and memory."""
+MIN_TASKS_A_WORKER = 32
+"""Fewer would leave workers idle while the last of them finishes its last task."""
+MAX_BLOCKS_A_TASK = 16
+"""What a worker that dies begins again."""
 POLL_SECONDS = 0.5
 GIVE_UP_SECONDS = 30.0
 
@@ -136,7 +140,7 @@ def _dataset(
     if StopOnRequest not in callbacks:
         callbacks.append(StopOnRequest)
     dataset: Any = ray.data.from_items(
-        list(blocks), override_num_blocks=min(len(blocks), MAX_INPUT_TASKS)
+        list(blocks), override_num_blocks=_input_tasks(len(blocks), workers=groups[0].workers)
     )
     ranges = {block: plan.block_range(block) for block in blocks}
     for number, group in enumerate(groups):
@@ -156,6 +160,12 @@ def _dataset(
             num_gpus=group.gpus or None,
         )
     return dataset
+
+
+def _input_tasks(blocks: int, *, workers: int) -> int:
+    """Tasks of the first workers; each has the next few blocks, which go on one by one."""
+    wanted = max(-(-blocks // MAX_BLOCKS_A_TASK), MIN_TASKS_A_WORKER * workers)
+    return min(blocks, wanted, MAX_INPUT_TASKS)
 
 
 def _snapshot(tally: Any) -> Snapshot:

@@ -15,6 +15,7 @@ from imig.engine.parts import write_part
 from imig.engine.plan import Source, Step
 from imig.errors import DataError, ImigError
 from imig.stages.loading import shared_models
+from imig.startup import objects_that_stay
 from imig.threads import limit_threads, wait_passively
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class StageWorker:
             wait_passively()
             warnings.filterwarnings("ignore")
             limit_threads(threads)
-            with shared_models():
+            with objects_that_stay(), shared_models():
                 for step in steps:
                     current = step.stage.name
                     step.stage.setup()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imig.layout.composition import MID_GREY
+from imig.layout.lanczos import resize_lanczos
 
 TOKEN = 16
 """Pixels of a token's side: FLUX's VAE shrinks by 8, packing by 2."""
@@ -80,12 +81,10 @@ def prepare_reference(
     if image.size != mask.shape[::-1]:
         raise ValueError(f"image is {image.size}, its mask {mask.shape[::-1]} (width, height)")
     size = reference_size(*image.size, side=side)
-    coverage = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
-    grey = Image.new("RGB", image.size, MID_GREY)
-    subject = Image.composite(image.convert("RGB"), grey, coverage)
-    lanczos = Image.Resampling.LANCZOS  # antialiased when it shrinks
-    pixels = np.array(subject.resize(size, lanczos, reducing_gap=3.0))
-    covered = np.asarray(coverage.resize(size, lanczos, reducing_gap=3.0))
+    subject = np.array(image.convert("RGB"))
+    _fill_outside(subject, mask)
+    pixels = resize_lanczos(subject, size)
+    covered = resize_lanczos(mask.astype(np.uint8) * np.uint8(255), size)
     inside = covered > 127
     if not inside.any():
         inside = covered > 0
@@ -96,5 +95,13 @@ def prepare_reference(
             int(rows.mean() * size[1] / mask.shape[0]),
             int(columns.mean() * size[0] / mask.shape[1]),
         ] = True
-    pixels[~inside] = MID_GREY
+    _fill_outside(pixels, inside)
     return pixels, inside
+
+
+def _fill_outside(pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> None:
+    """Mid grey where the mask is not, in place."""
+    outside = ~mask
+    # Band by band: indexing whole pixels takes ten times as long.
+    for band, grey in enumerate(MID_GREY):
+        np.copyto(pixels[..., band], np.uint8(grey), where=outside)

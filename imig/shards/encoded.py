@@ -128,5 +128,7 @@ def _reason(error: Exception) -> str:
 
 def _metadata(data: bytes) -> dict[str, str]:
     length = int.from_bytes(data[:_LENGTH_BYTES], "little")
-    metadata: dict[str, str] = json.loads(data[_LENGTH_BYTES:][:length])["__metadata__"]
+    metadata: dict[str, str] = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])[
+        "__metadata__"
+    ]
     return metadata

@@ -14,6 +14,7 @@ from PIL import Image
 from imig.contextgen.sample import Box, PictureSample, ReferencePicture
 from imig.errors import DataError
 from imig.layout.composition import LayoutReference, compose_layout
+from imig.layout.lanczos import resize_lanczos
 from imig.layout.layering import layer_order
 from imig.layout.placement import Rectangle, aligned_face_box, face_anchor, subject_cut
 from imig.layout.put_back import put_back
@@ -73,7 +74,7 @@ def scene_to_pictures(
             )
             for part in parts
         ),
-        target=np.asarray(_resize(scene.target, size)),
+        target=resize_lanczos(np.array(scene.target), size),
     )
 
 
@@ -150,12 +151,6 @@ def _image_and_mask(view: ReferenceView, *, place: str) -> tuple[Image.Image, ND
     if not mask.any():
         raise DataError(f"the mask of {what} is empty", cure=cure)
     return image.convert("RGB"), np.ascontiguousarray(mask)
-
-
-def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    if image.size == size:
-        return image
-    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def _scaled(box: tuple[int, int, int, int], scale: tuple[float, float]) -> Box:

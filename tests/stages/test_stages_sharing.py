@@ -14,7 +14,6 @@ from support.tabletop_samples import tabletop_sample
 from imig.models.protocols import ImageTextScorer
 from imig.models.registry import load_model
 from imig.recipe import ModelConfig, QualityConfig, ScoreConfig, StageConfig
-from imig.sample import Sample
 from imig.shards.features import FEATURES_MEMBER
 from imig.stages.base import BuildContext
 from imig.stages.loading import load_as, shared_models
@@ -42,13 +41,13 @@ def load(config: ModelConfig, *, batch_size: int) -> Any:
 
 
 def test_one_instance_for_stages_that_name_the_same_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = []
-    monkeypatch.setattr(
-        "imig.models.registry.load_model",
-        lambda config, batch_size: (
-            loaded.append(config) or load_model(config, batch_size=batch_size)
-        ),
-    )
+    loaded: list[ModelConfig] = []
+
+    def load_counted(config: ModelConfig, *, batch_size: int) -> Any:
+        loaded.append(config)
+        return load_model(config, batch_size=batch_size)
+
+    monkeypatch.setattr("imig.models.registry.load_model", load_counted)
     with shared_models():
         wide, narrow = load(TINY, batch_size=8), load(TINY, batch_size=2)
         load(TINY.model_copy(update={"dtype": "bfloat16"}), batch_size=8)
@@ -105,18 +104,22 @@ def test_a_text_s_feature_does_not_depend_on_what_was_asked_before() -> None:
     assert together.embed_texts([]).shape == (0, first.shape[1])
 
 
-def test_a_sample_s_copy_is_untouched_by_what_happens_to_the_sample() -> None:
+def test_a_snapshot_is_untouched_by_what_happens_to_the_sample() -> None:
     sample = tabletop_sample(0)
     sample.target_features[TINY] = np.zeros(2, np.float32)
-    copy: Sample = sample.copy()
-    assert (copy.scene, copy.files, copy.drawn) == (sample.scene, sample.files, sample.drawn)
-    before = copy.scene.model_dump_json()
+    before = sample.scene.model_dump_json()
+    files = dict(sample.files)
+    restore = sample.snapshot()
     sample.scene.instances[0].scores.phrase_similarity = 0.125
     sample.scene.nouns.append("late")
     sample.files["late.jpg"] = b""
     sample.target_features.clear()
     sample.turn_down(stage="x", reason="y", figures={})
-    assert copy.scene.model_dump_json() == before
-    assert "late.jpg" not in copy.files
-    assert copy.reject is None
-    assert set(copy.target_features) == {TINY}
+    for _ in range(2):
+        restored = restore()
+        assert restored.scene.model_dump_json() == before
+        assert restored.files == files
+        assert restored.reject is None
+        assert set(restored.target_features) == {TINY}
+        restored.scene.nouns.append("later")
+        restored.files.clear()

@@ -81,6 +81,7 @@ def _draw_layouts(journal: Journal, setup: Setup, base: Any, sides: tuple[int, .
     for name, parameter in adapter_parameters(transformer).items():
         fill_randomly(name, parameter, generator)
         parameter.data.mul_(0.1)  # small beside the layer, as a trained one is
+    transformer.requires_grad_(False)  # as `imig generate` loads one
     for side in sides:
         _time_layout(journal, f"adapter, {side} px", model, setup, side, rank=setup.rank)
     apart = _velocity(model, setup, sides[0])

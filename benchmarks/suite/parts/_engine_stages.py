@@ -64,7 +64,8 @@ class Working(Stage):
         self._compute = compute
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
-        time.sleep(self._wait * len(samples))
+        if self._wait:
+            time.sleep(self._wait * len(samples))
         until = time.process_time() + self._compute * len(samples)
         while time.process_time() < until:
             pass
