@@ -34,12 +34,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command."""
     names = part_names()
     parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0], epilog=f"parts: {', '.join(names)}"
+        prog="python -m benchmarks.suite",
+        description=(__doc__ or "").splitlines()[0],
+        epilog=f"parts: {', '.join(names)}",
     )
-    parser.add_argument("part", nargs="*", default=names, choices=[*names, []], metavar="PART")
+    parser.add_argument("part", nargs="*", metavar="PART", help="default: all")
     parser.add_argument("--small", action="store_true", help="seconds: only proves that it runs")
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args(arguments)
+    if unknown := sorted(set(given.part) - set(names)):
+        parser.error(f"no part {', '.join(unknown)}; there are: {', '.join(names)}")
     # Before a part imports numpy or torch: spinning threads on a shared core are no measurement.
     for name in ONE_THREAD:
         os.environ.setdefault(name, "1")

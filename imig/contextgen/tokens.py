@@ -241,7 +241,7 @@ def _fill(
         row.reference[here] = number
         row.readable[here] = reference.valid.numpy().ravel()[numbers]
         row.positions[here, 0] = 1
-        row.positions[here, 1:] = _places(grid)[numbers] + np.float32(offset)
+        row.positions[here, 1:] = _places(grid)[numbers] + np.array(offset, np.float32)
         start = here.stop
         offset = offset[0] + grid[0], offset[1] + grid[1]
 

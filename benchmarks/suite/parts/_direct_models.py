@@ -66,8 +66,8 @@ def draw_pictures(count: int) -> Pictures:
 def blip(given: Pictures) -> Call:
     """Captions."""
     folder = _folder("blip")
-    processor: Any = AutoProcessor.from_pretrained(folder)
-    model: Any = BlipForConditionalGeneration.from_pretrained(folder, dtype=FLOAT).eval()
+    processor = _pretrained(AutoProcessor, folder)
+    model = _pretrained(BlipForConditionalGeneration, folder, dtype=FLOAT).eval()
 
     def call(start: int, stop: int) -> Sequence[str]:
         inputs = processor(images=given.images[start:stop], return_tensors="pt")
@@ -81,8 +81,8 @@ def blip(given: Pictures) -> Call:
 def grounding_dino(given: Pictures) -> Call:
     """Boxes of the phrases."""
     folder = _folder("grounding-dino")
-    processor: Any = AutoProcessor.from_pretrained(folder)
-    model: Any = GroundingDinoForObjectDetection.from_pretrained(folder, dtype=FLOAT).eval()
+    processor = _pretrained(AutoProcessor, folder)
+    model = _pretrained(GroundingDinoForObjectDetection, folder, dtype=FLOAT).eval()
 
     def call(start: int, stop: int) -> object:
         images = given.images[start:stop]
@@ -150,8 +150,8 @@ def clip_texts(given: Pictures) -> Call:
 def dinov2(given: Pictures) -> Call:
     """Features of whole pictures."""
     folder = _folder("dinov2")
-    processor: Any = AutoImageProcessor.from_pretrained(folder)
-    model: Any = AutoModel.from_pretrained(folder, dtype=FLOAT).eval()
+    processor = _pretrained(AutoImageProcessor, folder)
+    model = _pretrained(AutoModel, folder, dtype=FLOAT).eval()
 
     def call(start: int, stop: int) -> object:
         pixels = processor(images=given.images[start:stop], return_tensors="pt")
@@ -164,8 +164,8 @@ def dinov2(given: Pictures) -> Call:
 def dinov2_masked(given: Pictures) -> Call:
     """Features of the instances under masks: the mean of the patches that they cover by half."""
     folder = _folder("dinov2")
-    processor: Any = AutoImageProcessor.from_pretrained(folder)
-    model: Any = AutoModel.from_pretrained(folder, dtype=FLOAT).eval()
+    processor = _pretrained(AutoImageProcessor, folder)
+    model = _pretrained(AutoModel, folder, dtype=FLOAT).eval()
     patch: int = model.config.patch_size
 
     def call(start: int, stop: int) -> object:
@@ -185,6 +185,10 @@ def dinov2_masked(given: Pictures) -> Call:
         return functional.normalize(features, dim=-1).numpy()
 
     return call
+
+
+def _pretrained(kind: Any, folder: Path, **options: Any) -> Any:
+    return kind.from_pretrained(folder, **options)
 
 
 def _folder(family: str) -> Path:

@@ -35,13 +35,15 @@ def measure(*, small: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         samples = draw_samples(4 if small else 32, size=256)
         dataset = write_dataset(Path(folder) / "plain", samples, scenes_per_shard=100)
-        encoded = Path(folder) / "encoded"
-        _imig("encode", str(dataset), "--output", str(encoded))
+        if not small:
+            encoded = Path(folder) / "encoded"
+            _imig("encode", str(dataset), "--output", str(encoded))
+            dataset = encoded
         for number in range(rounds):
             for load in loads:
                 run = Path(folder) / f"run-{number}-{load}"
                 with _busy(load):
-                    paces[load].append(_pace(encoded, run, steps=steps))
+                    paces[load].append(_pace(dataset, run, steps=steps))
     alone = median(paces[0])
     return [
         Row(
