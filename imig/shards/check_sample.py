@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from pydantic import ValidationError
 
 from imig.layout.boxes import iou
-from imig.schema import Instance, Reference, Scene, scene_from_json
+from imig.schema import Instance, MaskRLE, Reference, Scene, scene_from_json
 from imig.shards.check_encoded import check_encoded
 from imig.shards.check_features import check_features
 from imig.shards.check_pictures import (
@@ -38,20 +38,41 @@ def check_sample(findings: Findings, files: Mapping[str, bytes]) -> Scene | None
 
     `files` are the bytes by member name, the JSON among them.
     """
-    if JSON_MEMBER not in files:
-        findings.add("missing-json", f"only {', '.join(sorted(files))}")
+    scene = read_scene(findings, files.keys(), files.get(JSON_MEMBER))
+    if scene is not None:
+        check_scene(findings, scene, files, iter(mask_extents(instance_masks(scene))))
+    return scene
+
+
+def read_scene(findings: Findings, names: Collection[str], data: bytes | None) -> Scene | None:
+    """The scene of a sample with these members, if its JSON can be read."""
+    if data is None:
+        findings.add("missing-json", f"only {', '.join(sorted(names))}")
         return None
-    scene = _read_scene(findings, files[JSON_MEMBER])
-    if scene is None:
-        return None
+    return _read_scene(findings, data)
+
+
+def instance_masks(scene: Scene) -> list[MaskRLE]:
+    """The masks of the instances that have one, in their order."""
+    return [one.mask for one in scene.instances if one.mask is not None]
+
+
+def check_scene(
+    findings: Findings,
+    scene: Scene,
+    files: Mapping[str, bytes],
+    extents: Iterator[MaskExtent | None],
+) -> None:
+    """Collect what is wrong with a sample whose JSON could be read.
+
+    `extents` are those of `instance_masks`; what comes behind them is left for other scenes.
+    """
     if scene.id != findings.sample:
         findings.add("id-mismatch", f"the JSON says {scene.id}")
     _check_member_names(findings, scene, files)
     size = (scene.width, scene.height)
     if scene.target in files:
         check_image(findings, scene.target, files[scene.target], size=size, mode="RGB", kind="JPEG")
-    masks = [one.mask for one in scene.instances if one.mask is not None]
-    extents = iter(mask_extents(masks))
     for instance in scene.instances:
         _check_instance(findings, instance, extents, size=size)
         for reference in instance.references:
@@ -63,7 +84,6 @@ def check_sample(findings: Findings, files: Mapping[str, bytes]) -> Scene | None
         check_encoded(findings, scene, files[ENCODED_MEMBER])
     if FEATURES_MEMBER in files:
         check_features(findings, files[FEATURES_MEMBER])
-    return scene
 
 
 def _read_scene(findings: Findings, data: bytes) -> Scene | None:

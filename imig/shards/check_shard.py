@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from imig.schema import EncodingRecord, MemberName, SampleId
+from imig.schema import EncodingRecord, MemberName, SampleId, Scene
 from imig.shards.check_encoded import can_be_encoded
 from imig.shards.check_pictures import Findings
-from imig.shards.check_sample import check_sample
+from imig.shards.check_sample import check_scene, instance_masks, read_scene
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.faults import Fault
 from imig.shards.index import IndexRow, scene_to_row
+from imig.shards.run_lengths import mask_extents
 from imig.shards.tar import Buffer, TarFault, TarMember, member_data, split_member, walk_tar
 from imig.shards.writer import JSON_MEMBER
 
 _SAMPLE_ID: TypeAdapter[str] = TypeAdapter(SampleId)
 _MEMBER_NAME: TypeAdapter[str] = TypeAdapter(MemberName)
+_TOGETHER = 64  # samples whose scenes are in memory at a time; their pictures are not
 
 
 @dataclass
@@ -58,25 +61,42 @@ def check_shard(path: Path) -> ShardCheck:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             check.bytes = len(data)
             check.sha256 = hashlib.sha256(data).hexdigest()
-            for sample_id, group in _group_members(check, data).items():
-                _check_group(check, data, sample_id, group)
+            groups = list(_group_members(check, data).items())
+            for start in range(0, len(groups), _TOGETHER):
+                _check_groups(check, data, groups[start : start + _TOGETHER])
     except (OSError, ValueError) as error:
         # ValueError is what mmap says of an empty file.
         check.faults.append(Fault("unreadable-shard", str(error), shard=path.name))
     return check
 
 
-def _check_group(check: ShardCheck, data: Buffer, sample_id: str, group: _Group) -> None:
-    findings = Findings(shard=check.name, sample=sample_id)
-    files = {name: member_data(data, member) for name, member in group.members.items()}
-    scene = check_sample(findings, files)
+def _check_groups(check: ShardCheck, data: Buffer, groups: Sequence[tuple[str, _Group]]) -> None:
+    """Some samples; of all of them the masks are measured at once."""
+    read: list[tuple[Findings, _Group, Scene | None]] = []
+    for sample_id, group in groups:
+        findings = Findings(shard=check.name, sample=sample_id)
+        member = group.members.get(JSON_MEMBER)
+        json = None if member is None else member_data(data, member)
+        read.append((findings, group, read_scene(findings, group.members.keys(), json)))
+    scenes = [scene for _, _, scene in read if scene is not None]
+    extents = iter(mask_extents([mask for scene in scenes for mask in instance_masks(scene)]))
+    for findings, group, scene in read:
+        if scene is not None:
+            files = {name: member_data(data, member) for name, member in group.members.items()}
+            check_scene(findings, scene, files, extents)
+        _note(check, findings, group, scene)
+
+
+def _note(check: ShardCheck, findings: Findings, group: _Group, scene: Scene | None) -> None:
+    """What the check of one sample found."""
+    sample_id = findings.sample
     check.sample_ids.append(sample_id)
     check.faults += findings.faults
     check.images += findings.images
     check.masks += findings.masks
     if findings.encoding is not None:
         check.encodings[sample_id] = findings.encoding
-    elif ENCODED_MEMBER not in files and scene is not None and can_be_encoded(scene):
+    elif ENCODED_MEMBER not in group.members and scene is not None and can_be_encoded(scene):
         check.encodings[sample_id] = None
     if scene is not None:
         check.rows.append(
