@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,23 @@ from benchmarks.suite.rows import Bar
 REPOSITORY = Path(__file__).parents[1]
 
 
-def test_every_part_runs_in_small(tmp_path: Path) -> None:
+WHOLE_PROGRAMS = ("small_build", "training_beside_load")
+"""Parts that run builds and trainings, which have tests of their own."""
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [part for part in part_names() if part not in WHOLE_PROGRAMS],
+        pytest.param(WHOLE_PROGRAMS, marks=pytest.mark.long),
+    ],
+    ids=["in one process", "whole programs"],
+)
+def test_every_part_runs_in_small(tmp_path: Path, parts: Sequence[str]) -> None:
     """One process, as `make bench` has it: importing libraries is most of what this takes."""
     file = tmp_path / "figures.json"
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.suite", "--small", "--json", str(file)],
+        [sys.executable, "-m", "benchmarks.suite", *parts, "--small", "--json", str(file)],
         cwd=REPOSITORY,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
@@ -31,7 +44,7 @@ def test_every_part_runs_in_small(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = json.loads(file.read_text())["rows"]
     # the page finds a part's rows by its module's name
-    assert {row["part"].replace(" ", "_") for row in rows} == set(part_names())
+    assert {row["part"].replace(" ", "_") for row in rows} == set(parts)
     for row in rows:
         assert row["ours"] > 0, row
         assert row["theirs"] > 0, row

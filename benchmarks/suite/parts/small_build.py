@@ -36,7 +36,7 @@ def measure(*, small: bool) -> list[Row]:
         work = Path(folder)
         rows = []
         for recipe in recipes:
-            rows += _measure_recipe(recipe, scenes=scenes, work=work, repeats=1 if small else 3)
+            rows += _measure_recipe(recipe, scenes=scenes, work=work, repeats=1 if small else 2)
         if not small:
             rows.append(_measure_all(scenes=scenes, work=work))
     return rows
