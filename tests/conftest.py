@@ -27,6 +27,7 @@ NOT_FAST = frozenset(
         "test_benchmark_gpu.py",
         "test_benchmark_learning.py",
         "test_benchmark_released.py",
+        "test_benchmark_suite.py",
         "test_benchmark_train_step.py",
         "test_threads.py",
         "tiny",

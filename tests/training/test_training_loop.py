@@ -25,6 +25,21 @@ from imig.training.recipe import TrainRecipe
 from imig.training.run_folder import checkpoints
 
 STEPS = 20
+UNHURRIED = """
+import sys, time
+from imig.cli import main
+from imig.training import loop
+
+step = loop.train_step
+
+def unhurried_step(*given, **named):
+    time.sleep(0.2)
+    return step(*given, **named)
+
+loop.train_step = unhurried_step
+sys.exit(main(sys.argv[1:]))
+"""
+"""`imig`, with time to stop a training before it is through, also on a busy machine."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -77,8 +92,9 @@ def words(world: Path, run: Path, *more: str) -> list[str]:
     return command
 
 
-def start(world: Path, run: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "imig", *words(world, run, *more)]
+def start(world: Path, run: Path, *more: str, unhurried: bool = False) -> subprocess.Popen[str]:
+    python = ["-c", UNHURRIED] if unhurried else ["-m", "imig"]
+    command = [sys.executable, *python, *words(world, run, *more)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
@@ -108,7 +124,7 @@ def test_resume_is_exact(
     disturbance: signal.Signals,
 ) -> None:
     run = tmp_path / "run"
-    process = start(world, run)
+    process = start(world, run, unhurried=True)
     wait_for_checkpoint(run, process)
     process.send_signal(disturbance)
     output, _ = process.communicate(timeout=300)
