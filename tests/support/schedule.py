@@ -13,6 +13,7 @@ ONE_UNIT: Final = "tests/builds"
 
 SLOWEST_FIRST: Final = (
     ONE_UNIT,
+    "tests/test_benchmark_suite.py",
     "tests/test_benchmark_gpu.py",
     "tests/training/test_training_loop.py",
     "tests/engine/test_engine_build.py",
