@@ -8,7 +8,7 @@ RUN    ?= runs/train-tiny
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/.installed),$(BIN)/python,$(PYTHON))
 WHEELS_FOR ?= 3.12
 SUBSETS := basic complex flexible
-PYTEST  = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+PYTEST  = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 12
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build-dataset train-demo test test-fast test-all lint bench bench-gpu gpu-wheels \

@@ -148,6 +148,36 @@ def test_a_worker_that_dies_once_is_started_again(tmp_path: Path) -> None:
     assert finished.manifest.counts.written == 34
 
 
+def test_blocks_that_share_a_task_with_a_death_are_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imig.engine import stream
+
+    monkeypatch.setattr(stream, "MIN_TASKS_A_WORKER", 1)
+    assert stream._input_tasks(10, workers=1) == 1
+    deaths = tmp_path / "deaths"
+    deaths.mkdir()
+    judge = Judge(die_on=25, deaths=deaths, max_deaths=1, raise_on=[5])
+    # One failure among the scenes seen so far is below `max_error_rate`; counted twice, above.
+    finished, _ = run(plan_for(tmp_path, judge))
+    assert len(list(deaths.iterdir())) == 1
+    assert finished is not None
+    assert finished.manifest.counts.written == 33
+    (tmp_path / "calm").mkdir()
+    run(plan_for(tmp_path / "calm", Judge(raise_on=[5])))
+    assert digests(tmp_path / "d") == digests(tmp_path / "calm" / "d")
+
+
+@pytest.mark.parametrize(
+    ("blocks", "workers", "tasks"),
+    [(8, 2, 8), (100, 2, 64), (5_000, 2, 313), (125_000, 64, 7_813), (10**6, 1, 10_000)],
+)
+def test_many_blocks_share_tasks(blocks: int, workers: int, tasks: int) -> None:
+    from imig.engine.stream import _input_tasks
+
+    assert _input_tasks(blocks, workers=workers) == tasks
+
+
 def test_a_worker_that_dies_again_ends_the_build(tmp_path: Path) -> None:
     deaths = tmp_path / "deaths"
     deaths.mkdir()
