@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks.suite.__main__ import part_names
+from benchmarks.suite.measuring import measure_apart
 from benchmarks.suite.page import PAGE, fill_page, main, marked_parts
 from benchmarks.suite.rows import Bar
 
@@ -49,6 +50,10 @@ def test_every_part_runs_in_small(tmp_path: Path, parts: Sequence[str]) -> None:
         assert row["ours"] > 0, row
         assert row["theirs"] > 0, row
         assert row["ratio"] > 0, row
+
+
+def test_a_part_in_a_process_of_its_own() -> None:
+    assert {row.part for row in measure_apart("tabletop", small=True)} == {"tabletop"}
 
 
 def report(*rows: dict[str, Any]) -> dict[str, Any]:

@@ -9,17 +9,14 @@ Exits with 0 whatever the figures are: a benchmark is no test.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import pkgutil
 import platform
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from datetime import date
-from multiprocessing import get_context
 from pathlib import Path
 
 from rich.console import Console
@@ -27,6 +24,7 @@ from rich.table import Table
 
 import imig
 from benchmarks.suite import parts
+from benchmarks.suite.measuring import measure, measure_apart
 from benchmarks.suite.rows import Row
 
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -53,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows: list[Row] = []
     for part in given.part or names:
         started = time.perf_counter()
-        found = measure(part, small=True) if given.small else measure_apart(part)
+        # In small a process each would take most of the time.
+        found = (measure if given.small else measure_apart)(part, small=given.small)
         rows.extend(found)
         console.print(table(found), highlight=False)
         console.print(f"{part}: {time.perf_counter() - started:.0f} s", highlight=False)
@@ -66,18 +65,6 @@ def part_names() -> list[str]:
     """The modules of `benchmarks.suite.parts`, sorted; those with a leading _ are their helpers."""
     found = pkgutil.iter_modules(parts.__path__)
     return sorted(one.name for one in found if not one.name.startswith("_"))
-
-
-def measure(part: str, *, small: bool) -> list[Row]:
-    """The rows of a part, measured in this process."""
-    rows: list[Row] = importlib.import_module(f"{parts.__name__}.{part}").measure(small=small)
-    return rows
-
-
-def measure_apart(part: str) -> list[Row]:
-    """The same in a process of its own: what a part leaves behind slows down the one after it."""
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as process:
-        return process.submit(measure, part, small=False).result()
 
 
 def table(rows: Sequence[Row]) -> Table:
