@@ -129,7 +129,7 @@ class EngineConfig(RecipePart):
     fuse: Literal["auto", "never", "always"] = Field(
         default="auto",
         description="Stages that share worker processes. `auto`: where models are small, one "
-        "worker a core (or a GPU) carries all stages; `imig build --plan` shows what is decided.",
+        "worker a core (a few a GPU) carries all stages; `imig build --plan` shows it.",
     )
     ray_address: str | None = Field(
         default=None, description="A running cluster (`auto`, `ray://host:10001`); null: start one."

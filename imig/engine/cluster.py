@@ -35,6 +35,9 @@ _QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 
+_started_here = False
+"""Whether a session of this process has started the Ray that is up, on this machine."""
+
 
 @contextmanager
 def ray_session(*, address: str | None, needed_cpus: float) -> Iterator[Machine]:
@@ -55,13 +58,15 @@ def ray_session(*, address: str | None, needed_cpus: float) -> Iterator[Machine]
     UsageError
         The cluster cannot be reached.
     """
+    global _started_here
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():
         _configure()
-        yield _cluster_machine()
+        # The logical CPUs of a Ray that was started below are more than there are.
+        yield local_machine() if _started_here else _cluster_machine()
         return
     folder = None if address else _make_temp_folder()
     # A thread of its own for Ray's start and end. There Ray leaves our handler of SIGTERM alone,
@@ -72,15 +77,13 @@ def ray_session(*, address: str | None, needed_cpus: float) -> Iterator[Machine]
             if folder is None:
                 ray_thread.submit(_connect, str(address)).result()
             else:
-                starting = ray_thread.submit(_start, needed_cpus, folder)
-                # Ray Data needs it: imported while Ray's processes start.
-                import pandas  # noqa: F401
-
-                starting.result()
+                ray_thread.submit(_start, needed_cpus, folder).result()
+                _started_here = True
             _take_sigterm_back()
             _configure()
             yield _cluster_machine() if folder is None else local_machine()
         finally:
+            _started_here = False
             ray_thread.submit(ray.shutdown).result()
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)

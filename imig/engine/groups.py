@@ -1,7 +1,7 @@
 """Which stages share a worker process, and how many workers there are of each kind.
 
 A process costs seconds before its first scene: it imports PyTorch and loads its models. Where
-models are small, one worker a core (or a GPU) therefore carries the whole run of stages: every
+models are small, one worker a core (a few a GPU) therefore carries the whole run of stages: every
 model is loaded once a worker, and scenes pass from stage to stage by reference. A stage gets
 workers of its own where its weights, its share of a GPU or its `resources` ask for it; such stages
 then work on different scenes at the same time.
@@ -26,6 +26,8 @@ SMALL_TOGETHER_BYTES = 1 << 30
 """So does one that would make a shared worker's weights larger than this."""
 WORKER_BYTES = 1 << 30
 """What a worker takes beside its weights: PyTorch, the model libraries, a block of scenes."""
+WORKERS_A_GPU = 4
+"""Small models leave most of a GPU to others while their worker reads and writes pictures."""
 MEMORY_SHARE = 0.5
 """Of the machine's memory, at most, for workers that share stages; the rest is Ray's and yours."""
 
@@ -148,13 +150,15 @@ def _models(loads: Iterator[StageLoad] | Sequence[StageLoad]) -> dict[ModelConfi
 
 
 def _whole_build(run: Sequence[StageLoad], *, machine: Machine, blocks: int) -> Group:
-    """One kind of worker for everything: as many as there are GPUs, or else cores."""
+    """One kind of worker for everything: one a core, but not more than a few a GPU."""
     weights = sum(_models(run).values())
     cpus = max(load.resources.cpus for load in run)
     gpus = min(1.0, sum(load.resources.gpus for load in run))
     if not gpus and machine.gpus and any(map(_may_take_gpu, _models(run))):
-        gpus = 1.0
-    most = int(machine.gpus / gpus + 1e-6) if gpus else int(machine.cpus / max(cpus, 1.0))
+        gpus = 1.0 / WORKERS_A_GPU
+    most = int(machine.cpus / max(cpus, 1.0))
+    if gpus:
+        most = min(most, int(machine.gpus / gpus + 1e-6))
     fitting = int(machine.memory * MEMORY_SHARE) // (WORKER_BYTES + weights)
     return Group(
         stages=tuple(load.name for load in run),

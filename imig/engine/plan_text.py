@@ -38,6 +38,8 @@ def print_plan(plan: Plan, console: Console) -> None:
         )
     console.print(f"[bold]{recipe.name}[/]  {escape(plan.loaded.where(''))}", highlight=False)
     console.print(table, highlight=False)
+    if recipe.engine.ray_address is not None:
+        console.print("workers as for this machine; the cluster is asked when the build starts")
     groups = plan.groups(local_machine())
     for group in groups:
         console.print(_workers(group), highlight=False, soft_wrap=True)

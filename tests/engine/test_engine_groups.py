@@ -55,7 +55,7 @@ BIG = load("ground", GROUNDER, size=SMALL_BYTES + 1)
     ("loads", "fuse", "machine", "expected"),
     [
         (SMALL, "auto", LAPTOP, "4xsource+score+quality+write"),
-        (SMALL, "auto", WORKSTATION, "2xsource+score+quality+write"),
+        (SMALL, "auto", WORKSTATION, "8xsource+score+quality+write"),
         (SMALL, "never", LAPTOP, "1xsource 1xscore 1xquality 1xwrite"),
         ((load("source"), load("crop"), load("write")), "never", LAPTOP, "1xsource+crop+write"),
         # a large model gets workers of its own, and splits what is small
@@ -117,10 +117,10 @@ def test_no_more_workers_than_memory_and_blocks_allow() -> None:
     assert groups_of(load("source"), machine=tiny)[0].workers == 1
 
 
-def test_a_model_counts_once_in_a_worker_and_gpus_are_shared_out_whole() -> None:
+def test_a_model_counts_once_in_a_worker_and_workers_share_gpus() -> None:
     (group,) = groups_of(*SMALL, machine=WORKSTATION)
     assert group.weights == 2 << 20
-    assert (group.gpus, group.cpus) == (1.0, 1.0)
+    assert (group.gpus, group.cpus) == (0.25, 1.0)
     on_cpu = ModelConfig(family="open-clip", device="cpu")
     (group,) = groups_of(load("score", on_cpu), machine=WORKSTATION)
     assert (group.workers, group.gpus) == (16, 0.0)
