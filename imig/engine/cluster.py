@@ -35,6 +35,8 @@ _QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 
+_SPARE_CPUS = 3
+"""Ray starts a process for each logical CPU at once, and Ray Data needs three for itself."""
 _started_here = False
 """Whether a session of this process has started the Ray that is up, on this machine."""
 
@@ -102,7 +104,7 @@ def _start(needed_cpus: float, folder: Path) -> None:
     with _hushed_stderr():
         ray.init(
             address="local",
-            num_cpus=max(cpu_count(), math.ceil(needed_cpus) + 1),
+            num_cpus=max(cpu_count(), math.ceil(needed_cpus) + _SPARE_CPUS),
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,

@@ -59,19 +59,23 @@ class Tally:
         self._attempts[stage, block] = attempt
         return attempt
 
-    def end(self, tallies: dict[str, StageTally], group: str, block: int) -> None:
+    def end(self, tallies: dict[str, StageTally], group: str, block: int, *, written: bool) -> None:
+        """A worker is through with a block; the last one has `written` its part."""
         self._attempts.pop((group, block), None)
+        if written:
+            self._writing.discard(block)
         for stage, tally in tallies.items():
             self._snapshot.tallies.setdefault(stage, StageTally()).add(tally)
 
     def may_write(self, block: int) -> bool:
-        """Whether the block's part may be written; if so, `written` must follow."""
+        """Whether the block's part may be written; if so, `end` or `not_written` must follow."""
         if not self._closed:
             # A set: a worker that died while it wrote begins the same block again.
             self._writing.add(block)
         return not self._closed
 
-    def written(self, block: int) -> None:
+    def not_written(self, block: int) -> None:
+        """Writing the part has failed."""
         self._writing.discard(block)
 
     def close(self) -> int:

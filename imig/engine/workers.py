@@ -104,7 +104,8 @@ class StageWorker:
             _fail(self._tally, error, f"stage {self._group}")
             raise
         done = {step.stage.name: block.tallies[step.stage.name] for step in self._steps}
-        self._tally.end.remote(done, self._group, block.number)
+        written = self._parts is not None
+        self._tally.end.remote(done, self._group, block.number, written=written)
         return pickle_to_table(block if self._parts is None else _finished(block))
 
     def _receive(self, batch: pa.Table) -> Block:
@@ -126,8 +127,9 @@ class StageWorker:
             raise RuntimeError("the build has been stopped")
         try:
             write_part(parts, block)
-        finally:
-            ray.get(self._tally.written.remote(block.number))
+        except BaseException:
+            self._tally.not_written.remote(block.number)
+            raise
 
     def _died(self, block: Block) -> DataError:
         ids = [sample.scene.id for sample in block.samples]

@@ -13,8 +13,8 @@ from benchmarks.suite.rows import Bar, Row
 from imig.engine.blocks import Block, run_stage
 from imig.engine.plan import Plan
 
-MILLISECONDS = {"draw": (50, 0), "ground": (20, 2), "segment": (30, 3), "score": (15, 2)}
-"""Of a scene, waiting as for a GPU and computing: in proportion as `full_size_cost.py` counts."""
+MILLISECONDS = {"draw": (90, 0), "ground": (36, 2), "segment": (54, 3), "score": (27, 2)}
+"""Of a scene, waiting as for a GPU and computing. Real drawing takes ten times as long and more."""
 PICTURE_BYTES = 100_000
 """Bytes of a picture."""
 NOTHING = ("draw", "ground", "segment", "crop", "score", "quality")
