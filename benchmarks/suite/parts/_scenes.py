@@ -6,8 +6,10 @@ Drawing is what takes long, so a few scenes are drawn and written again and agai
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from PIL import Image
 
@@ -57,6 +59,16 @@ def write_dataset(folder: Path, samples: Iterable[Sample], *, scenes_per_shard: 
     )
     seal(folder, manifest, contents, funnel=[], seconds=0.0)
     return folder
+
+
+@contextmanager
+def dataset_of(count: int, *, drawn: int, size: int) -> Iterator[Path]:
+    """A dataset of two shards while the block runs: `count` scenes, of which `drawn` differ."""
+    samples = draw_samples(drawn, size=size)
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "shards"
+        scenes_per_shard = -(-count // 2)
+        yield write_dataset(folder, with_new_ids(samples, count), scenes_per_shard=scenes_per_shard)
 
 
 def _draw(seed: int, *, size: int, instances: tuple[int, int]) -> Sample:

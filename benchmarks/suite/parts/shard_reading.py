@@ -12,13 +12,12 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import webdataset
 
-from benchmarks.suite.parts._scenes import draw_samples, with_new_ids, write_dataset
+from benchmarks.suite.parts._scenes import dataset_of
 from benchmarks.suite.rows import Bar, Row
 from benchmarks.suite.turns import seconds_in_turn
 from imig.sample import decode_image, png_to_mask
@@ -39,10 +38,7 @@ def measure(*, small: bool) -> list[Row]:
 
 
 def _measure(*, size: int, drawn: int, count: int, repeats: int) -> list[Row]:
-    samples = draw_samples(drawn, size=size)
-    with TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "shards"
-        write_dataset(folder, with_new_ids(samples, count), scenes_per_shard=-(-count // 2))
+    with dataset_of(count, drawn=drawn, size=size) as folder:
         _require_equal(next(iter(Dataset(folder))), next(read_by_webdataset(folder, "pil")))
         seconds = seconds_in_turn(
             {

@@ -11,11 +11,10 @@ import io
 import json
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from benchmarks.suite.parts._scenes import draw_samples, with_new_ids, write_dataset
+from benchmarks.suite.parts._scenes import dataset_of
 from benchmarks.suite.rows import Bar, Row
 from benchmarks.suite.turns import seconds_in_turn
 from imig.shards.validate import validate_dataset
@@ -35,10 +34,7 @@ def measure(*, small: bool) -> list[Row]:
 
 
 def _measure(*, size: int, drawn: int, count: int, repeats: int) -> list[Row]:
-    samples = draw_samples(drawn, size=size)
-    with TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "shards"
-        write_dataset(folder, with_new_ids(samples, count), scenes_per_shard=-(-count // 2))
+    with dataset_of(count, drawn=drawn, size=size) as folder:
         read = [files for path in sorted(folder.glob("*.tar")) for _, files in read_tar(path)]
         seconds = seconds_in_turn(
             {"ours": lambda: check_ours(folder), "limit": lambda: check_least(folder, read)},
