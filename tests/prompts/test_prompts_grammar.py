@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from imig.prompts.grammar import write_grammar_prompt
@@ -66,11 +64,3 @@ def test_the_drawn_scene_has_the_prompt_s_things_mood_and_table() -> None:
         assert sorted(one.phrase for one in drawn.instances) == sorted(record.nouns)
         assert drawn.style == record.style
         assert drawn.scene.backdrop.table == record.template["table"]
-
-
-def test_a_prompt_by_number_is_cheap() -> None:
-    write(0)
-    started = time.perf_counter()
-    for number in range(10**6, 10**6 + 200):
-        write(number)
-    assert (time.perf_counter() - started) / 200 < 0.005
