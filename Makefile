@@ -44,8 +44,8 @@ test: setup  ## the test suite (8 minutes on two cores)
 test-fast: setup  ## only what needs neither Ray nor a model (about a minute)
 	$(PYTEST) --fast
 
-test-all: setup  ## also what is longer by nature, such as official models of full size
-	$(PYTEST) -m ""
+test-all: setup  ## also what is longer by nature: official models of full size, minutes of fuzzing
+	$(PYTEST) -m "" --hypothesis-profile=long
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
 sys.path.insert(0, str(TESTS))
@@ -38,6 +39,19 @@ NOT_FAST = frozenset(
 
 NOT_IMPORTED = ("ray", "transformers", "diffusers", "open_clip", "dlib")
 """What a fast test has no need of, and what takes seconds to import."""
+
+
+# Fuzzing: the same few cases in every run of the suite; `make test-all` looks further, with
+# --hypothesis-profile=long. A busy machine is no reason to fail, hence no deadline.
+settings.register_profile(
+    "short", derandomize=True, database=None, max_examples=40, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)  # fmt: skip
+settings.register_profile(
+    "long", max_examples=5_000, deadline=None, print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)  # fmt: skip
+settings.load_profile("short")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
