@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import string
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,6 +35,22 @@ _SCHEMA: Final[dict[str, Any]] = {
     "required": ["reason", "agrees"],
     "additionalProperties": False,
 }
+
+_READ: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "agrees": {
+            "anyOf": [
+                {"type": "boolean"},
+                # Not the "true or false" of a question that is repeated.
+                {"type": "string", "pattern": r"(?i)^\W*(yes|no|true|false)\b(?!\s*(or\b|[/|]))"},
+                {"enum": [0, 1]},
+            ]
+        }
+    },
+    "required": ["agrees"],
+}
+"""What can be understood of what was asked for: models leave the reason out, and write "yes"."""
 
 
 class EndpointAnswerer:
@@ -104,13 +121,11 @@ class EndpointAnswerer:
 
 def text_to_answer(text: str) -> PictureAnswer:
     """A model's words -> its answer. Raises ValueError when they are none."""
-    value = answer_to_json(text)
-    agrees, reason = value.get("agrees"), value.get("reason")
+    value = answer_to_json(text, schema=_READ)
+    agrees, reason = value["agrees"], value.get("reason")
     if isinstance(agrees, str):
-        agrees = {"yes": True, "true": True, "no": False, "false": False}.get(agrees.lower())
-    if not isinstance(agrees, bool):
-        raise ValueError("no verdict")
-    return PictureAnswer(agrees, " ".join(reason.split()) if isinstance(reason, str) else "")
+        agrees = agrees.lstrip(string.punctuation + string.whitespace).lower()[:1] in ("y", "t")
+    return PictureAnswer(bool(agrees), " ".join(reason.split()) if isinstance(reason, str) else "")
 
 
 def _jpeg(image: Image) -> bytes:

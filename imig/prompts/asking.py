@@ -7,13 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from imig.models.json_answer import answer_to_json
+from imig.models.json_answer import answer_to_objects
 from imig.prompts.record import PromptRecord
 from imig.prompts.templates import REALISTIC, Template
 from imig.schema import Subject
 
 MAX_LETTERS: Final = 1200
 """Of a prompt: far more than text encoders read."""
+_ENTRY: Final[dict[str, Any]] = {
+    "type": "object",
+    # An object stands there in the schema, which some models repeat.
+    "properties": {"prompt": {"not": {"type": "object"}}},
+    "required": ["prompt"],
+}
+"""How an entry of an answer is known; what else is wrong with it is said by itself."""
 _ARTICLE: Final = re.compile(r"^(a|an|the|some|one)\s+", re.IGNORECASE)
 
 
@@ -80,7 +87,7 @@ def answer_to_records(
 ) -> Iterator[tuple[Brief, PromptRecord | InvalidAnswer]]:
     """A record for each brief, or what is wrong with the answer to it."""
     try:
-        entries = _entries(answer_to_json(text), len(briefs))
+        entries = _entries(answer_to_objects(text, schema=_ENTRY), len(briefs))
     except ValueError as error:
         yield from ((brief, InvalidAnswer(str(error))) for brief in briefs)
         return
@@ -91,21 +98,24 @@ def answer_to_records(
             yield brief, error
 
 
-def _entries(answer: Mapping[str, Any], briefs: int) -> dict[int, Any]:
-    entries = answer.get("prompts")
-    if not isinstance(entries, list):
-        if briefs > 1 or "prompt" not in answer:
-            raise InvalidAnswer("the answer has no list of prompts")
-        entries = [answer]  # asked for one, small models answer with that one
-    if not all(isinstance(entry, dict) for entry in entries):
-        raise InvalidAnswer("the answer's prompts are no objects")
-    numbers = [entry.get("number") for entry in entries]
-    if sorted(map(str, numbers)) != sorted(map(str, range(1, len(entries) + 1))):
-        # Unnumbered or misnumbered: of the right length they are in the right order.
-        if len(entries) != briefs:
-            raise InvalidAnswer(f"{len(entries)} prompts for {briefs} briefs, not numbered")
-        numbers = list(range(1, briefs + 1))
-    return {int(str(number)): entry for number, entry in zip(numbers, entries, strict=True)}
+def _entries(found: Sequence[Mapping[str, Any]], briefs: int) -> dict[int, Mapping[str, Any]]:
+    """Entries by the place of their brief, from 1; of a draft and what replaces it, the latter."""
+    numbers = [_number(entry) for entry in found]
+    distinct = sorted(numbers) == list(range(1, len(found) + 1))
+    drafts = len(found) > briefs and all(1 <= number <= briefs for number in numbers)
+    if distinct or drafts:
+        return dict(zip(numbers, found, strict=True))
+    # Unnumbered or misnumbered: of the right length they are in the right order.
+    if len(found) % briefs:
+        raise InvalidAnswer(f"{len(found)} prompts for {briefs} briefs, not numbered")
+    return dict(enumerate(found[-briefs:], start=1))
+
+
+def _number(entry: Mapping[str, Any]) -> int:
+    """The brief's, as the entry has it; 0 where it has none."""
+    number = entry.get("number")
+    text = str(number).strip() if isinstance(number, (int, str)) else ""
+    return int(text) if text.isdecimal() and len(text) < 9 else 0
 
 
 def _record(entry: Any, brief: Brief, *, alone: bool, writer: str) -> PromptRecord:

@@ -17,7 +17,6 @@ from support.chat_server import ChatServer, Fault, chat_server, first_then, user
 from imig.errors import DataError, ImigError, UsageError
 from imig.models.endpoint import Endpoint, Usage, endpoint_record, image_part
 from imig.models.endpoint_errors import RequestRefused
-from imig.models.json_answer import answer_to_json
 from imig.models.waiting import Pace, asked_seconds, backoff_seconds
 from imig.recipe import EndpointConfig
 
@@ -257,20 +256,6 @@ def test_waits() -> None:
     for attempt, longest in ((1, 1), (3, 4), (30, 60)):
         waits = [backoff_seconds(attempt, first=1.0) for _ in range(50)]
         assert longest / 2 <= min(waits) < max(waits) <= longest
-
-
-@pytest.mark.parametrize(
-    "text",
-    ['{"a": {"b": 1}}', '```json\n{"a": {"b": 1}}\n```', 'Sure!\n{"a": {"b": 1}}\nAnything else?'],
-)
-def test_json_out_of_words(text: str) -> None:
-    assert answer_to_json(text) == {"a": {"b": 1}}
-
-
-@pytest.mark.parametrize("text", ["", "no", '{"a": [1, 2', "}{", '{"a": 1} {"b": 2}'])
-def test_what_is_no_json(text: str) -> None:
-    with pytest.raises(ValueError, match="JSON"):
-        answer_to_json(text)
 
 
 def test_interrupts_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
