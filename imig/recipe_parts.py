@@ -58,6 +58,12 @@ class EndpointConfig(RecipePart):
         default=1.0, gt=0, description="Wait before the first retry; it doubles each time."
     )
     temperature: float | None = Field(default=None, ge=0)
+    max_tokens: int | None = Field(
+        default=None,
+        gt=0,
+        description="Of an answer, the model's thoughts included; null: the server's own limit. An "
+        "answer that breaks off is asked for again with more.",
+    )
     price_per_million_input: float | None = Field(
         default=None, ge=0, description="Of tokens sent, in any currency: the cost is then shown."
     )

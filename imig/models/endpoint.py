@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from imig.errors import UsageError
-from imig.models.endpoint_errors import Explainer, RequestRefused, says_unknown_model
+from imig.models.endpoint_errors import (
+    Explainer,
+    Failure,
+    RequestRefused,
+    ServerFault,
+    says_unknown_model,
+)
+from imig.models.endpoint_place import base_url
+from imig.models.endpoint_reply import Reply, completion_to_reply
+from imig.models.json_answer import is_whole_answer
 from imig.models.waiting import Pace, backoff_seconds
 from imig.recipe_parts import EndpointConfig
 from imig.schema import ModelRecord
@@ -28,6 +37,11 @@ LONGEST_WAIT: Final = 900.0
 """Seconds; a server that asks for more ends the run, which can be continued later."""
 _TRIES_UNREACHED: Final = 2
 """Before a server that has never answered counts as absent."""
+_FAULTS_OF_PROVEN: Final = 3
+"""Of the server, one after the other, before a form that has worked is doubted."""
+FIRST_TOKENS: Final = 4_096
+MOST_TOKENS: Final = 32_768
+"""Tokens that an answer is allowed when it broke off: the first figure, doubled up to the second."""
 
 Form = Literal["json_schema", "json_object", "text"]
 """How an answer's schema goes to the server, from the strictest on."""
@@ -80,6 +94,12 @@ class Endpoint:
         self._pace = Pace(rate / clients if rate else None)
         self._client = _make_client(config, self._explainer)
         self._forms: tuple[Form, ...] = get_args(Form)
+        self._form_proven = False
+        self._temperature = config.temperature
+        self._tokens_name: str | None = "max_tokens"
+        self._max_tokens = config.max_tokens
+        self._answers_as_thoughts = False
+        self._notes: dict[str, str] = {}
         self._reached = False
         self._lock = threading.Lock()
 
@@ -92,79 +112,192 @@ class Endpoint:
         record = endpoint_record(self.config)
         return f"{record.family}:{record.weights}@{record.revision}"
 
+    @property
+    def notes(self) -> list[str]:
+        """What the server did not take, or the model did not do, and what was done instead."""
+        return list(self._notes.values())
+
     def ask(self, messages: Sequence[Message], *, schema: Mapping[str, Any]) -> str:
         """One answer; a JSON object of this schema, if the model does as it is told.
 
         The schema goes the way that the server takes: as a JSON schema; else with "a JSON object,
-        please" and the schema in words; else in words alone.
+        please" and the schema in words; else in words alone. An answer that breaks off, and one
+        that is nothing but thoughts, is asked for again with more tokens. What had to be done
+        otherwise than asked is remembered, and said in `notes`.
 
         Raises
         ------
         UsageError
             Wrong URL, key or model.
         RequestRefused
-            The server takes this request in no form; others may be fine.
+            The server takes this request in no form, the model refuses, or does not come to an
+            answer (`AnswerUnfinished`); others may be fine.
         DataError
             All tries failed, for the server's reasons.
         """
-        forms = self._forms
-        for index, form in enumerate(forms):
-            try:
-                text = self._ask_patiently(self._request(form, messages, schema))
-            except RequestRefused:
-                if form == forms[-1]:
-                    raise
-                continue
-            # Where a plainer form is taken after a refusal, the refusal was about the form.
-            if index > 0:
-                self._forms = forms[index:]
-            return text
-        raise AssertionError("the last form answers or raises")
-
-    def _ask_patiently(self, request: dict[str, Any]) -> str:
-        tries = 0
+        tokens = self._max_tokens
+        asked_again = False
         while True:
-            tries += 1
+            try:
+                reply = self._ask_patiently(messages, schema, tokens)
+            except RequestRefused as refusal:
+                if refusal.parameter != "tokens" or not asked_again:
+                    raise
+                # So many tokens it does not take; what it takes is too few.
+                what = f"{what}, and more tokens the server refuses ({refusal.message})"
+                raise self._explainer.unfinished(
+                    what, finish=reply.finish, tokens=reply.output_tokens
+                ) from None
+            problem = self._unfinished(reply, schema, asked_again=asked_again)
+            if problem is None:
+                self._remember_tokens(tokens)
+                return reply.text if reply.text.strip() else reply.thoughts
+            what = problem
+            more = _more_tokens(tokens, reply.output_tokens)
+            if more is None or (asked_again and not reply.broken_off):
+                self._remember_tokens(tokens)
+                raise self._explainer.unfinished(what, finish=reply.finish, tokens=tokens)
+            self._note("tokens", f"{what}: asked again with {more} tokens (max_tokens)")
+            tokens, asked_again = more, True
+
+    def _unfinished(
+        self, reply: Reply, schema: Mapping[str, Any], *, asked_again: bool
+    ) -> str | None:
+        """Why a reply is no answer yet; None: it is one, or nothing that more tokens would mend."""
+        if reply.broken_off:
+            # Some models go on with blanks after their answer, until the end of their tokens.
+            whole = is_whole_answer(reply.text, schema=schema)
+            return None if whole else "the answer breaks off"
+        if not reply.thoughts_only:
+            return None
+        if is_whole_answer(reply.thoughts, schema=schema):
+            # Some servers take an answer without thoughts for thoughts.
+            if asked_again and not self._answers_as_thoughts:
+                self._note("thoughts", "the server gives answers as reasoning, where they were read")
+                self._answers_as_thoughts = True
+            if self._answers_as_thoughts:
+                return None
+        return "the answer is nothing but thoughts (reasoning_content)"
+
+    def _remember_tokens(self, tokens: int | None) -> None:
+        """Who needs them once needs them again, and has paid for less once."""
+        with self._lock:
+            self._max_tokens = max(tokens or 0, self._max_tokens or 0) or None
+
+    def _note(self, kind: str, words: str) -> None:
+        with self._lock:
+            self._notes[kind] = f"{self.config.url}: {words}"
+
+    def _ask_patiently(
+        self, messages: Sequence[Message], schema: Mapping[str, Any], tokens: int | None
+    ) -> Reply:
+        """A reply, whatever it says; tries again, waits, and finds the form that the server takes.
+
+        A form is given up when it is refused. Servers also break over a schema: a fault is tried
+        again in the next form, around and around and within the same number of tries, for most
+        faults have nothing to do with it.
+        """
+        forms, index, tries, faults = self._forms, 0, 0, 0
+        while True:
+            request = self._request(forms[index], messages, schema, tokens)
             self._pace.wait()
             try:
-                return self._ask_once(request)
+                reply = self._ask_once(request)
             except UsageError:
                 raise
             except Exception as error:
                 failure = self._explainer.explain(error)
                 if failure.final is not None:
-                    raise self._final(error, failure.final) from None
-            if failure.unreached and not self._reached and tries >= _TRIES_UNREACHED:
-                raise self._explainer.unreachable(failure.reason)
-            wait = failure.wait or 0.0
-            if tries > self.config.max_retries or wait > LONGEST_WAIT:
-                reason = failure.reason
-                if wait > LONGEST_WAIT:
-                    reason += f"; it asks to wait {wait:.0f} s"
-                raise self._explainer.gave_up(reason, tries=tries)
-            if failure.wait is not None:
-                self._pace.hold(wait)
-            with self._lock:
-                self.usage.retries += 1
-            # Jitter beyond what the server asks for: it has told everybody the same.
-            time.sleep(wait + backoff_seconds(tries, first=self.config.backoff_seconds))
+                    final = self._final(error, failure.final)
+                    if not isinstance(final, RequestRefused) or final.parameter == "content":
+                        raise final from None
+                    if self._without(final.parameter, request):
+                        continue
+                    if final.parameter == "tokens" or index + 1 == len(forms):
+                        raise final from None
+                    index += 1
+                    continue
+            else:
+                self._settle(forms[index:], faults=faults)
+                return self._accepted(reply)
+            tries += 1
+            self._wait_after(failure, tries)
+            if failure.perhaps_form:
+                faults += 1
+                # A form that has worked is given more chances before another one is tried.
+                if not self._form_proven or faults >= _FAULTS_OF_PROVEN:
+                    index = (index + 1) % len(forms)
 
-    def _ask_once(self, request: dict[str, Any]) -> str:
-        """Raises whatever the library raises, and ValueError for an answer without sense."""
+    def _settle(self, forms: tuple[Form, ...], *, faults: int) -> None:
+        """The first of these forms was taken: the stricter ones are not tried again.
+
+        Not after many faults, or of a form that has worked: the server was ill, whatever the form.
+        """
+        with self._lock:
+            if faults == 0 or (not self._form_proven and faults < len(get_args(Form))):
+                if len(forms) < len(self._forms):
+                    self._forms = forms
+                self._form_proven = True
+
+    def _accepted(self, reply: Reply) -> Reply:
+        """The reply, unless it is a refusal: other words may be answered."""
+        if reply.filtered:
+            raise self._explainer.refused(
+                f"its content filter stopped the answer (finish_reason: {reply.finish})",
+                parameter="content",
+            )
+        if reply.refusal and not reply.text.strip():
+            raise self._explainer.refused(f"the model says {reply.refusal!r}", parameter="content")
+        return reply
+
+    def _without(self, parameter: str | None, request: Mapping[str, Any]) -> bool:
+        """Leave a refused parameter out from now on; False: it is not for want of that."""
+        if parameter == "temperature" and "temperature" in request:
+            self._temperature = None
+            self._note("temperature", "the model takes no temperature: asked without it")
+            return True
+        for name, other in (("max_tokens", "max_completion_tokens"), ("max_completion_tokens", None)):
+            if parameter == "max_tokens" and name in request:
+                self._tokens_name = other
+                return True
+        return False
+
+    def _wait_after(self, failure: Failure, tries: int) -> None:
+        """Let time pass before the next try; raises when this was the last one."""
+        if failure.unreached and not self._reached and tries >= _TRIES_UNREACHED:
+            raise self._explainer.unreachable(failure.reason)
+        wait = failure.wait or 0.0
+        if tries > self.config.max_retries or wait > LONGEST_WAIT:
+            reason = failure.reason
+            if wait > LONGEST_WAIT:
+                reason += f"; it asks to wait {wait:.0f} s"
+            raise self._explainer.gave_up(reason, tries=tries)
+        if failure.wait is not None:
+            self._pace.hold(wait)
+        with self._lock:
+            self.usage.retries += 1
+        # Jitter beyond what the server asks for: it has told everybody the same.
+        time.sleep(wait + backoff_seconds(tries, first=self.config.backoff_seconds))
+
+    def _ask_once(self, request: dict[str, Any]) -> Reply:
+        """Raises whatever the library raises, ServerFault, and ValueError without a choice."""
         answer = self._client.chat.completions.create(**request, extra_headers=self._headers())
         if isinstance(answer, str) and not self._reached:
             raise self._explainer.not_a_chat_server(answer)
-        choices = getattr(answer, "choices", None)
-        if not choices or choices[0].message is None:
+        fault = getattr(answer, "error", None)
+        if fault and not getattr(answer, "choices", None):
             # Some routers answer 200 and put the error into the body.
-            raise ValueError(f"no choices: {getattr(answer, 'error', None) or str(answer)[:200]}")
+            raise ServerFault({"error": fault})
+        reply = completion_to_reply(answer)
+        if reply.finish == "error":
+            raise ServerFault({"error": getattr(answer.choices[0], "error", None) or "no reason"})
         usage = getattr(answer, "usage", None)
         with self._lock:
             self._reached = True
             self.usage.requests += 1
             self.usage.input_tokens += getattr(usage, "prompt_tokens", None) or 0
-            self.usage.output_tokens += getattr(usage, "completion_tokens", None) or 0
-        return str(choices[0].message.content or "")
+            self.usage.output_tokens += reply.output_tokens
+        return reply
 
     def _final(self, error: Exception, final: Exception) -> Exception:
         if says_unknown_model(error, self.config.model):
@@ -182,11 +315,17 @@ class Endpoint:
             return []
 
     def _request(
-        self, form: Form, messages: Sequence[Message], schema: Mapping[str, Any]
+        self,
+        form: Form,
+        messages: Sequence[Message],
+        schema: Mapping[str, Any],
+        tokens: int | None,
     ) -> dict[str, Any]:
         request: dict[str, Any] = {"model": self.config.model, "messages": list(messages)}
-        if self.config.temperature is not None:
-            request["temperature"] = self.config.temperature
+        if self._temperature is not None:
+            request["temperature"] = self._temperature
+        if tokens is not None and self._tokens_name is not None:
+            request[self._tokens_name] = tokens
         if form == "json_schema":
             wanted = {"name": "answer", "strict": True, "schema": dict(schema)}
             request["response_format"] = {"type": "json_schema", "json_schema": wanted}
@@ -234,12 +373,19 @@ def _make_client(config: EndpointConfig, explainer: Explainer) -> openai.OpenAI:
     try:
         return openai.OpenAI(
             api_key=explainer.key or "none",
-            base_url=config.url,
+            base_url=base_url(config.url),
             timeout=config.timeout_seconds,
             max_retries=0,  # ours count, hold the other threads too, and can be shown
         )
     except Exception as error:
-        raise explainer.unreachable(explainer.clean(str(error))) from None
+        raise explainer.no_client(error) from None
+
+
+def _more_tokens(allowed: int | None, used: int) -> int | None:
+    """How many an answer is allowed that broke off; None: it has had as many as anybody gets."""
+    before = max(allowed or 0, used)
+    most = max(MOST_TOKENS, allowed or 0)
+    return None if before >= most else min(most, max(FIRST_TOKENS, 2 * before))
 
 
 def _schema_in_words(schema: Mapping[str, Any]) -> str:

@@ -64,6 +64,8 @@ def write_prompts(
                 dialogue = Dialogue(recipe, source.writer, endpoint, opened, figures)
                 with LiveLine(console, redraw_seconds=REDRAW_SECONDS) as line:
                     dialogue.run(line)
+                for note in endpoint.notes:
+                    _print(console, note)
                 usage = dialogue.whole_usage()
                 cost = usage.cost(source.writer.endpoint)
         opened.finish()

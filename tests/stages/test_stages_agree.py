@@ -193,7 +193,7 @@ def test_one_failing_picture_puts_only_its_scene_aside() -> None:
     (aside,) = block.quarantined
     assert aside.id == "complex-00000001"
     assert "3 tries failed" in aside.error
-    assert sum("red" in one for one in asked_about) == 2, "good answers are not paid for twice"
+    assert sum("red wall" in one for one in asked_about) == 2, "good answers are not paid for twice"
 
 
 def test_a_wrong_url_or_key_stops_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
