@@ -136,47 +136,48 @@ class Endpoint:
             All tries failed, for the server's reasons.
         """
         tokens = self._max_tokens
-        asked_again = False
+        before: tuple[str, Reply] | None = None
         while True:
             try:
                 reply = self._ask_patiently(messages, schema, tokens)
             except RequestRefused as refusal:
-                if refusal.parameter != "tokens" or not asked_again:
+                if refusal.parameter != "tokens" or before is None:
                     raise
                 # So many tokens it does not take; what it takes is too few.
-                what = f"{what}, and more tokens the server refuses ({refusal.message})"
+                problem, reply = before
+                problem += f", and more tokens the server refuses: {refusal.message};"
                 raise self._explainer.unfinished(
-                    what, finish=reply.finish, tokens=reply.output_tokens
+                    problem, finish=reply.finish, tokens=reply.output_tokens
                 ) from None
-            problem = self._unfinished(reply, schema, asked_again=asked_again)
-            if problem is None:
+            problem = self._unfinished(reply, schema, asked_again=before is not None)
+            if not problem:
                 self._remember_tokens(tokens)
                 return reply.text if reply.text.strip() else reply.thoughts
-            what = problem
             more = _more_tokens(tokens, reply.output_tokens)
-            if more is None or (asked_again and not reply.broken_off):
+            thinks_only = before is not None and not reply.broken_off
+            if more is None or thinks_only or self._tokens_name is None:
                 self._remember_tokens(tokens)
-                raise self._explainer.unfinished(what, finish=reply.finish, tokens=tokens)
-            self._note("tokens", f"{what}: asked again with {more} tokens (max_tokens)")
-            tokens, asked_again = more, True
+                raise self._explainer.unfinished(problem, finish=reply.finish, tokens=tokens)
+            self._note("tokens", f"{problem}: asked again with {more} tokens (max_tokens)")
+            tokens, before = more, (problem, reply)
 
     def _unfinished(
         self, reply: Reply, schema: Mapping[str, Any], *, asked_again: bool
-    ) -> str | None:
-        """Why a reply is no answer yet; None: it is one, or nothing that more tokens would mend."""
+    ) -> str:
+        """Why a reply is no answer yet; empty: it is one, or nothing that more tokens would mend."""
         if reply.broken_off:
             # Some models go on with blanks after their answer, until the end of their tokens.
             whole = is_whole_answer(reply.text, schema=schema)
-            return None if whole else "the answer breaks off"
+            return "" if whole else "the answer breaks off"
         if not reply.thoughts_only:
-            return None
+            return ""
         if is_whole_answer(reply.thoughts, schema=schema):
             # Some servers take an answer without thoughts for thoughts.
             if asked_again and not self._answers_as_thoughts:
                 self._note("thoughts", "the server gives answers as reasoning, where they were read")
                 self._answers_as_thoughts = True
             if self._answers_as_thoughts:
-                return None
+                return ""
         return "the answer is nothing but thoughts (reasoning_content)"
 
     def _remember_tokens(self, tokens: int | None) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from imig.errors import DataError, ImigError, UsageError
 from imig.models.endpoint_place import (
     Proxy,
+    base_url,
     likely_url,
     missing_certificates,
     proxy_for,
@@ -115,7 +116,7 @@ class Explainer:
         if isinstance(error, openai.APIConnectionError):
             cause = error.__cause__ or error
             reason = self.clean(str(cause) or type(cause).__name__)
-            if tls_cure(reason, self.config.url):
+            if tls_cure(reason, base_url(self.config.url)):
                 return Failure(reason, self.unreachable(reason))
             # The library's words for a refused connection, an unknown host, and a proxy's refusal.
             unreached = type(cause).__name__ in ("ConnectError", "UnsupportedProtocol", "ProxyError")
@@ -131,7 +132,7 @@ class Explainer:
 
     def unreachable(self, reason: str) -> UsageError:
         proxy = self._proxy
-        cure = tls_cure(reason, self.config.url) or (
+        cure = tls_cure(reason, base_url(self.config.url)) or (
             f"start the server, or correct --set {self.name}.url=URL (the base URL, which usually "
             "ends in /v1)" + (f"; {proxy.cure}" if proxy else "")
         )
@@ -201,13 +202,13 @@ class Explainer:
 
     @property
     def _proxy(self) -> Proxy | None:
-        return proxy_for(self.config.url)
+        return proxy_for(base_url(self.config.url))
 
     def _by_proxy(self, reason: str) -> str:
         return f"{reason} ({self._proxy.words})" if self._proxy else reason
 
     def _url_cure(self) -> str:
-        likely = likely_url(self.config.url)
+        likely = likely_url(base_url(self.config.url))
         example = f"perhaps {likely}" if likely else "the base URL, which usually ends in /v1"
         proxy = f"; {self._proxy.cure}" if self._proxy else ""
         return f"correct --set {self.name}.url=URL ({example}){proxy}"

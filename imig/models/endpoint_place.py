@@ -24,15 +24,19 @@ def base_url(url: str) -> str:
     ``localhost:8000/v1/chat/completions`` -> ``http://localhost:8000/v1``
     """
     text = url.strip()
-    if text and not _SCHEME.match(text):
-        text = text.lstrip("/")
-        text = f"{'http' if _NO_NAME.match(text) else 'https'}://{text}"
-    return _REQUESTS.sub("", text).rstrip("/")
+    bare = text.lstrip("/")
+    if bare and not _SCHEME.match(text):
+        text = f"{'http' if _NO_NAME.match(bare) else 'https'}://{bare}"
+    base = _REQUESTS.sub("", text).rstrip("/")
+    return base if _SCHEME.match(base) else text
 
 
 def likely_url(url: str) -> str | None:
     """The URL that was probably meant by one that ends in no version; None where it ends in one."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
     if not parts.netloc or re.search(r"/v\d\w*/?\Z", parts.path):
         return None
     path = re.sub(r"/api(?:/(?:chat|generate|tags))?\Z", "", parts.path.rstrip("/"))

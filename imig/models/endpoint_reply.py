@@ -111,4 +111,4 @@ def _arguments(message: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """JSON values of an object of the client library."""
-    return value.model_dump() if hasattr(value, "model_dump") else value
+    return value.model_dump(warnings=False) if hasattr(value, "model_dump") else value

@@ -38,7 +38,7 @@ _VALUE_POSITION: Final = re.compile(r"""(?:[\[,{]|["'”’]\s{0,9}:)\s{0,99}\Z"
 _OPENING_RUN: Final = re.compile(r"[{\[](?:\s*\[)*")
 _REST: Final = re.compile(r"\s*(?:```+\s*|</?\w+>\s*|<\|[^|<>]*\|>\s*|\[END[ A-Z]*\]\s*)*\Z")
 """What may follow the end of an answer: a fence, a closing tag, marks of a chat template."""
-_MOST_MATCHED: Final = 2_000_000
+_MOST_MATCHED: Final = 400_000
 """Characters that are looked at to match braces, in all: no text keeps us busy for long."""
 _DEEPEST: Final = 3
 """JSON in a string within JSON, and so on."""

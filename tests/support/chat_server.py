@@ -1,17 +1,20 @@
 """A real HTTP server that speaks the chat completions protocol, well or badly.
 
-A test gives it a `reply`: from the request's JSON to an answer, a `Fault`, or a string of content.
+A test gives it a `reply`: from the request's JSON to the text of an answer, a whole message (`Said`),
+or a `Fault`.
 """
 
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
@@ -28,7 +31,18 @@ class Fault:
     """Close the connection instead of answering."""
 
 
-Reply = Callable[[dict[str, Any]], "str | Fault"]
+@dataclass(frozen=True)
+class Said:
+    """A whole message, which is more than its text."""
+
+    message: Mapping[str, Any]
+    """Without its role."""
+    finish: str | None = "stop"
+    tokens: int = 100
+    """It has cost."""
+
+
+Reply = Callable[[dict[str, Any]], "str | Fault | Said"]
 
 
 @dataclass
@@ -41,6 +55,8 @@ class ChatServer:
     """Wanted in every request."""
     seconds: float = 0.0
     """A request takes."""
+    certificate: Path | None = None
+    """PEM with its key: the server then speaks TLS."""
     url: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
     authorizations: list[str | None] = field(default_factory=list)
@@ -49,7 +65,7 @@ class ChatServer:
     most_busy: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def answer(self, request: dict[str, Any], authorization: str | None) -> str | Fault:
+    def answer(self, request: dict[str, Any], authorization: str | None) -> str | Fault | Said:
         with self.lock:
             self.requests.append(request)
             self.authorizations.append(authorization)
@@ -92,7 +108,7 @@ def chat_server(reply: Reply, **settings: Any) -> Iterator[ChatServer]:
                 self._send(404, {"detail": "Not Found"}, {})
                 return
             answer = state.answer(request, self.headers.get("Authorization"))
-            if isinstance(answer, str):
+            if isinstance(answer, (str, Said)):
                 self._send(200, completion(answer, request), {})
                 return
             time.sleep(answer.seconds)
@@ -120,7 +136,15 @@ def chat_server(reply: Reply, **settings: Any) -> Iterator[ChatServer]:
             """A client that was killed or lost patience is part of the test."""
 
     server = Server(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    if state.certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(state.certificate)
+        # The handshake in the request's own thread: one that fails must not end the server.
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+    scheme = "http" if state.certificate is None else "https"
+    state.url = f"{scheme}://127.0.0.1:{server.server_address[1]}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
@@ -131,9 +155,10 @@ def chat_server(reply: Reply, **settings: Any) -> Iterator[ChatServer]:
         thread.join()
 
 
-def completion(text: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The protocol's answer around a text; a token has four letters here."""
+def completion(answer: str | Said, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The protocol's answer around a text or message; a token has four letters here."""
     asked = len(json.dumps(request["messages"])) // 4
+    said = answer if isinstance(answer, Said) else Said({"content": answer}, "stop", len(answer) // 4)
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -142,14 +167,14 @@ def completion(text: str, request: Mapping[str, Any]) -> dict[str, Any]:
         "choices": [
             {
                 "index": 0,
-                "finish_reason": "stop",
-                "message": {"role": "assistant", "content": text},
+                "finish_reason": said.finish,
+                "message": {"role": "assistant", **said.message},
             }
         ],
         "usage": {
             "prompt_tokens": asked,
-            "completion_tokens": len(text) // 4,
-            "total_tokens": asked + len(text) // 4,
+            "completion_tokens": said.tokens,
+            "total_tokens": asked + said.tokens,
         },
     }
 
@@ -162,11 +187,11 @@ def user_text(request: Mapping[str, Any]) -> str:
     return "\n".join(part["text"] for part in content if part["type"] == "text")
 
 
-def first_then(faults: list[Fault | str], answer: str) -> Reply:
+def first_then(faults: Sequence[Fault | str | Said], answer: str) -> Reply:
     """These one after the other, then the answer for ever."""
     left, lock = list(faults), threading.Lock()
 
-    def reply(request: dict[str, Any]) -> str | Fault:
+    def reply(request: dict[str, Any]) -> str | Fault | Said:
         with lock:
             return left.pop(0) if left else answer
 
