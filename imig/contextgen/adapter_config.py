@@ -44,7 +44,7 @@ _NO_EFFECT: Final = {
     # of layers that are transposed, which FLUX has none of: PEFT ignores it too
     "fan_in_fan_out",
 }
-_HARMLESS_INIT: Final = (None, True, False, "true", "gaussian", "eva", "orthogonal", "mica")
+_HARMLESS_INIT: Final = ("true", "gaussian", "eva", "orthogonal", "mica")
 """Beginnings of A and B alone; the base weights stay as they are."""
 _CHANGES_BASE: Final = ("pissa", "olora", "corda", "loftq", "lora_ga")
 _NEUTRAL: Final[tuple[Any, ...]] = (None, False, [], {}, "")
@@ -258,7 +258,7 @@ def _fault(name: str, value: Any) -> tuple[str, str]:
 
 
 def _fault_of_init(value: Any) -> tuple[str, str]:
-    if value in _HARMLESS_INIT and not isinstance(value, int | float) | isinstance(value, bool):
+    if isinstance(value, bool) or str(value).lower() in _HARMLESS_INIT:
         return "", ""
     if str(value).lower().startswith(_CHANGES_BASE):
         return (
