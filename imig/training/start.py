@@ -53,7 +53,7 @@ def recipe_with_scale(
     if differing:
         key, asked, there = differing[0]
         where = f"recipe {recipe.name}" if place is None else place(f"adapter.{key}")
-        wanted = " ".join(f"--set adapter.{name}={value:g}" for name, _, value in differing)
+        wanted = " ".join(f"--set adapter.{name}={value:.15g}" for name, _, value in differing)
         raise UsageError(
             f"{where}: adapter.{key} is {asked:g}, and {config.start}, which the "
             f"training starts from, has {there:g}",

@@ -1,4 +1,4 @@
-"""Adapter files with anything in them: the effect that diffusers gives them, or an error of ours."""
+"""Adapter files with anything in them: diffusers' effect, or an error of ours in words."""
 
 from __future__ import annotations
 
