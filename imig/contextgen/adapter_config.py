@@ -81,7 +81,7 @@ class AdapterScale:
         # Anchored: without `^` a pattern `proj_out` is one of every block's `proj_out` too.
         return LoraConfig(
             r=self.rank,
-            lora_alpha=self.alpha,  # type: ignore[arg-type]  # PEFT divides it, whatever it is
+            lora_alpha=self.alpha,
             rank_pattern={f"^{name}": one for name, one in self.ranks.items() if one != self.rank},
             alpha_pattern={
                 f"^{name}": one for name, one in self.alphas.items() if one != self.alpha

@@ -204,7 +204,8 @@ def linear_layers(transformer: nn.Module) -> dict[str, nn.Linear]:
 def _names_to_layers(linear: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Other names of layers, with `_` for `.` -> the transformer's layers, in order of B's rows."""
     there = set(linear)
-    names = {name.replace(".", "_"): (name,) for name in there} | _OUTSIDE
+    names: dict[str, tuple[str, ...]] = {name.replace(".", "_"): (name,) for name in there}
+    names |= _OUTSIDE
     blocks = {match[0] for name in there if (match := re.match(r"\w+_blocks\.\d+", name))}
     for block in blocks:
         kind, number = block.split(".")
@@ -345,8 +346,8 @@ def _split(
         )
     if parts.source.replace(".", "_") == _SWAPPED:
         b, bias = _halves_swapped(b), None if bias is None else _halves_swapped(bias)
-    biases = [None] * len(into) if bias is None else list(bias.split(widths))
-    for rows, own_bias in zip(b.split(widths), biases, strict=True):
+    biases = [None] * len(into) if bias is None else _parted(bias, widths)
+    for rows, own_bias in zip(_parted(b, widths), biases, strict=True):
         yield LoraLayer(
             a=a,
             b=rows,
@@ -354,6 +355,10 @@ def _split(
             bias=own_bias,
             alpha=None if alpha is None else float(alpha),
         )
+
+
+def _parted(tensor: Any, widths: list[int]) -> list[Tensor]:
+    return list(tensor.split(widths))
 
 
 def _halves_swapped(tensor: Tensor) -> Tensor:

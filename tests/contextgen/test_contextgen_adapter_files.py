@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -70,9 +71,7 @@ class Case:
     """Which of its loaders honours the file too; empty where none does."""
 
 
-def prefixed(
-    name: str, weights: Weights, scales: float | Mapping[str, float], **said: object
-) -> Case:
+def prefixed(name: str, weights: Weights, scales: float | Mapping[str, float], **said: Any) -> Case:
     return Case(name, weights, scales, tensors(weights), config(**said) if said else {})
 
 
@@ -249,7 +248,7 @@ def test_folders_of_peft(base: FluxTransformer2DModel, tmp_path: Path, given: st
     assert read_settings(tmp_path) == {}
 
 
-def refused(name: str, message: str, *more: object, **said: object) -> object:
+def refused(name: str, message: str, *more: object, **said: Any) -> object:
     """A file of `EIGHT` with a configuration that is not honoured."""
     header = config(**({"r": 8, "lora_alpha": 16} | said)) if said else {}
     state = tensors(EIGHT)
