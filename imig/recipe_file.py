@@ -102,6 +102,17 @@ def load_training_recipe(name_or_path: str | Path, *, overrides: Sequence[str] =
     return _validate(TrainRecipe, raw, path=path, lines=document.lines, origins=origins)
 
 
+def place_in_training_recipe(
+    name_or_path: str | Path, key_path: str, *, overrides: Sequence[str] = ()
+) -> str:
+    """Where a key stands: ``pipelines/train-tiny.yaml:13``, or ``--set adapter.rank=8``."""
+    path = find_recipe(str(name_or_path))
+    document = _read(path)
+    origins = _apply_overrides(dict(document.value), overrides)
+    key: KeyPath = tuple(key_path.split("."))
+    return _where(key, path=path, lines=document.lines, overrides=origins)
+
+
 def find_recipe(name_or_path: str) -> Path:
     """The file of a recipe: an existing path, or a shipped recipe's name."""
     path = Path(name_or_path).expanduser()

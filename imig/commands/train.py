@@ -62,13 +62,21 @@ def run(options: argparse.Namespace) -> int:
     from imig.startup import objects_that_stay
 
     with objects_that_stay():
-        from imig.recipe_file import load_training_recipe
+        from imig.recipe_file import load_training_recipe, place_in_training_recipe
         from imig.training.loop import train
 
     recipe = load_training_recipe(options.recipe, overrides=options.overrides)
     output = options.output or Path("runs") / recipe.name
     try:
-        code = train(recipe, options.shards or [DEFAULT_SHARDS], run=output, resume=options.resume)
+        code = train(
+            recipe,
+            options.shards or [DEFAULT_SHARDS],
+            run=output,
+            resume=options.resume,
+            place=lambda key: place_in_training_recipe(
+                options.recipe, key, overrides=options.overrides
+            ),
+        )
     except OSError as error:
         raise DataError(
             f"the training cannot go on: {error}",

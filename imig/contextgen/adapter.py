@@ -2,7 +2,8 @@
 
 ContextGen has no new parameters; it trains a LoRA of rank 512 on the layers below (REFERENCE 3,
 3.5). The file is a diffusers LoRA: `FluxTransformer2DModel.load_lora_adapter` and
-`FluxPipeline.load_lora_weights` read it, and files of the released trainer load here.
+`FluxPipeline.load_lora_weights` read it, and files of the released trainer and of other tools load
+here.
 """
 
 from __future__ import annotations
@@ -20,11 +21,22 @@ import torch
 from diffusers import FluxTransformer2DModel
 from peft import LoraConfig, set_peft_model_state_dict
 from peft.utils import get_peft_model_state_dict
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from imig.errors import DataError, UsageError
+from imig.contextgen.adapter_config import (
+    DIFFUSERS_METADATA,
+    PREFIX,
+    AdapterScale,
+    find_scale,
+)
+from imig.contextgen.adapter_file import (
+    find_adapter_file,
+    open_adapter,
+    read_adapter_file,
+    read_json_object,
+)
+from imig.contextgen.adapter_keys import LoraLayer, adapter_layers, linear_layers
 
 TARGETS = (
     r"x_embedder"
@@ -32,14 +44,11 @@ TARGETS = (
     r"|single_transformer_blocks\.\d+\.(norm\.linear|proj_mlp|proj_out|attn\.to_[qkv])"
 )
 """The layers with LoRA, 343 in FLUX (released trainer)."""
-PREFIX = "transformer."
-"""Of the keys in a diffusers LoRA file."""
-DIFFUSERS_METADATA = "lora_adapter_metadata"
-"""Where diffusers looks for rank and alpha; without it alpha would become the rank."""
 IMIG_METADATA = "imig"
 """Our own entry in the file's metadata: JSON with the settings of the training."""
 DEFAULT = "default"
-_PARTS = re.compile(r"^(?P<module>.+)\.lora_(?P<side>[AB])(?:\.[\w-]+)?\.weight$")
+_EVERY_TOKEN = re.compile(r"(single_)?transformer_blocks\.\d+\.(?!norm)")
+"""Layers of the blocks but for the modulations, whose input is one vector a sample."""
 
 
 def add_adapter(
@@ -157,8 +166,10 @@ def read_settings(path: Path) -> dict[str, Any]:
 
     Raises UsageError when there is no such file, DataError when it is damaged.
     """
-    with _open(path) as file:
-        return _json_object(file.metadata() or {}, IMIG_METADATA, path)
+    path = find_adapter_file(path)
+    with open_adapter(path) as file:
+        text = (file.metadata() or {}).get(IMIG_METADATA, "{}")
+    return read_json_object(text, where=f"{path}: its metadata {IMIG_METADATA!r}")
 
 
 def load_adapter(
@@ -167,46 +178,32 @@ def load_adapter(
     *,
     name: str = DEFAULT,
     trainable: bool,
-) -> None:
-    """Adds the adapter of a file: ours, diffusers', peft's, or the released trainer's.
+) -> AdapterScale:
+    """Adds the adapter of a file, or of PEFT's folder: ours, or another tool's.
 
-    Keys may or may not have the prefixes `transformer.` or `base_model.model.` and an adapter's
-    name; ranks may differ between layers. Rank and alpha come from the file's metadata, else alpha
-    is the rank, as diffusers has it. float32, whatever the file has. A second adapter changes
-    neither which one is used nor which is trained (see `adapter_used`).
+    Names of layers are those of diffusers, PEFT, kohya's trainer, ComfyUI or XLabs
+    (`imig.contextgen.adapter_keys`); the scale is what the file says it is, whichever way it says
+    it, and has the effect that diffusers' loader gives it (`imig.contextgen.adapter_config`).
+    float32, whatever the file has. A second adapter changes neither which one is used nor which is
+    trained (see `adapter_used`). When it raises, the transformer is as it was.
+
+    Returns
+    -------
+    Rank and alpha, as the file has them.
 
     Raises
     ------
     UsageError
-        There is no such file, or its layers are not those of this transformer.
+        There is no such file, its layers are not those of this transformer, or it has what imig
+        does not apply.
     DataError
-        The file is damaged.
+        The file is damaged: not whole, not finite, or at odds with itself.
     """
-    with _open(path) as file:
-        metadata = file.metadata() or {}
-        state = {_plain_key(key, path): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    _check_pairs(state, path)
-    _check_layers(transformer, state, path)
-    ranks = {
-        key.removesuffix(".lora_A.weight"): len(value)
-        for key, value in state.items()
-        if key.endswith(".lora_A.weight")
-    }
-    rank = max(ranks.values())
-    described = _json_object(metadata, DIFFUSERS_METADATA, path)
-    alpha = described.get(PREFIX + "lora_alpha", described.get("lora_alpha", rank))
-    if not isinstance(alpha, int | float):
-        raise DataError(f"{path}: its metadata has lora_alpha {alpha!r}, which is no number")
-    pattern = {module: one for module, one in ranks.items() if one != rank}
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        rank_pattern=pattern,
-        # alpha / rank is a layer's scale; without a word of the file every layer has scale 1
-        alpha_pattern={} if described else pattern,
-        target_modules=sorted(ranks),
-        init_lora_weights=False,
-    )
+    file = read_adapter_file(path)
+    layers = adapter_layers(file, transformer)
+    scale = find_scale(file, layers)
+    biased = any(one.bias is not None for one in layers.values())
+    config = scale.to_peft(targets=_targets(transformer, layers), bias=biased)
     others = dict.fromkeys(getattr(transformer, "peft_config", {}))
     trained = {
         key
@@ -215,12 +212,12 @@ def load_adapter(
         if one.requires_grad
     }
     with warnings.catch_warnings():
-        # of having a second adapter, which is what we want
+        # of having a second adapter, which is what we want; of biases, which are never merged here
         warnings.simplefilter("ignore", UserWarning)
         transformer.add_adapter(config, adapter_name=name)
     for parameter in adapter_parameters(transformer, name).values():
         parameter.data = parameter.data.float()
-    set_peft_model_state_dict(transformer, state, adapter_name=name)
+    set_peft_model_state_dict(transformer, _peft_state(layers, biased), adapter_name=name)
     if trainable:
         trained |= set(adapter_parameters(transformer, name))
     # peft makes the newest adapter the one that is used and trained
@@ -228,85 +225,43 @@ def load_adapter(
         parameter.requires_grad_(key in trained)
     if others:
         _activate(transformer, next(iter(others)))
+    return scale
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    if not path.is_file():
-        raise UsageError(
-            f"there is no adapter file {path}",
-            cure="`imig train` writes adapter.safetensors into its run folder",
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except SafetensorError as error:
-        raise DataError(
-            f"{path} is not a whole safetensors file: {error}",
-            cure="copy it again, or export it again from a checkpoint of its run",
-        ) from error
+def _targets(transformer: nn.Module, layers: Mapping[str, LoraLayer]) -> str:
+    """A regular expression for exactly these layers; the released trainer's where they are."""
+    linear = linear_layers(transformer)
+    if set(layers) == {name for name in linear if re.fullmatch(TARGETS, name)}:
+        return TARGETS
+    return "|".join(re.escape(name) for name in layers)
 
 
-def _json_object(metadata: Mapping[str, str], name: str, path: Path) -> dict[str, Any]:
-    """An entry of the file's metadata; empty where there is none."""
-    text = metadata.get(name, "{}")
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
-        raise DataError(
-            f"{path}: its metadata {name!r} is no JSON object: {text[:80]!r}",
-            cure="export the adapter again from a checkpoint of its run",
-        )
-    return value
+def _peft_state(layers: Mapping[str, LoraLayer], biased: bool) -> dict[str, Tensor]:
+    """Tensors under PEFT's names; with biases on some layers, the others have zeros."""
+    state = {}
+    for name, layer in layers.items():
+        state[f"{name}.lora_A.weight"] = layer.a
+        state[f"{name}.lora_B.weight"] = layer.b
+        if biased:
+            zeros = torch.zeros(len(layer.b))
+            state[f"{name}.lora_B.bias"] = zeros if layer.bias is None else layer.bias
+    return state
 
 
-def _plain_key(key: str, path: Path) -> str:
-    """`module.lora_A.weight`, whatever stands around it in the file."""
-    plain = key.removeprefix("base_model.model.").removeprefix(PREFIX)
-    match = _PARTS.match(plain)
-    if match is None:
-        raise UsageError(
-            f"{path}: {key!r} is no LoRA weight of a FLUX transformer",
-            cure="imig reads diffusers' and peft's LoRA files (`..lora_A.weight`)",
-        )
-    return f"{match['module']}.lora_{match['side']}.weight"
+def counted_rank(transformer: nn.Module, name: str = DEFAULT) -> float:
+    """The rank at which `imig.contextgen.flops` counts this adapter's matrix products.
 
-
-def _check_pairs(state: Mapping[str, Tensor], path: Path) -> None:
-    """Every layer has its A and its B, and they fit each other."""
-    if not state:
-        raise DataError(f"{path} has no weights in it", cure="export it again from its run")
-    for layer in {key.rsplit(".lora_", 1)[0] for key in state}:
-        a, b = (state.get(f"{layer}.lora_{side}.weight") for side in "AB")
-        if a is None or b is None:
-            raise DataError(
-                f"{path}: layer {layer!r} has lora_A or lora_B, and needs both",
-                cure="export it again from its run",
-            )
-        if a.ndim != 2 or b.ndim != 2 or len(a) != b.shape[1]:
-            raise DataError(
-                f"{path}: layer {layer!r} has lora_A {tuple(a.shape)} and lora_B "
-                f"{tuple(b.shape)}; expected (rank, inputs) and (outputs, rank)",
-                cure="export it again from its run",
-            )
-
-
-def _check_layers(transformer: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    modules = dict(transformer.named_modules())
-    for key, value in state.items():
-        name, side = key.removesuffix(".weight").rsplit(".lora_", 1)
-        layer = modules.get(name)
-        base = getattr(layer, "base_layer", layer)
-        if not isinstance(base, nn.Linear):
-            raise UsageError(
-                f"{path}: this transformer has no linear layer {name!r}",
-                cure="the adapter belongs to a model with other blocks: give its own --weights",
-            )
-        wanted = base.in_features if side == "A" else base.out_features
-        if value.shape[1 if side == "A" else 0] != wanted:
-            raise UsageError(
-                f"{path}: {key} is {tuple(value.shape)}, the layer's width is {wanted}",
-                cure="the adapter belongs to a model of another size: give its own --weights",
-            )
+    LoRA of this rank on all of `TARGETS` has as many parameters in the layers that work on every
+    token as the adapter has: its own rank, where it is the same everywhere, else a mean.
+    """
+    own = sum(
+        parameter.numel()
+        for key, parameter in adapter_parameters(transformer, name).items()
+        if _EVERY_TOKEN.match(key) and parameter.ndim == 2
+    )
+    of_rank_one = sum(
+        layer.in_features + layer.out_features
+        for key, layer in linear_layers(transformer).items()
+        if re.fullmatch(TARGETS, key) and _EVERY_TOKEN.match(key)
+    )
+    return own / of_rank_one

@@ -75,8 +75,10 @@ class BlockLoad:
     """Pairs of a query and a key that it sees."""
 
 
-def forward_work(sizes: FluxSizes, blocks: Sequence[BlockLoad], *, rank: int) -> Work:
+def forward_work(sizes: FluxSizes, blocks: Sequence[BlockLoad], *, rank: float) -> Work:
     """The work of the blocks, double blocks first, with LoRA of a rank on `adapter.TARGETS`.
+
+    Of an adapter whose ranks or layers differ from that, `adapter.counted_rank` is the rank.
 
     The embeddings and modulations, once a sample or a thousandth of a block, are left out.
     """
@@ -129,7 +131,7 @@ def batch_work(
     *,
     variant: Variant,
     leave: int,
-    rank: int,
+    rank: float,
 ) -> Work:
     """The work of a forward pass of `imig.contextgen.model.ContextGen` over a batch.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -39,6 +39,7 @@ def train(
     run: Path,
     resume: bool = False,
     console: Console | None = None,
+    place: Callable[[str], str] | None = None,
 ) -> int:
     """Trains, and leaves `adapter.safetensors` in the run's folder; gives the exit code.
 
@@ -50,6 +51,8 @@ def train(
         Folder of checkpoints, metrics, pictures and adapter.
     resume:
         Go on from the last checkpoint of `run`, if it has one.
+    place:
+        Where a key of the recipe stands, in words, for errors; file and line on the command line.
 
     Returns
     -------
@@ -64,7 +67,8 @@ def train(
     """
     with StopRequest() as stop, joined_processes(recipe.device) as device:
         checkpoint = on_first_process(lambda: open_run(run, resume=resume))
-        session = open_session(recipe, folders, device=device)
+        session = open_session(recipe, folders, device=device, place=place)
+        recipe = session.recipe
         start = 0
         if checkpoint is not None:
             start = load_checkpoint(checkpoint, session.training, recipe=recipe).step
@@ -227,7 +231,7 @@ def _flops(session: Session, batch: ModelBatch) -> float:
         model.kinds,
         variant=recipe.attention.variant,
         leave=model.references_leave_before(),
-        rank=recipe.adapter.rank,
+        rank=session.adapter_rank,
     )
     training = work.training(recomputed=0.0)
     return training if recipe.objective.kind == "flow" else 2 * (training + work.forward)
@@ -240,6 +244,8 @@ def _greet(session: Session, watch: Watch, *, start: int) -> None:
         f"{recipe.name}: {data.scenes} scenes to train on, {len(data.validation)} held out; "
         f"adapter of {count / 1e6:.2f} M parameters on {recipe.model.weights}, {session.device}"
     )
+    if session.adapter_origin:
+        watch.message(session.adapter_origin)
     if start:
         watch.message(f"going on after step {start}")
     began = time.monotonic()

@@ -42,10 +42,20 @@ class WeightsConfig(_Model):
 class AdapterConfig(_Model):
     """LoRA on the released trainer's targets."""
 
-    rank: int = Field(default=512, gt=0, description="Released trainer: 512.")
-    alpha: float = Field(default=512, gt=0, description="Released trainer: 512.")
+    rank: int = Field(
+        default=512,
+        gt=0,
+        description="Released trainer: 512. With `start`: the file's, or an error.",
+    )
+    alpha: float = Field(
+        default=512,
+        gt=0,
+        description="Released trainer: 512. With `start`: the file's, or an error.",
+    )
     start: str | None = Field(
-        default=None, description="Adapter file to start from; with DPO it is the reference too."
+        default=None,
+        description="Adapter to start from, a file or PEFT's folder; with DPO it is the reference "
+        "too.",
     )
 
 

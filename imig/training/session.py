@@ -18,6 +18,7 @@ from imig.contextgen.adapter import (
     adapter_state,
     adapter_used,
     add_adapter,
+    counted_rank,
     load_adapter,
     save_adapter,
 )
@@ -39,6 +40,7 @@ from imig.training.optimizer import Average, make_optimizer, make_scheduler
 from imig.training.parallel import share_model, whole
 from imig.training.processes import process_count, process_rank
 from imig.training.recipe import TrainRecipe
+from imig.training.start import recipe_with_scale, start_path
 
 REFERENCE_ADAPTER = "reference"
 
@@ -48,6 +50,7 @@ class Session:
     """A training that is set up: nothing in here but `training` changes while it runs."""
 
     recipe: TrainRecipe
+    """With rank and alpha of the adapter that it starts from, where it starts from one."""
     device: torch.device
     dtype: torch.dtype
     """Of the frozen network."""
@@ -61,6 +64,10 @@ class Session:
     """Within its context the model is DPO's reference."""
     components: Path
     """The folder of the pipeline."""
+    adapter_rank: float
+    """For `imig.contextgen.flops`."""
+    adapter_origin: str
+    """What the training starts from, in words; empty where it starts anew."""
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -96,14 +103,23 @@ class Session:
 
 
 def open_session(
-    recipe: TrainRecipe, folders: Sequence[str | Path], *, device: torch.device
+    recipe: TrainRecipe,
+    folders: Sequence[str | Path],
+    *,
+    device: torch.device,
+    place: Callable[[str], str] | None = None,
 ) -> Session:
     """Loads the data's records and the model, and sets up what trains it.
+
+    Parameters
+    ----------
+    place:
+        Where a key of the recipe stands, in words, for errors.
 
     Raises
     ------
     UsageError
-        Weights, adapter or dataset are not there, or do not fit each other.
+        Weights, adapter or dataset are not there, or do not fit each other or the recipe.
     DataError
         A dataset is damaged.
     """
@@ -120,7 +136,9 @@ def open_session(
         encode_as=partial(encoding_record, recipe, components=components, dtype=dtype),
     )
     transformer = load_transformer(components, dtype=dtype, device=device)
-    reference = _add_adapters(transformer, recipe)
+    adapters = _add_adapters(transformer, recipe, place=place)
+    recipe = adapters.recipe
+    adapter_rank = counted_rank(transformer)
     model = ContextGen(
         transformer, attention=recipe.attention, checkpoint_blocks=recipe.checkpoint_blocks
     )
@@ -145,29 +163,42 @@ def open_session(
         training=training,
         data=data,
         encode=_Encoding(components, device=device, dtype=dtype),
-        reference=reference,
+        reference=adapters.reference,
         components=components,
+        adapter_rank=adapter_rank,
+        adapter_origin=adapters.origin,
     )
 
 
+@dataclass(frozen=True)
+class _Adapters:
+    recipe: TrainRecipe
+    origin: str
+    reference: Callable[[], AbstractContextManager[object]]
+    """The context in which the model is DPO's reference."""
+
+
 def _add_adapters(
-    transformer: Any, recipe: TrainRecipe
-) -> Callable[[], AbstractContextManager[object]]:
-    """Adds what is trained; gives the context in which the model is DPO's reference.
+    transformer: Any, recipe: TrainRecipe, *, place: Callable[[str], str] | None
+) -> _Adapters:
+    """Adds what is trained.
 
     A DPO that starts from an adapter has that adapter, frozen, as its reference: with a half
     trained model in its place every resumption would move the goal (REFERENCE 3.6).
     """
     config = recipe.adapter
+    off = partial(adapter_off, transformer)
     if config.start is None:
         add_adapter(transformer, rank=config.rank, alpha=config.alpha, seed=recipe.seed)
-        return partial(adapter_off, transformer)
-    start = Path(config.start).expanduser()
-    load_adapter(transformer, start, trainable=True)
+        return _Adapters(recipe, "", off)
+    start = start_path(config.start)
+    scale = load_adapter(transformer, start, trainable=True)
+    recipe = recipe_with_scale(recipe, scale, place=place)
+    origin = f"starts from {start}: {scale}"
     if recipe.objective.kind != "dpo":
-        return partial(adapter_off, transformer)
+        return _Adapters(recipe, origin, off)
     load_adapter(transformer, start, name=REFERENCE_ADAPTER, trainable=False)
-    return partial(adapter_used, transformer, REFERENCE_ADAPTER)
+    return _Adapters(recipe, origin, partial(adapter_used, transformer, REFERENCE_ADAPTER))
 
 
 class _Encoding:
