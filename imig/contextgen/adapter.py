@@ -8,7 +8,6 @@ ContextGen has no new parameters; it trains a LoRA of rank 512 on the layers bel
 from __future__ import annotations
 
 import json
-import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -21,9 +20,9 @@ from diffusers import FluxTransformer2DModel
 from peft import LoraConfig, set_peft_model_state_dict
 from peft.utils import get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from imig.contextgen.safetensors_file import save_tensors
 from imig.errors import DataError, UsageError
 
 TARGETS = (
@@ -120,6 +119,8 @@ def save_adapter(
 ) -> None:
     """Writes the adapter as a diffusers LoRA file, aside first and then renamed.
 
+    Equal adapters give equal bytes.
+
     Parameters
     ----------
     settings:
@@ -131,9 +132,7 @@ def save_adapter(
         Of the file; None: as trained, float32.
     """
     tensors = adapter_state(transformer, name) if state is None else state
-    kept = {
-        PREFIX + key: value.detach().to("cpu", dtype).contiguous() for key, value in tensors.items()
-    }
+    kept = {PREFIX + key: value.detach().to("cpu", dtype) for key, value in tensors.items()}
     config: LoraConfig = transformer.peft_config[name]
     described = {
         key: sorted(value) if isinstance(value, set) else value
@@ -146,10 +145,7 @@ def save_adapter(
         ),
         IMIG_METADATA: json.dumps(dict(settings or {}), sort_keys=True),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".tmp")
-    save_file(kept, aside, metadata=metadata)
-    os.replace(aside, path)
+    save_tensors(kept, path, metadata=metadata)
 
 
 def read_settings(path: Path) -> dict[str, Any]:
