@@ -24,7 +24,7 @@ from imig.contextgen.drawing import draw
 from imig.contextgen.encode import encode_pictures
 from imig.contextgen.model import ContextGen
 from imig.contextgen.sample import EncodedSample, PictureSample
-from imig.contextgen.settings import AttentionConfig
+from imig.contextgen.settings import AttentionConfig, TextLength
 from imig.errors import DataError
 from imig.models.device import choose_device, choose_dtype, make_deterministic
 
@@ -87,7 +87,14 @@ def generate(
     folder = find_components(settings.weights).path
     with _enough_memory(place):
         codec = LatentCodec.load(folder, dtype, place)
-        encoded = _encode(pictures, folder=folder, codec=codec, dtype=dtype, device=place)
+        encoded = _encode(
+            pictures,
+            folder=folder,
+            codec=codec,
+            dtype=dtype,
+            device=place,
+            text_length=settings.attention.text_length,
+        )
         transformer = load_transformer(folder, dtype, place)
         if adapter is not None:
             load_adapter(transformer, adapter, trainable=False)
@@ -131,8 +138,9 @@ def _encode(
     codec: LatentCodec,
     dtype: torch.dtype,
     device: torch.device,
+    text_length: TextLength,
 ) -> EncodedSample:
     # The encoders leave the memory with this function: FLUX's T5 has 9.5 GB in bfloat16.
-    text = TextEncoders.load(folder, dtype, device)
+    text = TextEncoders.load(folder, dtype, device, text_length=text_length)
     [encoded] = encode_pictures([pictures], text=text, codec=codec)
     return encoded
