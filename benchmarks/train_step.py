@@ -205,8 +205,9 @@ def work_table(rows: Sequence[Row], options: Options) -> Table:
         "fill: share of the references' tokens with something of the subject. caption: tokens of "
         "the longest of the batch; the released way pads to 512. tokens: of a sample of ours, then "
         "after the references have left. in whole blocks: what FlexAttention computes, 128 x 128 "
-        f"pairs at a time. The goal is set for a fill of {FILLS[0]:.0%}. With a caption of 512 tokens "
-        "both ways compute the same; shorter ones leave out padding that the released way reads."
+        f"pairs at a time. The goal is set for a fill of {FILLS[0]:.0%}. With a caption of 512 "
+        "tokens both ways compute the same; shorter ones leave out padding that the released way "
+        "reads."
     )
     return table
 

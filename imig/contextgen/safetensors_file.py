@@ -14,9 +14,7 @@ _LENGTH_BYTES = 8
 """Of the JSON header's length, little endian, at the head of a file (safetensors' format)."""
 
 
-def save_tensors(
-    tensors: Mapping[str, Tensor], path: Path, *, metadata: Mapping[str, str]
-) -> None:
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, metadata: Mapping[str, str]) -> None:
     """Write tensors, aside first and then renamed; equal content gives equal bytes.
 
     safetensors' own writer has tensors in a fixed order, but several entries of metadata in one
