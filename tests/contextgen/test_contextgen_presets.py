@@ -168,7 +168,7 @@ def test_a_size_of_ones_own_goes_before_the_rule() -> None:
 def test_calls_that_cannot_work() -> None:
     with pytest.raises(UsageError, match="no preset 'mine'"):
         find_settings(preset="mine")
-    with pytest.raises(UsageError, match="has no {caption} in it: 'Draw'"):
+    with pytest.raises(UsageError, match=r"has no \{caption\} in it: 'Draw'"):
         find_settings(instruction="Draw")
 
 
