@@ -7,6 +7,8 @@ proportions and runs on any CPU. The operations of both ways are counted for the
 machine; seconds and memory of the full size need a GPU, where both ways take turns in one process.
 Before anything is timed, both must give the same losses and gradients on the same samples (small,
 float32, captions without padding: with it the released way differs, for it lets all tokens see it).
+Operations are counted for captions at their own length, the default, and for 512 tokens of text in
+both ways (`attention.text_length: 512`): the same network on the same input, what is saved exactly.
 
 Ours is what `imig train` runs: background tokens left out, references gone after the last block
 that reads them, captions at their own length, FlexAttention's block masks on a GPU, a float32
@@ -203,7 +205,9 @@ def work_table(rows: Sequence[Row], options: Options) -> Table:
         "fill: share of the references' tokens with something of the subject. caption: tokens of "
         "the longest of the batch; the released way pads to 512. tokens: of a sample of ours, then "
         "after the references have left. in whole blocks: what FlexAttention computes, 128 x 128 "
-        f"pairs at a time. The goal is set for a fill of {FILLS[0]:.0%}."
+        f"pairs at a time. The goal is set for a fill of {FILLS[0]:.0%}. With a caption of 512 "
+        "tokens both ways compute the same; shorter ones leave out padding that the released way "
+        "reads."
     )
     return table
 

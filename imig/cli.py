@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from imig import __version__
 from imig.commands import (
+    adapter,
     build,
     encode,
     generate,
@@ -104,6 +105,7 @@ def _make_parser() -> argparse.ArgumentParser:
         encode,
         train,
         generate,
+        adapter,
         models,
         recipes,
     ):

@@ -356,6 +356,10 @@ class EncodingRecord(_Model):
     reference_side: int = Field(gt=0)
     max_references: int = Field(gt=0)
     instruction: str
+    text_length: Literal["caption", 512] = Field(
+        default="caption",
+        description="Tokens of a text: as many as it has, or 512, padded before T5 read it.",
+    )
     edits: HowOften = Field(
         description="Edits in place of crops; `sometimes` has samples of both kinds."
     )

@@ -41,7 +41,12 @@ class Studio:
 
     def encode(self, pictures: Sequence[PictureSample]) -> list[EncodedSample]:
         """What the model reads of each sample."""
-        text = TextEncoders.load(self._folder, self._dtype, self._device)
+        text = TextEncoders.load(
+            self._folder,
+            self._dtype,
+            self._device,
+            text_length=self._recipe.attention.text_length,
+        )
         return encode_pictures(pictures, text=text, codec=self._codec)
 
     def draw(self, samples: Sequence[EncodedSample], *, adapter: Path | None) -> list[Picture]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imig import __version__
 from imig.commands.common import (
     DEFAULT_SHARDS,
     add_overrides,
@@ -30,6 +31,8 @@ examples:
   imig generate layout.json --adapter runs/train-tiny/adapter.safetensors --output pictures/
   imig generate --from-shards basic-00000042 --shards shards/ --output pictures/
   imig generate layout.json --count 4 --seed 7 --output pictures/
+  imig generate layout.json --preset released --adapter transformer_05000.safetensors \\
+    --output pictures/
 
 LAYOUT.json has a caption, the picture's width and height, and references, each with an image (RGBA,
 or an image and a mask) and a box; schemas/layout.json describes every key. YAML is read too.
@@ -38,8 +41,15 @@ or an image and a mask) and a box; schemas/layout.json describes every key. YAML
 start for your own. What it draws is what `imig train` draws of that scene while it trains. A file
 that was edited is not replaced.
 
+--preset released draws as the released ContextGen code does, which published weights need: guidance
+3.5, 28 steps, 512 text tokens, rounded position indices, its sizes of references, and its way with
+captions. What the call names goes before it (--guidance, --steps, --set), and it goes before recipe
+and adapter. The wording around the caption is --instruction's: that of the released code is in its
+repository.
+
 Written for each seed: NAME-SEED.png and NAME-SEED.compare.png (layout, references, result and boxes
-side by side), and once NAME-layout.png. Results of the same name are replaced.
+side by side), and once NAME-layout.png. Results of the same name are replaced. The text `imig` in
+the metadata of the first two says in JSON with what they were drawn.
 """
 
 
@@ -107,6 +117,16 @@ def add_parser(commands: Commands) -> None:
         "training)",
     )
     command.add_argument(
+        "--instruction",
+        metavar="TEXT",
+        help="what the text encoders get, with {caption} in it (default: as in the training)",
+    )
+    command.add_argument(
+        "--preset",
+        choices=("released",),
+        help="draw as the code does that weights were published with",
+    )
+    command.add_argument(
         "--width",
         type=positive,
         metavar="PIXELS",
@@ -140,6 +160,8 @@ def run(options: argparse.Namespace) -> int:
         overrides=options.overrides,
         steps=options.steps,
         guidance=options.guidance,
+        instruction=options.instruction,
+        preset=options.preset,
     )
     loaded, target = _find_layout(options, output)
     trained_width = settings.target_width if options.from_shards else None
@@ -148,11 +170,17 @@ def run(options: argparse.Namespace) -> int:
         reference_side=settings.reference_side,
         instruction=settings.instruction,
         target_width=options.width or trained_width,
+        preset=settings.preset,
     )
     first = (loaded.layout.seed or 0) if options.seed is None else options.seed
     seeds = range(first, first + options.count)
     drawn_by = f"{settings.weights} with {adapter.name}" if adapter else f"{settings.weights} alone"
     print(f"settings: {settings.origin}; {settings.steps} steps")
+    if adapter is not None and settings.is_guess:
+        print(
+            f"{adapter.name} does not say how it was trained; weights that were published with "
+            "ContextGen want --preset released"
+        )
     if adapter is None:
         print(f"no --adapter: the base model ({settings.weights}) draws alone")
     with _step_progress(len(seeds), settings.steps) as progress:
@@ -172,6 +200,7 @@ def run(options: argparse.Namespace) -> int:
             folder=output,
             note=drawn_by,
             target=None if target is None else np.asarray(target),
+            record={"imig": __version__, **settings.record(adapter=adapter)},
         ):
             print(path)
     return 0

@@ -9,7 +9,6 @@ here.
 from __future__ import annotations
 
 import json
-import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,6 @@ import torch
 from diffusers import FluxTransformer2DModel
 from peft import LoraConfig, set_peft_model_state_dict
 from peft.utils import get_peft_model_state_dict
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from imig.contextgen.adapter_config import (
@@ -37,6 +35,7 @@ from imig.contextgen.adapter_file import (
     read_json_object,
 )
 from imig.contextgen.adapter_keys import LoraLayer, adapter_layers, linear_layers
+from imig.contextgen.safetensors_file import save_tensors
 
 TARGETS = (
     r"x_embedder"
@@ -129,6 +128,8 @@ def save_adapter(
 ) -> None:
     """Writes the adapter as a diffusers LoRA file, aside first and then renamed.
 
+    Equal adapters give equal bytes.
+
     Parameters
     ----------
     settings:
@@ -140,9 +141,7 @@ def save_adapter(
         Of the file; None: as trained, float32.
     """
     tensors = adapter_state(transformer, name) if state is None else state
-    kept = {
-        PREFIX + key: value.detach().to("cpu", dtype).contiguous() for key, value in tensors.items()
-    }
+    kept = {PREFIX + key: value.detach().to("cpu", dtype) for key, value in tensors.items()}
     config: LoraConfig = transformer.peft_config[name]
     described = {
         key: sorted(value) if isinstance(value, set) else value
@@ -155,10 +154,7 @@ def save_adapter(
         ),
         IMIG_METADATA: json.dumps(dict(settings or {}), sort_keys=True),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".tmp")
-    save_file(kept, aside, metadata=metadata)
-    os.replace(aside, path)
+    save_tensors(kept, path, metadata=metadata)
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -52,8 +52,12 @@ def make_batch(samples: Sequence[EncodedSample], *, attention: AttentionConfig) 
     Raises
     ------
     ValueError
-        The grids differ, or only some samples have a target.
+        The grids differ, only some samples have a target, or a caption was not encoded as
+        `attention.text_length` says.
     """
+    lengths = {len(one.text.tokens) for one in samples}
+    if attention.text_length != "caption" and lengths != {attention.text_length}:
+        raise ValueError(f"captions of {sorted(lengths)} tokens, not {attention.text_length}")
     tokens = token_table(
         [_sample_tokens(one) for one in samples],
         layout=attention.layout,

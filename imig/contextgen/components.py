@@ -18,13 +18,12 @@ from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
 from transformers.utils import logging
 
 from imig.contextgen.sample import TextEmbedding
+from imig.contextgen.settings import LONGEST_TEXT, TextLength
 from imig.errors import UsageError
 from imig.models.weights import TINY, ResolvedWeights, resolve_weights
 from imig.recipe import ModelConfig
 
 FAMILY: Final = "contextgen"
-LONGEST: Final = 512
-"""Text tokens of the T5 encoder at most, as in FLUX."""
 
 
 def find_components(weights: str = TINY) -> ResolvedWeights:
@@ -72,8 +71,10 @@ def load_scheduler(folder: Path) -> FlowMatchEulerDiscreteScheduler | None:
 class TextEncoders:
     """CLIP and T5 with their tokenizers: captions to what the transformer is told.
 
-    Equals `FluxPipeline.encode_prompt` with `max_sequence_length` set to the caption's own number
-    of tokens: the stock pipeline pads every caption to 512 tokens and attends to the padding.
+    With `text_length` 512 they equal `FluxPipeline.encode_prompt`: every caption is padded to 512
+    tokens, T5 reads the padding as it reads words, and so does the transformer. With `caption` they
+    equal it with `max_sequence_length` set to the caption's own number of tokens. No padding can be
+    left out afterwards: the embeddings of the words depend on it.
     """
 
     def __init__(
@@ -83,32 +84,50 @@ class TextEncoders:
         clip: CLIPTextModel,
         t5_tokenizer: Any,
         t5: T5EncoderModel,
+        text_length: TextLength,
     ) -> None:
         self._clip_tokenizer = clip_tokenizer
         self._clip = clip
         self._t5_tokenizer = t5_tokenizer
         self._t5 = t5
+        self._text_length = text_length
 
     @classmethod
-    def load(cls, folder: Path, dtype: torch.dtype, device: torch.device | str) -> TextEncoders:
-        """The encoders of a pipeline folder. Raises UsageError when it lacks them."""
+    def load(
+        cls,
+        folder: Path,
+        dtype: torch.dtype,
+        device: torch.device | str,
+        *,
+        text_length: TextLength = "caption",
+    ) -> TextEncoders:
+        """The encoders of a pipeline folder. Raises UsageError when it lacks them.
+
+        `text_length` is that of `imig.contextgen.settings.AttentionConfig`.
+        """
         return cls(
             clip_tokenizer=_load_tokenizer(folder, "tokenizer"),
             clip=_load(CLIPTextModel, folder, "text_encoder", dtype=dtype).to(device).eval(),
             t5_tokenizer=_load_tokenizer(folder, "tokenizer_2"),
             t5=_load(T5EncoderModel, folder, "text_encoder_2", dtype=dtype).to(device).eval(),
+            text_length=text_length,
         )
 
     @torch.no_grad()
     def encode(self, captions: Sequence[str]) -> list[TextEmbedding]:
         """An embedding a caption, on the encoders' device.
 
-        Captions with the same number of tokens go through T5 together; none is padded.
+        Captions with the same number of tokens go through T5 together, padding included.
         """
         if not captions:
             return []
         pooled = self._pooled(captions)
-        numbers = self._t5_tokenizer(list(captions), truncation=True, max_length=LONGEST).input_ids
+        numbers = self._t5_tokenizer(
+            list(captions),
+            padding=False if self._text_length == "caption" else "max_length",
+            truncation=True,
+            max_length=LONGEST_TEXT,
+        ).input_ids
         alike = defaultdict(list)
         for place, ids in enumerate(numbers):
             alike[len(ids)].append(place)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +24,9 @@ from imig.contextgen.components import (
 from imig.contextgen.drawing import draw
 from imig.contextgen.encode import encode_pictures
 from imig.contextgen.model import ContextGen
+from imig.contextgen.presets import Preset
 from imig.contextgen.sample import EncodedSample, PictureSample
-from imig.contextgen.settings import AttentionConfig
+from imig.contextgen.settings import AttentionConfig, TextLength
 from imig.errors import DataError
 from imig.models.device import choose_device, choose_dtype, make_deterministic
 
@@ -47,6 +49,24 @@ class GenerateSettings:
     """`auto`, or a name for `imig.models.device.choose_dtype`."""
     origin: str
     """Where these settings are from, in words."""
+    is_guess: bool = False
+    """Nothing said what to draw with: they are those of a default recipe."""
+    preset: Preset | None = None
+    """Whose way with captions and references is taken; its other settings are in these already."""
+
+    def record(self, *, adapter: Path | None) -> dict[str, Any]:
+        """JSON values for a picture's metadata: with what it was drawn."""
+        return {
+            "preset": None if self.preset is None else self.preset.name,
+            "weights": self.weights,
+            "adapter": None if adapter is None else adapter.name,
+            "attention": self.attention.model_dump(mode="json"),
+            "instruction": self.instruction,
+            "reference_side": self.reference_side,
+            "steps": self.steps,
+            "guidance": self.guidance,
+            "settings": self.origin,
+        }
 
 
 def generate(
@@ -87,7 +107,14 @@ def generate(
     folder = find_components(settings.weights).path
     with _enough_memory(place):
         codec = LatentCodec.load(folder, dtype, place)
-        encoded = _encode(pictures, folder=folder, codec=codec, dtype=dtype, device=place)
+        encoded = _encode(
+            pictures,
+            folder=folder,
+            codec=codec,
+            dtype=dtype,
+            device=place,
+            text_length=settings.attention.text_length,
+        )
         transformer = load_transformer(folder, dtype, place)
         if adapter is not None:
             load_adapter(transformer, adapter, trainable=False)
@@ -131,8 +158,9 @@ def _encode(
     codec: LatentCodec,
     dtype: torch.dtype,
     device: torch.device,
+    text_length: TextLength,
 ) -> EncodedSample:
     # The encoders leave the memory with this function: FLUX's T5 has 9.5 GB in bfloat16.
-    text = TextEncoders.load(folder, dtype, device)
+    text = TextEncoders.load(folder, dtype, device, text_length=text_length)
     [encoded] = encode_pictures([pictures], text=text, codec=codec)
     return encoded

@@ -8,13 +8,14 @@ from PIL import Image
 
 from imig.contextgen.layout_file import MAX_SIDE, LoadedLayout, ReferenceEntry
 from imig.contextgen.picture_file import flatten, read_picture
+from imig.contextgen.presets import Preset
 from imig.contextgen.sample import Box, PictureSample, ReferencePicture
 from imig.errors import UsageError
 from imig.layout.composition import MID_GREY, LayoutReference, compose_layout
 from imig.layout.layering import layer_order
 from imig.layout.placement import Rectangle, subject_cut
 from imig.layout.put_back import put_back
-from imig.layout.reference_size import picture_size, prepare_reference
+from imig.layout.reference_size import picture_size, reference_size, resize_reference
 
 SHAPE_TOLERANCE = 0.05
 """So much may the aspect of a layout image of one's own differ from the picture's."""
@@ -26,6 +27,7 @@ def layout_to_pictures(
     reference_side: int,
     instruction: str,
     target_width: int | None = None,
+    preset: Preset | None = None,
 ) -> PictureSample:
     """Read the pictures of a layout file, and compose its layout image.
 
@@ -40,6 +42,8 @@ def layout_to_pictures(
         left empty, as the trainer leaves those that it drops.
     target_width:
         Scales the whole layout to this width, rounded to a multiple of 16; None: the file's own.
+    preset:
+        Its way with captions and its sizes of references, in the place of the training's.
 
     Raises
     ------
@@ -61,14 +65,23 @@ def layout_to_pictures(
     ]
     references = []
     for entry, cut_out, box in zip(layout.references, cut_outs, boxes, strict=True):
-        image, mask = prepare_reference(cut_out.image, cut_out.mask, side=reference_side)
+        own = cut_out.image.size
+        if preset is None:
+            wanted = reference_size(*own, side=reference_side)
+        else:
+            wanted = preset.reference_size(own, picture=size, side=reference_side)
+        image, mask = resize_reference(cut_out.image, cut_out.mask, size=wanted)
         references.append(
             ReferencePicture(image=image, mask=mask, box=_clipped(box, size), name=entry.name)
         )
     caption = " ".join(layout.caption.split())
+    if preset is not None:
+        text = preset.caption_text(caption, instruction=instruction)
+    else:
+        text = instruction.replace("{caption}", caption) if caption else ""
     return PictureSample(
         id=loaded.path.stem,
-        caption=instruction.replace("{caption}", caption) if caption else "",
+        caption=text,
         layout=_layout_image(loaded, cut_outs, boxes, size=size),
         references=tuple(references),
     )

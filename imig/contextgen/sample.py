@@ -51,7 +51,7 @@ class TextEmbedding:
     """A caption for FLUX."""
 
     tokens: Tensor
-    """(t, d) T5 features, without padding; t >= 1."""
+    """(t, d) T5 features; t >= 1, as `AttentionConfig.text_length` has it."""
     pooled: Tensor
     """(p,) CLIP's pooled feature."""
 

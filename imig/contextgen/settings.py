@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+LONGEST_TEXT: Final = 512
+"""Text tokens of the T5 encoder at most, and what FLUX's own pipeline pads every caption to."""
+
+
+def _number_if_digits(value: Any) -> Any:
+    """A command line may bring ``512`` as a text."""
+    return LONGEST_TEXT if value == str(LONGEST_TEXT) else value
+
+
+TextLength = Annotated[Literal["caption", 512], BeforeValidator(_number_if_digits)]
+"""Text tokens of a sample: as many as the caption has, or always 512, padding included."""
+
+
+def text_tokens(length: TextLength, *, caption: int) -> int:
+    """How many text tokens a caption of so many has in the sequence."""
+    return min(caption, LONGEST_TEXT) if length == "caption" else length
 
 
 class AttentionConfig(BaseModel):
@@ -27,6 +44,12 @@ class AttentionConfig(BaseModel):
     )
     drop_references: bool = Field(
         default=True, description="References leave the sequence after the last ICA block."
+    )
+    text_length: TextLength = Field(
+        default="caption",
+        description="Text tokens: as many as the caption has, or 512: padded as FLUX's own "
+        "pipeline and the released trainer pad, every padding token attended to. Published "
+        "weights need 512.",
     )
     bfloat16_positions: bool = Field(
         default=False,

@@ -8,6 +8,7 @@ Sides are multiples of 16, one token (REFERENCE 3.1). A reference keeps its own 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +33,16 @@ def picture_size(width: int, height: int, *, target_width: int | None = None) ->
     return new_width, new_height
 
 
-def reference_size(width: int, height: int, *, side: int) -> tuple[int, int]:
+def reference_size(
+    width: int, height: int, *, side: int, rounding: Literal["nearest", "up"] = "nearest"
+) -> tuple[int, int]:
     """(width, height) of a reference for the model: multiples of 16, about side * side in area.
 
     The aspect is kept as far as multiples of 16 allow. A very long reference gets one token as its
     short side and no more area than `side` squared.
+
+    `rounding` up is that of the released inference: whole pixels down, then multiples of 16 up, and
+    no limit to the length.
 
     Raises
     ------
@@ -47,6 +53,11 @@ def reference_size(width: int, height: int, *, side: int) -> tuple[int, int]:
         raise ValueError(f"sides must be positive, got {width} x {height} and side {side}")
     longest = max(round(side * side / TOKEN / TOKEN), 1) * TOKEN
     stretch = side / math.sqrt(width * height)
+    if rounding == "up":
+        # The released expression to the last bit: it decides which side of a whole pixel one is on.
+        stretch = math.sqrt(side * side / (width * height))
+        wide, high = (max(-(-int(one * stretch) // TOKEN), 1) for one in (width, height))
+        return wide * TOKEN, high * TOKEN
     fitted = (max(round(one * stretch / TOKEN), 1) * TOKEN for one in (width, height))
     new_width, new_height = (min(one, longest) for one in fitted)
     return new_width, new_height
@@ -55,7 +66,15 @@ def reference_size(width: int, height: int, *, side: int) -> tuple[int, int]:
 def prepare_reference(
     image: Image.Image, mask: NDArray[np.bool_], *, side: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Resize a reference and its mask to `reference_size`, and zero the background.
+    """`resize_reference` to `reference_size`."""
+    size = reference_size(*image.size, side=side)
+    return resize_reference(image, mask, size=size)
+
+
+def resize_reference(
+    image: Image.Image, mask: NDArray[np.bool_], *, size: tuple[int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Resize a reference and its mask to a size (width, height), and zero the background.
 
     The background goes before the resize, so that none of it bleeds into the subject's edge, and
     once more after it, so that it is exactly mid grey.
@@ -80,7 +99,6 @@ def prepare_reference(
     """
     if image.size != mask.shape[::-1]:
         raise ValueError(f"image is {image.size}, its mask {mask.shape[::-1]} (width, height)")
-    size = reference_size(*image.size, side=side)
     subject = np.array(image.convert("RGB"))
     _fill_outside(subject, mask)
     pixels = resize_lanczos(subject, size)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from imig.contextgen.layout_file import LoadedLayout
 from imig.contextgen.sample import PictureSample
 from imig.errors import UsageError
 from imig.preview.result_picture import draw_result
+
+RECORD = "imig"
+"""The text of a PNG's metadata that says, in JSON, how the picture was drawn."""
 
 
 def write_results(
@@ -24,6 +30,7 @@ def write_results(
     folder: Path,
     note: str = "",
     target: NDArray[np.uint8] | None = None,
+    record: Mapping[str, Any] | None = None,
 ) -> Iterator[Path]:
     """Write, and yield each file once it is there.
 
@@ -37,6 +44,9 @@ def write_results(
         A picture (h, w, 3) for each of `seeds`, in their order.
     note, target:
         For the comparison, see `imig.preview.result_picture.draw_result`.
+    record:
+        JSON values of how it was drawn; the result's and the comparison's metadata has them, and
+        caption and seed, as the text `imig`.
 
     Raises
     ------
@@ -52,12 +62,13 @@ def write_results(
     _save(Image.fromarray(pictures.layout), layout_path)
     yield layout_path
     for seed, (picture_path, comparison_path), result in zip(seeds, paths, results, strict=True):
-        _save(Image.fromarray(result), picture_path)
+        drawn = {"caption": loaded.layout.caption, "seed": seed, **(record or {})}
+        _save(Image.fromarray(result), picture_path, record=drawn)
         yield picture_path
         words = f"{name} · seed {seed}" + (f" · {note}" if note else "")
         caption = loaded.layout.caption
         page = draw_result(pictures, result, caption=caption, note=words, target=target)
-        _save(page, comparison_path)
+        _save(page, comparison_path, record=drawn)
         yield comparison_path
 
 
@@ -76,9 +87,12 @@ def _refuse_inputs(outputs: Iterable[Path], loaded: LoadedLayout) -> None:
             )
 
 
-def _save(picture: Image.Image, path: Path) -> None:
+def _save(picture: Image.Image, path: Path, *, record: Mapping[str, Any] | None = None) -> None:
+    described = PngInfo()
+    if record is not None:
+        described.add_itxt(RECORD, json.dumps(record))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path)
+        picture.save(path, pnginfo=described)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error}", cure="give another --output") from error

@@ -116,6 +116,9 @@ def _text_problems(header: EncodedHeader, tensors: Tensors) -> Iterator[str]:
             yield f"the embedding of the {text} text is {_shape(tokens)} and {_shape(pooled)}"
         else:
             widths.add((tokens.shape[1], pooled.shape[0]))
+            length = header.encoding.text_length
+            if length != "caption" and len(tokens) != length:
+                yield f"the {text} text has {len(tokens)} tokens, not {length}"
         yield from _type_problems(f"{text}.tokens", tokens, header.encoding.dtype)
         yield from _type_problems(f"{text}.pooled", pooled, header.encoding.dtype)
     if len(widths) > 1:

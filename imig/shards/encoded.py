@@ -3,7 +3,8 @@
 One safetensors file a sample. C is the size of a packed latent, D and P are the widths of T5's and
 CLIP's features; h, w count tokens (16 x 16 pixels)::
 
-    caption.tokens         (t, D)      T5 features of the caption inside the instruction
+    caption.tokens         (t, D)      T5 features of the caption inside the instruction; t and e
+                                       are 512 where `encoding.text_length` is
     caption.pooled         (P,)        CLIP's pooled feature of it
     empty.tokens           (e, D)      the same of "", for a dropped caption
     empty.pooled           (P,)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from imig.contextgen.settings import TextLength, text_tokens
 from imig.layout.reference_size import TOKEN, picture_size
 from imig.shards.dataset import Dataset
 from imig.shards.index import INSTANCE_RECORDS
@@ -43,7 +44,7 @@ class Entry:
     grid: tuple[int, int]
     """(rows, columns) of the target's tokens."""
     text: int
-    """Estimated text tokens, the instruction included."""
+    """Text tokens, the instruction included; estimated where they are as many as the caption's."""
     references: dict[Variant, int]
     """Estimated reference tokens of each variant that the scene can have."""
 
@@ -61,7 +62,11 @@ class Catalogue:
 
 
 def read_catalogue(
-    datasets: Sequence[Dataset], *, config: DataConfig, drop_background: bool = True
+    datasets: Sequence[Dataset],
+    *,
+    config: DataConfig,
+    drop_background: bool = True,
+    text_length: TextLength = "caption",
 ) -> Catalogue:
     """Plan with what the indices say; where one lacks a column, with every scene's record.
 
@@ -79,7 +84,13 @@ def read_catalogue(
             # Written before the column was: this takes ten times as long.
             column = scenes_to_column(list(dataset.records()))
             table = table.set_column(_COLUMNS.index(INSTANCE_RECORDS), INSTANCE_RECORDS, column)
-        entries = _entries(table, dataset=number, config=config, drop_background=drop_background)
+        entries = _entries(
+            table,
+            dataset=number,
+            config=config,
+            drop_background=drop_background,
+            text_length=text_length,
+        )
         for sample_id, entry in zip(dataset.ids, entries, strict=True):
             if entry is None:
                 unusable.append(sample_id)
@@ -92,7 +103,12 @@ def read_catalogue(
 
 
 def _entries(
-    table: pa.Table, *, dataset: int, config: DataConfig, drop_background: bool
+    table: pa.Table,
+    *,
+    dataset: int,
+    config: DataConfig,
+    drop_background: bool,
+    text_length: TextLength,
 ) -> Iterator[Entry | None]:
     """The entry of every row, None where no sample can be made of the scene."""
     instances, references = columns_to_arrays(table[INSTANCE_RECORDS])
@@ -128,7 +144,7 @@ def _entries(
             subset=subset,
             shard=shard,
             grid=grid,
-            text=estimate_text_tokens(text),
+            text=text_tokens(text_length, caption=estimate_text_tokens(text)),
             references={variant: by_variant[variant][number] for variant in variants},
         )
 

@@ -20,6 +20,7 @@ import torch.utils.data
 
 from imig.contextgen.encoded_scene import scene_from_bytes
 from imig.contextgen.sample import EncodedSample, PictureSample
+from imig.contextgen.settings import TextLength
 from imig.errors import DataError, ImigError, UsageError
 from imig.sample import derive_seed
 from imig.schema import EncodingRecord
@@ -57,6 +58,8 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
         the same batch size and world to see the same samples.
     drop_background:
         Whether background tokens of references stay out of the sequence; lengths depend on it.
+    text_length:
+        `AttentionConfig.text_length`; lengths depend on it too.
     encode_as:
         How this training encodes pictures: what encoded datasets must agree with. None: pictures
         come of these, too.
@@ -85,6 +88,7 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
         rank: int = 0,
         world: int = 1,
         drop_background: bool = True,
+        text_length: TextLength = "caption",
         encode_as: Callable[[], EncodingRecord] | None = None,
     ) -> None:
         if not folders:
@@ -94,7 +98,12 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
         self.seed = seed
         self.rank = rank
         self._encodings = _find_encodings(self.datasets, encode_as)
-        catalogue = read_catalogue(self.datasets, config=config, drop_background=drop_background)
+        catalogue = read_catalogue(
+            self.datasets,
+            config=config,
+            drop_background=drop_background,
+            text_length=text_length,
+        )
         places = ", ".join(str(folder) for folder in folders)
         if catalogue.unusable:
             warnings.warn(

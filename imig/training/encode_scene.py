@@ -16,6 +16,7 @@ from imig.contextgen.components import LatentCodec, TextEncoders
 from imig.contextgen.encode import encode_pictures
 from imig.contextgen.encoded_scene import EncodedScene
 from imig.contextgen.sample import EncodedReference, PictureSample, TextEmbedding
+from imig.contextgen.settings import TextLength
 from imig.shards.views import SceneView
 from imig.training.choices import available_variants, caption_text, pick_references
 from imig.training.prepare import scene_to_pictures
@@ -82,9 +83,17 @@ class SceneEncoder:
     and a run that was killed ends with the bytes of one that was not.
     """
 
-    def __init__(self, components: Path, *, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self,
+        components: Path,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        text_length: TextLength = "caption",
+    ) -> None:
         """Raises UsageError when the pipeline folder lacks one of them."""
-        self._text = _OneByOne(TextEncoders.load(components, dtype, device))
+        text = TextEncoders.load(components, dtype, device, text_length=text_length)
+        self._text = _OneByOne(text)
         self._codec = LatentCodec.load(components, dtype, device)
 
     def __call__(self, prepared: PreparedScene) -> EncodedScene | None:

@@ -131,7 +131,9 @@ def _one_thread() -> Iterator[None]:
 
 def _load_encoder(plan: EncodePlan, device: torch.device) -> SceneEncoder:
     dtype: torch.dtype = getattr(torch, plan.encoding.dtype)
-    return SceneEncoder(plan.components, dtype=dtype, device=device)
+    return SceneEncoder(
+        plan.components, dtype=dtype, device=device, text_length=plan.encoding.text_length
+    )
 
 
 def _encode_in_pool(

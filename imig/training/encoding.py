@@ -23,6 +23,7 @@ _SETTINGS: Final = {
     "reference_side": "data.reference_side",
     "max_references": "data.max_references",
     "instruction": "data.instruction",
+    "text_length": "attention.text_length",
 }
 """Field of the record -> key of a recipe."""
 _WORDS: Final[dict[HowOften, str]] = {
@@ -54,6 +55,7 @@ def encoding_record(recipe: TrainRecipe, *, components: Path, dtype: torch.dtype
             "reference_side": data.reference_side,
             "max_references": data.max_references,
             "instruction": data.instruction,
+            "text_length": recipe.attention.text_length,
             "edits": _how_often(data.edit_probability),
             "faces": _how_often(data.face_probability),
         }

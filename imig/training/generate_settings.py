@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imig.contextgen.adapter import read_settings
 from imig.contextgen.generate import GenerateSettings
+from imig.contextgen.presets import PRESETS, Preset
 from imig.contextgen.settings import AttentionConfig
 from imig.errors import DataError, UsageError
 from imig.models.weights import TINY
@@ -67,11 +68,14 @@ def find_settings(
     overrides: Sequence[str] = (),
     steps: int | None = None,
     guidance: float | None = None,
+    instruction: str | None = None,
+    preset: str | None = None,
 ) -> GenerateSettings:
     """The settings to draw with.
 
     They are the recipe's where one is given, else those that the adapter file carries, else those
-    of `train-tiny` (of `train-kontext` when `weights` are not tiny).
+    of `train-tiny` (of `train-kontext` when `weights` are not tiny, or a preset is named without
+    weights). A preset goes before all of these, and what the call itself names before the preset.
 
     Parameters
     ----------
@@ -83,17 +87,21 @@ def find_settings(
         In the place of the base model that the settings name.
     overrides:
         Texts ``a.b=value`` on the recipe.
-    steps, guidance:
+    steps, guidance, instruction:
         In the place of the settings' own.
+    preset:
+        Name of one of `imig.contextgen.presets.PRESETS`.
 
     Raises
     ------
     UsageError
-        When recipe or adapter is not there, or there are overrides and no recipe to override.
+        When recipe or adapter is not there, there are overrides and no recipe to override, or the
+        instruction has no place for the caption.
     DataError
         When the adapter file is damaged.
     """
     carried = {} if adapter is None else read_settings(adapter)
+    is_guess = recipe is None and preset is None and not carried
     if adapter is not None and recipe is None and carried:
         if overrides:
             raise UsageError(
@@ -103,14 +111,53 @@ def find_settings(
         found = _from_adapter(carried, adapter)
     else:
         if recipe is None:
-            recipe = DEFAULT_RECIPE if weights in (None, TINY) else FULL_SIZE_RECIPE
+            # Published weights are of the full size.
+            small = weights == TINY or (weights is None and preset is None)
+            recipe = DEFAULT_RECIPE if small else FULL_SIZE_RECIPE
         loaded = load_training_recipe(recipe, overrides=overrides)
         found = _from_carried(carried_settings(loaded), origin=f"recipe {loaded.name}")
+    if preset is not None:
+        found = _with_preset(found, _preset(preset), overrides=overrides)
+    if instruction is not None and "{caption}" not in instruction:
+        raise UsageError(
+            f"the instruction has no {{caption}} in it: {instruction!r}",
+            cure="write {caption} where the layout's caption belongs",
+        )
     return replace(
         found,
+        is_guess=is_guess,
+        instruction=found.instruction if instruction is None else instruction,
         weights=weights or found.weights,
         steps=found.steps if steps is None else steps,
         guidance=found.guidance if guidance is None else guidance,
+    )
+
+
+def _preset(name: str) -> Preset:
+    if name not in PRESETS:
+        raise UsageError(f"there is no preset {name!r}", cure=f"one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def _with_preset(
+    found: GenerateSettings, preset: Preset, *, overrides: Sequence[str]
+) -> GenerateSettings:
+    """The preset's settings, but for what a `--set` says."""
+    keys = {one.partition("=")[0].strip() for one in overrides}
+
+    def said(key: str) -> bool:
+        return key in keys or key.partition(".")[0] in keys
+
+    if said("data.reference_side"):
+        preset = replace(preset, reference_sides=None)
+    fields = [name for name in AttentionConfig.model_fields if said(f"attention.{name}")]
+    return replace(
+        found,
+        attention=preset.attention_over(found.attention, but=fields),
+        steps=found.steps if said("watch.sampling_steps") else preset.steps,
+        guidance=found.guidance if said("objective.guidance") else preset.guidance,
+        origin=f"preset {preset.name} over {found.origin}",
+        preset=preset,
     )
 
 

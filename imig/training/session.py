@@ -31,6 +31,7 @@ from imig.contextgen.components import (
 from imig.contextgen.encode import encode_pictures
 from imig.contextgen.model import ContextGen
 from imig.contextgen.sample import EncodedSample, PictureSample
+from imig.contextgen.settings import TextLength
 from imig.models.device import choose_dtype, mixed_precision
 from imig.training.checkpoint import Training
 from imig.training.data import TrainingData
@@ -133,6 +134,7 @@ def open_session(
         rank=process_rank(),
         world=process_count(),
         drop_background=recipe.attention.drop_background,
+        text_length=recipe.attention.text_length,
         encode_as=partial(encoding_record, recipe, components=components, dtype=dtype),
     )
     transformer = load_transformer(components, dtype=dtype, device=device)
@@ -162,7 +164,9 @@ def open_session(
         shared=shared,
         training=training,
         data=data,
-        encode=_Encoding(components, device=device, dtype=dtype),
+        encode=_Encoding(
+            components, device=device, dtype=dtype, text_length=recipe.attention.text_length
+        ),
         reference=adapters.reference,
         components=components,
         adapter_rank=adapter_rank,
@@ -204,8 +208,11 @@ def _add_adapters(
 class _Encoding:
     """Encodes what comes as pictures; loads text encoders and VAE when the first does."""
 
-    def __init__(self, folder: Path, *, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, folder: Path, *, device: torch.device, dtype: torch.dtype, text_length: TextLength
+    ) -> None:
         self._folder, self._device, self._dtype = folder, device, dtype
+        self._text_length = text_length
         self._parts: tuple[TextEncoders, LatentCodec] | None = None
 
     def __call__(self, samples: Sequence[PictureSample | EncodedSample]) -> list[EncodedSample]:
@@ -221,7 +228,9 @@ class _Encoding:
     def _encode(self, pictures: list[PictureSample]) -> list[EncodedSample]:
         if self._parts is None:
             self._parts = (
-                TextEncoders.load(self._folder, self._dtype, self._device),
+                TextEncoders.load(
+                    self._folder, self._dtype, self._device, text_length=self._text_length
+                ),
                 LatentCodec.load(self._folder, self._dtype, self._device),
             )
         text, codec = self._parts

@@ -66,6 +66,23 @@ def test_embeddings_are_those_of_the_stock_pipeline(folder: Path, pipeline: Any)
     assert TextEncoders.load(folder, torch.float32, "cpu").encode([]) == []
 
 
+def test_padded_embeddings_are_what_the_stock_pipeline_gives_by_itself(
+    folder: Path, pipeline: Any
+) -> None:
+    captions = [*CAPTIONS, "a very long caption " * 400]
+    encoders = TextEncoders.load(folder, torch.float32, "cpu", text_length=512)
+    found = encoders.encode(captions)
+    with torch.no_grad():
+        tokens, pooled, _ = pipeline.encode_prompt(captions, prompt_2=None, device="cpu")
+    torch.testing.assert_close(torch.stack([one.tokens for one in found]), tokens)
+    torch.testing.assert_close(torch.stack([one.pooled for one in found]), pooled)
+    assert tokens.shape == (len(captions), 512, 96)
+    # T5 reads the padding: the words' own embeddings are others, so nothing can be cut off.
+    [short] = TextEncoders.load(folder, torch.float32, "cpu").encode(captions[:1])
+    apart = (short.tokens - found[0].tokens[: len(short.tokens)]).abs().max()
+    assert apart > 1e-3
+
+
 def test_tokens_are_those_of_the_stock_pipeline(folder: Path, pipeline: Any) -> None:
     images = np.random.default_rng(0).integers(0, 255, (2, 32, 64, 3), dtype=np.uint8)
     codec = LatentCodec.load(folder, torch.float32, "cpu")

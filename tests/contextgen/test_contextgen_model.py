@@ -15,9 +15,9 @@ from imig.contextgen.adapter import adapter_parameters, add_adapter
 from imig.contextgen.attention import attend
 from imig.contextgen.batch import make_batch
 from imig.contextgen.model import ContextGen, block_kinds, is_checkpointed
-from imig.contextgen.sample import EncodedSample
+from imig.contextgen.sample import EncodedSample, TextEmbedding
 from imig.contextgen.settings import AttentionConfig
-from imig.contextgen.tokens import TokenTable
+from imig.contextgen.tokens import Role, TokenTable
 from imig.contextgen.visibility import BLOCK, Kind, Mask, Variant, block_mask
 
 
@@ -89,6 +89,44 @@ def test_masks_matter() -> None:
     for number, one in enumerate(outputs[1:-1], start=1):
         assert (one - outputs[0]).abs().max() > 1e-3, number
     assert torch.equal(outputs[-1], outputs[0]), "indices below 256 are whole numbers in bfloat16"
+
+
+@pytest.mark.parametrize("reduced", [True, False])
+def test_512_padded_tokens_are_attended_to_as_in_the_stock_transformer(reduced: bool) -> None:
+    """Without references CLA lets all tokens see each other, as FLUX itself does."""
+    attention = AttentionConfig(
+        text_length=512, drop_background=reduced, drop_references=reduced, bfloat16_positions=True
+    )
+    sample = random_sample(1, text=512, references=0)
+    batch = make_batch([sample], attention=attention)
+    assert batch.tokens.text == 512
+    assert batch.tokens.role[0, :512].unique().tolist() == [Role.TEXT]
+    assert not batch.tokens.positions[0, :512].any()
+    assert batch.target is not None
+    t = torch.tensor([0.4])
+    transformer = small_transformer()
+    with torch.no_grad():
+        ours = ContextGen(transformer, attention=attention)(
+            batch, noisy=batch.target, t=t, guidance=3.5
+        )
+        stock = small_transformer()(
+            hidden_states=torch.cat((batch.target, batch.layout), dim=1),
+            encoder_hidden_states=batch.text,
+            pooled_projections=batch.pooled,
+            timestep=t,
+            guidance=torch.tensor([3.5]),
+            img_ids=batch.tokens.positions[0, 512:],
+            txt_ids=torch.zeros(512, 3),
+        ).sample
+    assert torch.allclose(ours, stock[:, : ours.shape[1]], atol=1e-5)
+    padded_off = replace(sample, text=TextEmbedding(sample.text.tokens[:100], sample.text.pooled))
+    shorter = make_batch([padded_off], attention=AttentionConfig())
+    with torch.no_grad():
+        model = ContextGen(small_transformer(), attention=AttentionConfig())
+        other = model(shorter, noisy=batch.target, t=t, guidance=3.5)
+    assert (other - ours).abs().max() > 1e-3, "padding counts"
+    with pytest.raises(ValueError, match="of \\[100\\] tokens, not 512"):
+        make_batch([padded_off], attention=attention)
 
 
 def test_a_batch_gives_what_its_samples_give_alone() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,24 @@ def test_a_planted_fault_is_found_and_nothing_else(
     write_encoded_dataset(tmp_path, lambda samples: encode(samples[1], spoil))
     assert found(tmp_path) == {("bad-encoding", SICK)}
     assert message in messages(tmp_path)
+
+
+def test_padded_texts_have_512_tokens(tmp_path: Path) -> None:
+    def padded(header: Header, tensors: Tensors, *, empty: int) -> None:
+        header["encoding"]["text_length"] = 512
+        for text, length in (("caption", 512), ("empty", empty)):
+            tensors[f"{text}.tokens"] = torch.zeros(length, 24).to(torch.bfloat16)
+
+    def spoil(samples: list[Sample]) -> None:
+        for number, sample in enumerate(samples):
+            encode(sample, partial(padded, empty=1 if number == 1 else 512))
+
+    write_encoded_dataset(tmp_path, spoil)
+    manifest = read_manifest(tmp_path / MANIFEST_NAME)
+    encoding = ENCODING.model_copy(update={"text_length": 512})
+    write_manifest(tmp_path / MANIFEST_NAME, manifest.model_copy(update={"encoding": encoding}))
+    assert found(tmp_path) == {("bad-encoding", SICK)}
+    assert messages(tmp_path).endswith("the empty text has 1 tokens, not 512")
 
 
 def cut_off(data: bytes) -> bytes:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.tiny_dataset import make_sample, seal
 
+from imig.contextgen.settings import TextLength
 from imig.layout.reference_size import TOKEN, reference_size
 from imig.sample import Sample
 from imig.schema import Face, Reference, ReferenceKind, Scene
@@ -118,6 +119,15 @@ def test_entries_are_what_the_records_say(
     assert several or config.face_probability in (0.0, 1.0)
     assert catalogue.unusable
     assert [one.id for one in catalogue.training] == sorted(one.id for one in catalogue.training)
+
+
+def test_512_text_tokens_are_512_for_every_caption(folder: Path) -> None:
+    def texts(length: TextLength) -> set[int]:
+        found = read_catalogue([Dataset(folder)], config=CONFIG, text_length=length)
+        return {one.text for one in (*found.training, *found.validation)}
+
+    assert texts(512) == {512}
+    assert 512 not in texts("caption")
 
 
 @pytest.mark.parametrize("drop_background", [True, False])

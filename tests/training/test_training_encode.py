@@ -462,6 +462,7 @@ def test_what_the_data_hands_out(plain: Path, encoded: Path, tmp_path: Path) -> 
         ("data.reference_side=64", "data.reference_side is 48 there and 64 here"),
         ("data.max_references=2", "data.max_references is 6 there and 2 here"),
         ("data.instruction=Show {caption}", "data.instruction is 'Paint this as one natural"),
+        ("attention.text_length=512", "attention.text_length is 'caption' there and 512 here"),
         ("model.dtype=bfloat16", "model.dtype is 'float32' there and 'bfloat16' here"),
         ("model.weights={weights}", "model.weights are tiny ("),
     ],
@@ -477,6 +478,29 @@ def test_another_recipe_is_refused(
     assert message in raised.value.message
     assert "; " not in raised.value.message, "one difference"
     assert "train on the plain shards" in raised.value.cure
+
+
+def test_padded_texts_are_encoded_stored_and_trained_on(tmp_path: Path) -> None:
+    plain, padded = tmp_path / "shards", tmp_path / "padded"
+    samples = [tabletop_sample(n, width=96, height=80) for n in range(2)]
+    name = "basic-000000.tar"
+    plain.mkdir()
+    seal(plain, {name: samples}, {name: write_tar(plain / name, samples)})
+    only = ("attention.text_length=512", "data.validation_fraction=0", "data.caption_dropout=0.5")
+    encode(plain, padded, *only)
+    record = read_manifest(padded / MANIFEST_NAME).encoding
+    assert record is not None
+    assert record.text_length == 512
+    assert not validate_dataset(padded).faults
+    data = imig.Dataset(padded).read_member(samples[0].scene.id, ENCODED_MEMBER)
+    scene = scene_from_bytes(data, encoding=record, place="a test")
+    assert len(scene.caption.tokens) == len(scene.empty.tokens) == 512
+    for folder in (plain, padded):
+        assert train(recipe(*only), [folder], run=tmp_path / f"run-{folder.name}") == 0
+    seen, expected = (losses(tmp_path / f"run-{name}") for name in ("padded", "shards"))
+    np.testing.assert_allclose(seen, expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(UsageError, match="text_length is 512 there and 'caption' here"):
+        train(recipe(), [padded], run=tmp_path / "refused")
 
 
 def test_settings_that_encode_nothing_may_differ(plain: Path, encoded: Path) -> None:
