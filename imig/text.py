@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -117,6 +117,12 @@ def mend_text(text: str) -> str:
     return "".join(one for one in mended if one in "\n\t" or unicodedata.category(one) != "Cc")
 
 
+def to_stored(text: str) -> str:
+    """Mended, on one line, single blanks; "" for what has nothing visible in it."""
+    text = " ".join(mend_text(text).split())
+    return text if text_to_plain(text) else ""
+
+
 def text_to_plain(text: str) -> str:
     """Text as detectors and comparisons want it; case, accents and words stay.
 
@@ -214,7 +220,9 @@ def _read_together(lines: Mapping[int, bytes], *, where: str) -> dict[int, str]:
         texts = []
     if len(texts) == len(lines):
         return dict(zip(lines, texts, strict=True))
-    return {number: bytes_to_text(line, where=f"{where}:{number}") for number, line in lines.items()}
+    return {
+        number: bytes_to_text(line, where=f"{where}:{number}") for number, line in lines.items()
+    }
 
 
 def _undecodable(data: bytes, byte: int, where: str, encoding: str = "") -> DataError:

@@ -19,7 +19,7 @@ from typing import Final
 _LOOKED_AT: Final = 4000
 """Characters that the model reads."""
 
-# Letters by falling frequency. The orders are coarse: what counts is which letters are usual at all.
+# Letters by falling frequency. Orders are coarse: what counts is which letters are usual at all.
 _WESTERN: Final = "éäüöàèáíóñçåøæãâêôúßîëïùòìõûœ"
 _CENTRAL: Final = "ąęłżśćóńźáéíčžšřěýůúťďňőűöüäôľĺŕăâîşţđ"
 _TURKISH: Final = "ıişğüçöâîû"
@@ -133,9 +133,7 @@ def read_wide(data: bytes) -> str | None:
     return _cheapest(_readings(data, _WITH_ZEROS))[0]
 
 
-def _readings(
-    data: bytes, candidates: Iterable[_Candidate]
-) -> Iterator[tuple[str, _Candidate]]:
+def _readings(data: bytes, candidates: Iterable[_Candidate]) -> Iterator[tuple[str, _Candidate]]:
     for one in candidates:
         text = _decode(data, one.codec)
         if text is not None:

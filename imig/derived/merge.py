@@ -243,11 +243,11 @@ def _add(one: FunnelRow, other: FunnelRow) -> FunnelRow:
     }
     oddities = {
         kind: {
-            "count": sum(row.oddities[kind]["count"] for row in (one, other) if kind in row.oddities),
+            "count": sum(
+                row.oddities[kind]["count"] for row in (one, other) if kind in row.oddities
+            ),
             "first": [
-                text
-                for row in (one, other)
-                for text in row.oddities.get(kind, {}).get("first", [])
+                text for row in (one, other) for text in row.oddities.get(kind, {}).get("first", [])
             ][:FIRST_DETAILS],
         }
         for kind in dict.fromkeys((*one.oddities, *other.oddities))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-
 FIRST_DETAILS = 5
 """Oddities of a kind whose details a report names."""
 

@@ -16,6 +16,7 @@ from imig.models.endpoint import Endpoint, image_part
 from imig.models.json_answer import answer_to_json
 from imig.models.protocols import PictureAnswer
 from imig.recipe_parts import EndpointConfig
+from imig.text import to_stored
 
 TRIES: Final = 3
 """Answers without sense to one question, after which the picture is given up."""
@@ -110,7 +111,7 @@ def text_to_answer(text: str) -> PictureAnswer:
         agrees = {"yes": True, "true": True, "no": False, "false": False}.get(agrees.lower())
     if not isinstance(agrees, bool):
         raise ValueError("no verdict")
-    return PictureAnswer(agrees, " ".join(reason.split()) if isinstance(reason, str) else "")
+    return PictureAnswer(agrees, to_stored(reason) if isinstance(reason, str) else "")
 
 
 def _jpeg(image: Image) -> bytes:

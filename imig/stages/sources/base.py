@@ -12,7 +12,7 @@ from imig.sample import Sample
 from imig.schema import ModelRecord, Source
 from imig.stages.pictures import PictureError, bytes_to_target
 from imig.text import bytes_to_text as bytes_to_text
-from imig.text import first_of_alike, mend_text, text_to_plain
+from imig.text import first_of_alike, to_stored
 
 PixelLimits = FolderSource | ListSource | WebdatasetSource
 """The recipe blocks that carry `min_side`, `max_side` and `max_pixels`."""
@@ -87,12 +87,6 @@ def fill_text(sample: Sample, *, caption: str, nouns: Sequence[str]) -> None:
     sample.scene.nouns = first_of_alike(map(to_stored, nouns))
 
 
-def to_stored(text: str) -> str:
-    """Mended, on one line, single blanks; "" for what has nothing visible in it."""
-    text = " ".join(mend_text(text).split())
-    return text if text_to_plain(text) else ""
-
-
 def caption_from_bytes(sample: Sample, data: bytes, *, where: str) -> str:
     """The caption in a text file or member; "" where it is in no encoding that is known.
 
@@ -108,4 +102,8 @@ def caption_from_bytes(sample: Sample, data: bytes, *, where: str) -> str:
 
 def printable_path(path: str) -> str:
     """A path that JSON can hold: bytes of the name that are not UTF-8 become ``\\xNN``."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    try:
+        data = path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # halves of characters, from an escape in JSON
+        data = path.encode("utf-8", "backslashreplace")
+    return data.decode("utf-8", "backslashreplace")
