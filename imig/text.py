@@ -109,17 +109,20 @@ def mend_text(text: str) -> str:
     stay: a good text is changed by NFC alone. Surrogates that are halves become U+FFFD; control
     characters but line ends and tabs go. Mending twice changes nothing.
     """
-    if text.isascii() and not _MAY_NEED_MENDING.search(text):
-        return text
-    import ftfy  # a tenth of a second, which many commands never need
-
-    mended = ftfy.fix_text(text, _mending())
-    return "".join(one for one in mended if one in "\n\t" or unicodedata.category(one) != "Cc")
+    for _ in range(_MENDINGS):
+        if (mended := _mend_once(text)) == text:
+            break
+        text = mended
+    return text
 
 
 def to_stored(text: str) -> str:
     """Mended, on one line, single blanks; "" for what has nothing visible in it."""
-    text = " ".join(mend_text(text).split())
+    for _ in range(_MENDINGS):
+        # Again, for what a line's end had kept apart may need mending too.
+        if (stored := " ".join(mend_text(text).split())) == text:
+            break
+        text = stored
     return text if text_to_plain(text) else ""
 
 
@@ -130,7 +133,7 @@ def text_to_plain(text: str) -> str:
     invisible (soft hyphen, zero width, direction, variation), letters as in NFKC, single blanks.
     """
     if text.isascii():
-        return " ".join(text.split())
+        return " ".join(text.replace("`", "'").split())
     while (plain := _plain_once(text)) != text:
         text = plain
     return plain
@@ -143,6 +146,11 @@ def text_to_match_form(text: str) -> str:
     while (folded := text_to_plain(text).casefold()) != text:
         text = folded
     return folded
+
+
+def to_encodable(text: str) -> str:
+    """What a tokenizer takes: halves of surrogate pairs, which break it, become ``?``."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def find_words(phrase: str, text: str) -> int | None:
@@ -232,7 +240,18 @@ def _undecodable(data: bytes, byte: int, where: str, encoding: str = "") -> Data
     )
 
 
+_MENDINGS: Final = 8
+"""At most: what was broken twice is mended twice."""
 _MAY_NEED_MENDING: Final = re.compile(r"&#?\w+;|[^\n\t -~]")
+
+
+def _mend_once(text: str) -> str:
+    if text.isascii() and not _MAY_NEED_MENDING.search(text):
+        return text
+    import ftfy  # a tenth of a second, which many commands never need
+
+    mended = ftfy.fix_text(text, _mending())
+    return "".join(one for one in mended if one in "\n\t" or unicodedata.category(one) != "Cc")
 
 
 def _mending() -> TextFixerConfig:
@@ -257,7 +276,8 @@ class _Alike(dict[int, str | None]):
 
     def __missing__(self, code: int) -> str | None:
         one = chr(code)
-        self[code] = None if _is_invisible(one) else one
+        halves = "\ud800" <= one <= "\udfff"
+        self[code] = None if _is_invisible(one) else "\ufffd" if halves else one
         return self[code]
 
 

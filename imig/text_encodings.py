@@ -111,6 +111,15 @@ _WITH_ZEROS: Final = tuple(
     _Candidate(codec, _ANY, 0, _HANZI + _KANJI, True, True)
     for codec in ("utf_8", "utf_16_le", "utf_16_be", "utf_32_le", "utf_32_be")
 )
+_NOT_ASKED: Final = (
+    "utf_16",
+    "utf_16_le",
+    "utf_16_be",
+    "utf_32",
+    "utf_32_le",
+    "utf_32_be",
+    "utf_7",
+)
 HARDLY_TEXT: Final = 15.0
 """Bits a character outside ASCII, above which a reading is no language that we know."""
 
@@ -125,7 +134,7 @@ def read_legacy(data: bytes) -> str | None:
     best, bits = _cheapest(readings)
     if best is not None and bits <= HARDLY_TEXT:
         return best
-    return _by_charset_normalizer(data) or best
+    return _by_charset_normalizer(data)
 
 
 def read_wide(data: bytes) -> str | None:
@@ -197,7 +206,7 @@ def _is_no_text(one: str, *, zeros: bool = False) -> bool:
 def _by_charset_normalizer(data: bytes) -> str | None:
     import charset_normalizer  # slow to import, and seldom needed
 
-    found = charset_normalizer.from_bytes(data, cp_exclusion=["utf_16", "utf_32"]).best()
+    found = charset_normalizer.from_bytes(data, cp_exclusion=list(_NOT_ASKED)).best()
     if found is None or found.percent_chaos > 10:
         return None
     text = str(found)

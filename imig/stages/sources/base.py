@@ -18,6 +18,8 @@ PixelLimits = FolderSource | ListSource | WebdatasetSource
 """The recipe blocks that carry `min_side`, `max_side` and `max_pixels`."""
 
 STAGE = "source"
+BLANK_PHRASE = "phrase that shows nothing"
+"""An oddity: blanks, or characters without width; it is left out."""
 UNDECODABLE_CAPTION = "undecodable caption"
 """An oddity: the picture is used, as one without a caption."""
 
@@ -81,9 +83,13 @@ def fill_from_bytes(sample: Sample, data: bytes, limits: PixelLimits) -> None:
 def fill_text(sample: Sample, *, caption: str, nouns: Sequence[str]) -> None:
     """Set caption and noun phrases: mended, white space normalised.
 
-    Phrases that show nothing are left out, as are those that read like an earlier one.
+    Phrases that show nothing are left out (an oddity, `BLANK_PHRASE`), as are those that read like
+    an earlier one.
     """
     sample.scene.caption = to_stored(caption)
+    for noun in nouns:
+        if not to_stored(noun):
+            sample.note_oddity(BLANK_PHRASE, ascii(noun)[:60])
     sample.scene.nouns = first_of_alike(map(to_stored, nouns))
 
 
