@@ -102,7 +102,11 @@ _CANDIDATES: Final = (
     _Candidate("mac_cyrillic", _CYRILLIC, 12),
     _Candidate("iso8859_15", _WESTERN, 12),
 )
-_ANY: Final = _WESTERN + _CYRILLIC + _GREEK + _HEBREW + _ARABIC + _THAI
+_ANY: Final = "".join(
+    dict.fromkeys(
+        _WESTERN + _CENTRAL + _TURKISH + _BALTIC + _CYRILLIC + _GREEK + _HEBREW + _ARABIC + _THAI
+    )
+)
 _WIDE: Final = tuple(
     _Candidate(codec, "", 8, _HANZI + _KANJI, kana=True, hangul=True)
     for codec in ("utf_16_le", "utf_16_be")
@@ -121,7 +125,7 @@ _NOT_ASKED: Final = (
     "utf_7",
 )
 HARDLY_TEXT: Final = 15.0
-"""Bits a character outside ASCII, above which a reading is no language that we know."""
+"""Bits a character, above which a reading is no language that we know."""
 
 
 def read_legacy(data: bytes) -> str | None:
@@ -131,7 +135,7 @@ def read_legacy(data: bytes) -> str | None:
     if mixed is not None:
         text, strays = mixed
         readings.append((text, _Candidate("", _ANY, 2 + 6 * strays, _HANZI + _KANJI, True, True)))
-    best, bits = _cheapest(readings)
+    best, bits, _ = _cheapest(readings)
     if best is not None and bits <= HARDLY_TEXT:
         return best
     return _by_charset_normalizer(data)
@@ -139,7 +143,8 @@ def read_legacy(data: bytes) -> str | None:
 
 def read_wide(data: bytes) -> str | None:
     """Text of bytes with zeros: UTF-16 or UTF-32 without a mark, or UTF-8 with zeros; else None."""
-    return _cheapest(_readings(data, _WITH_ZEROS))[0]
+    text, _, bits = _cheapest(_readings(data, _WITH_ZEROS))
+    return text if bits <= HARDLY_TEXT else None
 
 
 def _readings(data: bytes, candidates: Iterable[_Candidate]) -> Iterator[tuple[str, _Candidate]]:
@@ -149,8 +154,10 @@ def _readings(data: bytes, candidates: Iterable[_Candidate]) -> Iterator[tuple[s
             yield text, one
 
 
-def _cheapest(readings: Iterable[tuple[str, _Candidate]]) -> tuple[str | None, float]:
-    """The likeliest text, and its bits a character outside ASCII."""
+def _cheapest(
+    readings: Iterable[tuple[str, _Candidate]],
+) -> tuple[str | None, float, float]:
+    """The likeliest text, its bits a character outside ASCII, and a character."""
     best, least = None, 0.0
     for text, candidate in readings:
         bits = candidate.bits + sum(_costs(text[:_LOOKED_AT], candidate))
@@ -158,7 +165,8 @@ def _cheapest(readings: Iterable[tuple[str, _Candidate]]) -> tuple[str | None, f
             best, least = text, bits
     shown = (best or "")[:_LOOKED_AT]
     foreign = sum(not one.isascii() for one in shown)
-    return best, (least - _ASCII_BITS * (len(shown) - foreign)) / max(foreign, 1)
+    outside = least - _ASCII_BITS * (len(shown) - foreign)
+    return best, outside / max(foreign, 1), least / max(len(shown), 1)
 
 
 def _decode_mixed(data: bytes) -> tuple[str, int] | None:
