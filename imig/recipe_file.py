@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from imig.errors import UsageError
+from imig.errors import DataError, UsageError
 from imig.recipe import STAGE_NAMES, ModelConfig, Recipe, Resources
 from imig.recipe_errors import explain_validation_error, nearest
 from imig.recipe_parts import ENDPOINT_DECISIVE, ENDPOINT_MARK
+from imig.text import bytes_to_text
 from imig.yaml_lines import KeyPath, LinedYaml, parse_yaml
 
 if TYPE_CHECKING:
@@ -180,8 +181,10 @@ def without_means(value: Any) -> Any:
 
 def _read(path: Path) -> LinedYaml:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = bytes_to_text(path.read_bytes(), where=str(_shown(path)))
+    except DataError as error:
+        raise UsageError(error.message, cure=error.cure) from error
+    except OSError as error:
         raise UsageError(f"cannot read {path}: {error}") from error
     document = parse_yaml(text, _shown(path))
     if not isinstance(document.value, dict):

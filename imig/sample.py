@@ -47,6 +47,8 @@ class Sample:
     target_features: dict[Hashable, NDArray[np.float32]] = field(default_factory=dict)
     """Of the target, by the model of the recipe that has seen it: stages that follow do not show
     it again. Never stored."""
+    oddities: list[tuple[str, str]] = field(default_factory=list)
+    """What a stage has just found odd and gone on without: kind and details; see `note_oddity`."""
 
     def snapshot(self) -> Callable[[], Sample]:
         """What gives the sample as it is now, whatever a stage will do to it.
@@ -54,18 +56,27 @@ class Sample:
         Scene and views are pickled, which costs less than a copy and is needed seldom; bytes of
         files, which nobody changes in place, are shared.
         """
-        pickled = pickle.dumps((self.scene, self.drawn, self.reject), pickle.HIGHEST_PROTOCOL)
+        state = (self.scene, self.drawn, self.reject, self.oddities)
+        pickled = pickle.dumps(state, pickle.HIGHEST_PROTOCOL)
         files, features = dict(self.files), dict(self.target_features)
 
         def restore() -> Sample:
-            scene, drawn, reject = pickle.loads(pickled)
-            return Sample(scene, dict(files), drawn, reject, dict(features))
+            scene, drawn, reject, oddities = pickle.loads(pickled)
+            return Sample(scene, dict(files), drawn, reject, dict(features), oddities)
 
         return restore
 
     def target(self) -> Image.Image:
         """The target as RGB, decoded from the bytes that will be stored."""
         return decode_image(self.files[self.scene.target])
+
+    def note_oddity(self, kind: str, details: str) -> None:
+        """Something odd that costs the scene nothing: counted by `kind` in the build's report.
+
+        `kind` is a short fixed phrase, like a reject's reason; `details` say where and what, and
+        stand in the report for the first few.
+        """
+        self.oddities.append((kind, details))
 
     def turn_down(
         self, *, stage: str, reason: str, figures: Mapping[str, float | int | str]

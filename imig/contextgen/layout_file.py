@@ -23,9 +23,10 @@ from pydantic import (
 )
 from yaml.reader import Reader
 
-from imig.errors import UsageError
+from imig.errors import DataError, UsageError
 from imig.layout.placement import Fit
 from imig.recipe_errors import explain_validation_error
+from imig.text import bytes_to_text
 from imig.yaml_lines import KeyPath, parse_yaml
 
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -154,13 +155,15 @@ def load_layout(path: Path) -> LoadedLayout:
         When it cannot be read, is not JSON, or has a wrong key or value.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = bytes_to_text(path.read_bytes(), where=str(_shown(path)))
     except FileNotFoundError:
         raise UsageError(
             f"there is no layout file {path}",
             cure="`imig generate --from-shards ID` writes one to start from",
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except DataError as error:
+        raise UsageError(error.message, cure=error.cure) from error
+    except OSError as error:
         raise UsageError(
             f"cannot read {path}: {error}", cure="a layout is a text file: JSON, or YAML"
         ) from error

@@ -16,6 +16,7 @@ from imig.layout.layering import layer_order
 from imig.layout.placement import Rectangle, subject_cut
 from imig.layout.put_back import put_back
 from imig.layout.reference_size import picture_size, reference_size, resize_reference
+from imig.text import to_stored
 
 SHAPE_TOLERANCE = 0.05
 """So much may the aspect of a layout image of one's own differ from the picture's."""
@@ -74,7 +75,7 @@ def layout_to_pictures(
         references.append(
             ReferencePicture(image=image, mask=mask, box=_clipped(box, size), name=entry.name)
         )
-    caption = " ".join(layout.caption.split())
+    caption = to_stored(layout.caption)
     if preset is not None:
         text = preset.caption_text(caption, instruction=instruction)
     else:

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from imig.engine.tally import StageTally
+from imig.engine.tally import Oddity, StageTally
 from imig.errors import UsageError
 from imig.sample import Sample
 from imig.schema import Quarantine, Reject
@@ -51,6 +51,7 @@ def run_stage(block: Block, stage: Stage, *, batch_size: int) -> None:
     survivors: list[Sample] = []
     for begin in range(0, len(block.samples), batch_size):
         for sample in _run_batch(block, stage, block.samples[begin : begin + batch_size]):
+            _count_oddities(sample, tally)
             if sample.reject is None:
                 survivors.append(sample)
             else:
@@ -60,6 +61,13 @@ def run_stage(block: Block, stage: Stage, *, batch_size: int) -> None:
     tally.seconds = time.perf_counter() - started
     block.samples = survivors
     block.tallies[stage.name] = tally
+
+
+def _count_oddities(sample: Sample, tally: StageTally) -> None:
+    for kind, details in sample.oddities:
+        oddity = Oddity(count=1, first=[f"{sample.scene.id}: {details}"])
+        tally.oddities.setdefault(kind, Oddity()).add(oddity)
+    sample.oddities = []
 
 
 def _run_batch(block: Block, stage: Stage, batch: list[Sample]) -> list[Sample]:

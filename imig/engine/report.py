@@ -7,7 +7,7 @@ import html
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,9 @@ class FunnelRow:
     """Worker seconds, over all runs of the build; workers of a stage add up."""
     reasons: dict[str, int]
     """Reason or error class -> scenes, the most frequent first."""
+    oddities: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What was odd in scenes that were gone on with: kind -> `count`, and details of the `first`
+    few."""
 
 
 def record_to_funnel(record: Record) -> list[FunnelRow]:
@@ -56,6 +59,7 @@ def record_to_funnel(record: Record) -> list[FunnelRow]:
                 passed=tally.passed,
                 seconds=round(tally.seconds, 3),
                 reasons=dict(reasons.most_common()),
+                oddities={kind: asdict(one) for kind, one in tally.oddities.items()},
             )
         )
     return rows
@@ -79,6 +83,17 @@ def print_funnel(rows: Sequence[FunnelRow], console: Console) -> None:
             escape(", ".join(f"{reason}: {count}" for reason, count in row.reasons.items())),
         )
     console.print(table, highlight=False)
+    for line in oddity_lines(rows):
+        console.print(escape(line), highlight=False, soft_wrap=True)
+
+
+def oddity_lines(rows: Sequence[FunnelRow]) -> list[str]:
+    """``source: undecodable caption: 3, the first: basic-00000007: a.txt: byte 5 (0x81) ..``."""
+    return [
+        f"{row.stage}: {kind}: {one['count']}, the first: {one['first'][0]}"
+        for row in rows
+        for kind, one in row.oddities.items()
+    ]
 
 
 def write_reports(
@@ -129,6 +144,7 @@ def _page(
         f'{base64.b64encode(path.read_bytes()).decode()}">'
         for path in pictures
     )
+    odd = "".join(f"<p>{html.escape(line)}</p>" for line in oddity_lines(rows))
     name = html.escape(manifest.name)
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{name}</title>
@@ -147,6 +163,7 @@ img {{ max-width: 100%; margin: 1rem 0; border: 1px solid #ddd }}
 {counts_to_text(counts)}. Last run: {seconds_to_text(seconds)}.</p>
 <table><tr><th>stage<th>scenes<th>rejected<th>quarantined<th>passed<th>s/scene<th>why</tr>
 {body}</table>
+{odd}
 {shown}
 </html>
 """

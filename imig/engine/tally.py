@@ -7,6 +7,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+FIRST_DETAILS = 5
+"""Oddities of a kind whose details a report names."""
+
+
+@dataclass
+class Oddity:
+    """Something odd in samples that were gone on with."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+    """Sample and details of the first few."""
+
+    def add(self, other: Oddity) -> None:
+        self.count += other.count
+        self.first = [*self.first, *other.first][:FIRST_DETAILS]
+
 
 @dataclass
 class StageTally:
@@ -16,12 +32,16 @@ class StageTally:
     rejected: int = 0
     quarantined: int = 0
     seconds: float = 0.0
+    oddities: dict[str, Oddity] = field(default_factory=dict)
+    """By kind."""
 
     def add(self, other: StageTally) -> None:
         self.seen += other.seen
         self.rejected += other.rejected
         self.quarantined += other.quarantined
         self.seconds += other.seconds
+        for kind, oddity in other.oddities.items():
+            self.oddities.setdefault(kind, Oddity()).add(oddity)
 
     @property
     def passed(self) -> int:

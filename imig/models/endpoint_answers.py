@@ -17,6 +17,7 @@ from imig.models.endpoint import Endpoint, image_part
 from imig.models.json_answer import answer_to_json
 from imig.models.protocols import PictureAnswer
 from imig.recipe_parts import EndpointConfig
+from imig.text import to_stored
 
 TRIES: Final = 3
 """Answers without sense to one question, after which the picture is given up."""
@@ -125,7 +126,7 @@ def text_to_answer(text: str) -> PictureAnswer:
     agrees, reason = value["agrees"], value.get("reason")
     if isinstance(agrees, str):
         agrees = agrees.lstrip(string.punctuation + string.whitespace).lower()[:1] in ("y", "t")
-    return PictureAnswer(bool(agrees), " ".join(reason.split()) if isinstance(reason, str) else "")
+    return PictureAnswer(bool(agrees), to_stored(reason) if isinstance(reason, str) else "")
 
 
 def _jpeg(image: Image) -> bytes:

@@ -8,7 +8,7 @@ gets the phrase whose tokens score best.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from PIL.Image import Image
 from imig.models.batched import Batched
 from imig.models.images import as_rgb, equal_batches
 from imig.models.protocols import GroundedBoxes
+from imig.text import text_to_plain
 
 # Grounding DINO splits the caption into sub-sentences at these.
 _SEPARATORS = str.maketrans(".?", "  ")
@@ -123,20 +124,37 @@ def ground_images(
                     text_threshold=text_threshold,
                 )
             )
-    return [merge_boxes(some) for some in found]
+    return [
+        replace(
+            merge_boxes(some),
+            unread=unread_phrases(wanted, detector.tokenizer, max_tokens=detector.max_tokens),
+        )
+        for some, wanted in zip(found, phrases, strict=True)
+    ]
+
+
+def unread_phrases(phrases: Sequence[str], tokenizer: Any, *, max_tokens: int) -> tuple[str, ...]:
+    """Those that no caption can hold or say: see `imig.models.protocols.GroundedBoxes.unread`."""
+    return tuple(
+        phrase
+        for phrase in dict.fromkeys(phrases)
+        if not _phrase_to_text(phrase, tokenizer, max_tokens=max_tokens - 3)
+    )
 
 
 def phrases_to_prompts(phrases: Sequence[str], tokenizer: Any, *, max_tokens: int) -> list[Prompt]:
     """Captions of at most `max_tokens` tokens: lower case, joined by " . ", closed by " .".
 
-    Empty phrases and repetitions are left out; a full stop or question mark inside a phrase becomes
-    a space, since it would split the phrase; a phrase too long for a caption loses its last words.
+    Repetitions and what the model cannot take (`unread_phrases`) are left out; a full stop or
+    question mark inside a phrase becomes a space, since it would split the phrase; quotes, hyphens
+    and invisible characters are as `imig.text.text_to_plain` has them; a phrase too long for a
+    caption loses its last words.
     """
     wanted: dict[str, str] = {}
     for phrase in phrases:
-        text = " ".join(phrase.lower().translate(_SEPARATORS).split())
+        text = _phrase_to_text(phrase, tokenizer, max_tokens=max_tokens - 3)
         if text:
-            wanted.setdefault(_fitting_words(text, tokenizer, max_tokens=max_tokens - 3), phrase)
+            wanted.setdefault(text, phrase)
     prompts = []
     group: list[str] = []
     used = 2  # [CLS] and [SEP]
@@ -235,11 +253,22 @@ def _count_tokens(text: str, tokenizer: Any) -> int:
     return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _fitting_words(text: str, tokenizer: Any, *, max_tokens: int) -> str:
-    words = text.split()
-    while len(words) > 1 and _count_tokens(" ".join(words), tokenizer) > max_tokens:
-        words.pop()
-    return " ".join(words)
+def _phrase_to_text(phrase: str, tokenizer: Any, *, max_tokens: int) -> str:
+    """A phrase as it stands in a caption; "" where the model cannot take it."""
+    text = " ".join(text_to_plain(phrase).lower().translate(_SEPARATORS).split())
+    encoded = tokenizer(
+        text,
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        truncation=True,
+        max_length=max_tokens + 1,
+    )
+    ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+    if len(ids) > max_tokens:
+        # Whole words only: the first token that is too many may begin inside one.
+        text = text[: offsets[max_tokens][0] + 1].rpartition(" ")[0]
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return text if any(one != tokenizer.unk_token_id for one in ids) else ""
 
 
 def _prompt(group: Sequence[str], wanted: dict[str, str], tokenizer: Any) -> Prompt:

@@ -18,6 +18,7 @@ from imig.errors import UsageError
 from imig.models.batched import Batched
 from imig.models.images import as_rgb
 from imig.models.weights import ResolvedWeights
+from imig.text import to_encodable
 
 _PRECISIONS: Final = {
     torch.float32: "fp32",
@@ -74,7 +75,8 @@ class OpenClip(Batched):
 
     @torch.inference_mode()
     def _embed_new_text(self, text: str) -> NDArray[np.float32]:
-        return _normalise(self._model.encode_text(self._tokenizer([text]).to(self._device)))
+        tokens = self._tokenizer([to_encodable(text)]).to(self._device)
+        return _normalise(self._model.encode_text(tokens))
 
     def _dimensions(self) -> int:
         projection = getattr(self._model, "text_projection", None)

@@ -19,6 +19,7 @@ from imig.models.families import FAMILIES
 from imig.models.images import as_rgb
 from imig.models.pretrained import load_pretrained, load_processor
 from imig.models.weights import HubId, ResolvedWeights, find_in_hub_cache
+from imig.text import to_encodable
 
 MAX_TOKENS: Final = 77
 """Of a caption; CLIP's text tower has no more places."""
@@ -53,7 +54,7 @@ class PickScore(Batched):
             part = slice(start, start + self._batch_size)
             inputs = self._processor(
                 images=pictures[part],
-                text=list(captions[part]),
+                text=[to_encodable(one) for one in captions[part]],
                 # All of one length: what a caption gets must not depend on its neighbours.
                 padding="max_length",
                 truncation=True,

@@ -28,6 +28,9 @@ class GroundedBoxes:
     """(n,) in [0, 1]: the best matching phrase's score."""
     phrases: list[str]
     """The prompt's phrase that each box matches best; "" when none reaches the text threshold."""
+    unread: tuple[str, ...] = ()
+    """Phrases that the model cannot take: nothing visible, no letter it knows, or one word longer
+    than its text may be. They were not looked for; the others were."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from imig.models.images import as_rgb, equal_batches
 from imig.models.pretrained import load_pretrained, load_processor
 from imig.models.protocols import PictureAnswer
 from imig.models.weights import ResolvedWeights
+from imig.text import to_encodable
 
 _MAX_NEW_TOKENS: Final = 48
 _WORDS: Final = "Answer with yes or no first, then with the reason in a few words."
@@ -61,6 +62,7 @@ class VisionLanguage(Batched):
     def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[PictureAnswer]:
         """Yes or no, and why, for each picture and its question."""
         pictures = as_rgb(images)
+        questions = [self._without_special_tokens(one) for one in questions]
         # Equal in size and length, so that nothing is padded and answers do not depend on others.
         keys = [
             (image.size, self._length(image, question))
@@ -71,6 +73,13 @@ class VisionLanguage(Batched):
             said = self._answer([pictures[i] for i in batch], [questions[i] for i in batch])
             answers.update(zip(batch, said, strict=True))
         return [answers[index] for index in range(len(pictures))]
+
+    def _without_special_tokens(self, question: str) -> str:
+        """A phrase from outside must not say where a picture stands, or that the question ends."""
+        special = {*self._tokenizer.all_special_tokens, getattr(self._processor, "image_token", "")}
+        for token in sorted(filter(None, special), key=len, reverse=True):
+            question = question.replace(token, " ")
+        return to_encodable(question)
 
     def _length(self, image: Image, question: str) -> int:
         """Tokens of the words around the picture."""

@@ -11,6 +11,7 @@ from imig.models.json_answer import answer_to_objects
 from imig.prompts.record import PromptRecord
 from imig.prompts.templates import REALISTIC, Template
 from imig.schema import Subject
+from imig.text import find_words, first_of_alike, mend_text
 
 MAX_LETTERS: Final = 1200
 """Of a prompt: far more than text encoders read."""
@@ -133,7 +134,7 @@ def _record(entry: Any, brief: Brief, *, alone: bool, writer: str) -> PromptReco
     placed = sorted((_subject(one, prompt, alone=alone) for one in listed), key=lambda one: one[0])
     subjects = [subject for _, subject in placed]
     phrases = [subject.phrase for subject in subjects]
-    if len({phrase.casefold() for phrase in phrases}) < len(phrases):
+    if len(first_of_alike(phrases)) < len(phrases):
         raise InvalidAnswer("two subjects have the same phrase")
     return PromptRecord(
         prompt=prompt,
@@ -160,17 +161,10 @@ def _subject(one: Mapping[str, Any], prompt: str, *, alone: bool) -> tuple[int, 
     return place, Subject(phrase=phrase, noun=noun, prompt=by_itself)
 
 
-def find_words(phrase: str, text: str) -> int | None:
-    """Where whole words stand in a text, whatever the case; None: nowhere."""
-    pattern = r"\s+".join(map(re.escape, phrase.split()))
-    found = re.search(rf"(?<!\w){pattern}(?!\w)", text, re.IGNORECASE)
-    return None if found is None or not phrase.strip() else found.start()
-
-
 def _text(entry: Mapping[str, Any], key: str) -> str:
-    """A text of the answer, its white space normalised."""
+    """A text of the answer, mended, its white space normalised."""
     value = entry.get(key)
-    text = " ".join(value.split()) if isinstance(value, str) else ""
+    text = " ".join(mend_text(value).split()) if isinstance(value, str) else ""
     if not text:
         raise InvalidAnswer(f"{key} is empty")
     return text

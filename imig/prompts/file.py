@@ -11,7 +11,10 @@ from pathlib import Path
 
 from imig.errors import DataError, UsageError
 from imig.prompts.record import CURE, PromptRecord, line_to_record
+from imig.text import Line, bytes_to_lines
 
+_BLANK = b" \t\r\n\v\f\xef\xbb\xbf"
+"""White space, and the mark of UTF-8."""
 LOOKED_AT = 100
 """Lines that are read before a build, to find out what the file holds."""
 
@@ -22,9 +25,11 @@ class PromptsFile:
 
     path: Path
     offsets: array[int]
-    """Where the line of each number begins, in bytes."""
+    """Where the line of each number begins, in bytes; of a `wide` file the line's index."""
     sha256: str
     """Of the whole file."""
+    wide: bool = False
+    """In UTF-16 or UTF-32, as some editors and shells write; a worker keeps its lines."""
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -40,6 +45,9 @@ class PromptsFile:
                 cure="leave the file alone during a build, or start anew with --overwrite",
             )
         offset = self.offsets[number]
+        if self.wide:
+            wide_line = _wide_lines(self.path, self.sha256)[offset]
+            return line_to_record(wide_line.data, place=f"{self.path}:{wide_line.number}")
         with self.path.open("rb") as file:
             file.seek(offset)
             line = file.readline()
@@ -64,9 +72,12 @@ def list_prompts(path: Path) -> PromptsFile:
     offsets, position, digest = array("q"), 0, hashlib.sha256()
     try:
         with path.open("rb") as file:
+            if _is_wide(file.read(4)):
+                return _list_wide(path)
+            file.seek(0)
             for line in file:
                 digest.update(line)
-                if not line.isspace():
+                if line.strip(_BLANK):
                     offsets.append(position)
                 position += len(line)
     except OSError as error:
@@ -74,9 +85,33 @@ def list_prompts(path: Path) -> PromptsFile:
             f"cannot read {path}: {error.strerror}",
             cure="give a file of prompts, as `imig prompts` writes it",
         ) from error
-    if not offsets:
-        raise UsageError(f"{path} holds no prompt", cure=CURE)
-    return PromptsFile(path, offsets, digest.hexdigest())
+    return _listed(PromptsFile(path, offsets, digest.hexdigest()))
+
+
+def _listed(file: PromptsFile) -> PromptsFile:
+    if not file.offsets:
+        raise UsageError(f"{file.path} holds no prompt", cure=CURE)
+    return file
+
+
+def _is_wide(start: bytes) -> bool:
+    """By the mark, or the zeros around the first character, which is ASCII: a brace."""
+    return start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start
+
+
+def _list_wide(path: Path) -> PromptsFile:
+    sha256 = _sha256_now(path)
+    try:
+        lines = _wide_lines(path, sha256)
+    except DataError as error:
+        raise UsageError(error.message, cure=error.cure) from error
+    offsets = array("q", (place for place, line in enumerate(lines) if line.text.strip()))
+    return _listed(PromptsFile(path, offsets, sha256, wide=True))
+
+
+@lru_cache(maxsize=2)
+def _wide_lines(path: Path, sha256: str) -> list[Line]:
+    return bytes_to_lines(path.read_bytes(), where=str(path))
 
 
 def read_prompts(path: Path, *, start: int = 0, stop: int | None = None) -> list[PromptRecord]:

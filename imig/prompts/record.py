@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imig.errors import DataError
 from imig.schema import Subject
+from imig.text import bytes_to_text, mend_text
 
 CURE = (
     'a line is JSON: {"prompt": "..", "nouns": ["..", ".."]}, for the flexible subset with '
@@ -33,14 +37,45 @@ class PromptRecord(BaseModel):
 
 
 def line_to_record(line: bytes, *, place: str) -> PromptRecord:
-    """A line of a file -> its record. Raises DataError, which names `place`, for a wrong one."""
+    """A line of a file -> its record, the texts mended.
+
+    Raises DataError, which names `place`, for a wrong one.
+    """
+    text = bytes_to_text(line, where=place)
     try:
-        return PromptRecord.model_validate_json(line)
+        record = _json_to_record(text)
+        # Again: of what is mended away nothing may be left.
+        return PromptRecord.model_validate(_mended(record.model_dump()))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         message = f"{place}: {key + ': ' if key else ''}{first['msg']}"
         raise DataError(message, cure=CURE) from error
+
+
+def _json_to_record(text: str) -> PromptRecord:
+    try:
+        return PromptRecord.model_validate_json(text)
+    except ValidationError:
+        # Python's parser takes halves of characters ("\\ud83d"), which can be mended.
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            raise
+    return PromptRecord.model_validate(_mended(value))
+
+
+def _mended(value: Any) -> Any:
+    """JSON values with their texts mended; keys stay."""
+    if isinstance(value, str):
+        return mend_text(value)
+    if isinstance(value, list):
+        return [_mended(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _mended(one) for key, one in value.items()}
+    return value
 
 
 def record_to_line(record: PromptRecord) -> bytes:

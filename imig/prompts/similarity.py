@@ -11,6 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from imig.text import text_to_match_form
+
 BANDS: Final = 16
 _MAX_ROWS: Final = 8
 _HALF: Final = np.uint64(32)
@@ -24,8 +26,8 @@ _RECENT: Final = 1 << 18
 
 
 def word_triples(text: str) -> frozenset[int]:
-    """Hashes of all three consecutive words, case and punctuation aside."""
-    words = re.findall(r"\w+", text.lower())
+    """Hashes of all three consecutive words, case, punctuation and invisible characters aside."""
+    words = re.findall(r"\w+", text_to_match_form(text))
     hashes = np.array([_word_hash(word) for word in words or [""]], np.uint64)
     if len(hashes) < 3:
         hashes = np.pad(hashes, (0, 3 - len(hashes)))

@@ -9,6 +9,7 @@ from imig.schema import ModelRecord
 from imig.stages.base import BuildContext, Stage
 from imig.stages.loading import load_as, record_of
 from imig.stages.nouns import caption_to_phrases
+from imig.text import text_to_plain, to_stored
 
 
 class CaptionStage(Stage):
@@ -32,6 +33,7 @@ class CaptionStage(Stage):
         super().__init__(context)
         self.config = config
         self._captioner = captioner
+        self._ignored = frozenset(text_to_plain(one).lower() for one in config.ignored_nouns)
 
     def setup(self) -> None:
         if self._captioner is not None:
@@ -50,7 +52,7 @@ class CaptionStage(Stage):
         for sample in samples:
             scene = sample.scene
             if not scene.nouns:
-                phrases = caption_to_phrases(scene.caption, ignored=self.config.ignored_nouns)
+                phrases = caption_to_phrases(text_to_plain(scene.caption), ignored=self._ignored)
                 scene.nouns = phrases[: self.config.max_nouns]
             if not scene.nouns:
                 sample.turn_down(
@@ -66,5 +68,5 @@ class CaptionStage(Stage):
         assert self._captioner is not None, "setup() comes first"
         captions = self._captioner.caption([sample.target() for sample in samples])
         for sample, caption in zip(samples, captions, strict=True):
-            sample.scene.caption = " ".join(caption.split())
+            sample.scene.caption = to_stored(caption)
             sample.scene.caption_model = self._captioner.name

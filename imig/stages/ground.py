@@ -18,6 +18,10 @@ from imig.stages.instances import set_instances
 from imig.stages.loading import load_as, record_of
 from imig.stages.nouns import head_noun
 
+SHOWN_LETTERS = 60
+UNREAD_PHRASE = "phrase that the model cannot take"
+"""An oddity: it is not looked for; the scene's other phrases are."""
+
 
 class GroundStage(Stage):
     """Finds the scene's nouns; instances are numbered from left to right.
@@ -66,6 +70,8 @@ class GroundStage(Stage):
             text_threshold=self.config.text_threshold,
         )
         for sample, candidates in zip(asked, found, strict=True):
+            for phrase in candidates.unread:
+                sample.note_oddity(UNREAD_PHRASE, shown_phrase(phrase))
             kept = self._choose(candidates, sample.scene)
             model = self._grounder.name
             instances = [_to_instance(candidates, i, sample.scene, model=model) for i in kept]
@@ -81,6 +87,7 @@ class GroundStage(Stage):
                         "boxes": len(instances),
                         "candidates": len(candidates.boxes),
                         "min_instances": self.config.min_instances,
+                        **_unread_figures(candidates),
                     },
                 )
         return samples
@@ -112,6 +119,21 @@ class GroundStage(Stage):
 def identity_id(scene: Scene, index: int) -> str:
     """A stable name for what is seen once only: twelve hexadecimal digits."""
     return hashlib.sha256(f"{scene.seed}/{scene.id}/{index}".encode()).hexdigest()[:12]
+
+
+def shown_phrase(phrase: str) -> str:
+    """A phrase for a report: invisible characters as escapes, no longer than a line."""
+    text = ascii(phrase) if not phrase.isprintable() or not phrase.strip() else repr(phrase)
+    return (
+        text if len(text) <= SHOWN_LETTERS else f"{text[:SHOWN_LETTERS]}.. ({len(phrase)} letters)"
+    )
+
+
+def _unread_figures(candidates: GroundedBoxes) -> dict[str, int | str]:
+    if not candidates.unread:
+        return {}
+    first = shown_phrase(candidates.unread[0])
+    return {"unread_phrases": len(candidates.unread), "first_unread": first}
 
 
 def round_outwards(box: NDArray[np.float32], *, width: int, height: int) -> Box:

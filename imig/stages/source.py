@@ -47,7 +47,7 @@ class SourceStage(Stage):
     """Numbers the pictures on the driver, reads them in the workers.
 
     Turns down: "unreadable image", "too many pixels", "image too small", "no image in the sample",
-    "too few subjects".
+    "too few subjects", "prompt that shows nothing".
     """
 
     name = STAGE

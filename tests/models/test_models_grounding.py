@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 from support.models_support import bert_tokenizer
 
-from imig.models.grounding import best_phrases, phrases_to_prompts, select_boxes
+from imig.models.grounding import (
+    best_phrases,
+    phrases_to_prompts,
+    select_boxes,
+    unread_phrases,
+)
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +73,39 @@ def test_boxes_are_sorted_clipped_and_thresholded(tokenizer: Any) -> None:
 
 def test_vocabulary_matches_bert(tmp_path: Path) -> None:
     assert len(bert_tokenizer(tmp_path)) == 30522
+
+
+UNREAD = [
+    pytest.param(["\u200b", "red cube"], ["red cube"], ["\u200b"], id="zero-width"),
+    pytest.param(["", "  ", "red cube"], ["red cube"], ["", "  "], id="blank"),
+    pytest.param(["x" * 300, "red cube"], ["red cube"], ["x" * 300], id="300-letters"),
+    pytest.param(["😀", "red cube"], ["red cube"], ["😀"], id="emoji"),
+    pytest.param(["红" * 5000, "cat"], ["cat"], ["红" * 5000], id="5000-cjk"),
+    pytest.param(["...", "?", "cat"], ["cat"], ["...", "?"], id="separators-only"),
+    pytest.param(["\ufffd", "\ud83d", "cat"], ["cat"], ["\ufffd", "\ud83d"], id="halves"),
+    pytest.param(["Red cube", "red cube", "red\u00a0cube."], ["Red cube"], [], id="alike"),
+    pytest.param(["red\u00ad cube", "cat\u200b"], ["red\u00ad cube", "cat\u200b"], [], id="soft"),
+    pytest.param(["[SEP]", "[PAD] cat"], ["[SEP]", "[PAD] cat"], [], id="special-tokens"),
+    pytest.param(["\u200b", ""], [], ["\u200b", ""], id="only-bad-ones"),
+    pytest.param([], [], [], id="none"),
+    pytest.param(["ｒｅｄ　ｃｕｂｅ"], ["ｒｅｄ　ｃｕｂｅ"], [], id="full-width"),
+]
+
+
+@pytest.mark.parametrize(("phrases", "asked", "unread"), UNREAD)
+def test_good_phrases_are_asked_for_and_bad_ones_named(
+    tokenizer: Any, phrases: list[str], asked: list[str], unread: list[str]
+) -> None:
+    prompts = phrases_to_prompts(phrases, tokenizer, max_tokens=256)
+    assert [phrase for one in prompts for phrase in one.phrases] == asked
+    assert all(places for one in prompts for places in one.tokens)
+    assert list(unread_phrases(phrases, tokenizer, max_tokens=256)) == unread
+
+
+def test_300_phrases_and_5000_letters_fit_into_captions(tokenizer: Any) -> None:
+    phrases = [f"red cube {number}" for number in range(300)] + ["blue cube " * 500]
+    prompts = phrases_to_prompts(phrases, tokenizer, max_tokens=256)
+    assert [phrase for one in prompts for phrase in one.phrases] == phrases
+    lengths = [len(tokenizer(one.caption)["input_ids"]) for one in prompts]
+    assert max(lengths) <= 256
+    assert prompts[-1].caption.endswith("blue cube blue .") or "blue cube ." in prompts[-1].caption

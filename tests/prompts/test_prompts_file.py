@@ -86,3 +86,48 @@ def test_a_million_lines_are_small(tmp_path: Path) -> None:
         assert listed.read(number) == RECORD
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 60_000, f"{grown} kB"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+def test_files_in_other_encodings(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "p.jsonl"
+    text = '{"prompt": "a dog’s toy"}\r\n\r\n{"prompt": "un garçon"}\r\n{"prompt": ""}\r\n'
+    path.write_bytes(text.encode(encoding))
+    listed = pickle.loads(pickle.dumps(list_prompts(path)))
+    assert len(listed) == 3
+    assert [listed.read(number).prompt for number in (1, 0)] == ["un garçon", "a dog’s toy"]
+    with pytest.raises(DataError, match=r"p\.jsonl:4: prompt: "):
+        listed.read(2)
+
+
+@pytest.mark.parametrize(
+    ("line", "prompt"),
+    [
+        (b'{"prompt": "cafe\xcc\x81"}', "café"),
+        (b'{"prompt": "fish &amp; chips"}', "fish & chips"),
+        (b'{"prompt": "a dog\\u00e2\\u20ac\\u2122s toy"}', "a dog’s toy"),
+        (b'{"prompt": "a cat \\ud83d"}', "a cat \ufffd"),
+        (b'{"prompt": "a cat \\ud83d\\ude00"}', "a cat 😀"),
+        (b'{"prompt": "a\\u0000b"}', "ab"),
+    ],
+)
+def test_prompts_are_mended(line: bytes, prompt: str) -> None:
+    assert line_to_record(line, place="x").prompt == prompt
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"prompt": "\\u0000"}', "p.jsonl:2: prompt: "),
+        (b'{"prompt": "a\xff\x00\x01"}', "p.jsonl:2: byte 13 (0xff)"),
+        (b"[" * 10_000, "p.jsonl:2: "),
+        (b'"\\ud83d"', "p.jsonl:2: "),
+    ],
+    ids=["nothing left", "undecodable", "deep", "no object"],
+)
+def test_what_cannot_be_mended_is_named(tmp_path: Path, line: bytes, message: str) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(b'{"prompt": "a"}\n' + line)
+    with pytest.raises(DataError) as caught:
+        list_prompts(path).read(1)
+    assert message in caught.value.message

@@ -234,3 +234,95 @@ def test_wrong_webdataset_paths_are_usage_errors(tmp_path: Path) -> None:
         pass
     with pytest.raises(UsageError, match="no samples"):
         count(tmp_path / "empty.tar")
+
+
+@pytest.mark.parametrize(
+    ("data", "caption"),
+    [
+        pytest.param("a dog’s toy".encode("cp1252"), "a dog’s toy", id="cp1252"),
+        pytest.param("a dog’s toy".encode("utf-16"), "a dog’s toy", id="utf-16"),
+        pytest.param("a dog’s toy".encode("utf-16-le"), "a dog’s toy", id="utf-16-without-mark"),
+        pytest.param("桌子上的红色杯子".encode("gb18030"), "桌子上的红色杯子", id="gb18030"),
+        pytest.param("cafe\u0301  table\r\n".encode(), "café table", id="nfd"),
+        pytest.param(b"fish &amp; chips", "fish & chips", id="entities"),
+        pytest.param("a dogâ€™s toy".encode(), "a dog’s toy", id="mojibake"),
+        pytest.param("red\u200b mug".encode(), "red\u200b mug", id="zero-width-stays"),
+        pytest.param("\u200b\u00ad".encode(), "", id="nothing-to-see"),
+    ],
+)
+def test_captions_in_any_encoding(tmp_path: Path, data: bytes, caption: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg("red"))
+    (tmp_path / "a.txt").write_bytes(data)
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        add(tar, "a.jpg", jpeg("red"))
+        add(tar, "a.txt", data)
+    folder = FolderSource(kind="folder", path=str(tmp_path))
+    shards = WebdatasetSource(kind="webdataset", path=str(tmp_path / "x.tar"))
+    for source in (folder, shards):
+        (sample,) = read_all(stage_of(source))
+        assert sample.scene.caption == caption
+        assert not sample.oddities
+
+
+def test_an_undecodable_caption_costs_the_caption_and_not_the_picture(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b.jpg").write_bytes(jpeg("red"))
+    (tmp_path / "a" / "b.txt").write_bytes(b"a mug\xff\x00\x01\x02\x81")
+    (sample,) = read_all(stage_of(FolderSource(kind="folder", path=str(tmp_path))))
+    assert sample.reject is None
+    assert sample.scene.caption == ""
+    assert sample.target().size == (160, 140)
+    [(kind, details)] = sample.oddities
+    assert kind == "undecodable caption"
+    assert details.startswith("a/b.txt: byte 5 (0xff)")
+
+
+def test_lists_name_files_byte_for_byte(tmp_path: Path) -> None:
+    names = {
+        "nfd": "cafe\u0301.jpg".encode(),
+        "latin": b"caf\xe9.jpg",
+        "utf8": "tür.jpg".encode(),
+        "separator": "a\u2028b.jpg".encode(),
+    }
+    for name in names.values():
+        (tmp_path / os.fsdecode(name)).write_bytes(jpeg("red"))
+    listing = tmp_path / "list.txt"
+    listing.write_bytes(b"\r\n".join(names.values()) + b"\n")
+    samples = read_all(stage_of(ListSource(kind="list", path=str(listing))))
+    assert [one.reject for one in samples] == [None] * 4
+    assert samples[1].scene.source.path == "caf\\xe9.jpg"
+    # Where no file has the very bytes: as it reads, composed or decomposed.
+    listing.write_bytes("t\u00fcr.jpg\n".encode("cp1252") + "caf\u00e9.jpg\n".encode())
+    samples = read_all(stage_of(ListSource(kind="list", path=str(listing))))
+    assert [one.reject for one in samples] == [None] * 2
+    for encoding in ("utf-16", "utf-16-le", "utf-8-sig"):
+        listing.write_bytes("tür.jpg\n".encode(encoding))
+        (sample,) = read_all(stage_of(ListSource(kind="list", path=str(listing))))
+        assert sample.reject is None
+
+
+def test_texts_of_a_list_are_mended_and_blank_phrases_named(photos: Path) -> None:
+    listing = photos.parent / "list.txt"
+    entry = {
+        "path": "photos/z.jpg",
+        "caption": "cafe\u0301 &amp; \ud83d",
+        "nouns": ["\u200b", "Red mug", "red\u00a0mug", "cafÃ©", " "],
+    }
+    odd = {"path": "photos/\ud83d\x00.jpg"}
+    listing.write_text(f"{json.dumps(entry)}\n{json.dumps(odd)}\n{'x' * 5000}.jpg\n")
+    mended, nowhere, long = read_all(stage_of(ListSource(kind="list", path=str(listing))))
+    assert mended.scene.caption == "café & \ufffd"
+    assert mended.scene.nouns == ["Red mug", "café"]
+    assert mended.oddities == [
+        ("phrase that shows nothing", "'\\u200b'"), ("phrase that shows nothing", "' '"),
+    ]  # fmt: skip
+    for sample in (nowhere, long):
+        assert sample.reject is not None
+        assert sample.reject.reason == "unreadable image"
+        assert sample.scene.model_dump_json()
+
+
+def test_an_undecodable_list_is_named_with_line_and_byte(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"a.jpg\nb\x81\x01.jpg\n")
+    with pytest.raises(UsageError, match=r"list\.txt:2: byte 1 \(0x81\)"):
+        stage_of(ListSource(kind="list", path=str(tmp_path / "list.txt"))).count()

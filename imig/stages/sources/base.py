@@ -6,15 +6,22 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from imig.errors import DataError
 from imig.recipe import FolderSource, ListSource, WebdatasetSource
 from imig.sample import Sample
 from imig.schema import ModelRecord, Source
 from imig.stages.pictures import PictureError, bytes_to_target
+from imig.text import bytes_to_text as bytes_to_text
+from imig.text import first_of_alike, to_stored
 
 PixelLimits = FolderSource | ListSource | WebdatasetSource
 """The recipe blocks that carry `min_side`, `max_side` and `max_pixels`."""
 
 STAGE = "source"
+BLANK_PHRASE = "phrase that shows nothing"
+"""An oddity: blanks, or characters without width; it is left out."""
+UNDECODABLE_CAPTION = "undecodable caption"
+"""An oddity: the picture is used, as one without a caption."""
 
 
 class SourceKind(ABC):
@@ -74,17 +81,35 @@ def fill_from_bytes(sample: Sample, data: bytes, limits: PixelLimits) -> None:
 
 
 def fill_text(sample: Sample, *, caption: str, nouns: Sequence[str]) -> None:
-    """Set caption and noun phrases, white space normalised, empty ones left out."""
-    sample.scene.caption = " ".join(caption.split())
-    phrases = (" ".join(noun.split()) for noun in nouns)
-    sample.scene.nouns = list(dict.fromkeys(phrase for phrase in phrases if phrase))
+    """Set caption and noun phrases: mended, white space normalised.
+
+    Phrases that show nothing are left out (an oddity, `BLANK_PHRASE`), as are those that read like
+    an earlier one.
+    """
+    sample.scene.caption = to_stored(caption)
+    for noun in nouns:
+        if not to_stored(noun):
+            sample.note_oddity(BLANK_PHRASE, ascii(noun)[:60])
+    sample.scene.nouns = first_of_alike(map(to_stored, nouns))
 
 
-def bytes_to_text(data: bytes) -> str:
-    """A caption file's bytes -> text: UTF-8 with or without a mark; other bytes become U+FFFD."""
-    return data.decode("utf-8-sig", errors="replace")
+def caption_from_bytes(sample: Sample, data: bytes, *, where: str) -> str:
+    """The caption in a text file or member; "" where it is in no encoding that is known.
+
+    The picture is sound: it is used without a caption, which the report counts by
+    `UNDECODABLE_CAPTION`, with `where` (no path of this machine: reports may go far) and the byte.
+    """
+    try:
+        return bytes_to_text(data, where=where)
+    except DataError as error:
+        sample.note_oddity(UNDECODABLE_CAPTION, error.message)
+        return ""
 
 
 def printable_path(path: str) -> str:
     """A path that JSON can hold: bytes of the name that are not UTF-8 become ``\\xNN``."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    try:
+        data = path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # halves of characters, from an escape in JSON
+        data = path.encode("utf-8", "backslashreplace")
+    return data.decode("utf-8", "backslashreplace")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from imig.errors import UsageError
+from imig.errors import DataError, UsageError
 from imig.recipe import FolderSource, ListSource
 from imig.sample import Sample
 from imig.schema import Source
@@ -16,11 +17,12 @@ from imig.stages.pictures import PICTURE_SUFFIXES
 from imig.stages.sources.base import (
     STAGE,
     SourceKind,
-    bytes_to_text,
+    caption_from_bytes,
     fill_from_bytes,
     fill_text,
     printable_path,
 )
+from imig.text import Line, bytes_to_lines
 
 
 class FolderPictures(SourceKind):
@@ -71,10 +73,11 @@ class FolderPictures(SourceKind):
         if not _fill_from_file(sample, path, self._config):
             return
         try:
-            caption = bytes_to_text(path.with_suffix(".txt").read_bytes())
+            data = path.with_suffix(".txt").read_bytes()
         except OSError:
             return  # most pictures have none
-        fill_text(sample, caption=caption, nouns=())
+        where = printable_path(str(Path(self._paths[number]).with_suffix(".txt")))
+        fill_text(sample, caption=caption_from_bytes(sample, data, where=where), nouns=())
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,9 @@ class _Entry:
     """One line of a list."""
 
     path: str
+    """As its bytes stand in the list: names on a disk need be neither UTF-8 nor NFC."""
+    decoded: str = ""
+    """The path as it reads where the list is in another encoding; else equal to `path`."""
     caption: str = ""
     nouns: tuple[str, ...] = ()
 
@@ -90,7 +96,8 @@ class ListedPictures(SourceKind):
     """Pictures named in a text file, in its order; see `imig.recipe.ListSource`.
 
     Relative paths start at the list's folder. Empty lines and lines that start with ``#`` say
-    nothing.
+    nothing. A path is taken byte for byte; where there is no such file, as it reads in the list's
+    encoding, composed (NFC) or decomposed (NFD).
     """
 
     def __init__(self, config: ListSource) -> None:
@@ -104,20 +111,26 @@ class ListedPictures(SourceKind):
 
     @cached_property
     def _entries(self) -> list[_Entry]:
-        text = bytes_to_text(self._list.read_bytes())
         return [
-            self._line_to_entry(line.strip(), number)
-            for number, line in enumerate(text.splitlines(), start=1)
-            if line.strip() and not line.lstrip().startswith("#")
+            self._line_to_entry(line)
+            for line in self._lines()
+            if line.text.strip() and not line.text.lstrip().startswith("#")
         ]
 
-    def _line_to_entry(self, line: str, number: int) -> _Entry:
+    def _lines(self) -> list[Line]:
+        try:
+            return bytes_to_lines(self._list.read_bytes(), where=str(self._list))
+        except DataError as error:
+            raise UsageError(error.message, cure=error.cure) from error
+
+    def _line_to_entry(self, listed: Line) -> _Entry:
+        line, number = listed.text.strip(), listed.number
         if not line.startswith("{"):
-            return _Entry(line)
+            return _Entry(os.fsdecode(listed.data.strip()), line)
         cure = 'a line is a path, or {"path": "..", "caption": "..", "nouns": ["..", ".."]}'
         try:
             values = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{self._list}:{number}: not JSON: {error}", cure=cure) from error
         path, caption = values.get("path"), values.get("caption") or ""
         nouns = values.get("nouns") or []
@@ -128,10 +141,17 @@ class ListedPictures(SourceKind):
             raise UsageError(f"{self._list}:{number}: path and caption are strings", cure=cure)
         if not isinstance(nouns, list) or not all(isinstance(noun, str) for noun in nouns):
             raise UsageError(f"{self._list}:{number}: nouns is a list of strings", cure=cure)
-        return _Entry(path, caption, tuple(nouns))
+        return _Entry(path, path, caption, tuple(nouns))
 
     def _path(self, entry: _Entry) -> Path:
-        return self._list.parent / Path(entry.path).expanduser()
+        wordings = (
+            entry.path,
+            entry.decoded,
+            unicodedata.normalize("NFC", entry.decoded),
+            unicodedata.normalize("NFD", entry.decoded),
+        )
+        paths = [self._list.parent / os.path.expanduser(one) for one in dict.fromkeys(wordings)]
+        return next((path for path in paths if _is_there(path)), paths[0])
 
     @property
     def writes(self) -> frozenset[str]:
@@ -145,7 +165,7 @@ class ListedPictures(SourceKind):
     def count(self) -> int:
         if not self._entries:
             raise UsageError(f"{self._list} names no picture")
-        if not any(self._path(entry).is_file() for entry in self._entries):
+        if not any(_is_there(self._path(entry)) for entry in self._entries):
             raise UsageError(
                 f"none of the {len(self._entries)} files that {self._list} names is "
                 f"there, the first being {self._path(self._entries[0])}",
@@ -162,13 +182,20 @@ class ListedPictures(SourceKind):
             fill_text(sample, caption=entry.caption, nouns=entry.nouns)
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long, or with characters that no name has
+        return False
+
+
 def _fill_from_file(sample: Sample, path: Path, config: FolderSource | ListSource) -> bool:
     """Whether the file became the sample's target; if not, the sample is turned down."""
     try:
         data = path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         # No path in the figures: they may go to people who must not see this machine's folders.
-        figures = {"error": f"{type(error).__name__}: {error.strerror}"}
+        figures = {"error": f"{type(error).__name__}: {getattr(error, 'strerror', error)}"}
         sample.turn_down(stage=STAGE, reason="unreadable image", figures={**figures})
         return False
     fill_from_bytes(sample, data, config)

@@ -14,7 +14,8 @@ from imig.recipe import LanguageModelWriter, PromptsSource
 from imig.sample import Sample
 from imig.schema import ModelRecord, Source
 from imig.stages.base import BuildContext
-from imig.stages.sources.base import STAGE, SourceKind, fill_text, printable_path
+from imig.stages.sources.base import BLANK_PHRASE, STAGE, SourceKind, fill_text, printable_path
+from imig.text import to_stored
 
 WRITTEN_NAME = "prompts.jsonl"
 """Below the dataset's folder: prompts that a language model wrote for the build."""
@@ -78,11 +79,19 @@ class Prompts(SourceKind):
         record = self.prompt(number)
         scene = sample.scene
         fill_text(sample, caption=record.prompt, nouns=record.nouns)
+        if not scene.caption:
+            figures = {"prompt": ascii(record.prompt)[:60]}
+            sample.turn_down(stage=STAGE, reason="prompt that shows nothing", figures=figures)
+            return
         scene.source.prompt = record.prompt
         scene.style = record.style
         if self._subset != "flexible":
             return
-        scene.subjects = list(record.subjects)
+        for subject in record.subjects:
+            if all(map(to_stored, (subject.phrase, subject.noun, subject.prompt))):
+                scene.subjects.append(subject)
+            else:
+                sample.note_oddity(BLANK_PHRASE, ascii(subject.phrase)[:60])
         if len(scene.subjects) < MIN_SUBJECTS:
             sample.turn_down(
                 stage=STAGE,

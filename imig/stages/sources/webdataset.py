@@ -15,7 +15,7 @@ from pathlib import Path
 
 import braceexpand
 
-from imig.errors import UsageError
+from imig.errors import DataError, UsageError
 from imig.recipe import WebdatasetSource
 from imig.sample import Sample
 from imig.schema import Source
@@ -23,6 +23,7 @@ from imig.stages.sources.base import (
     STAGE,
     SourceKind,
     bytes_to_text,
+    caption_from_bytes,
     fill_from_bytes,
     fill_text,
     printable_path,
@@ -109,7 +110,7 @@ class WebdatasetPictures(SourceKind):
             return
         fill_from_bytes(sample, entry.read(picture), self._config)
         if sample.reject is None:
-            caption, nouns = _entry_to_text(entry)
+            caption, nouns = _entry_to_text(entry, sample)
             fill_text(sample, caption=caption, nouns=nouns)
 
 
@@ -154,16 +155,19 @@ def _shard_to_entries(shard: Path) -> list[_Entry]:
     return [_Entry(shard, key, members) for key, members in samples.items()]
 
 
-def _entry_to_text(entry: _Entry) -> tuple[str, list[str]]:
+def _entry_to_text(entry: _Entry, sample: Sample) -> tuple[str, list[str]]:
     """Caption and nouns: a text member comes before the JSON's keys."""
-    caption = next(
-        (bytes_to_text(entry.read(name)) for name in _CAPTIONS if name in entry.members), ""
-    )
+    member = next((name for name in _CAPTIONS if name in entry.members), None)
+    caption = ""
+    if member is not None:
+        where = printable_path(f"{entry.shard.name}/{entry.key}.{member}")
+        caption = caption_from_bytes(sample, entry.read(member), where=where)
     nouns: list[str] = []
     if "json" in entry.members:
         try:
-            values = json.loads(entry.read("json"))
-        except (ValueError, RecursionError):
+            text = bytes_to_text(entry.read("json"), where=entry.key)
+            values = json.loads(text)
+        except (ValueError, RecursionError, DataError):
             return caption, nouns  # another tool's metadata: the picture is what counts
         if isinstance(values, dict):
             texts = (values.get(key) for key in _CAPTION_KEYS)
