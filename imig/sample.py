@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from imig.pictures import decode_pixels
 from imig.schema import Box, Reference, Reject, Scene
 
 JPEG_QUALITY = 95
@@ -47,6 +48,9 @@ class Sample:
     target_features: dict[Hashable, NDArray[np.float32]] = field(default_factory=dict)
     """Of the target, by the model of the recipe that has seen it: stages that follow do not show
     it again. Never stored."""
+    oddities: list[str] = field(default_factory=list)
+    """What a stage found wrong with its input and did not mind: short fixed phrases, which the
+    build's report counts. Never stored."""
 
     def snapshot(self) -> Callable[[], Sample]:
         """What gives the sample as it is now, whatever a stage will do to it.
@@ -56,10 +60,11 @@ class Sample:
         """
         pickled = pickle.dumps((self.scene, self.drawn, self.reject), pickle.HIGHEST_PROTOCOL)
         files, features = dict(self.files), dict(self.target_features)
+        oddities = list(self.oddities)
 
         def restore() -> Sample:
             scene, drawn, reject = pickle.loads(pickled)
-            return Sample(scene, dict(files), drawn, reject, dict(features))
+            return Sample(scene, dict(files), drawn, reject, dict(features), list(oddities))
 
         return restore
 
@@ -81,13 +86,10 @@ def derive_seed(*parts: int | str) -> int:
 
 
 def decode_image(data: bytes) -> Image.Image:
-    """Bytes of a JPEG or PNG -> RGB image. Raises OSError when they do not decode."""
-    image = Image.open(io.BytesIO(data))
-    if image.mode != "RGB":
-        return image.convert("RGB")
+    """Bytes of a stored JPEG or PNG -> RGB image. Raises OSError when they do not decode."""
+    image = decode_pixels(data)
     # `convert` would copy what is RGB already; at 1024 px that takes as long as the decoding.
-    image.load()
-    return image
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def image_to_jpeg(image: Image.Image, *, quality: int = JPEG_QUALITY) -> bytes:
@@ -105,8 +107,12 @@ def mask_to_png(mask: np.ndarray) -> bytes:
 
 
 def png_to_mask(data: bytes) -> np.ndarray:
-    """PNG bytes -> boolean (height, width). Raises OSError when they do not decode."""
-    image: Image.Image = Image.open(io.BytesIO(data))
+    """Bytes of a stored mask, a 1-bit PNG -> boolean (height, width).
+
+    Masks of other people's have more modes: `imig.pictures.OpenedPicture.to_mask`. Raises OSError
+    when they do not decode.
+    """
+    image = decode_pixels(data)
     if image.mode != "1":
         image = image.convert("L")
     # As bytes: what Pillow calls a boolean array has 255 where numpy has 1.

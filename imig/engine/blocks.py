@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from imig.engine.tally import StageTally
+from imig.engine.tally import OddityTally, StageTally
 from imig.errors import UsageError
 from imig.sample import Sample
 from imig.schema import Quarantine, Reject
@@ -31,6 +31,8 @@ class Block:
     quarantined: list[Quarantine] = field(default_factory=list)
     tallies: dict[str, StageTally] = field(default_factory=dict)
     """By stage name, in the order of the stages."""
+    oddities: dict[str, OddityTally] = field(default_factory=dict)
+    """What was wrong with the input and did not matter, by kind."""
 
 
 def run_stage(block: Block, stage: Stage, *, batch_size: int) -> None:
@@ -51,6 +53,11 @@ def run_stage(block: Block, stage: Stage, *, batch_size: int) -> None:
     survivors: list[Sample] = []
     for begin in range(0, len(block.samples), batch_size):
         for sample in _run_batch(block, stage, block.samples[begin : begin + batch_size]):
+            for kind in sample.oddities:
+                block.oddities.setdefault(kind, OddityTally()).add(
+                    OddityTally(1, [sample.scene.id])
+                )
+            sample.oddities = []
             if sample.reject is None:
                 survivors.append(sample)
             else:

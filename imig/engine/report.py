@@ -6,7 +6,7 @@ import base64
 import html
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from imig.engine.parts import Record
+from imig.engine.tally import OddityTally
 from imig.schema import Counts, Manifest
 from imig.shards.atomic import atomic_write_bytes
 
@@ -81,6 +82,14 @@ def print_funnel(rows: Sequence[FunnelRow], console: Console) -> None:
     console.print(table, highlight=False)
 
 
+def print_oddities(oddities: Mapping[str, OddityTally], console: Console) -> None:
+    """What was wrong with input that was used all the same."""
+    for kind, tally in oddities.items():
+        console.print(
+            f"used all the same: {_oddity_to_text(kind, tally)}", highlight=False, soft_wrap=True
+        )
+
+
 def write_reports(
     folder: Path,
     manifest: Manifest,
@@ -88,6 +97,7 @@ def write_reports(
     *,
     seconds: float,
     pictures: Sequence[Path],
+    oddities: Mapping[str, OddityTally],
 ) -> None:
     """Write `report.json` and the self-contained `report.html`."""
     values: dict[str, Any] = {
@@ -97,11 +107,12 @@ def write_reports(
         "shards": len(manifest.shards),
         "last_run_seconds": round(seconds, 3),
         "stages": [asdict(row) for row in rows],
+        "oddities": {kind: asdict(tally) for kind, tally in oddities.items()},
     }
     atomic_write_bytes(
         folder / REPORT_JSON, (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode()
     )
-    page = _page(manifest, rows, seconds=seconds, pictures=pictures)
+    page = _page(manifest, rows, seconds=seconds, pictures=pictures, oddities=oddities)
     atomic_write_bytes(folder / REPORT_HTML, page.encode())
 
 
@@ -119,8 +130,20 @@ def seconds_to_text(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def _oddity_to_text(kind: str, tally: OddityTally) -> str:
+    """``damaged EXIF: 7 scenes (basic-00000003, basic-00000011, ...)``."""
+    more = ", ..." if tally.count > len(tally.scenes) else ""
+    scenes = "1 scene" if tally.count == 1 else f"{tally.count} scenes"
+    return f"{kind}: {scenes} ({', '.join(tally.scenes)}{more})"
+
+
 def _page(
-    manifest: Manifest, rows: Sequence[FunnelRow], *, seconds: float, pictures: Sequence[Path]
+    manifest: Manifest,
+    rows: Sequence[FunnelRow],
+    *,
+    seconds: float,
+    pictures: Sequence[Path],
+    oddities: Mapping[str, OddityTally],
 ) -> str:
     counts = manifest.counts
     body = "".join(_html_row(row, counts.input) for row in rows)
@@ -129,6 +152,10 @@ def _page(
         f'{base64.b64encode(path.read_bytes()).decode()}">'
         for path in pictures
     )
+    odd = "".join(
+        f"<li>{html.escape(_oddity_to_text(kind, tally))}" for kind, tally in oddities.items()
+    )
+    used = f"<p>Used all the same:</p><ul>{odd}</ul>\n" if odd else ""
     name = html.escape(manifest.name)
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{name}</title>
@@ -147,7 +174,7 @@ img {{ max-width: 100%; margin: 1rem 0; border: 1px solid #ddd }}
 {counts_to_text(counts)}. Last run: {seconds_to_text(seconds)}.</p>
 <table><tr><th>stage<th>scenes<th>rejected<th>quarantined<th>passed<th>s/scene<th>why</tr>
 {body}</table>
-{shown}
+{used}{shown}
 </html>
 """
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+SHOWN_SCENES = 5
+"""Enough to look at an oddity; a dataset may have a million."""
+
 
 @dataclass
 class StageTally:
@@ -27,6 +30,19 @@ class StageTally:
     def passed(self) -> int:
         """Scenes that went on to the next stage."""
         return self.seen - self.rejected - self.quarantined
+
+
+@dataclass
+class OddityTally:
+    """Scenes whose input had something wrong that did not matter, over a block or a build."""
+
+    count: int = 0
+    scenes: list[str] = field(default_factory=list)
+    """The ids of the first ones, at most `SHOWN_SCENES`."""
+
+    def add(self, other: OddityTally) -> None:
+        self.count += other.count
+        self.scenes = (self.scenes + other.scenes)[:SHOWN_SCENES]
 
 
 @dataclass

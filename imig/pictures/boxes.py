@@ -35,7 +35,9 @@ def strip_avif(data: bytes) -> Stripped:
     pixels = bytearray(data)
     for box in _find(data, (b"meta", b"iinf")):
         # `infe` boxes: version, flags, item id, protection, then the type.
-        for found in re.finditer(rb"infe.{8}(Exif|mime|uri )", data[box.start : box.end], re.DOTALL):
+        for found in re.finditer(
+            rb"infe.{8}(Exif|mime|uri )", data[box.start : box.end], re.DOTALL
+        ):
             pixels[box.start + found.start(1) : box.start + found.end(1)] = b"skip"
     return Stripped(bytes(pixels), colours=avif_colours(data))
 
@@ -69,9 +71,7 @@ def strip_jpeg_2000(data: bytes) -> Stripped:
         elif box.type_ not in _METADATA_BOXES:
             kept.append(data[box.start : box.end])
     profile = profile if len(profile) <= MAX_PROFILE_BYTES else b""
-    return Stripped(
-        b"".join(kept), profile=profile, damaged_profile=has_profile and not profile
-    )
+    return Stripped(b"".join(kept), profile=profile, damaged_profile=has_profile and not profile)
 
 
 def _find(data: bytes, path: tuple[bytes, ...]) -> Iterator[_Box]:
@@ -80,10 +80,7 @@ def _find(data: bytes, path: tuple[bytes, ...]) -> Iterator[_Box]:
     found: list[_Box] = []
     for type_ in path:
         found = [
-            box
-            for start, stop in ranges
-            for box in _boxes(data, start, stop)
-            if box.type_ == type_
+            box for start, stop in ranges for box in _boxes(data, start, stop) if box.type_ == type_
         ]
         ranges = [(box.content + 4 * (type_ == b"meta"), box.end) for box in found]
     yield from found

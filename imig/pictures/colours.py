@@ -26,9 +26,7 @@ class UnusableProfileError(ValueError):
     """The profile is damaged, or describes other pictures than the one it is in."""
 
 
-def profile_to_transform(
-    profile: bytes, *, image_mode: str
-) -> ImageCms.ImageCmsTransform | None:
+def profile_to_transform(profile: bytes, *, image_mode: str) -> ImageCms.ImageCmsTransform | None:
     """What converts a picture's colours into sRGB; None where they are sRGB already.
 
     Parameters
@@ -51,9 +49,7 @@ def profile_to_transform(
     return transform
 
 
-def convert_to_srgb(
-    image: Image.Image, transform: ImageCms.ImageCmsTransform
-) -> Image.Image:
+def convert_to_srgb(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
     """RGB, or RGBA where the picture has transparency, which is not touched."""
     mode = transform.input_mode
     if not image.has_transparency_data:

@@ -143,29 +143,28 @@ def open_picture(
         jpeg = data if is_whole else parts.pixels
     upright = turn_upright(image, orientation)
     # Comments and the like would go into whatever is made of it, or be too long for it.
-    upright.info = {
-        key: value for key, value in upright.info.items() if key == "transparency"
-    }
+    upright.info = {key: value for key, value in upright.info.items() if key == "transparency"}
     return OpenedPicture(upright, tuple(oddities), jpeg, transform)
 
 
 def decode_pixels(data: bytes) -> Image.Image:
-    """A picture as it is stored in a shard: not turned, colours not converted.
+    """A picture as it is stored in a shard, in its own mode: nothing turned, no colours converted.
+
+    So its pixels are those that every other reader of the shard sees, and that its boxes mean.
 
     Raises
     ------
     OSError
-        When it does not decode, whatever the decoder raised; ValueError for a bomb's size.
+        When it does not decode, whatever the decoder raised.
     """
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        image.load()
-        return image
-    except (*DECODE_ERRORS, Image.DecompressionBombError):
         try:
-            return open_picture(data).image
-        except PictureError as error:
-            raise OSError(str(error)) from error
+            return _decode(data, max_pixels=DEFAULT_MAX_PIXELS, check_size=None)
+        except DECODE_ERRORS:
+            stripped = strip_metadata(data).pixels
+            return _decode(stripped, max_pixels=DEFAULT_MAX_PIXELS, check_size=None)
+    except (*DECODE_ERRORS, PictureError) as error:
+        raise OSError(str(error)) from error
 
 
 def _decode(
