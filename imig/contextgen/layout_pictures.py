@@ -159,12 +159,6 @@ def _read_mask(
             f"{place}: {name} is {width} x {height}, its image {image.width} x {image.height}",
             cure="a mask is as large as its image, when both are turned as their EXIF says",
         )
-    if not mask.any():
-        raise UsageError(
-            f"{place}: {name} is empty: no pixel is brighter than half of white",
-            cure="a mask is white on the subject: 1, 255 or 65535, whichever is the least that "
-            "holds its brightest pixel",
-        )
     return mask
 
 

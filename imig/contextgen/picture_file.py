@@ -11,6 +11,7 @@ from PIL import Image
 from imig.errors import UsageError
 from imig.layout.masks import Mask
 from imig.pictures import OpenedPicture, PictureError, open_picture
+from imig.pictures.modes import brightness_of_mask
 
 
 def read_picture(path: Path, *, place: str) -> Image.Image:
@@ -40,9 +41,18 @@ def read_picture(path: Path, *, place: str) -> Image.Image:
 def read_mask(path: Path, *, place: str) -> Mask:
     """Boolean (height, width), upright: where white is, by `imig.pictures.modes.to_mask`.
 
-    Parameters and errors are those of `read_picture`; floats are read.
+    Parameters and errors are those of `read_picture`; floats are read, an empty mask is an error.
     """
-    return _open(path, place=place).to_mask()
+    picture = _open(path, place=place)
+    mask = picture.to_mask()
+    if not mask.any():
+        brightness, white = brightness_of_mask(picture.image)
+        raise UsageError(
+            f"{place}: {path.name} is empty: no pixel is brighter than half, the brightest is "
+            f"{float(brightness.max()):g} of {white:g}",
+            cure="a mask is white on the subject: 255, or 1 beside 0, or 65535 in 16 bits",
+        )
+    return mask
 
 
 def _open(path: Path, *, place: str) -> OpenedPicture:

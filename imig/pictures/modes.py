@@ -43,17 +43,13 @@ def to_mask(image: Image.Image) -> Mask:
       brightest channel, so that red on black is a mask too.
     * White is the least scale that holds the whole picture: 1, 255 or 65535, beyond that the
       highest value. So 0/1, 0/255 and 0/65535 are masks in 1, 8, 16 and 32 bits and in floats, and
-      a 32-bit mask whose set pixels read as -1 (all bits) is one.
+      a 32-bit mask whose set pixels read as -1 (all bits) is one. Whole numbers that are 1
+      everywhere are dark.
     * What is transparent is not subject. Where all that is opaque is dark, it is the transparency
       that says what the subject is.
     """
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        values = _finite(image)
-        if values.max() <= 0:
-            values = -values
-        return _brighter_than_half(values)
-    brightness = np.asarray(flatten(image, (0, 0, 0))).max(axis=2)
-    mask = _brighter_than_half(brightness)
+    brightness, white = brightness_of_mask(image)
+    mask = np.asarray(brightness > white / 2)
     if not mask.any() and image.has_transparency_data:
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))
         if alpha.min() <= 127 < alpha.max():
@@ -61,9 +57,18 @@ def to_mask(image: Image.Image) -> Mask:
     return mask
 
 
-def _brighter_than_half(values: NDArray[np.generic]) -> Mask:
-    white = _least_scale(float(values.max()), (1.0, *_SCALES))
-    return np.asarray(values > white / 2)
+def brightness_of_mask(image: Image.Image) -> tuple[NDArray[np.generic], float]:
+    """How bright each pixel of a mask is, and what white is."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        values: NDArray[np.generic] = _finite(image)
+        if values.max() <= 0:
+            values = -values
+    else:
+        values = np.asarray(flatten(image, (0, 0, 0))).max(axis=2)
+    lowest, highest = float(values.min()), float(values.max())
+    if image.mode == "F" or (lowest, highest) == (0, 1):
+        return values, _least_scale(highest, (1.0, *_SCALES))
+    return values, _least_scale(highest, _SCALES)
 
 
 def _least_scale(highest: float, scales: tuple[float, ...]) -> float:

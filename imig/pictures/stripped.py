@@ -15,7 +15,10 @@ class StatedColours:
     """What says, without a profile, which colours the numbers of a picture mean."""
 
     code_points: tuple[int, int] | None = None
-    """Colour primaries and transfer characteristics, numbers of ITU-T H.273 (PNG: cICP; AVIF: nclx)."""
+    """Colour primaries and transfer characteristics, numbers of ITU-T H.273.
+
+    PNG: cICP; AVIF: nclx.
+    """
     is_srgb: bool = False
     gamma: float | None = None
     """gAMA: the exponent that encoded the picture, 0.45455 for sRGB."""
