@@ -43,7 +43,7 @@ def strip_png(data: bytes) -> Stripped:
     xmp = exif = b""
     for chunk in _chunks(data):
         is_critical = chunk.type_[:1].isupper() and _TYPE.fullmatch(chunk.type_) is not None
-        if is_critical or (chunk.type_ == b"tRNS" and chunk.sound):
+        if is_critical or (chunk.type_ == b"tRNS" and _is_transparency(chunk, data)):
             kept.append(data[chunk.start : chunk.end])
         first.setdefault(chunk.type_, chunk)
         last[chunk.type_] = chunk
@@ -87,6 +87,12 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
             content = data[place + 8 : end]
         yield _Chunk(type_, place, content, end, sound=sound)
         place = end
+
+
+def _is_transparency(chunk: _Chunk, data: bytes) -> bool:
+    """Whether it is sound, and has as many bytes as the colour type of the header wants."""
+    wanted = {0: 2, 2: 6, 3: 1}.get(data[25] if len(data) > 25 else 0, 0)
+    return chunk.sound and len(chunk.data) >= wanted
 
 
 def _begins_chunk(data: bytes, place: int) -> bool:

@@ -49,7 +49,7 @@ def wrong_length(length: int) -> bytes:
 
 
 def avif_with_broken_exif() -> bytes:
-    good = exif(orientation(1))[6:]
+    good = exif((0x010F, 2, 4, b"abc\0"))[6:]
     data = saved(gradient(), "AVIF", exif=good)
     assert data.count(good) == 1
     return data.replace(good, bytes(len(good)))
@@ -170,11 +170,11 @@ CASES: dict[str, tuple[bytes, int, tuple[str, ...]]] = {
         tiff((282, 2, 4, b"72\0\0"), (305, 12, 1, bytes(4)), (296, 2, 1, b"x\0\0\0")), 1, (),
     ),
     "tiff-tags-nowhere": (
-        tiff((34665, 4, 1, b"\xff\xff\xff\x7f"), (270, 2, 9_999, b"\xff\xff\xff\x7f")), 1, (),
+        tiff((34665, 4, 1, b"\xff\xff\xff\x7f"), (270, 2, 9_999, b"\xff\xff\xff\x7f")), 1, (METADATA,),
     ),
     "tiff-profile-of-wrong-type": (tiff((34675, 3, 1, b"\1\0\0\0")), 1, (PROFILE,)),
     "tiff-turned-and-ascii-resolution": (
-        tiff(orientation(6), (282, 2, 4, b"72\0\0")), 6, (METADATA,),
+        tiff(orientation(6), (282, 2, 4, b"72\0\0")), 6, (),
     ),
     "jp2-short-resolution": (jp2(b"\0\0\0\x0cres \0\0\0\x0a"), 1, (METADATA,)),
 }  # fmt: skip
@@ -197,7 +197,7 @@ def test_a_jpeg_is_stored_so_that_every_reader_reads_it(name: str) -> None:
     data, turned, _ = CASES[name]
     target = bytes_to_target(data, min_side=8, max_side=512, max_pixels=10**6)
     stored = Image.open(io.BytesIO(target.data))
-    assert stored.getexif().get(0x0112, 1) == 1
+    assert stored.getexif().get(0x0112, 1) not in range(2, 9)
     if turned == 1:  # not encoded anew
         assert target.data.endswith(data[-400:])
         assert np.array_equal(stored, Image.open(io.BytesIO(jpeg())))
@@ -212,7 +212,7 @@ def test_broken_exif_of_an_avif() -> None:
 
 @pytest.mark.parametrize(
     "block",
-    [b"!\xfe\x05hello\0", b"!\xff\x03abc\x03\1\0\0\0", b"!\x01\x02ab\0", b"!\xfe" + b"\xffx" * 0 + b"\0"],
+    [b"!\xfe\x05hello\0", b"!\xff\x03abc\x03\1\0\0\0", b"!\x01\x02ab\0", b"!\xfe\0"],
     ids=["comment", "application", "plain-text", "empty-comment"],
 )  # fmt: skip
 def test_blocks_of_a_gif(block: bytes) -> None:
@@ -257,9 +257,8 @@ def test_damaged_pixels_stay_unreadable(data: bytes) -> None:
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
 def test_what_would_unpack_to_much_is_not_unpacked(kind: bytes) -> None:
-    bomb = png(chunk(kind, b"k\0\0" + zlib.compress(bytes(50_000_000)))) if kind != b"iTXt" else png(
-        text(50_000_000, kind)
-    )  # fmt: skip
+    content = zlib.compress(bytes(50_000_000))
+    bomb = png(chunk(kind, (b"k\0\1\0\0\0" if kind == b"iTXt" else b"k\0\0") + content))
     tracemalloc.start()
     try:
         open_picture(bomb)
