@@ -19,7 +19,6 @@ _KNOWN_CHUNK = re.compile(
     rb"PLTE|IDAT|IEND|tRNS|iCCP|eXIf|cICP|sRGB|gAMA|cHRM|pHYs|tEXt|zTXt|iTXt|tIME|bKGD|sBIT"
 )
 _TYPE = re.compile(rb"[A-Za-z]{4}")
-_MAX_LENGTH = 0x7FFFFFFF
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,9 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
             yield _Chunk(type_, place, b"", end, sound=True)
             place = end
             continue
-        fits = length <= _MAX_LENGTH and end <= len(data)
+        fits = end <= len(data)
+        sound = fits and _is_sound(data, place)
         content = data[place + 8 : end - 4]
-        sound = fits and _checksum(data, place, end) == zlib.crc32(content, zlib.crc32(type_))
         if not sound and not type_[:1].isupper() and not (fits and _begins_chunk(data, end)):
             # The length is wrong: the chunk ends where another begins whose checksum is right.
             end = _next_sound(data, place + 8)
@@ -96,24 +95,27 @@ def _is_transparency(chunk: _Chunk, data: bytes) -> bool:
 
 
 def _begins_chunk(data: bytes, place: int) -> bool:
-    return place == len(data) or _TYPE.fullmatch(data, place + 4, place + 8) is not None
+    """Whether a chunk may begin here, by its name, or if nobody knows it by its checksum."""
+    if place == len(data) or _KNOWN_CHUNK.match(data, place + 4):
+        return True
+    return _TYPE.fullmatch(data, place + 4, place + 8) is not None and _is_sound(data, place)
 
 
 def _next_sound(data: bytes, start: int) -> int:
-    for found in _KNOWN_CHUNK.finditer(data, start):
-        place = found.start() - 4
-        (length,) = struct.unpack_from(">I", data, place)
-        end = place + 12 + length
-        if place >= start and end <= len(data):
-            checked = memoryview(data)[place + 4 : end - 4]
-            if _checksum(data, place, end) == zlib.crc32(checked):
-                return place
+    for found in _KNOWN_CHUNK.finditer(data, start + 4):
+        if _is_sound(data, found.start() - 4):
+            return found.start() - 4
     return len(data)
 
 
-def _checksum(data: bytes, place: int, end: int) -> int:
-    checksum: int = struct.unpack_from(">I", data, end - 4)[0]
-    return checksum
+def _is_sound(data: bytes, place: int) -> bool:
+    """Whether the checksum of the chunk is right."""
+    (length,) = struct.unpack_from(">I", data, place)
+    end = place + 12 + length
+    if end > len(data):
+        return False
+    (checksum,) = struct.unpack_from(">I", data, end - 4)
+    return checksum == zlib.crc32(memoryview(data)[place + 4 : end - 4])
 
 
 def _raw_exif(chunk: _Chunk) -> bytes:

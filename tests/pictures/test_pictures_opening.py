@@ -170,7 +170,8 @@ CASES: dict[str, tuple[bytes, int, tuple[str, ...]]] = {
         tiff((282, 2, 4, b"72\0\0"), (305, 12, 1, bytes(4)), (296, 2, 1, b"x\0\0\0")), 1, (),
     ),
     "tiff-tags-nowhere": (
-        tiff((34665, 4, 1, b"\xff\xff\xff\x7f"), (270, 2, 9_999, b"\xff\xff\xff\x7f")), 1, (METADATA,),
+        tiff((34665, 4, 1, b"\xff\xff\xff\x7f"), (270, 2, 9_999, b"\xff\xff\xff\x7f")), 1,
+        (METADATA,),
     ),
     "tiff-profile-of-wrong-type": (tiff((34675, 3, 1, b"\1\0\0\0")), 1, (PROFILE,)),
     "tiff-turned-and-ascii-resolution": (
