@@ -13,6 +13,9 @@ from imig.layout.masks import Mask
 from imig.pictures import OpenedPicture, PictureError, open_picture
 from imig.pictures.modes import brightness_of_mask
 
+MAX_PIXELS = 178_956_970
+"""Of a picture: as many as Pillow decodes for anybody."""
+
 
 def read_picture(path: Path, *, place: str) -> Image.Image:
     """RGBA where the file has transparency of any kind, else RGB; upright, sRGB, 8 bits.
@@ -70,7 +73,7 @@ def _open(path: Path, *, place: str) -> OpenedPicture:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on what is an oddity here
-            picture = open_picture(data)
+            picture = open_picture(data, max_pixels=MAX_PIXELS)
     except PictureError as error:
         if error.reason == "too many pixels":
             raise UsageError(

@@ -57,12 +57,13 @@ def to_mask(image: Image.Image) -> Mask:
     return mask
 
 
-def brightness_of_mask(image: Image.Image) -> tuple[NDArray[np.generic], float]:
+def brightness_of_mask(
+    image: Image.Image,
+) -> tuple[NDArray[np.float64] | NDArray[np.uint8], float]:
     """How bright each pixel of a mask is, and what white is."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        values: NDArray[np.generic] = _finite(image)
-        if values.max() <= 0:
-            values = -values
+        finite = _finite(image)
+        values: NDArray[np.float64] | NDArray[np.uint8] = -finite if finite.max() <= 0 else finite
     else:
         values = np.asarray(flatten(image, (0, 0, 0))).max(axis=2)
     lowest, highest = float(values.min()), float(values.max())

@@ -32,6 +32,9 @@ from imig.pictures.stripped import Stripped
 DEFAULT_MAX_PIXELS = 100_000_000
 """Where nobody chooses: what the recipe's `max_pixels` is by default."""
 
+STORED_MAX_PIXELS = 1 << 28
+"""Of pictures in shards, beyond which validation does not decode them either."""
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 """Pillow knows more, among them EPS, which hands the file to an external interpreter. Multi-picture
 files of telephones (MPO) open as JPEG."""
@@ -159,10 +162,10 @@ def decode_pixels(data: bytes) -> Image.Image:
     """
     try:
         try:
-            return _decode(data, max_pixels=DEFAULT_MAX_PIXELS, check_size=None)
+            return _decode(data, max_pixels=STORED_MAX_PIXELS, check_size=None)
         except DECODE_ERRORS:
             stripped = strip_metadata(data).pixels
-            return _decode(stripped, max_pixels=DEFAULT_MAX_PIXELS, check_size=None)
+            return _decode(stripped, max_pixels=STORED_MAX_PIXELS, check_size=None)
     except (*DECODE_ERRORS, PictureError) as error:
         raise OSError(str(error)) from error
 

@@ -114,7 +114,7 @@ def _is_sound(data: bytes, place: int) -> bool:
     end = place + 12 + length
     if end > len(data):
         return False
-    (checksum,) = struct.unpack_from(">I", data, end - 4)
+    checksum: int = struct.unpack_from(">I", data, end - 4)[0]
     return checksum == zlib.crc32(memoryview(data)[place + 4 : end - 4])
 
 

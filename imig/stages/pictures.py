@@ -55,7 +55,12 @@ def bytes_to_target(data: bytes, *, min_side: int, max_side: int, max_pixels: in
                 "image too small", {"width": size[0], "height": size[1], "min_side": min_side}
             )
 
-    picture = open_picture(data, max_pixels=max_pixels, check_size=check_size)
+    try:
+        picture = open_picture(data, max_pixels=max_pixels, check_size=check_size)
+    except PictureError as error:
+        if error.reason == "too many pixels":
+            error.figures["cure"] = "scale it down, or raise source.max_pixels"
+        raise
     size = _scaled_size(picture.image.size, max_side=max_side)
     if picture.jpeg is not None and size == picture.image.size:
         return Target(picture.jpeg, *size, picture.oddities)

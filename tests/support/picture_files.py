@@ -26,6 +26,10 @@ def saved(image: Image.Image, format: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def same_pixels(first: Image.Image, second: Image.Image) -> bool:
+    return np.array_equal(np.asarray(first), np.asarray(second))
+
+
 def chunk(type_: bytes, data: bytes, *, checksum: int = 0) -> bytes:
     """A PNG chunk; `checksum` is what its CRC is off by."""
     crc = (zlib.crc32(type_ + data) + checksum) & 0xFFFFFFFF
