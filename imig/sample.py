@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from imig.pictures import decode_pixels
 from imig.schema import Box, Reference, Reject, Scene
 
 JPEG_QUALITY = 95
@@ -92,13 +93,10 @@ def derive_seed(*parts: int | str) -> int:
 
 
 def decode_image(data: bytes) -> Image.Image:
-    """Bytes of a JPEG or PNG -> RGB image. Raises OSError when they do not decode."""
-    image = Image.open(io.BytesIO(data))
-    if image.mode != "RGB":
-        return image.convert("RGB")
+    """Bytes of a stored JPEG or PNG -> RGB image. Raises OSError when they do not decode."""
+    image = decode_pixels(data)
     # `convert` would copy what is RGB already; at 1024 px that takes as long as the decoding.
-    image.load()
-    return image
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def image_to_jpeg(image: Image.Image, *, quality: int = JPEG_QUALITY) -> bytes:
@@ -116,8 +114,12 @@ def mask_to_png(mask: np.ndarray) -> bytes:
 
 
 def png_to_mask(data: bytes) -> np.ndarray:
-    """PNG bytes -> boolean (height, width). Raises OSError when they do not decode."""
-    image: Image.Image = Image.open(io.BytesIO(data))
+    """Bytes of a stored mask, a 1-bit PNG -> boolean (height, width).
+
+    Masks of other people's have more modes: `imig.pictures.OpenedPicture.to_mask`. Raises OSError
+    when they do not decode.
+    """
+    image = decode_pixels(data)
     if image.mode != "1":
         image = image.convert("L")
     # As bytes: what Pillow calls a boolean array has 255 where numpy has 1.

@@ -65,7 +65,9 @@ def run_stage(block: Block, stage: Stage, *, batch_size: int) -> None:
 
 def _count_oddities(sample: Sample, tally: StageTally) -> None:
     for kind, details in sample.oddities:
-        oddity = Oddity(count=1, first=[f"{sample.scene.id}: {details}"])
+        oddity = Oddity(
+            count=1, first=[f"{sample.scene.id}: {details}" if details else sample.scene.id]
+        )
         tally.oddities.setdefault(kind, Oddity()).add(oddity)
     sample.oddities = []
 

@@ -267,5 +267,5 @@ def _letters(text: str) -> str:
     text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)
     text = re.sub(r"\\([nrtbf])|\\(.)", lambda found: found[2] or "", text)
     text = re.sub(r"\bnone\b", "null", text, flags=re.IGNORECASE)
-    text = re.sub("[\\s{}\\[\\]:,\"\\\\]", "", text)
+    text = re.sub('[\\s{}\\[\\]:,"\\\\]', "", text)
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").casefold()
