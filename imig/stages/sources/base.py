@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from imig.errors import UsageError
 from imig.recipe import FolderSource, ListSource, WebdatasetSource
 from imig.sample import Sample
 from imig.schema import ModelRecord, Source
@@ -15,6 +16,15 @@ PixelLimits = FolderSource | ListSource | WebdatasetSource
 """The recipe blocks that carry `min_side`, `max_side` and `max_pixels`."""
 
 STAGE = "source"
+
+
+class SourceError(UsageError):
+    """What is wrong with a source; the plan adds the recipe's line."""
+
+    def __init__(self, message: str, *, cure: str = "", key: str = "source.path") -> None:
+        super().__init__(message, cure=cure)
+        self.key = key
+        """The key of the recipe that is at fault."""
 
 
 class SourceKind(ABC):
@@ -49,6 +59,20 @@ class SourceKind(ABC):
 
     def models(self) -> list[ModelRecord]:
         """Models that took part before the build; most sources have none."""
+        return []
+
+    def describe(self) -> list[str]:
+        """Lines for `imig build --plan`: what was understood, with the first samples.
+
+        May open those. No markup, nothing that is not printable.
+        """
+        return []
+
+    def remarks(self) -> list[str]:
+        """What is odd about the listing, a line for each kind, counted, the first ones named.
+
+        For the plan, the start of a build and its report.
+        """
         return []
 
     @abstractmethod
@@ -88,3 +112,11 @@ def bytes_to_text(data: bytes) -> str:
 def printable_path(path: str) -> str:
     """A path that JSON can hold: bytes of the name that are not UTF-8 become ``\\xNN``."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def printable(text: str) -> str:
+    """A name for a person's screen: what no screen shows is written as its escape."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode()
+        for one in printable_path(text)
+    )
