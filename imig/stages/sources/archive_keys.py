@@ -84,10 +84,16 @@ def group_by_last_dot(names: Names) -> dict[str, Group]:
     ``22.05.mask.png`` belong to ``22.05.jpg``.
     """
     pictures = {name.rpartition(".")[0] for name in names if is_picture(name)}
-    owned = pictures & {_stem(name, names) for name in names if not is_picture(name)}
-    return group_by_stems(
-        names, {one for one in pictures if one in owned or not _parent(one, owned)}
-    )
+    owners = (_parent(name, pictures) for name in names if not is_picture(name))
+    owned = {owner for owner in owners if owner is not None}
+    return group_by_stems(names, {one for one in pictures if _is_key(one, pictures, owned)})
+
+
+def _is_key(stem: str, pictures: Collection[str], owned: Collection[str]) -> bool:
+    """Whether a picture has a sample of its own; else it belongs to one whose name it continues."""
+    if is_side_picture(f"{stem.rpartition('/')[2]}."):
+        return _parent(stem, pictures) is None
+    return stem in owned or _parent(stem, owned) is None
 
 
 def group_by_stems(
@@ -122,12 +128,6 @@ def _parent(name: str, stems: Collection[str], *, separators: str = ".") -> str 
         if name[position] in separators and name[:position] in stems:
             return name[:position]
     return None
-
-
-def _stem(name: str, names: Names) -> str:
-    """What a member that is no picture shares with its picture: ``a`` of a.txt and a.jpg.txt."""
-    stem = name.rpartition(".")[0]
-    return stem.rpartition(".")[0] if stem in names and is_picture(stem) else stem
 
 
 @dataclass

@@ -101,8 +101,11 @@ def _pattern_to_archives(path: str, place: Path) -> list[Path]:
     for archives in readings:
         if all(one.is_file() for one in archives):
             return archives
-    archives = readings[-1]
-    missing = [one for one in archives if not one.is_file()]
+    lacking = [[one for one in archives if not one.is_file()] for archives in readings]
+    # The reading that comes closest is the one that was meant.
+    missing, archives = min(
+        zip(lacking, readings, strict=True), key=lambda one: len(one[0]) / len(one[1])
+    )
     raise SourceError(
         f"{missing[0]} is not there ({len(missing)} of {len(archives)} missing)", cure=_CURE
     )

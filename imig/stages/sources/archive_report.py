@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from imig.errors import DataError
@@ -33,8 +33,13 @@ def describe_samples(
     samples: Samples,
     entry_to_text: Callable[[Entry], SampleText],
     entries_to_json: Callable[[list[Entry]], list[Any]],
+    *,
+    mapped: Mapping[str, str],
 ) -> list[str]:
-    """Lines of the plan: the rule for keys, what members are taken for, the first samples."""
+    """Lines of the plan: the rule for keys, what members are taken for, the first samples.
+
+    `mapped` is role -> the JSON key that the recipe names.
+    """
     entries = samples.entries
     pictures = [(entry, entry.picture()) for entry in entries]
     image = Counter(one.lower() for _, one in pictures if one is not None)
@@ -43,12 +48,14 @@ def describe_samples(
     every = Counter(name.lower() for entry in entries for name in entry.members)
     used = {*image, *caption, *values}
     lines = [
-        f"{len(samples.archives):,} tars, {len(entries):,} samples, "
-        f"{image.total():,} with a picture; "
+        f"tars: {len(samples.archives):,}, samples: {len(entries):,}, "
+        f"with a picture: {image.total():,}; "
         + (_DECIDED if samples.decided else _RULES[samples.rule]),
         f"image: {_kinds(image)}",
-        f"caption: {_kinds(caption)}",
+        f"caption: {_asked_for(mapped['caption']) if 'caption' in mapped else _kinds(caption)}",
     ]
+    if "nouns" in mapped:
+        lines.append(f"nouns: {_asked_for(mapped['nouns'])}")
     if values:
         keys = [path for one in entries_to_json(_first(entries)) for path in key_paths(one)]
         named = ", ".join(map(printable, list(dict.fromkeys(keys))[:_KINDS])) or "none"
@@ -90,7 +97,7 @@ def samples_to_remarks(samples: Samples) -> list[str]:
         has = _kinds(Counter(_text_kind(one) for one in with_picture if one.has_text()))
         what = f"samples with a picture but none of what others have ({has})"
         counted.append((what, [place(one) for one in silent]))
-    remarks += [f"{len(names):,} {what}: {_names(names)}" for what, names in counted if names]
+    remarks += [f"{what}: {len(names):,} ({_names(names)})" for what, names in counted if names]
     return remarks
 
 
@@ -157,6 +164,10 @@ def _shortened(text: str) -> str:
         return text
     half = (_COLUMN - 2) // 2
     return f"{text[:half]}..{text[-half:]}"
+
+
+def _asked_for(key: str) -> str:
+    return f"json:{printable(key)}, as source.members says"
 
 
 def _kinds(counts: Counter[str]) -> str:

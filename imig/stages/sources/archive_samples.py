@@ -159,10 +159,11 @@ def list_samples(
         _note(samples, listing, archive)
         names.append(listing.members)
     patterns = _patterns(members)
+    json_only: dict[str, tuple[str, ...]] = dict.fromkeys(json_keys(members), ())
     group = _grouping(samples, names, key=key, patterns=patterns)
     for number, one in enumerate(names):
         samples.entries += [
-            _group_to_entry(sample, number, patterns) for sample in group(one).values()
+            _group_to_entry(sample, number, patterns, json_only) for sample in group(one).values()
         ]
         names[number] = {}
     if len(archives) > 1:
@@ -236,10 +237,15 @@ def _group_by_pattern(
     return groups
 
 
-def _group_to_entry(group: Group, archive: int, patterns: Mapping[str, MemberPattern]) -> Entry:
-    chosen = None
-    if patterns:
-        chosen = {
+def _group_to_entry(
+    group: Group,
+    archive: int,
+    patterns: Mapping[str, MemberPattern],
+    json_only: Mapping[str, tuple[str, ...]],
+) -> Entry:
+    chosen: dict[str, tuple[str, ...]] | None = None
+    if patterns or json_only:
+        chosen = {**json_only} | {
             role: tuple(
                 extension
                 for extension, (name, _) in group.members.items()

@@ -210,7 +210,7 @@ class WebdatasetPictures(SourceKind):
     def describe(self) -> list[str]:
         from imig.stages.sources.archive_report import describe_samples
 
-        return describe_samples(self._samples, self.text, self.json_values)
+        return describe_samples(self._samples, self.text, self.json_values, mapped=self._json_keys)
 
     def remarks(self) -> list[str]:
         from imig.stages.sources.archive_report import samples_to_remarks
