@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+import re
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ from imig.stages.sources.base import SourceError
 MAX_ARCHIVES: Final = 100_000
 """Tars that one pattern may name; a mistyped range names millions and would fill the memory."""
 
+_RANGE: Final = re.compile(r"(-?\d+)\.\.(-?\d+)")
 _CURE: Final = "give a folder, a tar file, or a brace pattern such as x-{00..12}.tar"
 _COMPRESSED: Final = (
     (b"\x1f\x8b", "compressed with gzip", "gzip -dc {name} > plain.tar"),
@@ -92,12 +93,11 @@ def _pattern_to_archives(path: str, place: Path) -> list[Path]:
         existing = next((one for one in place.parents if one.is_dir()), Path())
         rest = place.relative_to(existing)
         for folder, pattern in ((existing, str(rest)), (Path(), str(place))):
-            names = list(islice(braceexpand.braceexpand(pattern), MAX_ARCHIVES + 1))
-            readings.append([folder / name for name in names])
+            if _most_names(pattern) > MAX_ARCHIVES:
+                raise SourceError(f"{path} names more than {MAX_ARCHIVES:,} tars", cure=_CURE)
+            readings.append([folder / name for name in braceexpand.braceexpand(pattern)])
     except ValueError as error:
         raise SourceError(f"{path}: {error}", cure="for example x-{00..12}.tar") from error
-    if len(readings[0]) > MAX_ARCHIVES:
-        raise SourceError(f"{path} names more than {MAX_ARCHIVES:,} tars", cure=_CURE)
     for archives in readings:
         if all(one.is_file() for one in archives):
             return archives
@@ -109,6 +109,21 @@ def _pattern_to_archives(path: str, place: Path) -> list[Path]:
     raise SourceError(
         f"{missing[0]} is not there ({len(missing)} of {len(archives)} missing)", cure=_CURE
     )
+
+
+def _most_names(pattern: str) -> int:
+    """A bound on how many names a pattern has: braceexpand keeps all of them in the memory."""
+    most, commas = 1, []
+    for first, last in _RANGE.findall(pattern):
+        most *= abs(int(last) - int(first)) + 1
+    for letter in pattern:
+        if letter == "{":
+            commas.append(0)
+        elif letter == "," and commas:
+            commas[-1] += 1
+        elif letter == "}" and commas:
+            most *= commas.pop() + 1
+    return most
 
 
 def explain_no_tar(path: Path, start: bytes, reason: str) -> SourceError:
