@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from imig.recipe_parts import EndpointConfig, RecipePart, StageConfig
 
@@ -45,11 +45,54 @@ class ListSource(_PixelLimits):
     path: str
 
 
+class WebdatasetMembers(RecipePart):
+    """Which members of a sample are what; null: found by their names, see docs/archives.md."""
+
+    image: str | None = Field(
+        default=None,
+        description="A glob, such as `*.image.jpg` or `images/*.jpg`: what the star stands for is "
+        "then the sample's key.",
+    )
+    caption: str | None = Field(
+        default=None, description="A glob, or `json:KEY` of the JSON member (nested: `json:a.b`)."
+    )
+    nouns: str | None = Field(
+        default=None,
+        description="As `caption`; a list, or a text that separates them by commas or lines.",
+    )
+
+    @model_validator(mode="after")
+    def _sayable(self) -> WebdatasetMembers:
+        for name, text in self:
+            if text is None:
+                continue
+            if not text.strip() or text.strip() in ("json:", "/"):
+                raise ValueError(f"{name}: {text!r} names nothing; a glob, or json:KEY")
+            if name == "image" and text.startswith("json:"):
+                raise ValueError("image: pictures are members, not values of the JSON; give a glob")
+        return self
+
+
 class WebdatasetSource(_PixelLimits):
     """Shards in webdataset form; a picture a sample, and a caption where there is one."""
 
     kind: Literal["webdataset"]
     path: str = Field(description="A folder, a tar file, or a brace pattern (`x-{000..012}.tar`).")
+    key: Literal["auto", "first-dot", "last-dot"] = Field(
+        default="auto",
+        description="Which dot of a member's name ends the sample's key. webdataset: the first; "
+        "auto: the last where the first would lay several samples together.",
+    )
+    members: WebdatasetMembers = WebdatasetMembers()
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A recipe that says nothing about them keeps the checksum that it had before they existed.
+        values: dict[str, Any] = serialize(self)
+        for name in ("key", "members"):
+            if getattr(self, name) == type(self).model_fields[name].default:
+                del values[name]
+        return values
 
 
 class GrammarWriter(RecipePart):

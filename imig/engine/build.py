@@ -22,7 +22,7 @@ from imig.engine.folder import (
 from imig.engine.interrupt import interrupt_once
 from imig.engine.machine import Machine, local_machine
 from imig.engine.plan import Plan
-from imig.engine.plan_text import print_skipped
+from imig.engine.plan_text import print_remarks, print_skipped
 from imig.engine.progress import Progress
 from imig.engine.prompts import write_missing_prompts
 from imig.engine.report import counts_to_text, print_funnel, seconds_to_text
@@ -107,6 +107,7 @@ def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None
         soft_wrap=True,
     )
     print_skipped(plan, console)
+    print_remarks(plan, console)
     errors = _Errors(plan)
     try:
         with Progress(plan, console, finished_scenes=finished) as progress:

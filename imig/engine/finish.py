@@ -49,6 +49,7 @@ def finish_build(folder: BuildFolder, *, seconds: float) -> FinishedBuild:
         funnel=funnel,
         seconds=seconds,
         licence=CARD_LICENCES.get(plan.loaded.recipe.source.kind, "other"),
+        remarks=plan.source.remarks(),
     )
     folder.remove_state()
     return FinishedBuild(manifest=manifest, funnel=funnel, output=output)

@@ -20,6 +20,7 @@ from imig.recipe_file import LoadedRecipe
 from imig.sample import Sample
 from imig.schema import ModelRecord, SkippedStage
 from imig.stages.base import Stage
+from imig.stages.sources.base import SourceError
 
 _TASK_OF: Final = {
     "draw.model": "draw pictures",
@@ -54,6 +55,14 @@ class Source(Protocol):
 
     def fingerprint(self) -> str:
         """Hash of the listing: the same as long as every number means the same picture."""
+        ...
+
+    def describe(self) -> list[str]:
+        """Lines for the plan: what was understood of the source, with its first samples."""
+        ...
+
+    def remarks(self) -> list[str]:
+        """What is odd about the listing, a line for each kind."""
         ...
 
 
@@ -162,7 +171,10 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
     """
     from imig.stages.registry import build_stages
 
-    stages = build_stages(loaded.recipe, output=output)
+    try:
+        stages = build_stages(loaded.recipe, output=output)
+    except SourceError as error:
+        raise _located(loaded, error.key, error) from error
     skipped = tuple(_skipped(loaded, stages))
     check_subset_stages(loaded)
     check_figures(loaded)
@@ -172,7 +184,8 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
     try:
         count = cast(Source, stages[0]).count()
     except UsageError as error:
-        raise _located(loaded, "source.path", error) from error
+        key = error.key if isinstance(error, SourceError) else "source.path"
+        raise _located(loaded, key, error) from error
     scenes = count if limit is None else min(count, limit)
     return Plan(
         loaded=loaded,

@@ -38,6 +38,9 @@ def print_plan(plan: Plan, console: Console) -> None:
         )
     console.print(f"[bold]{recipe.name}[/]  {escape(plan.loaded.where(''))}", highlight=False)
     console.print(table, highlight=False)
+    for number, line in enumerate(plan.source.describe()):
+        label = "  " if number else "source: "
+        console.print(label + escape(line), highlight=False, soft_wrap=True)
     if recipe.engine.ray_address is not None:
         console.print("workers as for this machine; the cluster is asked when the build starts")
     groups = plan.groups(local_machine())
@@ -52,12 +55,19 @@ def print_plan(plan: Plan, console: Console) -> None:
             soft_wrap=True,
         )
     print_skipped(plan, console)
+    print_remarks(plan, console)
     console.print(
         f"{plan.scenes} scenes in {plan.blocks} blocks of {plan.block_size}, "
         f"up to {plan.shards} shards -> {escape(str(plan.output))}",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def print_remarks(plan: Plan, console: Console) -> None:
+    """A line for each kind of oddity in the source's listing."""
+    for remark in plan.source.remarks():
+        console.print(f"source: {escape(remark)}", style="yellow", highlight=False, soft_wrap=True)
 
 
 def print_skipped(plan: Plan, console: Console) -> None:

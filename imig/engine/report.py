@@ -103,8 +103,12 @@ def write_reports(
     *,
     seconds: float,
     pictures: Sequence[Path],
+    remarks: Sequence[str] = (),
 ) -> None:
-    """Write `report.json` and the self-contained `report.html`."""
+    """Write `report.json` and the self-contained `report.html`.
+
+    `remarks` say what was odd about the source.
+    """
     values: dict[str, Any] = {
         "name": manifest.name,
         "recipe_sha256": manifest.recipe_sha256,
@@ -113,10 +117,12 @@ def write_reports(
         "last_run_seconds": round(seconds, 3),
         "stages": [asdict(row) for row in rows],
     }
+    if remarks:
+        values["source"] = list(remarks)
     atomic_write_bytes(
         folder / REPORT_JSON, (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode()
     )
-    page = _page(manifest, rows, seconds=seconds, pictures=pictures)
+    page = _page(manifest, rows, seconds=seconds, pictures=pictures, remarks=remarks)
     atomic_write_bytes(folder / REPORT_HTML, page.encode())
 
 
@@ -135,7 +141,12 @@ def seconds_to_text(seconds: float) -> str:
 
 
 def _page(
-    manifest: Manifest, rows: Sequence[FunnelRow], *, seconds: float, pictures: Sequence[Path]
+    manifest: Manifest,
+    rows: Sequence[FunnelRow],
+    *,
+    seconds: float,
+    pictures: Sequence[Path],
+    remarks: Sequence[str],
 ) -> str:
     counts = manifest.counts
     body = "".join(_html_row(row, counts.input) for row in rows)
@@ -144,8 +155,10 @@ def _page(
         f'{base64.b64encode(path.read_bytes()).decode()}">'
         for path in pictures
     )
-    odd = "".join(f"<p>{html.escape(line)}</p>" for line in oddity_lines(rows))
+    odd = "".join(f"<p>{html.escape(line)}</p>\n" for line in oddity_lines(rows))
     name = html.escape(manifest.name)
+    items = "".join(f"<li>{html.escape(remark)}" for remark in remarks)
+    listed = f"<h2>The source</h2>\n<ul>{items}</ul>\n" if remarks else ""
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{name}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -163,8 +176,7 @@ img {{ max-width: 100%; margin: 1rem 0; border: 1px solid #ddd }}
 {counts_to_text(counts)}. Last run: {seconds_to_text(seconds)}.</p>
 <table><tr><th>stage<th>scenes<th>rejected<th>quarantined<th>passed<th>s/scene<th>why</tr>
 {body}</table>
-{odd}
-{shown}
+{listed}{odd}{shown}
 </html>
 """
 

@@ -25,6 +25,7 @@ def seal_dataset(
     funnel: Sequence[FunnelRow],
     seconds: float,
     licence: str,
+    remarks: Sequence[str] = (),
 ) -> Manifest:
     """Write everything that stands beside the shards, the manifest last.
 
@@ -36,12 +37,14 @@ def seal_dataset(
         How long the run took, for the report.
     licence:
         The hub's identifier, for the card.
+    remarks:
+        What was odd about the source, for the report.
     """
     write_index(output / INDEX_NAME, rows)
     manifest = manifest.model_copy(update={"index_sha256": file_sha256(output / INDEX_NAME)})
     write_tables(output, rejects=rejects, quarantined=quarantined)
     pictures = list(_draw_pictures(output, manifest))
-    write_reports(output, manifest, funnel, seconds=seconds, pictures=pictures)
+    write_reports(output, manifest, funnel, seconds=seconds, pictures=pictures, remarks=remarks)
     write_card(output, manifest, rows, pictures=pictures, licence=licence)
     write_manifest(output / MANIFEST_NAME, manifest)
     return manifest

@@ -73,6 +73,14 @@ class SourceStage(Stage):
         """Hash of the listing: the same as long as every number means the same picture."""
         return self._kind.fingerprint()
 
+    def describe(self) -> list[str]:
+        """Lines for the plan: what was understood of the source, with its first samples."""
+        return self._kind.describe()
+
+    def remarks(self) -> list[str]:
+        """What is odd about the listing, a line for each kind."""
+        return self._kind.remarks()
+
     def models(self) -> list[ModelRecord]:
         return self._kind.models()
 

@@ -41,6 +41,12 @@ class Draw(Stage):
     def fingerprint(self) -> str:
         return str(self._count)
 
+    def describe(self) -> list[str]:
+        return [f"rectangles: {self._count}"]
+
+    def remarks(self) -> list[str]:
+        return []
+
     def enumerate(self, start: int, stop: int) -> list[Sample]:
         ids = [f"basic-{number:08d}" for number in range(start, stop)]
         return [

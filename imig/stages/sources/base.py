@@ -6,13 +6,12 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from imig.errors import DataError
+from imig.errors import DataError, UsageError
 from imig.recipe import FolderSource, ListSource, WebdatasetSource
 from imig.sample import Sample
 from imig.schema import ModelRecord, Source
 from imig.stages.pictures import PictureError, bytes_to_target
-from imig.text import bytes_to_text as bytes_to_text
-from imig.text import first_of_alike, to_stored
+from imig.text import bytes_to_text, first_of_alike, to_stored
 
 PixelLimits = FolderSource | ListSource | WebdatasetSource
 """The recipe blocks that carry `min_side`, `max_side` and `max_pixels`."""
@@ -22,6 +21,15 @@ BLANK_PHRASE = "phrase that shows nothing"
 """An oddity: blanks, or characters without width; it is left out."""
 UNDECODABLE_CAPTION = "undecodable caption"
 """An oddity: the picture is used, as one without a caption."""
+
+
+class SourceError(UsageError):
+    """What is wrong with a source; the plan adds the recipe's line."""
+
+    def __init__(self, message: str, *, cure: str = "", key: str = "source.path") -> None:
+        super().__init__(message, cure=cure)
+        self.key = key
+        """The key of the recipe that is at fault."""
 
 
 class SourceKind(ABC):
@@ -56,6 +64,20 @@ class SourceKind(ABC):
 
     def models(self) -> list[ModelRecord]:
         """Models that took part before the build; most sources have none."""
+        return []
+
+    def describe(self) -> list[str]:
+        """Lines for `imig build --plan`: what was understood, with the first samples.
+
+        May open those. No markup, nothing that is not printable.
+        """
+        return []
+
+    def remarks(self) -> list[str]:
+        """What is odd about the listing, a line for each kind, counted, the first ones named.
+
+        For the plan, the start of a build and its report.
+        """
         return []
 
     @abstractmethod
@@ -115,3 +137,11 @@ def printable_path(path: str) -> str:
     except UnicodeEncodeError:  # halves of characters, from an escape in JSON
         data = path.encode("utf-8", "backslashreplace")
     return data.decode("utf-8", "backslashreplace")
+
+
+def printable(text: str) -> str:
+    """A name for a person's screen: what no screen shows is written as its escape."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode()
+        for one in printable_path(text)
+    )

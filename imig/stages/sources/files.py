@@ -20,6 +20,7 @@ from imig.stages.sources.base import (
     caption_from_bytes,
     fill_from_bytes,
     fill_text,
+    printable,
     printable_path,
 )
 from imig.text import Line, bytes_to_lines
@@ -64,6 +65,11 @@ class FolderPictures(SourceKind):
                 cure=f"a picture's name ends in one of {' '.join(sorted(PICTURE_SUFFIXES))}",
             )
         return len(self._paths)
+
+    def describe(self) -> list[str]:
+        texts = sum((self._folder / path).with_suffix(".txt").is_file() for path in self._paths)
+        first = ", ".join(map(printable, self._paths[:3]))
+        return [f"{len(self._paths):,} pictures, {texts:,} with a caption (.txt); first: {first}"]
 
     def record(self, number: int, *, seed: int) -> Source:
         return Source(kind="file", path=printable_path(self._paths[number]))
@@ -172,6 +178,15 @@ class ListedPictures(SourceKind):
                 cure=f"paths are absolute or relative to {self._list.parent}",
             )
         return len(self._entries)
+
+    def describe(self) -> list[str]:
+        captions = sum(bool(entry.caption) for entry in self._entries)
+        nouns = sum(bool(entry.nouns) for entry in self._entries)
+        first = ", ".join(printable(entry.path) for entry in self._entries[:3])
+        return [
+            f"{len(self._entries):,} pictures, {captions:,} with a caption, {nouns:,} with nouns; "
+            f"first: {first}"
+        ]
 
     def record(self, number: int, *, seed: int) -> Source:
         return Source(kind="file", path=printable_path(self._entries[number].path))

@@ -1,70 +1,57 @@
 """Pictures from tars in webdataset form, whoever wrote them.
 
-Members of a sample share what stands before the first dot of their name. They need not be adjacent
-here: a tar's headers are read once, and its pictures later, each at its offset.
+Which members make a sample: `imig.stages.sources.archive_keys`. They need not be adjacent here: a
+tar's headers are read once, and its pictures later, each at its offset.
 """
 
 from __future__ import annotations
 
-import json
-import tarfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+import difflib
 from functools import cached_property
-from pathlib import Path
+from typing import Any, Final, NamedTuple
 
-import braceexpand
-
-from imig.errors import DataError, UsageError
+from imig.errors import DataError
 from imig.recipe import WebdatasetSource
 from imig.sample import Sample
 from imig.schema import Source
+from imig.stages.sources.archive import read_member
+from imig.stages.sources.archive_paths import path_to_archives
+from imig.stages.sources.archive_samples import Entry, Samples, json_keys, list_samples
+from imig.stages.sources.archive_text import (
+    bytes_to_json,
+    json_to_caption,
+    json_to_nouns,
+    key_paths,
+    look_up,
+    value_to_phrases,
+    value_to_text,
+)
 from imig.stages.sources.base import (
     STAGE,
+    UNDECODABLE_CAPTION,
+    SourceError,
     SourceKind,
-    bytes_to_text,
-    caption_from_bytes,
     fill_from_bytes,
     fill_text,
+    printable,
     printable_path,
 )
+from imig.text import bytes_to_text
 
-_PICTURES = ("jpg", "jpeg", "png", "webp")
-_CAPTIONS = ("txt", "caption", "text")
-_CAPTION_KEYS = ("caption", "text", "prompt")
-
-
-@dataclass(frozen=True)
-class _Member:
-    """Where a member's bytes lie in its tar."""
-
-    offset: int
-    size: int
+LOOKED_AT: Final = 64
+"""Samples whose JSON is searched, on the driver, for a key that the recipe names."""
+_LISTED_KEYS: Final = 12
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """One sample: its tar, its key, its members by extension."""
+class SampleText(NamedTuple):
+    """What a sample says about its picture, and which member said it."""
 
-    shard: Path
-    key: str
-    members: Mapping[str, _Member]
-
-    def read(self, extension: str) -> bytes:
-        member = self.members[extension]
-        with self.shard.open("rb") as file:
-            file.seek(member.offset)
-            return file.read(member.size)
-
-    def picture(self) -> str | None:
-        """The extension of the target: ``target.*`` (our own shards), else the plainest."""
-        found = [name for name in self.members if name.rpartition(".")[2] in _PICTURES]
-        return min(found, key=_picture_rank, default=None)
-
-
-def _picture_rank(extension: str) -> tuple[bool, int, int, str]:
-    name, _, suffix = extension.rpartition(".")
-    return name != "target", extension.count("."), _PICTURES.index(suffix), extension
+    caption: str
+    caption_from: str
+    nouns: list[str]
+    nouns_from: str
+    undecodable: list[str]
+    """Members in no encoding that is known: which, and the first wrong byte."""
 
 
 class WebdatasetPictures(SourceKind):
@@ -72,107 +59,174 @@ class WebdatasetPictures(SourceKind):
 
     def __init__(self, config: WebdatasetSource) -> None:
         self._config = config
-        self._shards = _path_to_shards(config.path)
+        self._archives = path_to_archives(config.path)
+        self._json_keys = json_keys(config.members)
 
     @cached_property
-    def _entries(self) -> list[_Entry]:
-        return [entry for shard in self._shards for entry in _shard_to_entries(shard)]
+    def _samples(self) -> Samples:
+        return list_samples(self._archives, key=self._config.key, members=self._config.members)
 
     @property
     def writes(self) -> frozenset[str]:
-        extensions = {name for entry in self._entries for name in entry.members}
-        written = {"target"}
-        if extensions & {*_CAPTIONS, "json"}:
+        mapped, written = self._config.members, {"target"}
+        has_json = any(entry.jsons() for entry in self._samples.entries)
+        if mapped.caption or has_json or any(one.texts() for one in self._samples.entries):
             written.add("caption")
-        if "json" in extensions:
+        if mapped.nouns or has_json:
             written.add("nouns")
         return frozenset(written)
 
     def count(self) -> int:
-        if not self._entries:
-            raise UsageError(f"no samples in {self._config.path}")
-        return len(self._entries)
+        if not self._samples.entries:
+            raise SourceError(f"no samples in {self._config.path}")
+        self._check_mapping()
+        return len(self._samples.entries)
 
     def record(self, number: int, *, seed: int) -> Source:
-        entry = self._entries[number]
-        return Source(kind="shard", path=printable_path(f"{entry.shard.name}/{entry.key}"))
+        place = self._samples.place(self._samples.entries[number])
+        return Source(kind="shard", path=printable_path(place))
 
     def fill(self, sample: Sample, number: int) -> None:
-        entry = self._entries[number]
+        entry = self._samples.entries[number]
         picture = entry.picture()
         if picture is None:
-            members = " ".join(sorted(entry.members))
+            members = " ".join(sorted({name.lower() for name in entry.members}))
             sample.turn_down(
                 stage=STAGE,
                 reason="no image in the sample",
                 figures={"members": printable_path(members)},
             )
             return
-        fill_from_bytes(sample, entry.read(picture), self._config)
-        if sample.reject is None:
-            caption, nouns = _entry_to_text(entry, sample)
-            fill_text(sample, caption=caption, nouns=nouns)
-
-
-def _path_to_shards(path: str) -> list[Path]:
-    """A folder, a tar or a brace pattern -> existing tar files; UsageError when one is missing."""
-    place = Path(path).expanduser()
-    if place.is_dir():
-        shards = sorted(place.glob("*.tar"))
-        if not shards:
-            raise UsageError(f"no .tar files in {place}")
-        return shards
-    try:
-        shards = [Path(name) for name in braceexpand.braceexpand(str(place))]
-    except ValueError as error:
-        raise UsageError(f"{path}: {error}", cure="for example x-{00..12}.tar") from (error)
-    missing = [shard for shard in shards if not shard.is_file()]
-    if missing:
-        raise UsageError(
-            f"{missing[0]} is not there ({len(missing)} of {len(shards)} missing)",
-            cure="give a folder, a tar file, or a brace pattern such as x-{00..12}.tar",
-        )
-    return shards
-
-
-def _shard_to_entries(shard: Path) -> list[_Entry]:
-    samples: dict[str, dict[str, _Member]] = {}
-    try:
-        with tarfile.open(shard, "r:") as tar:
-            for info in tar:
-                folder, _, name = info.name.rpartition("/")
-                stem, dot, extension = name.partition(".")
-                if not (info.isreg() and stem and dot):
-                    continue  # folders, links, hidden files and names without an extension
-                key = f"{folder}/{stem}" if folder else stem
-                member = _Member(info.offset_data, info.size)
-                samples.setdefault(key, {})[extension.lower()] = member
-    except (tarfile.TarError, OSError) as error:
-        raise UsageError(
-            f"{shard} is not a plain tar: {error}",
-            cure="unpack compressed ones first; leave damaged ones out",
-        ) from error
-    return [_Entry(shard, key, members) for key, members in samples.items()]
-
-
-def _entry_to_text(entry: _Entry, sample: Sample) -> tuple[str, list[str]]:
-    """Caption and nouns: a text member comes before the JSON's keys."""
-    member = next((name for name in _CAPTIONS if name in entry.members), None)
-    caption = ""
-    if member is not None:
-        where = printable_path(f"{entry.shard.name}/{entry.key}.{member}")
-        caption = caption_from_bytes(sample, entry.read(member), where=where)
-    nouns: list[str] = []
-    if "json" in entry.members:
         try:
-            text = bytes_to_text(entry.read("json"), where=entry.key)
-            values = json.loads(text)
-        except (ValueError, RecursionError, DataError):
-            return caption, nouns  # another tool's metadata: the picture is what counts
-        if isinstance(values, dict):
-            texts = (values.get(key) for key in _CAPTION_KEYS)
-            caption = caption or next((text for text in texts if isinstance(text, str)), "")
-            listed = values.get("nouns")
-            if isinstance(listed, list) and all(isinstance(noun, str) for noun in listed):
-                nouns = listed
-    return caption, nouns
+            data = self._read(entry, picture)
+            text = self.text(entry)
+        except OSError as error:
+            figures = {"error": f"{type(error).__name__}: {error.strerror}"}
+            sample.turn_down(stage=STAGE, reason="unreadable image", figures={**figures})
+            return
+        fill_from_bytes(sample, data, self._config)
+        if sample.reject is None:
+            for problem in text.undecodable:
+                sample.note_oddity(UNDECODABLE_CAPTION, problem)
+            fill_text(sample, caption=text.caption, nouns=text.nouns)
+
+    def text(self, entry: Entry) -> SampleText:
+        """Caption and nouns: a text member comes before the JSON's keys; blank ones say nothing."""
+        caption, caption_from = "", ""
+        nouns, nouns_from = [], ""
+        undecodable: list[str] = []
+        if "caption" not in self._json_keys:
+            for name in entry.texts():
+                caption = self._read_text(entry, name, undecodable)
+                if caption.strip():
+                    caption_from = name
+                    break
+        for name in (entry.chosen or {}).get("nouns", ()):
+            nouns, nouns_from = value_to_phrases(self._read_text(entry, name, undecodable)), name
+        if caption_from and (nouns or not self._nouns_may_be_in_json):
+            return SampleText(caption, caption_from, nouns, nouns_from, undecodable)
+        for name in entry.jsons():
+            value = bytes_to_json(self._read(entry, name))
+            if not caption_from and (found := self._json_caption(value))[0]:
+                caption, caption_from = found[0], f"{name}: {found[1]}"
+            if not nouns and (phrases := self._json_nouns(value)):
+                nouns, nouns_from = phrases, f"{name}: {self._json_keys.get('nouns', 'nouns')}"
+        return SampleText(caption, caption_from, nouns, nouns_from, undecodable)
+
+    @property
+    def _nouns_may_be_in_json(self) -> bool:
+        return self._config.members.nouns is None or "nouns" in self._json_keys
+
+    def _json_caption(self, value: Any) -> tuple[str, str]:
+        if (key := self._json_keys.get("caption")) is not None:
+            return value_to_text(look_up(value, key)), key
+        return ("", "") if self._config.members.caption else json_to_caption(value)
+
+    def _json_nouns(self, value: Any) -> list[str]:
+        if (key := self._json_keys.get("nouns")) is not None:
+            return value_to_phrases(look_up(value, key))
+        return [] if self._config.members.nouns else json_to_nouns(value)
+
+    def _read(self, entry: Entry, extension: str) -> bytes:
+        member = entry.members[extension]
+        return read_member(self._archives[member.archive], member)
+
+    def _read_text(self, entry: Entry, extension: str, undecodable: list[str]) -> str:
+        """A text member; "" where it is in no encoding, which `undecodable` gets to know."""
+        archive = self._archives[entry.members[extension].archive]
+        where = printable_path(f"{archive.name}/{entry.key}.{extension}")
+        try:
+            return bytes_to_text(self._read(entry, extension), where=where)
+        except DataError as error:
+            undecodable.append(error.message)
+            return ""
+
+    def json_values(self, entries: list[Entry]) -> list[Any]:
+        """The JSON of some samples; what cannot be read is left out."""
+        values = []
+        for entry in entries:
+            for name in entry.jsons():
+                try:
+                    values.append(bytes_to_json(self._read(entry, name)))
+                except OSError:
+                    continue  # the build will say so
+        return values
+
+    def _check_mapping(self) -> None:
+        """Raise SourceError when what the recipe maps is in none of the samples."""
+        entries = self._samples.entries
+        for role, text in self._config.members:
+            if text is None:
+                continue
+            if (key := self._json_keys.get(role)) is not None:
+                self._check_json_key(role, text, key)
+            elif not any((entry.chosen or {}).get(role) for entry in entries):
+                raise SourceError(
+                    f"source.members.{role}: no member is {text!r}",
+                    cure="the first samples hold " + self._first_members(),
+                    key=f"source.members.{role}",
+                )
+
+    def _check_json_key(self, role: str, text: str, key: str) -> None:
+        with_json = [entry for entry in self._samples.entries if entry.jsons()][:LOOKED_AT]
+        values = self.json_values(with_json)
+        to_text = value_to_text if role == "caption" else value_to_phrases
+        if any(to_text(look_up(value, key)) for value in values):
+            return
+        place = f"source.members.{role}"
+        if not with_json:
+            raise SourceError(
+                f"{place}: {text!r} asks for JSON, and no sample has any",
+                cure="the first samples hold " + self._first_members(),
+                key=place,
+            )
+        there = list(dict.fromkeys(path for value in values for path in key_paths(value)))
+        found = [one for value in values if (one := look_up(value, key)) is not None]
+        if found:
+            kind = "empty" if found[0] in ("", [], {}) else f"a {type(found[0]).__name__}"
+            problem = f"{key!r} is there, but it is {kind}, not text"
+        else:
+            problem = f"no JSON of the first {len(with_json)} samples has the key {key!r}"
+        guess = difflib.get_close_matches(key, there, n=1, cutoff=0.5)
+        listed = ", ".join(map(printable, there[:_LISTED_KEYS])) or "none that can be read"
+        more = f", and {len(there) - _LISTED_KEYS} more" if len(there) > _LISTED_KEYS else ""
+        hint = f"did you mean json:{guess[0]}? " if guess and not found else ""
+        raise SourceError(
+            f"{place}: {problem}", cure=f"{hint}its keys are {listed}{more}", key=place
+        )
+
+    def _first_members(self) -> str:
+        return "; ".join(
+            f"{printable(entry.key)}: {printable(' '.join(sorted(entry.members)))}"
+            for entry in self._samples.entries[:3]
+        )
+
+    def describe(self) -> list[str]:
+        from imig.stages.sources.archive_report import describe_samples
+
+        return describe_samples(self._samples, self.text, self.json_values, mapped=self._json_keys)
+
+    def remarks(self) -> list[str]:
+        from imig.stages.sources.archive_report import samples_to_remarks
+
+        return samples_to_remarks(self._samples)
