@@ -1,0 +1,226 @@
+"""Classified words -> runs that are noun phrases, by the order of their classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from imig.stages import lexicon
+from imig.stages.plurals import looks_plural
+from imig.stages.word_classes import Kind, Word
+
+_VERBS = frozenset({Kind.VERB_S, Kind.VERB_BASE})
+_MODIFIERS = frozenset({Kind.ADJECTIVE, Kind.ING, Kind.PAST})
+_JOINERS = frozenset({"and", ",", "&"})
+_NOTHING = Word(text="", kind=Kind.MARK)
+
+
+@dataclass
+class Chunk:
+    """A run of modifiers and nouns, the determiner or number before it, its place in the caption.
+
+    `start` is the position of its first word, `end` that of the token that ended it.
+    """
+
+    opener: str = ""
+    start: int = 0
+    end: int = 0
+    words: list[Word] = field(default_factory=list)
+    after: str = ""
+
+    @property
+    def text(self) -> str:
+        return " ".join(word.text for word in self.words)
+
+    @property
+    def only_adjectives(self) -> bool:
+        return all(word.kind in _MODIFIERS or word.text == "and" for word in self.words)
+
+    @property
+    def expects_noun(self) -> bool:
+        """Whether a determiner or adjectives stand before, and no noun yet."""
+        return (bool(self.opener) or bool(self.words)) and self.only_adjectives
+
+    @property
+    def is_singular(self) -> bool:
+        """ "a cat naps": after "a" and a noun, a word in -s is a verb."""
+        return self.opener in lexicon.SINGULAR_DETERMINERS and not self.only_adjectives
+
+
+def chunk(words: list[Word]) -> list[Chunk]:
+    """The runs in order, those of adjectives alone included."""
+    reader = _Reader(words)
+    for position in range(len(words)):
+        reader.read(position)
+    reader.close(len(words), "")
+    return reader.found
+
+
+class _Reader:
+    """Goes over the words once; `run` is the chunk being read."""
+
+    def __init__(self, words: list[Word]) -> None:
+        self.words = words
+        self.found: list[Chunk] = []
+        self.run = Chunk()
+        self.is_list = not any(word.kind is Kind.OPENER for word in words)
+
+    def at(self, position: int) -> Word:
+        return self.words[position] if 0 <= position < len(self.words) else _NOTHING
+
+    def close(self, position: int, after: str, *, opener: str = "") -> None:
+        if self.run.words:
+            self.run.end, self.run.after = position, after
+            self.found.append(self.run)
+        self.run = Chunk(opener=opener)
+
+    def take(self, word: Word, position: int, kind: Kind | None = None) -> None:
+        if not self.run.words:
+            self.run.start = position
+        taken = word if kind is None else Word(word.text, kind, word.capitalised, word.could_be)
+        self.run.words.append(taken)
+
+    def read(self, position: int) -> None:
+        word, following = self.at(position), self.at(position + 1)
+        if self._is_model_number(position):
+            self.take(word, position, Kind.NOUN)
+        elif word.kind is Kind.OPENER:
+            self.close(position, word.text, opener=word.text)
+        elif word.text in _JOINERS and self._joins_adjectives(following):
+            if word.text != ",":
+                self.take(word, position)  # "a red and white bus"
+        elif word.kind is Kind.OWNER:
+            self._read_owner(word, position)
+        elif word.kind is Kind.ADVERB:
+            # "a brightly colored parrot": the adverb is left out, the phrase goes on
+            if not (self.run.only_adjectives and self._is_nominal(position + 1)):
+                self.close(position, word.text)
+        elif word.kind in (Kind.MARK, Kind.FUNCTION, Kind.PREPOSITION):
+            self.close(position, word.text)
+        else:
+            kind = self._kind_in_run(word, position)
+            if kind is None:
+                self.close(position, word.text)
+            else:
+                self.take(word, position, kind)
+
+    def _is_model_number(self, position: int) -> bool:
+        """ "a Boeing 747 airplane": a number after a capitalised noun is part of the name."""
+        word, before = self.at(position), self.at(position - 1)
+        return (
+            word.text.isdigit()
+            and before.capitalised
+            and bool(self.run.words)
+            and self.run.words[-1].text == before.text
+            and before.kind is Kind.NOUN
+        )
+
+    def _joins_adjectives(self, following: Word) -> bool:
+        run = self.run
+        return bool(run.words) and run.only_adjectives and following.kind in _MODIFIERS
+
+    def _read_owner(self, word: Word, position: int) -> None:
+        run = self.run
+        named = len(run.words) == 1 and run.words[0].capitalised and bool(run.opener)
+        if named and self._is_nominal(position + 1):
+            # persons' names take no article: "a Rubik's cube" is a thing's name
+            owner = run.words[0]
+            run.words[0] = Word(owner.text + "'s", Kind.NOUN, capitalised=True)
+        else:
+            self.close(position, word.text, opener=word.text)
+
+    def _kind_in_run(self, word: Word, position: int) -> Kind | None:
+        """The class a word of an open class has in the run, None when it ends it."""
+        if word.text in lexicon.SIDES and self.at(position + 1).text == "of":
+            return word.kind if self.run.expects_noun and self.run.words else None
+        if self.run.expects_noun or not self.run.words:
+            return self._kind_before_noun(word, position)
+        return self._kind_after_noun(word, position)
+
+    def _kind_before_noun(self, word: Word, position: int) -> Kind | None:
+        followed = self._is_nominal(position + 1)
+        opened = self.run.expects_noun
+        if word.kind is Kind.ING:
+            if followed and (opened or self._is_bare_compound(position)):
+                return Kind.ADJECTIVE
+            return Kind.NOUN if opened and word.could_be_noun and not followed else None
+        if word.kind is Kind.PAST:
+            if followed:
+                return Kind.ADJECTIVE
+            return Kind.NOUN if opened and word.could_be_noun else None
+        if word.kind in _VERBS:
+            if opened or (word.could_be_noun and self._stands_alone(position)):
+                return Kind.NOUN
+            return None
+        if word.kind is Kind.ADJECTIVE and not followed and word.could_be_noun and self.run.opener:
+            return self._adjective_or_noun(word, position)
+        return word.kind
+
+    def _adjective_or_noun(self, word: Word, position: int) -> Kind:
+        """ "an orange on a plate", "the elderly": after an article, without a noun behind."""
+        colour = word.text in lexicon.ADJECTIVES and word.text not in lexicon.COLOURED_THINGS
+        return Kind.ADJECTIVE if colour or self.run.opener in lexicon.NUMBERS else Kind.NOUN
+
+    def _kind_after_noun(self, word: Word, position: int) -> Kind | None:
+        followed = self._is_nominal(position + 1)
+        if word.kind is Kind.NOUN:
+            return None if self._is_verb_after_noun(word, position) else Kind.NOUN
+        if word.kind is Kind.ADJECTIVE:
+            inside = followed and self.at(position + 1).kind is Kind.NOUN
+            return Kind.ADJECTIVE if inside and self.run.opener else self._start_anew(position)
+        if word.kind is Kind.ING:
+            # "a kitchen cutting board", yet "a man cutting bread"
+            compound = followed and word.text in lexicon.COMPOUND_PARTICIPLES
+            return Kind.ADJECTIVE if compound else None
+        if word.kind is Kind.PAST:
+            return Kind.NOUN if word.could_be_noun and self._ends_compound(position) else None
+        if word.kind is Kind.VERB_BASE and self.run.is_singular and word.could_be_noun:
+            return Kind.NOUN  # no verb agrees: "a boat ride"
+        if word.could_be_noun and self._stands_alone(position, before=len(self.run.words)):
+            return Kind.NOUN
+        return None
+
+    def _start_anew(self, position: int) -> Kind:
+        self.close(position, "")
+        return Kind.ADJECTIVE
+
+    def _is_verb_after_noun(self, word: Word, position: int) -> bool:
+        """Whether what the tagger took for a plural is a verb: "a toddler brushes her teeth"."""
+        if not looks_plural(word.text):
+            return False
+        if self.run.is_singular:
+            return True
+        next_one = self.at(position + 1)
+        direct_object = next_one.kind is Kind.OPENER or next_one.text in lexicon.OBJECT_PRONOUNS
+        return Kind.VERB_S in word.could_be and direct_object
+
+    def _ends_compound(self, position: int) -> bool:
+        """ "a train set in a box", "cell phone cut": a noun that also is a past form."""
+        base = self.at(position).text
+        return self.run.is_singular and not base.endswith("ed")
+
+    def _stands_alone(self, position: int, *, before: int = 0) -> bool:
+        """Whether a mark or the caption's end stands on both sides of the run with this word."""
+        ahead, behind = self.at(position + 1), self.at(position - before - 1)
+        return self.is_list and self._parts(ahead) and self._parts(behind)
+
+    @staticmethod
+    def _parts(word: Word) -> bool:
+        return word.kind is Kind.MARK or word.text in ("and", "or")
+
+    def _is_bare_compound(self, position: int) -> bool:
+        """ "frying pan, mixing bowl", "in sleeping bags"; not "a man on a bench, reading books"."""
+        before = self.at(position - 1)
+        if before.kind is Kind.ING or before.text in ("with", "of", "in"):
+            return True
+        return self.is_list and self._parts(before)
+
+    def _is_nominal(self, position: int) -> bool:
+        """Whether the word may go on a noun phrase."""
+        word = self.at(position)
+        if word.kind in (Kind.NOUN, Kind.ADJECTIVE):
+            return True
+        if word.kind is Kind.ADVERB:
+            return self._is_nominal(position + 1)
+        if word.kind in (Kind.ING, Kind.PAST):
+            return word.could_be_noun or self._is_nominal(position + 1)
+        return word.kind in _VERBS and word.could_be_noun
