@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from imig.stages import lexicon
 from imig.stages.plurals import looks_plural
@@ -76,7 +76,7 @@ class _Reader:
     def take(self, word: Word, position: int, kind: Kind | None = None) -> None:
         if not self.run.words:
             self.run.start = position
-        taken = word if kind is None else Word(word.text, kind, word.capitalised, word.could_be)
+        taken = word if kind is None else replace(word, kind=kind)
         self.run.words.append(taken)
 
     def read(self, position: int) -> None:
@@ -144,6 +144,8 @@ class _Reader:
                 return Kind.ADJECTIVE
             return Kind.NOUN if opened and word.could_be_noun and not followed else None
         if word.kind is Kind.PAST:
+            if not opened and self.at(position - 1).kind is Kind.FUNCTION:
+                return None  # "is seen"
             if followed:
                 return Kind.ADJECTIVE
             return Kind.NOUN if opened and word.could_be_noun else None
@@ -151,20 +153,23 @@ class _Reader:
             if opened or (word.could_be_noun and self._stands_alone(position)):
                 return Kind.NOUN
             return None
-        if word.kind is Kind.ADJECTIVE and not followed and word.could_be_noun and self.run.opener:
-            return self._adjective_or_noun(word, position)
+        if word.kind is Kind.ADJECTIVE and not followed and self.run.opener:
+            return self._adjective_or_noun(word)
         return word.kind
 
-    def _adjective_or_noun(self, word: Word, position: int) -> Kind:
+    def _adjective_or_noun(self, word: Word) -> Kind:
         """ "an orange on a plate", "the elderly": after an article, without a noun behind."""
-        colour = word.text in lexicon.ADJECTIVES and word.text not in lexicon.COLOURED_THINGS
-        return Kind.ADJECTIVE if colour or self.run.opener in lexicon.NUMBERS else Kind.NOUN
+        known = word.text in lexicon.ADJECTIVES and word.text != "orange"
+        return Kind.ADJECTIVE if known or self.run.opener in lexicon.NUMBERS else Kind.NOUN
 
     def _kind_after_noun(self, word: Word, position: int) -> Kind | None:
         followed = self._is_nominal(position + 1)
+        alone = self._stands_alone(position, before=len(self.run.words))
         if word.kind is Kind.NOUN:
             return None if self._is_verb_after_noun(word, position) else Kind.NOUN
         if word.kind is Kind.ADJECTIVE:
+            if alone and word.text not in lexicon.ADJECTIVES:
+                return Kind.NOUN  # "tv remote"
             inside = followed and self.at(position + 1).kind is Kind.NOUN
             return Kind.ADJECTIVE if inside and self.run.opener else self._start_anew(position)
         if word.kind is Kind.ING:
@@ -172,12 +177,11 @@ class _Reader:
             compound = followed and word.text in lexicon.COMPOUND_PARTICIPLES
             return Kind.ADJECTIVE if compound else None
         if word.kind is Kind.PAST:
-            return Kind.NOUN if word.could_be_noun and self._ends_compound(position) else None
+            compound = alone or self._ends_compound(position)
+            return Kind.NOUN if word.could_be_noun and compound else None
         if word.kind is Kind.VERB_BASE and self.run.is_singular and word.could_be_noun:
             return Kind.NOUN  # no verb agrees: "a boat ride"
-        if word.could_be_noun and self._stands_alone(position, before=len(self.run.words)):
-            return Kind.NOUN
-        return None
+        return Kind.NOUN if word.could_be_noun and alone else None
 
     def _start_anew(self, position: int) -> Kind:
         self.close(position, "")
@@ -185,6 +189,8 @@ class _Reader:
 
     def _is_verb_after_noun(self, word: Word, position: int) -> bool:
         """Whether what the tagger took for a plural is a verb: "a toddler brushes her teeth"."""
+        if word.text.endswith("ing") and self.at(position + 1).kind is Kind.OPENER:
+            return True  # "a train crossing a bridge"
         if not looks_plural(word.text):
             return False
         if self.run.is_singular:

@@ -45,14 +45,15 @@ ADJECTIVES = _words(
 )
 ADJECTIVE_ENDINGS = ("ous", "ful", "less")
 
-NOT_PARTICIPLES = _words(
+ALWAYS_ADJECTIVES = _words("half")
+ALWAYS_NOUNS = _words(
     "ring king wing string swing sling thing spring building ceiling painting clothing evening "
     "morning wedding earring pudding dumpling railing awning duckling sibling icing dressing "
     "lightning frosting topping stuffing drawing bed shed sled seed weed feed reed speed red breed "
-    "steed bread moped tweed hundred bobsled flatbed sing bring housing crossing opening landing "
-    "scaffolding seating stocking ping viking lemming starling"
+    "steed bread moped tweed bobsled flatbed sing bring housing crossing opening landing "
+    "scaffolding seating stocking ping viking lemming starling render"
 )
-"""Nouns (and red) in -ing and -ed."""
+"""Nouns that look like participles or verbs, whatever the tagger says."""
 
 COMPOUND_PARTICIPLES = _words("dining parking")
 """Participles that nothing in a picture does: part of a compound even after a noun."""
@@ -72,9 +73,9 @@ ABSTRACT = _words(
     "picture image photo photograph photography view scene shot illustration rendering render "
     "background foreground backdrop composition subject perspective frame-filling quality "
     "resolution masterpiece artwork art bokeh blur focus depth exposure contrast saturation "
-    "grain film-grain palette aesthetic theme concept portrait viewer solo masterwork detail "
+    "grain film-grain aesthetic theme concept portrait viewer solo masterwork detail "
     "text watermark pastel watercolor makeup closeup close-up close-ups engine asset lens "
-    "group pair couple bunch lot lots number row rows thing object item stuff something "
+    "group pair bunch lot lots number row rows thing object item stuff something "
     "set light game place shade piece part top bottom end body side back left right middle center "
     "centre corner edge front distance way day time night lamplight moonlight daylight sunlight "
     "candlelight backlight shadow morning evening afternoon sunset sunrise dusk dawn noon midnight "
@@ -103,7 +104,7 @@ CONCRETE_IN_ABSTRACT_ENDINGS = _words(
 
 COMPOUND_HEADS = _words(
     "light set game place shade piece part top bottom end body number pattern shape spring match "
-    "lens engine frame rest sign trio case back color colour"
+    "lens engine rest sign trio case back"
 )
 """Heads that name an object when a noun stands before: "street light", "chess set"."""
 
@@ -132,9 +133,6 @@ SURROUNDINGS = _words(
     "lot roadside highway seashore shore coast horizon woodland scenery backyard surroundings mud"
 )
 """Stuff and places: boxes around them hold the whole picture, not an instance."""
-
-COLOURED_THINGS = _words("orange")
-"""Colours that are things as well."""
 
 PLURAL_ONLY = _words(
     "glasses sunglasses eyeglasses scissors pants jeans shorts trousers tongs binoculars pliers "

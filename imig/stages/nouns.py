@@ -16,7 +16,9 @@ names with "of" ("chest of drawers") are two phrases, like "vase of flowers".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
+from dataclasses import replace
 
 from imig.stages import lexicon
 from imig.stages.caption_words import caption_to_words
@@ -24,6 +26,8 @@ from imig.stages.chunks import Chunk, chunk
 from imig.stages.negation import denied
 from imig.stages.plurals import looks_plural, singular
 from imig.stages.word_classes import Kind, Word, classify
+
+_MEASURE_OF_IMAGES = re.compile(r"\d+(?:k|p|mm|px|fps|bit|hdr|dpi)")
 
 __all__ = ["caption_to_phrases", "head_noun", "singular"]
 
@@ -62,16 +66,31 @@ def head_noun(phrase: str) -> str:
 
 def _finish(run: Chunk, words: list[Word]) -> str:
     """The phrase of a run, "" when it names nothing to look for."""
-    *modifiers, last = run.words
-    texts = [_without_count(word.text) for word in run.words]
-    head = last.text
-    counted = run.opener in lexicon.NUMBERS or run.opener.isdigit() or bool(modifiers)
-    noun = "glass" if head == "glasses" and _counts_glasses(run) else singular(texts[-1])
-    if run.only_adjectives and head not in lexicon.COLOURED_THINGS:
+    run = _without_style(run)
+    if not run.words or (run.only_adjectives and run.words[-1].text != "orange"):
         return ""
-    if _names_no_object(run, noun, plural=noun != texts[-1] and counted):
+    noun = _head_in_singular(run)
+    if _names_no_object(run, noun):
         return ""
-    return " ".join([*texts[:-1], noun])
+    return " ".join([*(_without_count(word.text) for word in run.words[:-1]), noun])
+
+
+def _without_style(run: Chunk) -> Chunk:
+    """ "anime style girl" -> "girl"."""
+    for position, word in enumerate(run.words[:-1]):
+        if word.text == "style":
+            return replace(run, words=run.words[position + 1 :])
+    return run
+
+
+def _head_in_singular(run: Chunk) -> str:
+    head = run.words[-1]
+    text = _without_count(head.text)
+    if run.opener in ("a", "an") or head.is_acronym:
+        return text  # "a skis": what follows "a" is the singular
+    if text == "glasses" and _counts_glasses(run):
+        return "glass"
+    return singular(text)
 
 
 def _counts_glasses(run: Chunk) -> bool:
@@ -87,9 +106,11 @@ def _without_count(text: str) -> str:
     return bare if bare != text and len(bare) > 2 and bare.isalpha() else text
 
 
-def _names_no_object(run: Chunk, noun: str, *, plural: bool) -> bool:
+def _names_no_object(run: Chunk, noun: str) -> bool:
     modifiers = run.words[:-1]
     head = run.words[-1].text
+    if _MEASURE_OF_IMAGES.fullmatch(head):
+        return True
     compound = any(word.kind is Kind.NOUN for word in modifiers[-1:])
     measured = run.after == "of" and (head in lexicon.MEASURES or noun in lexicon.MEASURES)
     if measured and not (compound and noun in lexicon.COMPOUND_HEADS):

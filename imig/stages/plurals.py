@@ -25,7 +25,9 @@ def singular(noun: str) -> str:
     if lemmas:
         # of several ("axes": ax, axe, axis) the one nearest to the plural
         others = [lemma for lemma in lemmas if lemma != noun and looks_plural(noun)]
-        return max(others, key=len) if others else noun if noun in lemmas else lemmas[0]
+        if others:
+            return max(others, key=lambda one: (noun in (one + "s", one + "es"), "-" not in one))
+        return noun if noun in lemmas else lemmas[0]
     return _by_ending(noun)
 
 
@@ -58,6 +60,10 @@ def _by_ending(noun: str) -> str:
             return noun[: -len(plural)] + one  # "headscarves"
     if noun.endswith("men") and len(noun) > 5:
         return noun[:-3] + "man"
+    if noun.endswith("s") and len(noun) > 2 and not set(noun[:-1]) & set("aeiouy"):
+        return noun[:-1]  # "tvs"
+    if noun.endswith("is") and noun[:-1] in _dictionary_lemmas(noun[:-1]):
+        return noun[:-1]  # "zucchinis"
     if not looks_plural(noun):
         return noun
     candidates = _candidates(noun)

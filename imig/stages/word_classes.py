@@ -36,7 +36,7 @@ class Kind(Enum):
 OPEN_KINDS = {
     **dict.fromkeys(("NN0", "NN1", "NN2", "NN", "NP0", "UNC", "ZZ0", "ITJ"), Kind.NOUN),
     **dict.fromkeys(("AJ0", "AJC", "AJS", "ORD"), Kind.ADJECTIVE),
-    "VVG": Kind.ING,
+    **dict.fromkeys(("VVG", "VHG", "VDG", "VBG"), Kind.ING),
     "VVN": Kind.PAST,
     "VVD": Kind.PAST,
     "VVZ": Kind.VERB_S,
@@ -57,6 +57,7 @@ class Word:
     text: str
     kind: Kind
     capitalised: bool = False
+    is_acronym: bool = False
     could_be: frozenset[Kind] = frozenset()
 
     @property
@@ -85,7 +86,11 @@ def classify(tokens: list[str]) -> list[Word]:
         if token in lexicon.SENTENCE_ENDS or position == len(tokens) - 1:
             sentence = tokens[start : position + 1]
             tags = _tag(tuple(sentence))
-            words.extend(_word(*pair) for pair in zip(sentence, tags, strict=True))
+            nexts = [*sentence[1:], ""]
+            words.extend(
+                _word(token, tag, following.lower())
+                for token, tag, following in zip(sentence, tags, nexts, strict=True)
+            )
             start = position + 1
     return words
 
@@ -103,29 +108,40 @@ def _possible(word: str) -> frozenset[Kind]:
     return frozenset(OPEN_KINDS[tag] for tag, _ in _tagger().tag_word(word) if tag in OPEN_KINDS)
 
 
-def _word(token: str, tag: str) -> Word:
+def _word(token: str, tag: str, following: str) -> Word:
     text = token.lower()
-    closed = _closed_kind(text, tag)
+    acronym = len(token) > 1 and token.isupper()
+    closed = _closed_kind(text, tag, following)
     if closed is not None:
-        return Word(text, closed, is_capitalised(token))
-    could_be = _possible(text)
-    return Word(text, _open_kind(text, tag, could_be), is_capitalised(token), could_be)
+        return Word(text, closed, is_capitalised(token), acronym)
+    could_be = _possible(text) | ({Kind.NOUN} if text == "can" else set())
+    kind = _open_kind(text, tag, could_be)
+    return Word(text, kind, is_capitalised(token), acronym, could_be)
 
 
-def _closed_kind(text: str, tag: str) -> Kind | None:
+def _closed_kind(text: str, tag: str, following: str) -> Kind | None:
     if text == "'s":
         return Kind.OWNER
     if text in lexicon.DETERMINERS or text in lexicon.NUMBERS or _is_number(text):
         return Kind.OPENER
     if not is_word(text):
         return Kind.MARK
-    if text == "can" and tag.startswith("NN"):
-        return None
+    if text == "can" and (tag.startswith("NN") or _ends_phrase(following)):
+        return None  # a vessel
     if text in lexicon.PREPOSITIONS:
         return Kind.PREPOSITION
     if text in lexicon.FUNCTION_WORDS or text.endswith("n't"):
         return Kind.FUNCTION
     return Kind.ADVERB if text in lexicon.INTENSIFIERS else None
+
+
+def _ends_phrase(following: str) -> bool:
+    """Whether the next token is none that a modal verb could go with."""
+    return (
+        not is_word(following)
+        or following in lexicon.PREPOSITIONS
+        or following in ("and", "or", "is", "are", "that", "which")
+    )
 
 
 def _is_number(text: str) -> bool:
@@ -134,10 +150,14 @@ def _is_number(text: str) -> bool:
 
 
 def _open_kind(text: str, tag: str, could_be: frozenset[Kind]) -> Kind:
+    if text in lexicon.ALWAYS_ADJECTIVES:
+        return Kind.ADJECTIVE
     if text in lexicon.ADJECTIVES and tag not in ("NN1", "NN2", "NP0"):
         return Kind.ADJECTIVE
-    if text in lexicon.NOT_PARTICIPLES:
+    if text in lexicon.ALWAYS_NOUNS:
         return Kind.NOUN
+    if tag == "AJC" and text.endswith("er") and Kind.ADJECTIVE not in _possible(text[:-2]):
+        return Kind.NOUN  # "a pencil sharpener"
     kind = OPEN_KINDS.get(tag)
     if kind is not None:
         return kind
