@@ -23,6 +23,7 @@ _TOKEN = re.compile(
     r"\d+(?:[.,:/]\d+)*(?![^\W_]|-)"
     rf"|(?:{_LETTER}\.){{2,}}"
     r"|(?:st|dr|mr|mrs|ms|mt|prof)\.(?=\s*[^\W\d_])"
+    r"|(?-i:[A-Z]\.)(?=\s[^\W\d_])"  # "T. rex"
     rf"|{_WORD}(?:(?:'?-|'(?!s\b)|&){_WORD})*"
     r"|'s\b"
     r"|[^\s\w]",

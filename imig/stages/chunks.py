@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from imig.stages import lexicon
-from imig.stages.plurals import looks_plural
+from imig.stages.plurals import looks_plural, singular
 from imig.stages.word_classes import Kind, Word
 
 _VERBS = frozenset({Kind.VERB_S, Kind.VERB_BASE})
@@ -153,6 +153,8 @@ class _Reader:
             if opened or (word.could_be_noun and self._stands_alone(position)):
                 return Kind.NOUN
             return None
+        if word.kind is Kind.ADJECTIVE and word.could_be_noun and self._stands_alone(position):
+            return Kind.ADJECTIVE if word.text in lexicon.ADJECTIVES else Kind.NOUN
         if word.kind is Kind.ADJECTIVE and not followed and self.run.opener:
             return self._adjective_or_noun(word)
         return word.kind
@@ -164,6 +166,11 @@ class _Reader:
 
     def _kind_after_noun(self, word: Word, position: int) -> Kind | None:
         followed = self._is_nominal(position + 1)
+        if self._is_participle(word):
+            # "a kitchen cutting board", yet "a man cutting bread"
+            before = self.run.words[-1].text
+            compound = word.text in lexicon.COMPOUND_PARTICIPLES or before in lexicon.SURROUNDINGS
+            return Kind.ADJECTIVE if followed and compound else None
         alone = self._stands_alone(position, before=len(self.run.words))
         if word.kind is Kind.NOUN:
             return None if self._is_verb_after_noun(word, position) else Kind.NOUN
@@ -172,16 +179,19 @@ class _Reader:
                 return Kind.NOUN  # "tv remote"
             inside = followed and self.at(position + 1).kind is Kind.NOUN
             return Kind.ADJECTIVE if inside and self.run.opener else self._start_anew(position)
-        if word.kind is Kind.ING:
-            # "a kitchen cutting board", yet "a man cutting bread"
-            compound = followed and word.text in lexicon.COMPOUND_PARTICIPLES
-            return Kind.ADJECTIVE if compound else None
         if word.kind is Kind.PAST:
             compound = alone or self._ends_compound(position)
             return Kind.NOUN if word.could_be_noun and compound else None
         if word.kind is Kind.VERB_BASE and self.run.is_singular and word.could_be_noun:
             return Kind.NOUN  # no verb agrees: "a boat ride"
         return Kind.NOUN if word.could_be_noun and alone else None
+
+    @staticmethod
+    def _is_participle(word: Word) -> bool:
+        """After a noun, whatever the tagger says."""
+        if word.text in lexicon.ALWAYS_NOUNS or not word.text.endswith("ing"):
+            return False
+        return word.kind is Kind.ING or Kind.ING in word.could_be
 
     def _start_anew(self, position: int) -> Kind:
         self.close(position, "")
@@ -191,6 +201,8 @@ class _Reader:
         """Whether what the tagger took for a plural is a verb: "a toddler brushes her teeth"."""
         if word.text.endswith("ing") and self.at(position + 1).kind is Kind.OPENER:
             return True  # "a train crossing a bridge"
+        if Kind.VERB_BASE in word.could_be and self._follows_plural():
+            return True  # "two men play chess"
         if not looks_plural(word.text):
             return False
         if self.run.is_singular:
@@ -198,6 +210,11 @@ class _Reader:
         next_one = self.at(position + 1)
         direct_object = next_one.kind is Kind.OPENER or next_one.text in lexicon.OBJECT_PRONOUNS
         return Kind.VERB_S in word.could_be and direct_object
+
+    def _follows_plural(self) -> bool:
+        before = self.run.words[-1].text
+        compounding = before in lexicon.PLURAL_ONLY or before in lexicon.PLURAL_MODIFIERS
+        return singular(before) != before and not compounding
 
     def _ends_compound(self, position: int) -> bool:
         """ "a train set in a box", "cell phone cut": a noun that also is a past form."""

@@ -138,6 +138,8 @@ PLURAL_ONLY = _words(
     "glasses sunglasses eyeglasses scissors pants jeans shorts trousers tongs binoculars pliers "
     "clothes headphones goggles tweezers leggings tights pajamas pyjamas"
 )
+PLURAL_MODIFIERS = _words("sports arms goods games drinks customs savings sales")
+"""Plurals that stand before another noun: "sports car"."""
 SINGULAR_IN_S = _words(
     "glass bus dress grass cactus tennis series canvas cross mattress moss compass bass lens gas "
     "iris atlas christmas octopus walrus hippopotamus platypus chess brass"
@@ -169,3 +171,26 @@ CLAUSE_WORDS = _words("and or but if because while when who which that there tha
 """Words that a denial does not cross on its way to its noun."""
 BE = _words("is are was were")
 SEEN = _words("visible seen shown present there pictured depicted included")
+
+FOREIGN_FUNCTION_WORDS = {
+    "German": _words(
+        "der die das den dem des ein eine einen einem einer und oder mit auf im in an am vor neben "
+        "über unter zwei drei ist sind von zum zur bei"
+    ),
+    "French": _words(
+        "le la les l un une des du de d et ou avec sur dans sous devant près deux trois est sont au "
+        "aux en"
+    ),
+    "Spanish": _words(
+        "el la los las un una unos unas y o con en sobre de del al dos tres es son junto bajo"
+    ),
+    "Italian": _words(
+        "il lo la i gli le un una uno e o con su sul sulla in nel nella di del della dei due tre è"
+    ),
+    "Portuguese": _words(
+        "o a os as um uma uns e ou com em no na nos nas de do da dos das sobre dois duas três é"
+    ),
+    "Dutch": _words("de het een en of met op in van naast voor onder twee drie is zijn"),
+    "Russian": _words("и или с на в под над около у из два две три"),
+}
+"""Words by which a caption in another language is told, and between which its nouns stand."""

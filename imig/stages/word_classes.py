@@ -79,7 +79,13 @@ def _tagger() -> _Tagger:
 
 
 def classify(tokens: list[str]) -> list[Word]:
-    """The class of every token, each sentence tagged as a whole."""
+    """The class of every token, each sentence tagged as a whole.
+
+    In a caption of another language whose commonest words are known, all others are nouns.
+    """
+    foreign = _foreign_function_words(tokens)
+    if foreign:
+        return [_foreign_word(token, foreign) for token in tokens]
     words: list[Word] = []
     start = 0
     for position, token in enumerate(tokens):
@@ -93,6 +99,28 @@ def classify(tokens: list[str]) -> list[Word]:
             )
             start = position + 1
     return words
+
+
+def _foreign_function_words(tokens: list[str]) -> frozenset[str]:
+    """Those of the language of which there are most, none if English has as many."""
+    texts = [token.lower() for token in tokens]
+    closed = lexicon.DETERMINERS | lexicon.PREPOSITIONS | lexicon.FUNCTION_WORDS | lexicon.NUMBERS
+    english = sum(text in closed for text in texts)
+    counts = {
+        language: sum(text in words for text in texts)
+        for language, words in lexicon.FOREIGN_FUNCTION_WORDS.items()
+    }
+    language = max(counts, key=lambda one: counts[one])
+    if counts[language] <= english or (counts[language] < 2 and texts and texts[0].isascii()):
+        return frozenset()
+    return lexicon.FOREIGN_FUNCTION_WORDS[language]
+
+
+def _foreign_word(token: str, function_words: frozenset[str]) -> Word:
+    text = token.lower()
+    if text in function_words:
+        return Word(text, Kind.FUNCTION)
+    return Word(text, Kind.NOUN if is_word(text) else Kind.MARK)
 
 
 def _tag(sentence: tuple[str, ...]) -> list[str]:
