@@ -12,7 +12,7 @@ DETERMINERS = _words(
     "few more most his her its their our your my various multiple numerous different"
 )
 NUMBERS = _words(
-    "one two three four five six seven eight nine ten eleven twelve dozen hundred thousand"
+    "zero one two three four five six seven eight nine ten eleven twelve dozen hundred thousand"
 )
 PREPOSITIONS = _words(
     "of in on at by with without from to into onto over under above below beside besides between "
@@ -82,25 +82,14 @@ ABSTRACT = _words(
     "twilight hour weather air color colour pattern shape size style kind type variety area "
     "position one lighting illumination rain wind fog mist haze reflection mood atmosphere summer "
     "winter autumn spring year month week today each other back-to-back motion action match angle "
-    "trick conversation nap fun smile sense mystery act adventure freedom love peace hope joy speed "
-    "life beauty magic sport soccer work rest use order fashion manner case-in-point attention "
+    "trick conversation nap fun smile sense mystery act adventure freedom love peace hope joy "
+    "speed life beauty magic sport soccer work rest use order fashion manner case-in-point attention "
     "effect tone vibe feeling emotion expression pose gesture"
 )
 """Heads that name no object; after another noun some do, see `COMPOUND_HEADS`."""
 
-ABSTRACT_ENDINGS = ("ness", "ity", "ism", "ance", "ence", "hood", "tion", "sion", "ment")
-CONCRETE_IN_ABSTRACT_ENDINGS = _words(
-    "city ambulance fence audience apartment monument instrument garment ornament pavement basement "
-    "document equipment harness wilderness governess lioness witness station plantation cushion "
-    "television mansion carnation vegetation decoration locomotion construction invitation "
-    "crustacean pendulum entrance ordnance appliance prism hood neighborhood neighbourhood "
-    "cement tenement vestment parchment ointment supplement attachment compartment escarpment "
-    "accordion battalion medallion stallion lotion potion fortification excavation installation "
-    "exhibition section intersection junction ammunition auction concoction conveyance insignia "
-    "fragment segment ligament condiment embankment encampment firmament battlement settlement "
-    "ordinance residence science conference university facility community deity utility amenity"
-)
-"""Nouns with such an ending that can be seen."""
+CONCRETE_IN_NESS = _words("harness witness wilderness lioness governess baroness business")
+"""Nouns in -ness that can be seen; the others are qualities."""
 
 COMPOUND_HEADS = _words(
     "light set game place shade piece part top bottom end body number pattern shape spring match "
@@ -123,6 +112,17 @@ LIGHTS_OF_NO_LAMP = _words(
 
 CAMERA = _words("camera viewer lens audience photographer")
 """What is looked at "at the camera", "for the viewer": not in the picture."""
+
+CREDITS = frozenset(
+    tuple(pair.split())
+    for pair in (
+        "trending on", "featured on", "published on", "rendered in", "rendered with", "shot on",
+        "shot with", "taken with", "photographed with", "photographed by", "illustrated by",
+    )
+)  # fmt: skip
+"""Before the name of a site, a program, a camera or an artist."""
+
+AIMING = _words("at for toward towards facing into")
 
 NAMING = _words("named called titled entitled nicknamed")
 
@@ -178,8 +178,8 @@ FOREIGN_FUNCTION_WORDS = {
         "über unter zwei drei ist sind von zum zur bei"
     ),
     "French": _words(
-        "le la les l un une des du de d et ou avec sur dans sous devant près deux trois est sont au "
-        "aux en"
+        "le la les l un une des du de d et ou avec sur dans sous devant près deux trois est sont "
+        "au aux en"
     ),
     "Spanish": _words(
         "el la los las un una unos unas y o con en sobre de del al dos tres es son junto bajo"

@@ -88,17 +88,17 @@ def _reach(words: list[Word], chunks: list[Chunk], first: int) -> list[int]:
             waiting = []
         elif linkers == {","}:
             waiting.append(number)
-        elif linkers in ({"of"}, {"'s"}) and not waiting:
-            reached.append(number)
-        elif linkers == {"and"} and not chunk.opener and not waiting and _is_bare(before):
+        elif not waiting and _goes_on(linkers, before, chunk):
             reached.append(number)
         else:
             break
     return reached
 
 
-def _is_bare(chunk: Chunk) -> bool:
-    return chunk.opener in ("", "no", "any")
+def _goes_on(linkers: set[str], before: Chunk, chunk: Chunk) -> bool:
+    if linkers == {"and"}:
+        return not chunk.opener and before.opener in ("", "no", "any")
+    return linkers in ({"of"}, {"'s"})
 
 
 def _said_missing(words: list[Word], chunks: list[Chunk]) -> list[int]:
@@ -106,12 +106,13 @@ def _said_missing(words: list[Word], chunks: list[Chunk]) -> list[int]:
     found: list[int] = []
     for number, chunk in enumerate(chunks):
         texts = [word.text for word in words[chunk.end : chunk.end + 3]] + ["", "", ""]
-        be, second, third = texts[:3]
-        is_not = be in ("isn't", "aren't", "wasn't", "weren't")
-        if be in lexicon.BE and second == "not":
-            is_not, second = True, third
-        if is_not and (second if be not in lexicon.BE else third) in lexicon.SEEN:
-            found.append(number)
-        elif be in lexicon.BE and second in ("missing", "absent"):
+        be, *others = texts
+        if be in lexicon.BE and others[0] == "not":
+            unseen = others[1] in lexicon.SEEN
+        elif be.endswith("n't") and be[:-3] in lexicon.BE:
+            unseen = others[0] in lexicon.SEEN
+        else:
+            unseen = be in lexicon.BE and others[0] in ("missing", "absent")
+        if unseen:
             found.append(number)
     return found

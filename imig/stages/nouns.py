@@ -118,7 +118,7 @@ def _names_no_object(run: Chunk, noun: str) -> bool:
     if noun in lexicon.SURROUNDINGS or head in lexicon.SURROUNDINGS:
         return True
     if noun not in lexicon.ABSTRACT and head not in lexicon.ABSTRACT:
-        return not compound and _ends_abstract(noun)
+        return noun.endswith("ness") and noun not in lexicon.CONCRETE_IN_NESS
     return not (compound and noun in lexicon.COMPOUND_HEADS and _is_thing(run, noun))
 
 
@@ -136,19 +136,13 @@ def _is_thing(run: Chunk, noun: str) -> bool:
     return before not in lexicon.ABSTRACT or noun != "set"
 
 
-def _ends_abstract(noun: str) -> bool:
-    return (
-        len(noun) > 5
-        and noun.endswith(lexicon.ABSTRACT_ENDINGS)
-        and noun not in lexicon.CONCRETE_IN_ABSTRACT_ENDINGS
-    )
-
-
 def _is_name_only(run: Chunk, words: list[Word]) -> bool:
     """Whether a run is somebody's name, a style's, a town's, or the camera."""
     before = [word.text for word in words[max(0, run.start - 3) : run.start]]
     last = before[-1] if before else ""
     if last in lexicon.NAMING:
+        return True
+    if tuple(_before_openers(run, words)) in lexicon.CREDITS:
         return True
     if "of" in before[-2:] and _follows_style(run, words):
         return True
@@ -157,8 +151,16 @@ def _is_name_only(run: Chunk, words: list[Word]) -> bool:
         return True
     if last == "by" and not run.opener and (names or _follows_list_mark(run, words)):
         return not _has_plural_head(run)
-    aimed = any(text in ("at", "for", "toward", "towards", "facing", "into") for text in before[-2:])
+    aimed = not lexicon.AIMING.isdisjoint(before[-2:])
     return aimed and run.words[-1].text in lexicon.CAMERA and len(run.words) == 1
+
+
+def _before_openers(run: Chunk, words: list[Word]) -> list[str]:
+    """The two words before a run, articles left out."""
+    position = run.start
+    while position and words[position - 1].kind is Kind.OPENER:
+        position -= 1
+    return [word.text for word in words[max(0, position - 2) : position]]
 
 
 def _has_plural_head(run: Chunk) -> bool:
