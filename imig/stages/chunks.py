@@ -11,6 +11,8 @@ from imig.stages.word_classes import Kind, Word
 _VERBS = frozenset({Kind.VERB_S, Kind.VERB_BASE})
 _MODIFIERS = frozenset({Kind.ADJECTIVE, Kind.ING, Kind.PAST})
 _JOINERS = frozenset({"and", ",", "&"})
+_LOOK_AHEAD = 6
+"""Words between an adverb or participle and its noun; no phrase has as many."""
 _NOTHING = Word(text="", kind=Kind.MARK)
 
 
@@ -83,6 +85,8 @@ class _Reader:
         word, following = self.at(position), self.at(position + 1)
         if self._is_model_number(position):
             self.take(word, position, Kind.NOUN)
+        elif word.text == "that" and self._is_relative(position):
+            self.close(position, word.text)
         elif word.kind is Kind.OPENER:
             self.close(position, word.text, opener=word.text)
         elif word.text in _JOINERS and self._joins_adjectives(following):
@@ -90,6 +94,8 @@ class _Reader:
                 self.take(word, position)  # "a red and white bus"
         elif word.kind is Kind.OWNER:
             self._read_owner(word, position)
+        elif word.kind is Kind.ADVERB and self._is_adjective_in_ly(word, following):
+            self.take(word, position, Kind.ADJECTIVE)
         elif word.kind is Kind.ADVERB:
             # "a brightly colored parrot": the adverb is left out, the phrase goes on
             if not (self.run.only_adjectives and self._is_nominal(position + 1)):
@@ -113,6 +119,17 @@ class _Reader:
             and self.run.words[-1].text == before.text
             and before.kind is Kind.NOUN
         )
+
+    def _is_relative(self, position: int) -> bool:
+        """ "a sign that says stop"."""
+        before, following = self.at(position - 1), self.at(position + 1)
+        verbs = (Kind.VERB_S, Kind.VERB_BASE, Kind.PAST, Kind.FUNCTION)
+        return before.kind is Kind.NOUN and following.kind in verbs
+
+    def _is_adjective_in_ly(self, word: Word, following: Word) -> bool:
+        """ "a wooly mammoth": adverbs stand before adjectives, not before nouns."""
+        opened = self.run.expects_noun
+        return opened and word.text.endswith("ly") and following.kind is Kind.NOUN
 
     def _joins_adjectives(self, following: Word) -> bool:
         run = self.run
@@ -180,8 +197,10 @@ class _Reader:
             inside = followed and self.at(position + 1).kind is Kind.NOUN
             return Kind.ADJECTIVE if inside and self.run.opener else self._start_anew(position)
         if word.kind is Kind.PAST:
-            compound = alone or self._ends_compound(position)
+            compound = alone or self._ends_compound(word, self.at(position + 1))
             return Kind.NOUN if word.could_be_noun and compound else None
+        if word.kind is Kind.VERB_BASE and self._follows_plural():
+            return None
         if word.kind is Kind.VERB_BASE and self.run.is_singular and word.could_be_noun:
             return Kind.NOUN  # no verb agrees: "a boat ride"
         return Kind.NOUN if word.could_be_noun and alone else None
@@ -216,10 +235,11 @@ class _Reader:
         compounding = before in lexicon.PLURAL_ONLY or before in lexicon.PLURAL_MODIFIERS
         return singular(before) != before and not compounding
 
-    def _ends_compound(self, position: int) -> bool:
-        """ "a train set in a box", "cell phone cut": a noun that also is a past form."""
-        base = self.at(position).text
-        return self.run.is_singular and not base.endswith("ed")
+    def _ends_compound(self, word: Word, following: Word) -> bool:
+        """ "a train set in a box"; not "a pizza cut into slices"."""
+        if not self.run.is_singular or word.text.endswith("ed"):
+            return False
+        return word.text in lexicon.COMPOUND_HEADS or following.kind is not Kind.PREPOSITION
 
     def _stands_alone(self, position: int, *, before: int = 0) -> bool:
         """Whether a mark or the caption's end stands on both sides of the run with this word."""
@@ -238,12 +258,13 @@ class _Reader:
         return self.is_list and self._parts(before)
 
     def _is_nominal(self, position: int) -> bool:
-        """Whether the word may go on a noun phrase."""
-        word = self.at(position)
-        if word.kind in (Kind.NOUN, Kind.ADJECTIVE):
-            return True
-        if word.kind is Kind.ADVERB:
-            return self._is_nominal(position + 1)
-        if word.kind in (Kind.ING, Kind.PAST):
-            return word.could_be_noun or self._is_nominal(position + 1)
-        return word.kind in _VERBS and word.could_be_noun
+        """Whether the word may go on a noun phrase, perhaps with those behind it."""
+        for ahead in range(position, position + _LOOK_AHEAD):
+            word = self.at(ahead)
+            if word.kind in (Kind.NOUN, Kind.ADJECTIVE):
+                return True
+            if word.kind is not Kind.ADVERB and word.could_be_noun:
+                return word.kind in (Kind.ING, Kind.PAST, Kind.VERB_S, Kind.VERB_BASE)
+            if word.kind not in (Kind.ADVERB, Kind.ING, Kind.PAST):
+                return False
+        return False

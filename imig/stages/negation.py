@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from imig.stages import lexicon
@@ -37,7 +38,7 @@ def denied(words: list[Word], chunks: list[Chunk]) -> set[int]:
         cue = _cue_at(words, position)
         if cue is not None:
             first = _first_denied(words, chunks, cue)
-            if first is not None:
+            if first is not None and first not in found:
                 found.update(_reach(words, chunks, first))
     found.update(_said_missing(words, chunks))
     return found
@@ -66,13 +67,13 @@ def _cue_at(words: list[Word], position: int) -> _Cue | None:
 
 
 def _first_denied(words: list[Word], chunks: list[Chunk], cue: _Cue) -> int | None:
-    for number, chunk in enumerate(chunks):
-        if chunk.start >= cue.end:
-            skipped = words[cue.end : chunk.start]
-            crossed = any(word.text in lexicon.CLAUSE_WORDS for word in skipped)
-            allowed = all(word.kind in cue.between for word in skipped) and not crossed
-            return number if allowed else None
-    return None
+    number = bisect_left(chunks, cue.end, key=lambda chunk: chunk.start)
+    if number == len(chunks):
+        return None
+    skipped = words[cue.end : chunks[number].start]
+    crossed = any(word.text in lexicon.CLAUSE_WORDS for word in skipped)
+    allowed = all(word.kind in cue.between for word in skipped) and not crossed
+    return number if allowed else None
 
 
 def _reach(words: list[Word], chunks: list[Chunk], first: int) -> list[int]:

@@ -69,6 +69,8 @@ def _finish(run: Chunk, words: list[Word]) -> str:
     run = _without_style(run)
     if not run.words or (run.only_adjectives and run.words[-1].text != "orange"):
         return ""
+    if len(run.words) == 2 and run.words[0].text == "missing":
+        return ""
     noun = _head_in_singular(run)
     if _names_no_object(run, noun):
         return ""
@@ -86,7 +88,8 @@ def _without_style(run: Chunk) -> Chunk:
 def _head_in_singular(run: Chunk) -> str:
     head = run.words[-1]
     text = _without_count(head.text)
-    if run.opener in ("a", "an") or head.is_acronym:
+    owner = run.after in ("'s", "'")
+    if (run.opener in ("a", "an") and not owner) or head.is_acronym:
         return text  # "a skis": what follows "a" is the singular
     if text == "glasses" and _counts_glasses(run):
         return "glass"
@@ -111,7 +114,7 @@ def _names_no_object(run: Chunk, noun: str) -> bool:
     head = run.words[-1].text
     if _MEASURE_OF_IMAGES.fullmatch(head):
         return True
-    compound = any(word.kind is Kind.NOUN for word in modifiers[-1:])
+    compound = bool(modifiers) and _makes_compound(modifiers[-1], noun)
     measured = run.after == "of" and (head in lexicon.MEASURES or noun in lexicon.MEASURES)
     if measured and not (compound and noun in lexicon.COMPOUND_HEADS):
         return True
@@ -120,6 +123,12 @@ def _names_no_object(run: Chunk, noun: str) -> bool:
     if noun not in lexicon.ABSTRACT and head not in lexicon.ABSTRACT:
         return noun.endswith("ness") and noun not in lexicon.CONCRETE_IN_NESS
     return not (compound and noun in lexicon.COMPOUND_HEADS and _is_thing(run, noun))
+
+
+def _makes_compound(modifier: Word, noun: str) -> bool:
+    """ "chess set", "hiding place"; a "flashing light" is no lamp's name."""
+    doing = modifier.text.endswith("ing") and noun != "light"
+    return modifier.kind is Kind.NOUN or doing
 
 
 def _is_thing(run: Chunk, noun: str) -> bool:

@@ -124,8 +124,13 @@ def _foreign_word(token: str, function_words: frozenset[str]) -> Word:
 
 
 def _tag(sentence: tuple[str, ...]) -> list[str]:
-    known = [token if len(token) <= LONGEST_WORD else token[-LONGEST_WORD:] for token in sentence]
+    known = [_mark(token) if len(token) == 1 else token[-LONGEST_WORD:] for token in sentence]
     return _tagger().tag_sent(known, taglevel=0)
+
+
+def _mark(token: str) -> str:
+    """Marks that no corpus has are commas to the tagger."""
+    return token if token.isascii() and token not in "<>|~^*=+#@\\{}" else ","
 
 
 @lru_cache(maxsize=8192)

@@ -26,6 +26,10 @@ CAPTIONS = st.one_of(st.text(max_size=80), st.lists(WORDS, max_size=14).map(" ".
 @example("'s 's of of no no")
 @example("---- ''''' ....")
 @example("a dog " * 400)
+@example("1." * 2000)
+@example("very " * 3000)
+@example("running " * 2000 + "dog")
+@example("no dog or " * 1000)
 def test_any_text_gives_clean_phrases(caption: str) -> None:
     phrases = caption_to_phrases(caption)
     assert phrases == list(dict.fromkeys(phrases))
