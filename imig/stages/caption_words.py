@@ -55,4 +55,5 @@ def is_word(token: str) -> bool:
 
 
 def is_capitalised(token: str) -> bool:
-    return token[:1].isupper()
+    """Whether it has a capital, as names have: "Paris", "iPhone"."""
+    return any(sign.isupper() for sign in token)

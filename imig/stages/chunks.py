@@ -218,6 +218,8 @@ class _Reader:
 
     def _is_verb_after_noun(self, word: Word, position: int) -> bool:
         """Whether what the tagger took for a plural is a verb: "a toddler brushes her teeth"."""
+        if word.capitalised and self.run.words[-1].capitalised:
+            return False  # "a New York Yankees cap"
         if word.text.endswith("ing") and self.at(position + 1).kind is Kind.OPENER:
             return True  # "a train crossing a bridge"
         if Kind.VERB_BASE in word.could_be and self._follows_plural():
@@ -231,6 +233,8 @@ class _Reader:
         return Kind.VERB_S in word.could_be and direct_object
 
     def _follows_plural(self) -> bool:
+        if len(self.run.words) > 1 and self.run.words[-1].capitalised:
+            return False  # a name
         before = self.run.words[-1].text
         compounding = before in lexicon.PLURAL_ONLY or before in lexicon.PLURAL_MODIFIERS
         return singular(before) != before and not compounding

@@ -22,7 +22,7 @@ PREPOSITIONS = _words(
     "of in on at by with without from to into onto over under above below beside besides between "
     "behind before after near around against across along off for through inside outside toward "
     "towards up down out as than like while during per via opposite upon atop amid among beneath "
-    "underneath past within beyond about next except including versus unlike facing"
+    "underneath past within beyond about next except including versus unlike facing minus sans"
 )
 SINGULAR_DETERMINERS = _words("a an one each every another this that")
 SIDES = _words("left right front back top bottom")

@@ -53,7 +53,10 @@ def _cue_at(words: list[Word], position: int) -> _Cue | None:
     if text in ("without", "sans", "minus", "lacking", "lacks", "lack", "excluding"):
         skipped = position + (2 if following[0] == "of" else 1)
         return _Cue(skipped, _BETWEEN_NOT_AND_NOUN - {Kind.FUNCTION})
-    if text == "missing" and words[min(position + 1, len(words) - 1)].kind is Kind.OPENER:
+    if (
+        text in ("missing", "absent")
+        and words[min(position + 1, len(words) - 1)].kind is Kind.OPENER
+    ):
         return _Cue(position + 1, _BETWEEN_NO_AND_NOUN)
     if (text, following[0]) in lexicon.DENYING_PAIRS:
         return _Cue(position + 2, _BETWEEN_NOT_AND_NOUN - {Kind.FUNCTION})

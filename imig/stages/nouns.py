@@ -80,7 +80,7 @@ def _finish(run: Chunk, words: list[Word]) -> str:
 def _without_style(run: Chunk) -> Chunk:
     """ "anime style girl" -> "girl"."""
     for position, word in enumerate(run.words[:-1]):
-        if word.text == "style":
+        if position and word.text == "style":
             return replace(run, words=run.words[position + 1 :])
     return run
 

@@ -66,6 +66,8 @@ KINDS = {
     "points in names": ("a St. Bernard under a U.S. flag", ["st. bernard", "u.s. flag"]),
     "one letter and a point": ("a T. rex skeleton", ["t. rex skeleton"]),
     "model numbers": ("a Boeing 747 airplane", ["boeing 747 airplane"]),
+    "model numbers behind": ("an iPhone 14 Pro", ["iphone 14 pro"]),
+    "plural in a name": ("a New York Yankees cap", ["new york yankees cap"]),
     "apostrophe in a name": ("two Rubik's cubes", ["rubik's cube"]),
     "apostrophe of an owner": ("the boys' kites", ["boy", "kite"]),
     "can": ("a trash can that can open", ["trash can"]),
