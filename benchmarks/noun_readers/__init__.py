@@ -1,0 +1,1 @@
+"""Readers of captions that `benchmarks.nouns` compares."""
