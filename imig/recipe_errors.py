@@ -107,7 +107,7 @@ def _keys_at(key: KeyPath, raw: Mapping[str, Any], root: type[BaseModel]) -> lis
         if not candidates:
             return []
         kind = value.get("kind") if isinstance(value, Mapping) else None
-        model = next((one for one in candidates if _kind_of(one) == kind), candidates[0])
+        model = next((one for one in candidates if kind_of(one) == kind), candidates[0])
     return list(model.model_fields)
 
 
@@ -122,7 +122,7 @@ def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
         yield annotation
 
 
-def _kind_of(model: type[BaseModel]) -> str | None:
+def kind_of(model: type[BaseModel]) -> str | None:
     field = model.model_fields.get("kind")
     arguments = typing.get_args(field.annotation) if field else ()
     return str(arguments[0]) if arguments else None
@@ -131,4 +131,4 @@ def _kind_of(model: type[BaseModel]) -> str | None:
 def _kinds(key: KeyPath, root: type[BaseModel]) -> str:
     """The kinds that the union at a key of the top level may have."""
     models = _models_in(root.model_fields[key[0]].annotation)
-    return ", ".join(str(_kind_of(one)) for one in models)
+    return ", ".join(str(kind_of(one)) for one in models)

@@ -138,7 +138,10 @@ class LoadedLayout:
 
     def file(self, name: str) -> Path:
         """A path in the file as a path of this process."""
-        return self.path.parent / os.path.expanduser(name)
+        try:
+            return self.path.parent / expand_home(name)
+        except UsageError as error:
+            raise UsageError(f"{shown_path(self.path)}: {error.message}", cure=error.cure) from error
 
     def where(self, *key: str | int) -> str:
         """``layout.json:12: references.1.mask``."""
@@ -182,7 +185,7 @@ class _Wrong(Exception):
 
 
 def _parse(text: str, path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    shown = _shown(path)
+    shown = shown_path(path)
     is_yaml = path.suffix.lower() in (".yaml", ".yml")
     value: Any = None
     if not is_yaml:
@@ -256,12 +259,7 @@ def _validate_as(kind: type[Kind], raw: Mapping[str, Any], *, place: KeyPath) ->
 def _where(key: KeyPath, *, path: Path, lines: Mapping[KeyPath, int], with_key: bool = True) -> str:
     ancestors = [key[:end] for end in range(len(key), 0, -1)]
     line = next((f":{lines[one]}" for one in ancestors if one in lines), "")
-    return f"{_shown(path)}{line}" + (f": {'.'.join(key)}" if with_key and key else "")
-
-
-def _shown(path: Path) -> Path:
-    """The path as a person in this folder would type it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"{shown_path(path)}{line}" + (f": {'.'.join(key)}" if with_key and key else "")
 
 
 def _numbers(box: tuple[float, float, float, float]) -> str:

@@ -55,7 +55,7 @@ class Dataset:
 
     def __init__(self, path: str | Path) -> None:
         self.folder = open_folder(path)
-        self.path = path if self.folder.remote else Path(path).expanduser()
+        self.path = path if self.folder.remote else input_path(path)
         if not self.folder.exists():
             raise UsageError(
                 f"there is no dataset folder {self.path}",

@@ -31,6 +31,7 @@ from imig.contextgen.encode import encode_pictures
 from imig.contextgen.model import ContextGen
 from imig.contextgen.sample import EncodedSample, PictureSample
 from imig.models.device import choose_dtype, mixed_precision
+from imig.paths import input_path
 from imig.training.checkpoint import Training
 from imig.training.data import TrainingData
 from imig.training.encoding import encoding_record
@@ -162,7 +163,7 @@ def _add_adapters(
     if config.start is None:
         add_adapter(transformer, rank=config.rank, alpha=config.alpha, seed=recipe.seed)
         return partial(adapter_off, transformer)
-    start = Path(config.start).expanduser()
+    start = input_path(config.start)
     load_adapter(transformer, start, trainable=True)
     if recipe.objective.kind != "dpo":
         return partial(adapter_off, transformer)

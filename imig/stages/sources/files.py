@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from imig.errors import UsageError
+from imig.paths import input_path, is_address
 from imig.recipe import FolderSource, ListSource
 from imig.sample import Sample
 from imig.schema import Source
@@ -28,7 +29,7 @@ class FolderPictures(SourceKind):
 
     def __init__(self, config: FolderSource) -> None:
         self._config = config
-        self._folder = Path(config.path).expanduser()
+        self._folder = input_path(config.path)
         if not self._folder.is_dir():
             raise UsageError(
                 f"{self._folder} is not a folder",
@@ -95,7 +96,7 @@ class ListedPictures(SourceKind):
 
     def __init__(self, config: ListSource) -> None:
         self._config = config
-        self._list = Path(config.path).expanduser()
+        self._list = input_path(config.path)
         if not self._list.is_file():
             raise UsageError(
                 f"{self._list} is not a file",
@@ -113,7 +114,7 @@ class ListedPictures(SourceKind):
 
     def _line_to_entry(self, line: str, number: int) -> _Entry:
         if not line.startswith("{"):
-            return _Entry(line)
+            return self._checked(_Entry(line), number)
         cure = 'a line is a path, or {"path": "..", "caption": "..", "nouns": ["..", ".."]}'
         try:
             values = json.loads(line)
@@ -128,10 +129,17 @@ class ListedPictures(SourceKind):
             raise UsageError(f"{self._list}:{number}: path and caption are strings", cure=cure)
         if not isinstance(nouns, list) or not all(isinstance(noun, str) for noun in nouns):
             raise UsageError(f"{self._list}:{number}: nouns is a list of strings", cure=cure)
-        return _Entry(path, caption, tuple(nouns))
+        return self._checked(_Entry(path, caption, tuple(nouns)), number)
+
+    def _checked(self, entry: _Entry, number: int) -> _Entry:
+        try:
+            _listed_path(entry.path, beside=self._list)
+        except UsageError as error:
+            raise UsageError(f"{self._list}:{number}: {error.message}", cure=error.cure) from error
+        return entry
 
     def _path(self, entry: _Entry) -> Path:
-        return self._list.parent / Path(entry.path).expanduser()
+        return self._list.parent / _listed_path(entry.path, beside=self._list)
 
     @property
     def writes(self) -> frozenset[str]:
@@ -145,7 +153,8 @@ class ListedPictures(SourceKind):
     def count(self) -> int:
         if not self._entries:
             raise UsageError(f"{self._list} names no picture")
-        if not any(self._path(entry).is_file() for entry in self._entries):
+        # os.path: a name too long for any file is no reason to stop
+        if not any(os.path.isfile(self._path(entry)) for entry in self._entries):
             raise UsageError(
                 f"none of the {len(self._entries)} files that {self._list} names is "
                 f"there, the first being {self._path(self._entries[0])}",
@@ -160,6 +169,17 @@ class ListedPictures(SourceKind):
         entry = self._entries[number]
         if _fill_from_file(sample, self._path(entry), self._config):
             fill_text(sample, caption=entry.caption, nouns=entry.nouns)
+
+
+def _listed_path(path: str, *, beside: Path) -> Path:
+    """As the list has it, but for ``~`` and ``~user``; a file's name may begin with ``~`` too.
+
+    Raises UsageError for an address (``https://..``) and an unknown home.
+    """
+    looks_like_a_file = not path.startswith("~") and not is_address(path)
+    if looks_like_a_file or os.path.exists(beside.parent / path):
+        return Path(path)
+    return input_path(path)
 
 
 def _fill_from_file(sample: Sample, path: Path, config: FolderSource | ListSource) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 import braceexpand
 
 from imig.errors import UsageError
+from imig.paths import input_path
 from imig.recipe import WebdatasetSource
 from imig.sample import Sample
 from imig.schema import Source
@@ -115,7 +116,7 @@ class WebdatasetPictures(SourceKind):
 
 def _path_to_shards(path: str) -> list[Path]:
     """A folder, a tar or a brace pattern -> existing tar files; UsageError when one is missing."""
-    place = Path(path).expanduser()
+    place = input_path(path)
     if place.is_dir():
         shards = sorted(place.glob("*.tar"))
         if not shards:
