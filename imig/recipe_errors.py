@@ -57,7 +57,13 @@ def _explain(
         return f"{name}.kind: unknown kind {tag!r}", _suggest(tag, expected)
     given = error.get("input")
     if kind == "model_type":
-        return f"{name}: expected a mapping of keys, got {given!r}", ""
+        return f"{name}: expected a mapping of keys, got {_shortened(repr(given))}", ""
+    if kind == "string_unicode":
+        return (
+            f"{name}: {_shortened(repr(given))} has bytes in it that are no text",
+            "rename what is called so, or give a link to it that has another name; where the name "
+            "is UTF-8 and the system is set to ASCII, set PYTHONUTF8=1",
+        )
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     message = message[0].lower() + message[1:]
     if kind == "value_error":
@@ -65,7 +71,7 @@ def _explain(
     if kind == "literal_error":
         listed = str(context["expected"]).replace(" or ", ",")
         words = [one.strip(" '") for one in listed.split(",")]
-        return f"{name}: {message}, got {given!r}", _suggest(str(given), words)
+        return f"{name}: {message}, got {_shortened(repr(given))}", _suggest(str(given), words)
     shown = "a mapping" if isinstance(given, dict) else _shortened(repr(given))
     return f"{name}: {message}, got {shown}", ""
 

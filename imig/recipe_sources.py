@@ -34,7 +34,7 @@ class FolderSource(_PixelLimits):
     """Every image below a folder, in sorted order. `<name>.txt` beside an image is its caption."""
 
     kind: Literal["folder"]
-    path: str
+    path: str = Field(min_length=1)
     recursive: bool = True
 
 
@@ -42,14 +42,16 @@ class ListSource(_PixelLimits):
     """A file that lists images: one path a line, or JSON lines `{"path", "caption"?, "nouns"?}`."""
 
     kind: Literal["list"]
-    path: str
+    path: str = Field(min_length=1)
 
 
 class WebdatasetSource(_PixelLimits):
     """Shards in webdataset form; a picture a sample, and a caption where there is one."""
 
     kind: Literal["webdataset"]
-    path: str = Field(description="A folder, a tar file, or a brace pattern (`x-{000..012}.tar`).")
+    path: str = Field(
+        min_length=1, description="A folder, a tar file, or a brace pattern (`x-{000..012}.tar`)."
+    )
 
 
 class GrammarWriter(RecipePart):
@@ -96,7 +98,9 @@ class PromptsSource(StageConfig):
 
     kind: Literal["prompts"]
     path: str | None = Field(
-        default=None, description="JSON lines as `imig prompts` writes them; null: write them."
+        default=None,
+        min_length=1,
+        description="JSON lines as `imig prompts` writes them; null: write them.",
     )
     count: int | None = Field(
         default=None, gt=0, description="So many prompts; null: all that the file has."

@@ -229,9 +229,7 @@ def _walk(node: yaml.Node, path: Path) -> Iterator[tuple[KeyPath, int, bool]]:
     yield from _walk_below(node, (), _Walk(path))
 
 
-def _walk_below(
-    node: yaml.Node, key: KeyPath, walk: _Walk
-) -> Iterator[tuple[KeyPath, int, bool]]:
+def _walk_below(node: yaml.Node, key: KeyPath, walk: _Walk) -> Iterator[tuple[KeyPath, int, bool]]:
     line = node.start_mark.line + 1
     walk.visited += 1
     if id(node) in walk.inside:
