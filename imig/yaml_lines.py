@@ -76,9 +76,9 @@ def read_text(path: Path) -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line, name = data.count(b"\n", 0, error.start) + 1, encoding.upper().removesuffix("-SIG")
         raise UsageError(
-            f"cannot read {path}: line {line} is not {encoding.upper()} text (byte {error.start} "
+            f"cannot read {path}: line {line} is not {name} text (byte {error.start} "
             f"of the file is 0x{data[error.start]:02x})",
             cure="save it as UTF-8",
         ) from error
@@ -207,8 +207,8 @@ class _Nodes:
 
 
 def _is_guess(tag: str) -> bool:
-    """Whether a bare word may mean something else: whatever is not a text by its own form."""
-    return tag != f"{_TAG}str"
+    """Whether it is one that YAML gives a bare word for its form."""
+    return tag.removeprefix(_TAG) in ("null", "bool", "int", "float", "timestamp", "merge", "value")
 
 
 def _wrong_tag(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
