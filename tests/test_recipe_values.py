@@ -26,15 +26,18 @@ def source_of(name: str, *overrides: str) -> object:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_text_of_a_setting_arrives_unchanged(text: str) -> None:
+def test_text_of_a_setting_arrives_unchanged(tmp_path: Path, text: str) -> None:
+    build, training = tmp_path / "build.yaml", tmp_path / "training.yaml"
+    build.write_text("name: r\nsource: {kind: tabletop, count: 3}\n")
+    training.write_text("name: t\nadapter: {}\n")
     for overrides in (
         ["source.kind=folder", f"source.path={text}"],
         [f"source.path={text}", "source.kind=folder"],
     ):
-        source = source_of("demo", *overrides)
+        source = source_of(str(build), *overrides)
         assert isinstance(source, FolderSource)
         assert source.path == text
-    recipe = load_training_recipe("train-tiny", overrides=[f"data.instruction={text} {{caption}}"])
+    recipe = load_training_recipe(training, overrides=[f"data.instruction={text} {{caption}}"])
     assert recipe.data.instruction == f"{text} {{caption}}"
 
 
@@ -206,8 +209,9 @@ def test_json_recipes(tmp_path: Path) -> None:
         (b"name: r\n# caf\xe9\n", "r.yaml: line 2 is not UTF-8 text (byte 13 of the file is 0xe9)"),
         (b"[" * 5000, "r.yaml:1: brackets are nested too deeply"),
         (
-            b"a: &a [1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b]\n"
-            b"d: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e]\n",
+            b"a: &a [1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n"
+            b"c: &c [*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\n"
+            b"e: &e [*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e]\n",
             "with its aliases (*) followed the file is too large",
         ),
     ],

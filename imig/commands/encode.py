@@ -63,13 +63,14 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    output = options.output or _beside(options.shards)  # or an error, before seconds of imports
     from imig.startup import objects_that_stay
 
     with objects_that_stay():
         from imig.recipe_file import load_training_recipe
         from imig.training.encode import encode_dataset
 
-    output, screen = options.output or _beside(options.shards), console()
+    screen = console()
     encoded = encode_dataset(
         options.shards,
         load_training_recipe(options.recipe, overrides=options.overrides),
