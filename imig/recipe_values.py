@@ -35,8 +35,15 @@ def to_values(raw: Any, annotation: Any) -> Any:
     Raises
     ------
     UsageError
-        A setting for something else than text is no YAML.
+        A setting for something else than text is no YAML, or the nesting is absurd.
     """
+    try:
+        return _to_values(raw, annotation)
+    except RecursionError:
+        raise UsageError("brackets are nested too deeply") from None
+
+
+def _to_values(raw: Any, annotation: Any) -> Any:
     wanted = list(_members(annotation))
     if isinstance(raw, Written):
         return _word_to_value(raw, wanted)
@@ -44,15 +51,15 @@ def to_values(raw: Any, annotation: Any) -> Any:
         model = _model_of(raw, wanted)
         if model is None:
             of_values = next((_arguments(one)[1] for one in wanted if _origin(one) is dict), Any)
-            return {key: to_values(inner, of_values) for key, inner in raw.items()}
+            return {key: _to_values(inner, of_values) for key, inner in raw.items()}
         fields = model.model_fields
         return {
-            key: to_values(inner, fields[key].annotation if key in fields else Any)
+            key: _to_values(inner, fields[key].annotation if key in fields else Any)
             for key, inner in raw.items()
         }
     if isinstance(raw, list):
         kinds = _item_annotations(wanted, len(raw))
-        return [to_values(inner, kind) for inner, kind in zip(raw, kinds, strict=True)]
+        return [_to_values(inner, kind) for inner, kind in zip(raw, kinds, strict=True)]
     return raw
 
 
@@ -95,7 +102,7 @@ def _word_to_value(word: Written, wanted: list[Any]) -> Any:
             cure="quote it as YAML has it, and once more for the shell",
         )
     if isinstance(word.value, dict | list):
-        return to_values(word.value, Union[tuple(wanted)] if wanted else Any)  # noqa: UP007
+        return _to_values(word.value, Union[tuple(wanted)] if wanted else Any)  # noqa: UP007
     if isinstance(word.value, bool) and all(one in (int, float) for one in others):
         return word.text  # `count: yes` is not one
     is_number = isinstance(word.value, int | float) and not isinstance(word.value, bool)

@@ -23,6 +23,7 @@ KeyPath = tuple[str, ...]
 MAX_NODES: Final = 100_000
 """Values of a file, aliases followed. Ten lines of aliases can mean more than any memory holds."""
 
+_TOO_DEEP: Final = "brackets are nested too deeply"
 _TAG: Final = "tag:yaml.org,2002:"
 _NO_VALUE: Final = (ValueError, OverflowError, AttributeError, KeyError)
 """What PyYAML raises of a word that has a tag or a form, and not the value."""
@@ -112,7 +113,7 @@ def parse_yaml(text: str, path: Path) -> LinedYaml:
     except yaml.YAMLError as error:
         raise UsageError(f"{path}: not YAML: {error}") from error
     except RecursionError:
-        raise UsageError(f"{path}:1: brackets are nested too deeply") from None
+        raise UsageError(f"{path}:1: {_TOO_DEEP}") from None
     finally:
         loader.dispose()
     lines = {key: line for key, line, _ in found}
@@ -144,7 +145,7 @@ def parse_json(text: str, path: Path) -> LinedYaml:
     except ValueError as error:  # a number of thousands of digits
         raise UsageError(f"{path}: not JSON that can be read: {error}") from error
     except RecursionError:
-        raise UsageError(f"{path}:1: brackets are nested too deeply") from None
+        raise UsageError(f"{path}:1: {_TOO_DEEP}") from None
     try:
         # YAML knows the lines. JSON may be indented with tabs, and have characters in its texts
         # that YAML never has.
@@ -153,6 +154,8 @@ def parse_json(text: str, path: Path) -> LinedYaml:
             frozenset(),
         )  # fmt: skip
     except UsageError as error:
+        if _TOO_DEEP in error.message:
+            raise
         if not doubled:
             return LinedYaml(value, {}, frozenset())  # good JSON that YAML cannot read
         if f"the key {doubled[0]!r} stands" in error.message:

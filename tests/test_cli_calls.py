@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -15,6 +16,7 @@ from support.tiny_dataset import write_tiny_dataset
 
 import imig
 from imig.cli import main
+from imig.commands.common import print_json
 from imig.shards.validate import validate_dataset
 
 COMMANDS = (
@@ -228,11 +230,19 @@ def test_a_terminal_that_knows_no_more_than_ascii(tmp_path: Path) -> None:
     done = shell(command, tmp_path, **ASCII)
     assert (done.returncode, done.stderr) == (0, b"")
     assert (tmp_path / "日本" / "train" / "dataset.json").is_file()
-    done = shell(f"{command} --json --overwrite", tmp_path, **ASCII)
-    assert json.loads(done.stdout)["output"].encode("utf-8", "surrogateescape") == "日本".encode()
     done = shell("imig build photos --set source.path=é", tmp_path, **ASCII)
     assert done.returncode == 2
     assert done.stderr.startswith(b"error: --set source.path=\\udcc3\\udca9: source.path: ")
+
+
+def test_json_is_json_in_any_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    for encoding in ("ascii", "latin-1", "utf-8", "UTF8"):
+        data = io.BytesIO()
+        screen = io.TextIOWrapper(data, encoding=encoding, errors="backslashreplace")
+        monkeypatch.setattr(sys, "stdout", screen)
+        print_json({"name": "日本 é \udce9"})
+        screen.flush()
+        assert json.loads(data.getvalue().decode(encoding)) == {"name": "日本 é \udce9"}
 
 
 def test_streams_that_are_closed_or_full(tmp_path: Path) -> None:
