@@ -1,6 +1,7 @@
 """The `imig` script: finds the command in imig/commands/, runs it, prints what ends it.
 
-Exit codes: 0 all is well; 1 the data or the run is at fault; 2 the call is; 130 stopped by Ctrl-C.
+Exit codes: 0 all is well; 1 the data or the run is at fault; 2 the call is; 130 stopped by Ctrl-C;
+141 work cut off because the reader of the output has gone.
 """
 
 from __future__ import annotations
@@ -29,11 +30,16 @@ from imig.commands import (
     train,
     validate,
 )
-from imig.errors import ImigError
+from imig.errors import ImigError, UsageError
 from imig.threads import wait_passively
 
 STOPPED = 130
 """128 + SIGINT, as shells have it."""
+NO_READER = 141
+"""128 + SIGPIPE: work was cut off because what reads the output has gone."""
+
+_MAKING = ("build", "encode", "generate", "merge", "prompts", "refilter", "split", "train")
+"""Commands that are there for what they write, not for what they print."""
 
 _EXAMPLES = """\
 examples:
@@ -51,36 +57,109 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the `imig` script; returns the exit code."""
-    options = _make_parser().parse_args(arguments)
+    _prepare_streams()
+    try:
+        options = _make_parser().parse_args(arguments)
+    except ImigError as error:
+        return _explain(error)
+    except SystemExit:
+        _flush()  # of --help, whose reader may have gone
+        raise
     wait_passively()  # before the command imports torch; its worker processes inherit it
-    return run_command(options.command, lambda: options.run(options))
+    return run_command(options.command, lambda: _run(options))
 
 
 def run_command(name: str, command: Callable[[], int]) -> int:
     """Run a command; print what ends it as people want to read it, and return the exit code.
 
-    Exceptions that are no `ImigError` are faults of imig: they keep their traceback.
+    Exceptions that are neither `ImigError` nor of the system (a full disk, a folder that cannot be
+    written) are faults of imig: they keep their traceback.
     """
     try:
         code = command()
         sys.stdout.flush()
     except ImigError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.cure:
-            print(f"  {error.cure}", file=sys.stderr)
-        return error.exit_code
+        return _explain(error)
     except KeyboardInterrupt:
         # Nothing is left to stop: one more Ctrl-C would only print a traceback over the ending.
         with suppress(ValueError):  # not in the main thread: a program of others calls us
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        continues = "; the same command continues" if name in ("build", "encode", "prompts") else ""
-        print(f"stopped{continues}", file=sys.stderr)
+        print(f"stopped{_continues(name)}", file=sys.stderr)
         return STOPPED
     except BrokenPipeError:
-        # The reader (`head`, `less`) has gone; nothing is wrong. Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        _close_output()
+        if name not in _MAKING:
+            return 0  # what `head` and `less` have no need of is no loss
+        print(f"stopped: the reader of the output has gone{_continues(name)}", file=sys.stderr)
+        return NO_READER
+    except OSError as error:
+        _close_output()
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        print(
+            "  is there space on the disk, and the right to read and write there?", file=sys.stderr
+        )
+        return 1
     return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError(
+            "the folder that you are in is not there any more", cure="go into another: cd"
+        ) from error
+    code: int = options.run(options)
+    return code
+
+
+def _explain(error: ImigError) -> int:
+    print(f"error: {error.message}", file=sys.stderr)
+    if error.cure:
+        print(f"  {error.cure}", file=sys.stderr)
+    return error.exit_code
+
+
+def _continues(name: str) -> str:
+    return "; the same command continues" if name in ("build", "encode", "prompts") else ""
+
+
+def _prepare_streams() -> None:
+    """Whatever is printed can be printed, and nothing else is printed into.
+
+    A stream that the caller has closed leaves its number to the next file that is opened. What an
+    encoding lacks (`LC_ALL=C`; names of files that are no text) is printed as an escape.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for good
+            setattr(sys, name, nowhere)
+        elif getattr(stream, "errors", None) in ("strict", "surrogateescape"):
+            with suppress(AttributeError, OSError, ValueError):  # a stream of another program's
+                stream.reconfigure(errors="backslashreplace")
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _close_output()
+
+
+def _close_output() -> None:
+    """Nothing more can be written; Python would complain when it flushes at the end."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):  # no file behind it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _make_parser() -> argparse.ArgumentParser:

@@ -57,7 +57,13 @@ def _explain(
         return f"{name}.kind: unknown kind {tag!r}", _suggest(tag, expected)
     given = error.get("input")
     if kind == "model_type":
-        return f"{name}: expected a mapping of keys, got {given!r}", ""
+        return f"{name}: expected a mapping of keys, got {_shortened(repr(given))}", ""
+    if kind == "string_unicode":
+        return (
+            f"{name}: {_shortened(repr(given))} has bytes in it that are no text",
+            "rename what is called so, or give a link to it that has another name; where the name "
+            "is UTF-8 and the system is set to ASCII, set PYTHONUTF8=1",
+        )
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     message = message[0].lower() + message[1:]
     if kind == "value_error":
@@ -65,7 +71,7 @@ def _explain(
     if kind == "literal_error":
         listed = str(context["expected"]).replace(" or ", ",")
         words = [one.strip(" '") for one in listed.split(",")]
-        return f"{name}: {message}, got {given!r}", _suggest(str(given), words)
+        return f"{name}: {message}, got {_shortened(repr(given))}", _suggest(str(given), words)
     shown = "a mapping" if isinstance(given, dict) else _shortened(repr(given))
     return f"{name}: {message}, got {shown}", ""
 
@@ -107,7 +113,7 @@ def _keys_at(key: KeyPath, raw: Mapping[str, Any], root: type[BaseModel]) -> lis
         if not candidates:
             return []
         kind = value.get("kind") if isinstance(value, Mapping) else None
-        model = next((one for one in candidates if _kind_of(one) == kind), candidates[0])
+        model = next((one for one in candidates if kind_of(one) == kind), candidates[0])
     return list(model.model_fields)
 
 
@@ -122,7 +128,7 @@ def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
         yield annotation
 
 
-def _kind_of(model: type[BaseModel]) -> str | None:
+def kind_of(model: type[BaseModel]) -> str | None:
     field = model.model_fields.get("kind")
     arguments = typing.get_args(field.annotation) if field else ()
     return str(arguments[0]) if arguments else None
@@ -131,4 +137,4 @@ def _kind_of(model: type[BaseModel]) -> str | None:
 def _kinds(key: KeyPath, root: type[BaseModel]) -> str:
     """The kinds that the union at a key of the top level may have."""
     models = _models_in(root.model_fields[key[0]].annotation)
-    return ", ".join(str(_kind_of(one)) for one in models)
+    return ", ".join(str(kind_of(one)) for one in models)

@@ -8,27 +8,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from imig.errors import DataError, UsageError
+from imig.errors import UsageError
+from imig.paths import command_text, expand_home, input_path, shown_path
 from imig.recipe import STAGE_NAMES, ModelConfig, Recipe, Resources
 from imig.recipe_errors import explain_validation_error, nearest
 from imig.recipe_parts import ENDPOINT_DECISIVE, ENDPOINT_MARK
-from imig.text import bytes_to_text
-from imig.yaml_lines import KeyPath, LinedYaml, parse_yaml
+from imig.recipe_values import to_values, without_other_kind
+from imig.yaml_lines import (
+    KeyPath,
+    LinedYaml,
+    Written,
+    parse_json,
+    parse_setting,
+    parse_yaml,
+    read_text,
+)
 
 if TYPE_CHECKING:
     from imig.training.recipe import TrainRecipe
 
 AnyRecipe = TypeVar("AnyRecipe", bound=BaseModel)
 
-_SUFFIXES = (".yaml", ".yml")
+_SUFFIXES = (".yaml", ".yml", ".json")
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,10 @@ def load_recipe(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> L
     name_or_path:
         A YAML file, or the name of a recipe that ships with imig (`shipped_recipes`).
     overrides:
-        Texts ``a.b=value``, the value in YAML; ``filter=null`` removes a stage, ``models=tiny``
-        sets the weights of every model and applies the recipe's block `tiny` before the others.
+        Texts ``a.b=value``. Where the key wants text, the value is that, from the first to the last
+        character (``null`` is none, where there may be none); elsewhere it is YAML. ``a.0=value``
+        replaces the first of a list. ``filter=null`` removes a stage, ``models=tiny`` sets the
+        weights of every model and applies the recipe's block `tiny` before the others.
 
     Raises
     ------
@@ -83,12 +94,15 @@ def load_recipe(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> L
         # `crop:` with nothing behind it means the stage with its defaults; `crop: null` removes it.
         if (stage,) in document.bare:
             raw[stage] = {}
-    origins = _apply_tiny(raw, overrides, path=path, lines=document.lines)
-    origins |= _apply_overrides(raw, overrides)
-    recipe = _validate(Recipe, raw, path=path, lines=document.lines, origins=origins)
-    return LoadedRecipe(
-        recipe=_resolve(recipe), raw=raw, path=path, lines=document.lines, overrides=origins
+    settings = [_parse_override(text) for text in overrides]
+    origins = _apply_tiny(raw, settings, path=path, lines=document.lines)
+    origins |= _apply_overrides(raw, settings)
+    values = _to_values(dict(document.value), raw, Recipe)
+    recipe = _validate(Recipe, values, path=path, lines=document.lines, origins=origins)
+    loaded = LoadedRecipe(
+        recipe=recipe, raw=values, path=path, lines=document.lines, overrides=origins
     )
+    return replace(loaded, recipe=_resolve(recipe, loaded.where))
 
 
 def load_training_recipe(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> TrainRecipe:
@@ -99,8 +113,14 @@ def load_training_recipe(name_or_path: str | Path, *, overrides: Sequence[str] =
     path = find_recipe(str(name_or_path))
     document = _read(path)
     raw = dict(document.value)
-    origins = _apply_overrides(raw, overrides)
-    return _validate(TrainRecipe, raw, path=path, lines=document.lines, origins=origins)
+    origins = _apply_overrides(raw, [_parse_override(text) for text in overrides])
+    values = _to_values(dict(document.value), raw, TrainRecipe)
+    recipe = _validate(TrainRecipe, values, path=path, lines=document.lines, origins=origins)
+    if recipe.adapter.start is not None:
+        # It is opened when the model is there, which may take minutes.
+        where = _where(("adapter", "start"), path=path, lines=document.lines, overrides=origins)
+        _located(recipe.adapter.start, input_path, where)
+    return recipe
 
 
 def place_in_training_recipe(
@@ -109,23 +129,31 @@ def place_in_training_recipe(
     """Where a key stands: ``pipelines/train-tiny.yaml:13``, or ``--set adapter.rank=8``."""
     path = find_recipe(str(name_or_path))
     document = _read(path)
-    origins = _apply_overrides(dict(document.value), overrides)
+    parsed = [_parse_override(text) for text in overrides]
+    origins = _apply_overrides(dict(document.value), parsed)
     key: KeyPath = tuple(key_path.split("."))
     return _where(key, path=path, lines=document.lines, overrides=origins)
 
 
 def find_recipe(name_or_path: str) -> Path:
-    """The file of a recipe: an existing path, or a shipped recipe's name."""
-    path = Path(name_or_path).expanduser()
-    if path.suffix in _SUFFIXES or len(path.parts) > 1:
-        if path.is_file():
-            return path
-        raise UsageError(
-            f"there is no recipe file {path}", cure="`imig recipes` lists what ships with imig"
-        )
+    """The file of a recipe: a shipped recipe's name, or a path."""
     shipped = shipped_recipes()
     if name_or_path in shipped:
         return shipped[name_or_path]
+    if name_or_path:
+        path = input_path(name_or_path)
+        if path.is_file():
+            return path
+        if path.is_dir():
+            raise UsageError(
+                f"{path} is a folder, and a recipe is a file",
+                cure="give one of its files, for example "
+                + command_text(next(_recipes_in(path), path / "recipe.yaml")),
+            )
+        if path.suffix in _SUFFIXES or len(path.parts) > 1:
+            raise UsageError(
+                f"there is no recipe file {path}", cure="`imig recipes` lists what ships with imig"
+            )
     guess = nearest(name_or_path, shipped)
     names = ", ".join(sorted(shipped))
     raise UsageError(
@@ -137,6 +165,11 @@ def find_recipe(name_or_path: str) -> Path:
 def shipped_recipes() -> dict[str, Path]:
     """Name -> file of the recipes that ship with imig."""
     return {path.stem: path for path in sorted(shipped_folder("pipelines").glob("*.yaml"))}
+
+
+def _recipes_in(folder: Path) -> Iterator[Path]:
+    names = sorted(os.listdir(folder))
+    return (folder / name for name in names if Path(name).suffix in _SUFFIXES)
 
 
 def shipped_folder(name: str) -> Path:
@@ -180,40 +213,52 @@ def without_means(value: Any) -> Any:
 
 
 def _read(path: Path) -> LinedYaml:
-    try:
-        text = bytes_to_text(path.read_bytes(), where=str(_shown(path)))
-    except DataError as error:
-        raise UsageError(error.message, cure=error.cure) from error
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error}") from error
-    document = parse_yaml(text, _shown(path))
+    parse = parse_json if path.suffix.lower() == ".json" else parse_yaml
+    document = parse(read_text(path), shown_path(path))
     if not isinstance(document.value, dict):
         raise UsageError(
-            f"{_shown(path)}:1: a recipe is a mapping of keys to values",
+            f"{shown_path(path)}:1: a recipe is a mapping of keys to values",
             cure="`imig recipes` lists recipes to start from",
         )
     return document
 
 
-def _apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[KeyPath, str]:
+def _to_values(
+    before: Mapping[str, Any], raw: Mapping[str, Any], kind: type[BaseModel]
+) -> dict[str, Any]:
+    """The document after its settings, as what the fields of the recipe want; `before`: without."""
+    values: dict[str, Any] = to_values(without_other_kind(before, raw, kind), kind)
+    return values
+
+
+def _apply_overrides(
+    raw: dict[str, Any], settings: Sequence[tuple[KeyPath, Written]]
+) -> dict[KeyPath, str]:
     """Apply all, in place; key path -> the text that set it."""
-    return {_apply_override(raw, text): f"--set {text}" for text in overrides}
+    for key, value in settings:
+        _set(raw, key, value, origin=value.setting)
+    return {key: value.setting for key, value in settings}
 
 
 def _apply_tiny(
-    raw: dict[str, Any], overrides: Sequence[str], *, path: Path, lines: Mapping[KeyPath, int]
+    raw: dict[str, Any],
+    settings: Sequence[tuple[KeyPath, Written]],
+    *,
+    path: Path,
+    lines: Mapping[KeyPath, int],
 ) -> dict[KeyPath, str]:
     """With `models: tiny`, what the block `tiny` says, in place; key path -> file and line."""
-    asked = [text.partition("=")[2] for text in overrides if text.startswith("models=")]
-    weights = asked[-1].strip() if asked else raw.get("models")
+    asked = [value.text for key, value in settings if key == ("models",)]
+    weights = asked[-1] if asked else raw.get("models")
     changes = raw.get("tiny")
     if weights != "tiny" or not isinstance(changes, dict):
         return {}
     origins: dict[KeyPath, str] = {}
     for key, value in changes.items():
-        name = tuple(str(key).split("."))
-        _set(raw, name, value)
-        origins[name] = _where(("tiny", str(key)), path=path, lines=lines, overrides={})
+        name = tuple(key.split("."))
+        origin = _where(("tiny", key), path=path, lines=lines, overrides={})
+        _set(raw, name, value, origin=origin)
+        origins[name] = origin
     return origins
 
 
@@ -238,37 +283,56 @@ def _refuse_other_kind(kind: type[BaseModel], raw: Mapping[str, Any], path: Path
     """A recipe of a training given to a build, or the other way round, is wrong in every line."""
     if kind is Recipe and "adapter" in raw:
         raise UsageError(
-            f"{_shown(path)} is the recipe of a training", cure=f"imig train --recipe {path.stem}"
+            f"{shown_path(path)} is the recipe of a training",
+            cure=command_text("imig", "train", "--recipe", _name_to_give(path)),
         )
     if kind is not Recipe and "source" in raw:
-        raise UsageError(f"{_shown(path)} is the recipe of a build", cure=f"imig build {path.stem}")
+        raise UsageError(
+            f"{shown_path(path)} is the recipe of a build",
+            cure=command_text("imig", "build", _name_to_give(path)),
+        )
 
 
-def _apply_override(raw: dict[str, Any], text: str) -> KeyPath:
-    """Set one `a.b=value` in `raw` (in place); returns the key path."""
-    name, separator, value_text = text.partition("=")
+def _name_to_give(path: Path) -> str | Path:
+    """What a command calls a recipe: the name of one that ships with imig, else its file."""
+    return path.stem if shipped_recipes().get(path.stem) == path else shown_path(path)
+
+
+def _parse_override(text: str) -> tuple[KeyPath, Written]:
+    """Key path and value of `a.b=value`."""
+    name, separator, value = text.partition("=")
     key = tuple(name.strip().split("."))
     if not separator or not all(key):
         raise UsageError(
             f"--set {text}: not of the form a.b=value",
             cure="for example --set ground.box_threshold=0.4",
         )
-    try:
-        value = yaml.safe_load(value_text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {text}: the value is not YAML: {error}") from error
-    _set(raw, key, value)
-    return key
+    return key, parse_setting(value, setting=f"--set {text}")
 
 
-def _set(raw: dict[str, Any], key: KeyPath, value: Any) -> None:
-    inner = raw
-    for part in key[:-1]:
+def _set(raw: dict[str, Any], key: KeyPath, value: Any, *, origin: str) -> None:
+    """Set a key in place; `origin` is for messages."""
+    inner: dict[str, Any] | list[Any] = raw
+    for end, part in enumerate(key, start=1):
+        place: Any = part
+        if isinstance(inner, list):
+            place = int(part) if part.isdecimal() else len(inner)
+            if place >= len(inner):
+                raise UsageError(
+                    f"{origin}: {'.'.join(key[: end - 1])} is a list of {len(inner)}, which has no "
+                    f"{part!r}",
+                    cure=f"count from 0, or give the whole: {'.'.join(key[: end - 1])}=[..]",
+                )
+        if end == len(key):
+            inner[place] = value
+            return
+        below = inner[place] if isinstance(inner, list) else inner.get(place)
+        below = below.value if isinstance(below, Written) else below
+        if below is not None and not isinstance(below, dict | list):
+            raise UsageError(f"{origin}: {'.'.join(key[:end])} is {below!r}, which has no keys")
         # Copied on the way down, so that YAML aliases and the caller's mapping stay as they are.
-        below = inner.get(part)
-        inner[part] = dict(below) if isinstance(below, dict) else {}
-        inner = inner[part]
-    inner[key[-1]] = value
+        inner[place] = below.copy() if below is not None else {}
+        inner = inner[place]
 
 
 def _where(
@@ -284,43 +348,54 @@ def _where(
     for text in [overrides[one] for one in ancestors if one in overrides] + below:
         return text
     line = next((f":{lines[one]}" for one in ancestors if one in lines), "")
-    return f"{_shown(path)}{line}"
+    return f"{shown_path(path)}{line}"
 
 
-def _shown(path: Path) -> Path:
-    """The path as a person in this folder would type it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _resolve(recipe: Recipe) -> Recipe:
+def _resolve(recipe: Recipe, where: Callable[[str], str]) -> Recipe:
     """Apply `models`, forget what has been applied, and expand ``~`` in paths."""
-    resolved = _resolve_value(recipe, weights=recipe.models)
+    resolved = _resolve_value(recipe, "", weights=recipe.models, where=where)
     assert isinstance(resolved, Recipe)
     return resolved.model_copy(update={"models": None, "tiny": {}})
 
 
-def _resolve_value(value: Any, *, weights: str | None) -> Any:
+def _resolve_value(
+    value: Any, key: str, *, weights: str | None, where: Callable[[str], str]
+) -> Any:
+    def below(name: str) -> str:
+        return f"{key}.{name}".removeprefix(".")
+
+    def expanded(text: str, name: str) -> str:
+        return _expand(text, where("models" if name == "weights" and weights else below(name)))
+
     if isinstance(value, ModelConfig):
         # A config file belongs to the weights that it came with.
         config = value.config if weights is None else None
         return value.model_copy(
             update={
-                "weights": _expand(weights or value.weights),
-                "config": None if config is None else _expand(config),
+                "weights": expanded(weights or value.weights, "weights"),
+                "config": None if config is None else expanded(config, "config"),
             }
         )
     if isinstance(value, Resources) and weights == "tiny":
         return value.model_copy(update={"gpus": 0.0})
     if isinstance(value, BaseModel):
         update = {
-            name: _expand(inner)
+            name: expanded(inner, name)
             if name == "path" and isinstance(inner, str)
-            else _resolve_value(inner, weights=weights)
+            else _resolve_value(inner, below(name), weights=weights, where=where)
             for name, inner in value
         }
         return value.model_copy(update=update)
     return value
 
 
-def _expand(path: str) -> str:
-    return str(Path(path).expanduser()) if path.startswith("~") else path
+def _expand(path: str, where: str) -> str:
+    return str(_located(path, expand_home, where)) if path.startswith("~") else path
+
+
+def _located(path: str, check: Callable[[str], Path], where: str) -> Path:
+    """What `check` gives; what it raises names the recipe's line."""
+    try:
+        return check(path)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error.message}", cure=error.cure) from error

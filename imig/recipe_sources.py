@@ -34,7 +34,7 @@ class FolderSource(_PixelLimits):
     """Every image below a folder, in sorted order. `<name>.txt` beside an image is its caption."""
 
     kind: Literal["folder"]
-    path: str
+    path: str = Field(min_length=1)
     recursive: bool = True
 
 
@@ -42,7 +42,7 @@ class ListSource(_PixelLimits):
     """A file that lists images: one path a line, or JSON lines `{"path", "caption"?, "nouns"?}`."""
 
     kind: Literal["list"]
-    path: str
+    path: str = Field(min_length=1)
 
 
 class WebdatasetMembers(RecipePart):
@@ -77,7 +77,9 @@ class WebdatasetSource(_PixelLimits):
     """Shards in webdataset form; a picture a sample, and a caption where there is one."""
 
     kind: Literal["webdataset"]
-    path: str = Field(description="A folder, a tar file, or a brace pattern (`x-{000..012}.tar`).")
+    path: str = Field(
+        min_length=1, description="A folder, a tar file, or a brace pattern (`x-{000..012}.tar`)."
+    )
     key: Literal["auto", "first-dot", "last-dot"] = Field(
         default="auto",
         description="Which dot of a member's name ends the sample's key. webdataset: the first; "
@@ -139,7 +141,9 @@ class PromptsSource(StageConfig):
 
     kind: Literal["prompts"]
     path: str | None = Field(
-        default=None, description="JSON lines as `imig prompts` writes them; null: write them."
+        default=None,
+        min_length=1,
+        description="JSON lines as `imig prompts` writes them; null: write them.",
     )
     count: int | None = Field(
         default=None, gt=0, description="So many prompts; null: all that the file has."

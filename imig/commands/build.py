@@ -12,11 +12,11 @@ from imig.commands.common import (
     DEFAULT_SHARDS,
     add_overrides,
     console,
-    local_path,
     new_command,
     positive,
 )
 from imig.errors import UsageError
+from imig.paths import output_path
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -45,7 +45,7 @@ def add_parser(commands: Commands) -> None:
     )
     command.add_argument(
         "--output",
-        type=local_path,
+        type=output_path,
         default=DEFAULT_SHARDS,
         metavar="DIR",
         help="folder of the dataset (default: %(default)s); with several recipes the folder that "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,14 +43,6 @@ def add_overrides(command: argparse.ArgumentParser, *, explanation: str) -> None
     )
 
 
-def local_path(text: str) -> Path:
-    """A path of this machine, with `~` for a home, also in ``--output=~/x``."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:
-        raise argparse.ArgumentTypeError(f"{text}: there is no such home") from error
-
-
 def positive(text: str) -> int:
     """A whole number from 1 on."""
     if not text.isdecimal() or int(text) < 1:
@@ -57,15 +51,22 @@ def positive(text: str) -> int:
 
 
 def console() -> Console:
+    """The screen. Names of files are no emoji, and a reader that goes away ends the command."""
     from rich.console import Console
 
-    return Console()
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError(errno.EPIPE, "the reader of the output has gone")
+
+    return Screen(emoji=False)
 
 
 def print_json(value: object) -> None:
     import json
 
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    # What cannot be written as it is, JSON has escapes for.
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    print(json.dumps(value, indent=1, ensure_ascii=plain))
 
 
 def write_file(path: Path, write: Callable[[Path], object], *, option: str = "--out") -> None:

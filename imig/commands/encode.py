@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import add_overrides, console, local_path, new_command, positive
+from imig.commands.common import add_overrides, console, new_command, positive
 from imig.errors import UsageError
+from imig.paths import command_text, input_path, is_address, output_path
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -44,7 +45,10 @@ def add_parser(commands: Commands) -> None:
         explanation="override a key of the recipe, for example --set data.target_width=512",
     )
     command.add_argument(
-        "--output", type=local_path, metavar="DIR", help="folder to write (default: SHARDS-encoded)"
+        "--output",
+        type=output_path,
+        metavar="DIR",
+        help="folder to write (default: SHARDS-encoded)",
     )
     command.add_argument(
         "--workers",
@@ -59,32 +63,41 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    output = options.output or _beside(options.shards)  # or an error, before seconds of imports
     from imig.startup import objects_that_stay
 
     with objects_that_stay():
         from imig.recipe_file import load_training_recipe
         from imig.training.encode import encode_dataset
 
-    encode_dataset(
+    screen = console()
+    encoded = encode_dataset(
         options.shards,
         load_training_recipe(options.recipe, overrides=options.overrides),
-        output=options.output or _beside(options.shards),
-        console=console(),
+        output=output,
+        console=screen,
         workers=options.workers,
         overwrite=options.overwrite,
     )
+    if encoded is not None:
+        # With the same settings: the training refuses what was encoded with others.
+        settings = [word for one in options.overrides for word in ("--set", one)]
+        train = command_text(
+            "imig", "train", "--shards", output, "--recipe", options.recipe, *settings
+        )
+        screen.print(f"next: {train}", highlight=False, soft_wrap=True, markup=False)
     return 0
 
 
 def _beside(shards: str) -> Path:
     """The default output."""
-    if "://" in shards:
+    if is_address(shards):
         raise UsageError(
             f"{shards} lies elsewhere: nothing says where the encoded dataset goes",
             cure="give a folder with --output",
         )
     # normpath: `.` and `shards/..` have no name to add to
-    folder = Path(os.path.normpath(local_path(shards)))
+    folder = Path(os.path.normpath(input_path(shards)))
     if folder.name in ("", ".."):
         folder = folder.resolve()
     return folder.with_name(f"{folder.name}-encoded")

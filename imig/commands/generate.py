@@ -13,12 +13,12 @@ from imig import __version__
 from imig.commands.common import (
     DEFAULT_SHARDS,
     add_overrides,
-    local_path,
     new_command,
     positive,
     write_file,
 )
 from imig.errors import UsageError
+from imig.paths import input_path, output_path
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -61,7 +61,7 @@ def add_parser(commands: Commands) -> None:
         examples=_EXAMPLES,
     )
     command.add_argument(
-        "layout", nargs="?", type=local_path, metavar="LAYOUT.json", help="the layout file"
+        "layout", nargs="?", type=input_path, metavar="LAYOUT.json", help="the layout file"
     )
     command.add_argument(
         "--from-shards", metavar="ID", help="instead: the layout of a scene of a dataset"
@@ -73,11 +73,11 @@ def add_parser(commands: Commands) -> None:
         help="that dataset's folder or address (default: %(default)s)",
     )
     command.add_argument(
-        "--output", type=local_path, required=True, metavar="DIR", help="folder of the pictures"
+        "--output", type=output_path, required=True, metavar="DIR", help="folder of the pictures"
     )
     command.add_argument(
         "--adapter",
-        type=local_path,
+        type=input_path,
         metavar="FILE",
         help="LoRA that `imig train` wrote, or another tool; without it the base model draws alone",
     )

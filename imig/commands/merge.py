@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from imig.commands.common import console, local_path, new_command, print_json
+from imig.commands.common import console, new_command, print_json
+from imig.paths import command_text, input_path, output_path
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -27,10 +28,10 @@ def add_parser(commands: Commands) -> None:
         commands, "merge", summary="make one dataset of several", examples=_EXAMPLES
     )
     command.add_argument(
-        "folders", type=local_path, nargs="+", metavar="DIR", help="folders of datasets"
+        "folders", type=input_path, nargs="+", metavar="DIR", help="folders of datasets"
     )
     command.add_argument(
-        "--output", type=local_path, required=True, metavar="NEW", help="folder of the new dataset"
+        "--output", type=output_path, required=True, metavar="NEW", help="folder of the new dataset"
     )
     command.add_argument("--name", help="of the new dataset (default: the names, joined by +)")
     command.add_argument("--json", action="store_true", help="print what was done as JSON")
@@ -90,9 +91,12 @@ def _print(result: Merged, options: argparse.Namespace) -> None:
             )
     if any(new.ids for new in result.renamed):
         said.append(
-            "in case they are the same scenes: imig refilter "
-            f"{options.output} --set duplicates.hash_distance=0 --output NEW"
+            "in case they are the same scenes: "
+            + command_text("imig", "refilter", options.output)
+            + " --set duplicates.hash_distance=0 --output NEW"
         )
-    said.append(f"next: imig validate {options.output}   imig train --shards {options.output}")
+    validate = command_text("imig", "validate", options.output)
+    train = command_text("imig", "train", "--shards", options.output)
+    said.append(f"next: {validate}   {train}")
     for text in said:
         console().print(text, highlight=False, soft_wrap=True, markup=False)

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import DEFAULT_SHARDS, local_path, write_file
+from imig.commands.common import DEFAULT_SHARDS, write_file
 from imig.errors import UsageError
+from imig.paths import output_path
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -26,7 +27,7 @@ def add_parser(commands: Commands) -> None:
         help="the dataset's folder or address (default: %(default)s)",
     )
     command.add_argument(
-        "--out", type=local_path, metavar="FILE.png", help="where to write it (default: ID.png)"
+        "--out", type=output_path, metavar="FILE.png", help="where to write it (default: ID.png)"
     )
     command.add_argument(
         "--layers",

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import add_overrides, console, local_path, new_command, positive
+from imig.commands.common import add_overrides, console, new_command, positive
 from imig.errors import UsageError
+from imig.paths import output_path
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -45,7 +46,7 @@ def add_parser(commands: Commands) -> None:
     )
     command.add_argument(
         "--output",
-        type=local_path,
+        type=output_path,
         default=Path("prompts.jsonl"),
         metavar="FILE",
         help="file to write (default: %(default)s)",

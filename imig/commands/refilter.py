@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from imig.commands.common import (
     add_overrides,
     console,
-    local_path,
     new_command,
     print_json,
     write_file,
 )
 from imig.errors import UsageError
+from imig.paths import command_text, input_path, output_path
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -38,13 +38,13 @@ def add_parser(commands: Commands) -> None:
         summary="filter a finished dataset again, from its stored scores",
         examples=_EXAMPLES,
     )
-    command.add_argument("folder", type=local_path, metavar="DIR", help="the dataset's folder")
+    command.add_argument("folder", type=input_path, metavar="DIR", help="the dataset's folder")
     add_overrides(
         command, explanation="a threshold below filter. or duplicates., e.g. --set filter.dino=0.85"
     )
     command.add_argument(
         "--output",
-        type=local_path,
+        type=output_path,
         metavar="NEW",
         help="folder of the new dataset; with --report: a file for curves (.png, .html)",
     )
@@ -139,7 +139,8 @@ def _print_result(result: Refiltered, options: argparse.Namespace) -> None:
     if not counts.written:
         _say("no scene passes: the new dataset is empty; --report shows what each threshold keeps")
         return
-    _say(f"next: imig validate {options.output}   imig stats {options.output}")
+    validate, stats = (command_text("imig", one, options.output) for one in ("validate", "stats"))
+    _say(f"next: {validate}   {stats}")
 
 
 def _warn(looser: list[str], *, folder: str) -> None:

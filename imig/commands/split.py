@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import console, local_path, new_command, print_json
+from imig.commands.common import console, new_command, print_json
+from imig.paths import command_text, input_path, output_path
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -30,7 +31,7 @@ def add_parser(commands: Commands) -> None:
         commands, "split", summary="divide a dataset into training and validation",
         examples=_EXAMPLES,
     )  # fmt: skip
-    command.add_argument("folder", type=local_path, metavar="DIR", help="the dataset's folder")
+    command.add_argument("folder", type=input_path, metavar="DIR", help="the dataset's folder")
     command.add_argument(
         "--validation",
         type=_share,
@@ -39,7 +40,7 @@ def add_parser(commands: Commands) -> None:
         help="of each subset's scenes (default: %(default)s)",
     )
     command.add_argument(
-        "--output", type=local_path, metavar="DIR2", help="folder of the two (default: DIR-split)"
+        "--output", type=output_path, metavar="DIR2", help="folder of the two (default: DIR-split)"
     )
     command.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the draw (default: %(default)s)"
@@ -110,8 +111,10 @@ def _print(result: Split, *, share: float) -> None:
             f"{result.output / side}"
             for side, manifest in sorted(result.manifests.items())
         ),
-        f"next: imig validate {result.output / 'train'}   "
-        f"imig train --shards {result.output / 'train'}",
+        "next: "
+        + command_text("imig", "validate", result.output / "train")
+        + "   "
+        + command_text("imig", "train", "--shards", result.output / "train"),
     ]
     for text in said:
         screen.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import DEFAULT_SHARDS, add_overrides, local_path, new_command
+from imig.commands.common import DEFAULT_SHARDS, add_overrides, new_command
 from imig.errors import DataError
+from imig.paths import output_path
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -48,7 +49,7 @@ def add_parser(commands: Commands) -> None:
     )
     command.add_argument(
         "--output",
-        type=local_path,
+        type=output_path,
         metavar="DIR",
         help="folder of checkpoints, metrics, pictures and adapter (default: runs/<recipe's name>)",
     )

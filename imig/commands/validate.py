@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from imig.commands.common import console, local_path, positive, print_json
+from imig.commands.common import console, positive, print_json
+from imig.paths import input_path
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -15,7 +16,7 @@ def add_parser(commands: Commands) -> None:
     command = commands.add_parser(
         "validate", help="check every byte of a dataset", epilog="exit code: 0 good, 1 faults"
     )
-    command.add_argument("folder", type=local_path, metavar="DIR", help="folder of the dataset")
+    command.add_argument("folder", type=input_path, metavar="DIR", help="folder of the dataset")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.add_argument(
         "--workers", type=positive, default=1, metavar="N", help="shards checked at a time"

@@ -6,12 +6,11 @@ with a picture it names is a `UsageError` that says file, line and key.
 
 from __future__ import annotations
 
-import json
-import os
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -21,13 +20,13 @@ from pydantic import (
     Field,
     ValidationError,
 )
-from yaml.reader import Reader
 
-from imig.errors import DataError, UsageError
+from imig.errors import UsageError
 from imig.layout.placement import Fit
+from imig.paths import expand_home, shown_path
 from imig.recipe_errors import explain_validation_error
-from imig.text import bytes_to_text
-from imig.yaml_lines import KeyPath, parse_yaml
+from imig.recipe_values import to_values
+from imig.yaml_lines import KeyPath, parse_json, parse_yaml, read_text
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -35,12 +34,19 @@ MAX_REFERENCES = 60
 """As many as a training may show (`data.max_references`)."""
 MAX_SIDE = 8192
 """Pixels of a picture."""
+MAX_SHARE = 3.0
+"""Of a box with relative units, whose picture is 0 to 1; what is further away are pixels."""
+
+Units = Literal["pixels", "relative"]
 
 
 def _four_numbers(value: Any) -> Any:
     """Before pydantic, which would call the fourth of three numbers a missing key."""
-    if not isinstance(value, list | tuple) or len(value) != 4:
-        raise ValueError(f"a box is [x1, y1, x2, y2], got {value!r}")
+    is_four = isinstance(value, list | tuple) and len(value) == 4
+    if not is_four or any(isinstance(one, bool) for one in value):
+        shown = repr(value)
+        shown = shown if len(shown) <= 80 else shown[:80] + ".."
+        raise ValueError(f"a box is [x1, y1, x2, y2], got {shown}")
     return value
 
 
@@ -49,16 +55,29 @@ def _corners_in_order(
 ) -> tuple[float, float, float, float]:
     x1, y1, x2, y2 = box
     if not (x1 < x2 and y1 < y2):
-        raise ValueError(f"a box is [x1, y1, x2, y2] with x1 < x2 and y1 < y2, got {_numbers(box)}")
+        corners = _numbers((x1, y1, x1 + x2, y1 + y2))
+        raise ValueError(
+            f"a box is [x1, y1, x2, y2] with x1 < x2 and y1 < y2, got {_numbers(box)}"
+            + (f"; of [x, y, width, height] make {corners}" if x2 > 0 and y2 > 0 else "")
+        )
     return box
 
 
-_Coordinate = Annotated[float, Field(ge=-100_000, le=100_000)]
+_Coordinate = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
 Corners = Annotated[
     tuple[_Coordinate, _Coordinate, _Coordinate, _Coordinate],
     BeforeValidator(_four_numbers),
     AfterValidator(_corners_in_order),
 ]
+
+
+def _can_be_a_name(name: str) -> str:
+    if "\0" in name:
+        raise ValueError(f"no file has a zero byte in its name, got {name!r}")
+    return name
+
+
+FileName = Annotated[str, Field(min_length=1), AfterValidator(_can_be_a_name)]
 
 
 class _Model(BaseModel):
@@ -68,19 +87,18 @@ class _Model(BaseModel):
 class ReferenceEntry(_Model):
     """One reference and where in the picture its subject belongs."""
 
-    image: str = Field(
-        min_length=1,
+    image: FileName = Field(
         description="Picture of the subject; a path relative to the layout file. RGBA (the subject "
         "is where it is opaque), or RGB with a mask.",
     )
-    mask: str | None = Field(
+    mask: FileName | None = Field(
         default=None,
         description="Mask as large as the image, white on the subject; null: the image's own "
         "alpha. A mask goes before alpha.",
     )
     box: Corners = Field(
-        description="[x1, y1, x2, y2] in pixels of the picture: where the subject belongs. It may "
-        "reach beyond the picture's edge, not lie wholly outside."
+        description="[x1, y1, x2, y2] in pixels of the picture, or in shares of it (`units`): "
+        "where the subject belongs. It may reach beyond the picture's edge, not lie wholly outside."
     )
     fit: Fit = Field(
         default="instance-fit",
@@ -90,7 +108,8 @@ class ReferenceEntry(_Model):
     )
     subject_box: Corners | None = Field(
         default=None,
-        description="[x1, y1, x2, y2] in pixels of the image, joined with the mask's bounding box "
+        description="[x1, y1, x2, y2] in pixels of the image, or in shares of it (`units`), "
+        "joined with the mask's bounding box "
         "to make what is fitted; null: the mask alone.",
     )
     name: str = Field(default="", description="For messages and the comparison picture.")
@@ -109,8 +128,13 @@ class LayoutFile(_Model):
         "it.",
     )
     height: int = Field(ge=16, le=MAX_SIDE, description="Like the width.")
+    units: Units = Field(
+        default="pixels",
+        description="Of all boxes. relative: shares of the width and the height of the picture "
+        "(`subject_box`: of the image), 0 to 1.",
+    )
     references: list[ReferenceEntry] = Field(min_length=1, max_length=MAX_REFERENCES)
-    layout: str | None = Field(
+    layout: FileName | None = Field(
         default=None,
         description="A layout image of your own, of the picture's shape, relative to the layout "
         "file; null: it is composed of the references.",
@@ -139,7 +163,12 @@ class LoadedLayout:
 
     def file(self, name: str) -> Path:
         """A path in the file as a path of this process."""
-        return self.path.parent / os.path.expanduser(name)
+        try:
+            return self.path.parent / expand_home(name)
+        except UsageError as error:
+            raise UsageError(
+                f"{shown_path(self.path)}: {error.message}", cure=error.cure
+            ) from error
 
     def where(self, *key: str | int) -> str:
         """``layout.json:12: references.1.mask``."""
@@ -155,18 +184,15 @@ def load_layout(path: Path) -> LoadedLayout:
         When it cannot be read, is not JSON, or has a wrong key or value.
     """
     try:
-        text = bytes_to_text(path.read_bytes(), where=str(_shown(path)))
-    except FileNotFoundError:
-        raise UsageError(
-            f"there is no layout file {path}",
-            cure="`imig generate --from-shards ID` writes one to start from",
-        ) from None
-    except DataError as error:
-        raise UsageError(error.message, cure=error.cure) from error
-    except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error}", cure="a layout is a text file: JSON, or YAML"
-        ) from error
+        text = read_text(path)
+    except UsageError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise UsageError(
+                f"there is no layout file {path}",
+                cure="`imig generate --from-shards ID` writes one to start from",
+            ) from None
+        cure = error.cure or "a layout is a text file: JSON, or YAML"
+        raise UsageError(error.message, cure=cure) from error
     raw, lines = _parse(text, path)
     try:
         layout = _validate(raw)
@@ -185,24 +211,10 @@ class _Wrong(Exception):
 
 
 def _parse(text: str, path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    shown = _shown(path)
+    shown = shown_path(path)
     is_yaml = path.suffix.lower() in (".yaml", ".yml")
-    value: Any = None
-    if not is_yaml:
-        # JSON is read as JSON (1e3 is no number in YAML); YAML, which knows the lines, follows.
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UsageError(
-                f"{shown}:{error.lineno}: not JSON: {error.msg}",
-                cure="check quotes, commas and brackets in this line and the one above",
-            ) from error
-        except RecursionError:
-            raise UsageError(f"{shown}:1: brackets are nested too deeply for a layout") from None
-        # JSON may be indented with tabs, and have characters in its texts that YAML never has.
-        text = Reader.NON_PRINTABLE.sub("?", text.replace("\t", " "))
-    document = parse_yaml(text, shown)
-    value = document.value if is_yaml else value
+    document = (parse_yaml if is_yaml else parse_json)(text, shown)
+    value = to_values(document.value, LayoutFile)
     if not isinstance(value, dict):
         raise UsageError(
             f"{shown}:1: a layout is a mapping of keys to values",
@@ -224,16 +236,30 @@ def _validate(raw: dict[str, Any]) -> LayoutFile:
     return layout
 
 
+def pixel_scale(units: Units, size: tuple[int, int]) -> tuple[float, float]:
+    """What makes pixels of a box's (x, y), in a picture of this (width, height)."""
+    return (float(size[0]), float(size[1])) if units == "relative" else (1.0, 1.0)
+
+
 def _check_places(layout: LayoutFile) -> None:
     """What no field can check alone."""
+    across, down = pixel_scale(layout.units, (layout.width, layout.height))
     for number, one in enumerate(layout.references):
+        _check_units(layout, number, "box", one.box)
+        if one.subject_box is not None:
+            _check_units(layout, number, "subject_box", one.subject_box)
         x1, y1, x2, y2 = one.box
-        if x1 >= layout.width or y1 >= layout.height or x2 <= 0 or y2 <= 0:
+        if x1 * across >= layout.width or y1 * down >= layout.height or x2 <= 0 or y2 <= 0:
+            relative = layout.units == "relative"
+            size = "1 x 1 (units: relative)" if relative else f"{layout.width} x {layout.height}"
             raise _Wrong(
                 ("references", str(number), "box"),
                 f"references.{number}.box: {_numbers(one.box)} lies outside the picture, which is "
-                f"{layout.width} x {layout.height}",
-                "boxes are in pixels of the picture",
+                f"{size}",
+                "boxes are [x1, y1, x2, y2] in shares of the picture"
+                if relative
+                else "boxes are [x1, y1, x2, y2] in pixels of the picture; those of a model that "
+                "counts to 1000 must be scaled first",
             )
     count = len(layout.references)
     if layout.order is not None and sorted(layout.order) != list(range(count)):
@@ -243,6 +269,33 @@ def _check_places(layout: LayoutFile) -> None:
             f"order: expected every reference, {numbers}, once, got {layout.order}",
             "or leave it out",
         )
+
+
+def _check_units(
+    layout: LayoutFile, number: int, key: str, box: tuple[float, float, float, float]
+) -> None:
+    """Shares are not taken for pixels, nor pixels for shares."""
+    place, name = ("references", str(number), key), f"references.{number}.{key}"
+    if layout.units == "relative" and max(map(abs, box)) > MAX_SHARE:
+        raise _Wrong(
+            place,
+            f"{name}: {_numbers(box)} is in pixels, but the file says units: relative",
+            "leave `units` out, or divide: x by the width, y by the height",
+        )
+    if layout.units == "relative" or min(box) < 0 or max(box) > 1:
+        return
+    cure = "give it in pixels"
+    if key == "box":
+        sides = (layout.width, layout.height) * 2
+        pixels = [math.floor(one * side + 0.5) for one, side in zip(box, sides, strict=True)]
+        cure += f": {pixels}"
+    whole = "picture" if key == "box" else "reference image"
+    raise _Wrong(
+        place,
+        f"{name}: {_numbers(box)} is not larger than a pixel; it seems to be in shares of the "
+        f"{whole} (0 to 1)",
+        f"write `units: relative` into the layout file, or {cure}",
+    )
 
 
 def _validate_as(kind: type[Kind], raw: Mapping[str, Any], *, place: KeyPath) -> Kind:
@@ -259,12 +312,7 @@ def _validate_as(kind: type[Kind], raw: Mapping[str, Any], *, place: KeyPath) ->
 def _where(key: KeyPath, *, path: Path, lines: Mapping[KeyPath, int], with_key: bool = True) -> str:
     ancestors = [key[:end] for end in range(len(key), 0, -1)]
     line = next((f":{lines[one]}" for one in ancestors if one in lines), "")
-    return f"{_shown(path)}{line}" + (f": {'.'.join(key)}" if with_key and key else "")
-
-
-def _shown(path: Path) -> Path:
-    """The path as a person in this folder would type it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"{shown_path(path)}{line}" + (f": {'.'.join(key)}" if with_key and key else "")
 
 
 def _numbers(box: tuple[float, float, float, float]) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imig.contextgen.layout_file import MAX_SIDE, LoadedLayout, ReferenceEntry
+from imig.contextgen.layout_file import MAX_SIDE, LoadedLayout, ReferenceEntry, pixel_scale
 from imig.contextgen.picture_file import read_mask, read_picture
 from imig.contextgen.presets import Preset
 from imig.contextgen.sample import Box, PictureSample, ReferencePicture
@@ -60,7 +60,8 @@ def layout_to_pictures(
             f"{loaded.path} would become {size[0]} x {size[1]} pixels; {MAX_SIDE} is the most",
             cure="give a smaller --width",
         )
-    scale = (size[0] / layout.width, size[1] / layout.height)
+    across, down = pixel_scale(layout.units, (layout.width, layout.height))
+    scale = (across * size[0] / layout.width, down * size[1] / layout.height)
     boxes = [_scaled(one.box, scale) for one in layout.references]
     cut_outs = [
         _read_reference(loaded, number, one) for number, one in enumerate(layout.references)
@@ -152,12 +153,14 @@ def _read_reference(loaded: LoadedLayout, number: int, entry: ReferenceEntry) ->
             )
     subject_box = entry.subject_box
     if subject_box is not None:
+        subject_box = _scaled(subject_box, pixel_scale(loaded.layout.units, image.size))
         x1, y1, x2, y2 = subject_box
         if x1 < 0 or y1 < 0 or x2 > image.width or y2 > image.height:
             raise UsageError(
                 f"{loaded.where('references', number, 'subject_box')}: reaches beyond "
                 f"{entry.image}, which is {image.width} x {image.height}",
-                cure="subject_box is in pixels of the reference image, box in those of the picture",
+                cure="subject_box is in pixels of the reference image, box in those of the picture "
+                "(with units: relative in shares of them)",
             )
     return LayoutReference(image.convert("RGB"), mask, fit=entry.fit, subject_box=subject_box)
 

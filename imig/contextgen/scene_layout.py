@@ -15,6 +15,7 @@ from PIL import Image
 from imig.contextgen.drawing import picture_seed
 from imig.errors import DataError, UsageError
 from imig.layout.layering import layer_order
+from imig.paths import command_text
 from imig.schema import Box, Instance, Reference, ReferenceKind
 from imig.shards.views import InstanceView, ReferenceView, SceneView
 
@@ -138,7 +139,8 @@ def _write_unless_edited(files: Mapping[Path, bytes], layout: Path) -> None:
         if path.exists() and path.read_bytes() != data:
             raise UsageError(
                 f"{path} is there, and not as --from-shards would write it",
-                cure=f"draw it as it is: `imig generate {layout}`; or give another --output",
+                cure=f"draw it as it is: `{command_text('imig', 'generate', layout)}`; or give "
+                "another --output",
             )
     for path, data in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)

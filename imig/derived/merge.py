@@ -17,6 +17,7 @@ from imig.derived.writing import Contents, recipe_sha256, seal, write_shards
 from imig.engine.report import FunnelRow
 from imig.engine.tally import FIRST_DETAILS
 from imig.errors import UsageError
+from imig.paths import output_path
 from imig.sample import Sample
 from imig.schema import Derivation, Manifest, Quarantine, Reject, Subset
 from imig.shards.encoded import ENCODED_MEMBER, encoded_from_bytes, encoded_to_bytes
@@ -55,7 +56,7 @@ def merge_datasets(
     DataError
         A sample is damaged, or the output cannot be written.
     """
-    started = time.monotonic()
+    started, output = time.monotonic(), output_path(output)
     parents = [open_parent(folder) for folder in folders]
     _require_mergeable(parents, drop_encoding=drop_encoding)
     derivation = Derivation(

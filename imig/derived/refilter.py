@@ -19,6 +19,7 @@ from imig.engine.duplicates import NO_FEATURES
 from imig.engine.report import FunnelRow
 from imig.engine.signatures import SIGNED_MEMBERS, add_signature
 from imig.errors import UsageError
+from imig.paths import output_path
 from imig.recipe import DuplicatesConfig, FilterConfig
 from imig.sample import Sample
 from imig.schema import Derivation, Manifest, Reject, SkippedStage
@@ -69,7 +70,7 @@ def refilter_dataset(
     DataError
         A sample is damaged, or the output cannot be written.
     """
-    started = time.monotonic()
+    started, output = time.monotonic(), output_path(output)
     parent = open_parent(folder)
     thresholds = new_thresholds(parent.manifest.recipe, overrides)
     derivation = Derivation(

@@ -17,6 +17,7 @@ from imig.derived.writing import Contents, seal, write_shards
 from imig.engine.report import FunnelRow
 from imig.engine.signatures import SIGNED_MEMBERS, add_signature
 from imig.errors import DataError
+from imig.paths import output_path
 from imig.recipe import DuplicatesConfig
 from imig.sample import Sample
 from imig.schema import Derivation, Manifest, Subset
@@ -93,7 +94,7 @@ def split_dataset(
     DataError
         A sample is damaged, or all scenes hang together.
     """
-    started = time.monotonic()
+    started, output = time.monotonic(), output_path(output)
     parent = open_parent(folder)
     config = duplicates or _recipe_duplicates(parent)
     derivations = {

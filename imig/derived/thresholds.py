@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from imig.derived.writing import merged_recipes, recipe_sha256
 from imig.errors import UsageError
 from imig.recipe import DuplicatesConfig, FilterConfig
 from imig.recipe_errors import explain_validation_error
+from imig.recipe_values import to_values
 from imig.stages.verdict import Measured, box_area
 from imig.stages.verdict_views import best_face, lowest_dino
+from imig.yaml_lines import Written, parse_setting
 
 _Block = TypeVar("_Block", bound=BaseModel)
-_BLOCKS: Final = ("filter", "duplicates")
+_BLOCKS: Final = {"filter": FilterConfig, "duplicates": DuplicatesConfig}
 _OPEN: Final = {
     "min_instances": 1,
     "max_instances": 1_000_000,
@@ -142,7 +143,9 @@ def new_thresholds(recipe: dict[str, Any], overrides: Sequence[str]) -> NewThres
         values["duplicates"] = dict(duplicates)
     settings: dict[str, Any] = {}
     for text in overrides:
-        block, key, value = _parse(text)
+        block, key, word = _parse(text)
+        field = _BLOCKS[block].model_fields.get(key)
+        value = to_values(word, Any if field is None else field.annotation)
         values.setdefault(block, {})[key] = value
         settings[f"{block}.{key}"] = value
     return NewThresholds(
@@ -165,7 +168,7 @@ def _common_block(recipe: dict[str, Any], block: str) -> dict[str, Any] | None:
     return dict(blocks[0]) if blocks[0] and all(one == blocks[0] for one in blocks) else None
 
 
-def _parse(text: str) -> tuple[str, str, Any]:
+def _parse(text: str) -> tuple[str, str, Written]:
     name, separator, value = text.partition("=")
     block, _, key = name.strip().partition(".")
     if not separator:
@@ -180,10 +183,7 @@ def _parse(text: str) -> tuple[str, str, Any]:
         )
     if key.partition(".")[0] == "resources":
         raise UsageError(f"--set {text}: nothing runs on workers here", cure="leave it out")
-    try:
-        return block, key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {text}: the value is not YAML: {error}") from error
+    return block, key, parse_setting(value, setting=f"--set {text}")
 
 
 def _validate(kind: type[_Block], name: str, values: dict[str, Any]) -> _Block:

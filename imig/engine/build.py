@@ -28,6 +28,7 @@ from imig.engine.prompts import write_missing_prompts
 from imig.engine.report import counts_to_text, print_funnel, seconds_to_text
 from imig.engine.tally import Snapshot
 from imig.errors import DataError
+from imig.paths import command_text
 
 MIN_SEEN = 20
 """Scenes seen before `max_error_rate` is looked at: one bad picture in ten is no rate yet."""
@@ -58,6 +59,7 @@ def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedB
             f"{len(manifest.shards)} shards; --overwrite builds it anew",
             highlight=False,
             soft_wrap=True,
+            markup=False,
         )
         return None
     with interrupt_once():
@@ -105,6 +107,7 @@ def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None
         + (f" ({finished} finished by an earlier run)" if finished else ""),
         highlight=False,
         soft_wrap=True,
+        markup=False,
     )
     print_skipped(plan, console)
     print_remarks(plan, console)
@@ -202,9 +205,13 @@ def _print_end(finished: FinishedBuild, console: Console, *, seconds: float) -> 
         f"{finished.output} ({counts_to_text(counts)}) in {seconds_to_text(seconds)}",
         highlight=False,
         soft_wrap=True,
+        markup=False,
     )
+    validate = command_text("imig", "validate", finished.output)
+    preview = command_text("imig", "preview", "--random", "--shards", finished.output)
     console.print(
-        f"next: imig validate {finished.output}   imig preview --random --shards {finished.output}",
+        f"next: {validate}   {preview}",
         highlight=False,
         soft_wrap=True,
+        markup=False,
     )

@@ -15,6 +15,7 @@ from imig.errors import UsageError
 from imig.models.endpoint import FAMILY as ENDPOINT_FAMILY
 from imig.models.families import FAMILIES
 from imig.models.weights import ResolvedWeights, find_family, resolve_weights
+from imig.paths import output_path
 from imig.recipe import ModelConfig, Resources
 from imig.recipe_file import LoadedRecipe
 from imig.sample import Sample
@@ -166,11 +167,12 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
     Raises
     ------
     UsageError
-        A stage reads what nobody writes, a family is unknown, weights are missing, or the source
-        has nothing; names the recipe line and the cure.
+        The output is no path of this machine. A stage reads what nobody writes, a family is
+        unknown, weights are missing, or the source has nothing; names the recipe line and the cure.
     """
     from imig.stages.registry import build_stages
 
+    output = output_path(output)
     try:
         stages = build_stages(loaded.recipe, output=output)
     except SourceError as error:

@@ -28,6 +28,7 @@ from imig.errors import UsageError
 from imig.models.device import mixed_precision
 from imig.models.grounding import Detector, DetectorGrounder
 from imig.models.weights import HubId, ResolvedWeights, find_in_hub_cache
+from imig.paths import input_path
 
 # The transform of `groundingdino.util.inference.load_image`.
 _SHORT_SIDE: Final = 800
@@ -184,7 +185,7 @@ def find_text_encoder(text_encoder_type: str, *, beside: Path) -> Path:
     UsageError
         It is neither a folder, nor beside the weights, nor in the hub cache.
     """
-    folders = [Path(text_encoder_type).expanduser(), beside / Path(text_encoder_type).name]
+    folders = [input_path(text_encoder_type), beside / Path(text_encoder_type).name]
     for folder in folders:
         if (folder / "config.json").is_file():
             return folder
@@ -202,7 +203,7 @@ def find_text_encoder(text_encoder_type: str, *, beside: Path) -> Path:
 
 def _config_file(weights: ResolvedWeights) -> Path:
     if weights.config is not None:
-        for path in (Path(weights.config).expanduser(), _CONFIG_FOLDER / weights.config):
+        for path in (input_path(weights.config), _CONFIG_FOLDER / weights.config):
             if path.is_file():
                 return path
         raise UsageError(

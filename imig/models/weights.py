@@ -17,6 +17,7 @@ from imig.errors import UsageError
 from imig.models.families import FAMILIES, Family
 from imig.models.packages import require_packages, shipped_folder
 from imig.models.pipeline_folder import pipeline_files, pipeline_revision
+from imig.paths import expand_home, input_path
 from imig.recipe import ModelConfig
 
 TINY = "tiny"
@@ -100,7 +101,7 @@ def find_weights(config: ModelConfig) -> ResolvedWeights:
             "weights but `tiny`",
             cure="set `weights: tiny`, or take a family with the same task: " + _alike(family),
         )
-    local = Path(config.weights).expanduser()
+    local = input_path(config.weights)
     if local.exists():
         files = weight_files(family, local)
         if family.layout == "pipeline":
@@ -110,7 +111,7 @@ def find_weights(config: ModelConfig) -> ResolvedWeights:
         return _resolved(config, path=local, files=files, revision=revision)
     looked_for = [f"path {local.absolute()}"]
     if family.home:
-        folder = Path(family.home).expanduser() / config.weights
+        folder = expand_home(family.home) / config.weights
         if folder.is_dir():
             files = weight_files(family, folder)
             return _resolved(config, path=folder, files=files, revision=sha256_prefix(files))
@@ -296,7 +297,7 @@ def _resolved(
 
 def _head(family: Family, config: ModelConfig) -> Path:
     """The second weight file, which the recipe's `config` names."""
-    path = None if config.config is None else Path(config.config).expanduser()
+    path = None if config.config is None else input_path(config.config)
     if path is None or not path.is_file():
         what = "no `config`" if path is None else f"`config` names no file: {path}"
         raise UsageError(f"{family.name}: {what}", cure=f"let `config` name {family.head}")

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from imig.engine.live_line import LiveLine
 from imig.models.endpoint import Endpoint, Usage
+from imig.paths import output_path
 from imig.prompts.grammar import write_grammar_prompt
 from imig.prompts.output import PromptsOutput, count_written, open_output
 from imig.prompts.progress import REDRAW_SECONDS, Figures, figures_to_text
@@ -35,6 +36,7 @@ def write_prompts(
     KeyboardInterrupt
         Ctrl-C; what is written is kept.
     """
+    output = output_path(output)
     source = recipe.source
     assert isinstance(source, PromptsSource)
     identity = prompts_identity(recipe)
@@ -101,4 +103,4 @@ def _write_by_grammar(
 
 
 def _print(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True)
+    console.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import yaml
 
@@ -62,8 +62,26 @@ def size_category(samples: int) -> str:
     return next((word for limit, word in SIZE_CATEGORIES if samples < limit), "n>10M")
 
 
+def split_name(manifest: Manifest) -> Literal["train", "validation"]:
+    """What hubs call the dataset's part: of the two of `imig split`, the one that it is.
+
+    Filtering and encoding leave a part what it is; parts that were merged are one where all are.
+    """
+    for number, one in reversed(list(enumerate(manifest.derived))):
+        if one.operation == "split":
+            return "validation" if one.settings.get("side") == "validation" else "train"
+        if one.operation == "merge":
+            before = [split for split in manifest.derived[:number] if split.operation == "split"]
+            held_out = [split for split in before if split.settings.get("side") == "validation"]
+            # A merged dataset that comes of no split leaves none here.
+            whole = len(before) >= len(one.parents) and len(held_out) == len(before)
+            return "validation" if whole and before else "train"
+    return "train"
+
+
 def _front_matter(manifest: Manifest, rows: Sequence[IndexRow], *, licence: str) -> str:
     subsets = sorted({row.subset for row in rows})
+    split = split_name(manifest)
     front = {
         "pretty_name": manifest.name,
         "license": licence,
@@ -71,7 +89,7 @@ def _front_matter(manifest: Manifest, rows: Sequence[IndexRow], *, licence: str)
         "size_categories": [size_category(len(rows))],
         "tags": ["webdataset", "imig", "multi-instance", "identity"],
         "configs": [
-            {"config_name": subset, "data_files": [{"split": "train", "path": f"{subset}-*.tar"}]}
+            {"config_name": subset, "data_files": [{"split": split, "path": f"{subset}-*.tar"}]}
             for subset in subsets
         ],
     }

@@ -17,6 +17,7 @@ from imig.shards.index import (
     INDEX_NAME,
     IndexRow,
     absent_columns,
+    for_arrow,
     read_index_table,
     row_to_plain,
 )
@@ -206,7 +207,8 @@ def _check_table(path: Path, count: int) -> Iterator[Fault]:
             yield Fault("table-rows", f"{path.name} is not there, the manifest counts {count}")
         return
     try:
-        rows = pq.read_metadata(path).num_rows
+        with for_arrow(path, "rb") as source:
+            rows = pq.read_metadata(source).num_rows
     except (OSError, ValueError, pa.ArrowException) as error:
         yield Fault("table-rows", f"{path.name} cannot be read: {error}")
         return

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from imig.errors import DataError, UsageError
+from imig.paths import input_path
 from imig.schema import Manifest, Scene, scene_from_json
 from imig.shards.folders import open_folder
 from imig.shards.index import INDEX_NAME, index_schema, read_index_table
@@ -55,7 +56,7 @@ class Dataset:
 
     def __init__(self, path: str | Path) -> None:
         self.folder = open_folder(path)
-        self.path = path if self.folder.remote else Path(path).expanduser()
+        self.path = path if self.folder.remote else input_path(path)
         if not self.folder.exists():
             raise UsageError(
                 f"there is no dataset folder {self.path}",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from imig.errors import DataError, UsageError
+from imig.paths import input_path
 
 
 class Folder(Protocol):
@@ -44,7 +45,7 @@ def open_folder(path: str | Path) -> Folder:
         When the address is of a kind for which nothing is installed.
     """
     if "://" not in str(path):
-        return LocalFolder(Path(path).expanduser())
+        return LocalFolder(input_path(path))
     folder = RemoteFolder(str(path).rstrip("/"))
     try:
         folder.open_filesystem()

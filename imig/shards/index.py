@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from imig.errors import DataError
 from imig.schema import Scene, scene_from_json
@@ -234,8 +235,20 @@ def write_records(path: Path, records: Sequence[dict[str, Any]], *, schema: pa.S
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pylist(list(records), schema=schema)
-    with atomic_write(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    with atomic_write(path) as temporary, for_arrow(temporary, "wb") as target:
+        pq.write_table(table, target, compression="zstd")
+
+
+@contextmanager
+def for_arrow(path: Path | str, mode: Literal["rb", "wb"]) -> Iterator[Any]:
+    """What pyarrow takes for a path: itself, or an open file where its name is not UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with open(path, mode) as file:
+            yield file
+    else:
+        yield path
 
 
 def read_index_table(
@@ -264,11 +277,16 @@ def read_index_table(
     schema = index_schema()
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     try:
-        file = pq.ParquetFile(path if data is None else pa.BufferReader(data))
-        missing = set(schema.names).difference(file.schema_arrow.names)
-        if lacking := [name for name in schema.names if name in missing - ADDED_COLUMNS]:
-            raise DataError(f"the index {path} lacks the columns {', '.join(lacking)}", cure=cure)
-        table = file.read([name for name in wanted.names if name not in missing])
+        with (
+            for_arrow(path, "rb") if data is None else nullcontext(pa.BufferReader(data)) as source
+        ):
+            file = pq.ParquetFile(source)
+            missing = set(schema.names).difference(file.schema_arrow.names)
+            if lacking := [name for name in schema.names if name in missing - ADDED_COLUMNS]:
+                raise DataError(
+                    f"the index {path} lacks the columns {', '.join(lacking)}", cure=cure
+                )
+            table = file.read([name for name in wanted.names if name not in missing])
         for name in missing.intersection(wanted.names):
             nulls = pa.nulls(file.metadata.num_rows, wanted.field(name).type)
             table = table.append_column(name, nulls)
@@ -285,7 +303,8 @@ def absent_columns(path: Path) -> frozenset[str]:
     """Which of `ADDED_COLUMNS` a readable index does not have."""
     import pyarrow.parquet as pq
 
-    return ADDED_COLUMNS.difference(pq.read_schema(path).names)
+    with for_arrow(path, "rb") as source:
+        return ADDED_COLUMNS.difference(pq.read_schema(source).names)
 
 
 def read_index(path: Path) -> pd.DataFrame:

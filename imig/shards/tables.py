@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from imig.errors import DataError
 from imig.schema import Quarantine, Reject
 from imig.shards.check_folder import QUARANTINE_NAME, REJECTS_NAME
-from imig.shards.index import write_records
+from imig.shards.index import for_arrow, write_records
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,7 +78,8 @@ def _read(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        rows: list[dict[str, Any]] = pq.read_table(path, columns=list(columns)).to_pylist()
+        with for_arrow(path, "rb") as source:
+            rows: list[dict[str, Any]] = pq.read_table(source, columns=list(columns)).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"cannot read {path}: {error}", cure=_CURE) from error
     return rows

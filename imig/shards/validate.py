@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imig.errors import DataError, UsageError
+from imig.paths import input_path
 from imig.shards.check_folder import (
     check_files,
     check_index,
@@ -69,7 +70,7 @@ def validate_dataset(
         When a worker process dies (out of memory).
     """
     started = time.perf_counter()
-    folder = Path(path).expanduser()
+    folder = input_path(path)
     if not folder.is_dir():
         raise UsageError(
             f"there is no dataset folder {folder}",

@@ -22,6 +22,7 @@ from imig.contextgen.encoded_scene import scene_from_bytes
 from imig.contextgen.sample import EncodedSample, PictureSample
 from imig.contextgen.settings import TextLength
 from imig.errors import DataError, ImigError, UsageError
+from imig.paths import command_text
 from imig.sample import derive_seed
 from imig.schema import EncodingRecord
 from imig.shards.dataset import Dataset
@@ -284,8 +285,9 @@ def _naming(entry: Entry, dataset: Dataset) -> Iterator[None]:
     except DataError as error:
         raise DataError(
             f"{error.message} (wanted for training sample {entry.id})",
-            cure=f"`imig validate {dataset.path}` lists what is damaged. Nothing is skipped, "
-            "so that a training can be repeated; repair the dataset and resume.",
+            cure=f"`{command_text('imig', 'validate', dataset.path)}` lists what is damaged. "
+            "Nothing is skipped, so that a training can be repeated; repair the dataset and "
+            "resume.",
         ) from error
 
 

@@ -60,6 +60,7 @@ def encode_dataset(
     """
     started = time.monotonic()
     plan = make_plan(source, recipe, output=output)
+    output = plan.output
     if not overwrite and (manifest := finished_manifest(plan)) is not None:
         if plan.state.exists():
             # Killed between writing the manifest and clearing up.
@@ -87,7 +88,6 @@ def encode_dataset(
         f"({megabytes:.1f} MB, of which {megabytes - plain:.1f} MB are new) in "
         f"{seconds_to_text(time.monotonic() - started)}",
     )
-    _say(console, f"next: imig train --shards {output} --recipe {recipe.name}")
     return manifest
 
 
@@ -119,4 +119,4 @@ def _encode_rest(plan: EncodePlan, console: Console, *, workers: int | None) -> 
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True)
+    console.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -23,6 +23,7 @@ from imig.engine.folder import BUILD_FOLDER, remove_temporaries, require_ours
 from imig.engine.parts import Record, read_record, write_record
 from imig.errors import DataError, UsageError
 from imig.models.device import choose_dtype
+from imig.paths import command_text, output_path
 from imig.schema import EncodingRecord, Manifest, ModelRecord
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.card import PICTURES_FOLDER, write_card
@@ -83,6 +84,7 @@ def make_plan(source: str | Path, recipe: TrainRecipe, *, output: Path) -> Encod
     DataError
         The dataset is damaged.
     """
+    output = output_path(output)
     dataset = Dataset(source)
     if isinstance(dataset.folder, LocalFolder) and dataset.folder.root.resolve() == (
         output.resolve()
@@ -96,7 +98,8 @@ def make_plan(source: str | Path, recipe: TrainRecipe, *, output: Path) -> Encod
         if shard not in shards:
             raise DataError(
                 f"sample {sample_id} lies in {shard}, which {MANIFEST_NAME} of {source} lacks",
-                cure=f"`imig validate {source}` lists everything that is damaged.",
+                cure=f"`{command_text('imig', 'validate', source)}` lists everything that is "
+                "damaged.",
             )
         shards[shard].append(sample_id)
     device = find_device(recipe.device)

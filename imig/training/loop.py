@@ -75,7 +75,7 @@ def train(
         if start >= recipe.steps:
             if process_rank() == 0:
                 done = f"{run} has all {recipe.steps} steps already"
-                (console or Console()).print(done, soft_wrap=True)
+                (console or Console()).print(done, soft_wrap=True, markup=False, emoji=False)
             return 0
         batches = make_loader(
             session.data, start=start * recipe.accumulate, workers=recipe.data.workers

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imig.errors import DataError, UsageError
+from imig.paths import output_path
 from imig.shards.atomic import atomic_write, atomic_write_bytes, is_temporary, temporary_path
 
 FILES = "files.json"
@@ -37,6 +38,7 @@ def open_run(run: Path, *, resume: bool) -> Path | None:
     UsageError
         The folder has checkpoints and `resume` was not asked for, or it cannot be made.
     """
+    run = output_path(run)
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -33,6 +33,7 @@ from imig.contextgen.model import ContextGen
 from imig.contextgen.sample import EncodedSample, PictureSample
 from imig.contextgen.settings import TextLength
 from imig.models.device import choose_dtype, mixed_precision
+from imig.paths import input_path
 from imig.training.checkpoint import Training
 from imig.training.data import TrainingData
 from imig.training.encoding import encoding_record
@@ -41,7 +42,7 @@ from imig.training.optimizer import Average, make_optimizer, make_scheduler
 from imig.training.parallel import share_model, whole
 from imig.training.processes import process_count, process_rank
 from imig.training.recipe import TrainRecipe
-from imig.training.start import recipe_with_scale, start_path
+from imig.training.start import recipe_with_scale
 
 REFERENCE_ADAPTER = "reference"
 
@@ -195,7 +196,7 @@ def _add_adapters(
     if config.start is None:
         add_adapter(transformer, rank=config.rank, alpha=config.alpha, seed=recipe.seed)
         return _Adapters(recipe, "", off)
-    start = start_path(config.start)
+    start = input_path(config.start)
     scale = load_adapter(transformer, start, trainable=True)
     recipe = recipe_with_scale(recipe, scale, place=place)
     origin = f"starts from {start}: {scale}"

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 from imig.contextgen.adapter_config import AdapterScale
 from imig.errors import UsageError
 from imig.training.recipe import TrainRecipe
-
-
-def start_path(start: str) -> Path:
-    """The file or folder that `adapter.start` names. Raises UsageError for an unknown ``~user``."""
-    try:
-        return Path(start).expanduser()
-    except RuntimeError as error:
-        raise UsageError(
-            f"adapter.start: {start!r}: {error}", cure="write the path out, without ~"
-        ) from error
 
 
 def recipe_with_scale(

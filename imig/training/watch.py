@@ -187,7 +187,7 @@ class Watch:
             self._run.name,
             total=self._steps,
             done=start,
-            console=console or Console(highlight=False, soft_wrap=True),
+            console=console or Console(highlight=False, soft_wrap=True, emoji=False),
         )
 
     def _log(self, step: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,148 @@ def test_errors_of_a_reference(
     line = found.removeprefix("scene.json:").partition(":")[0]
     assert int(line) in range(6, 18), found
     assert cure in advice
+
+
+@pytest.mark.parametrize(
+    ("box", "message", "cure"),
+    [
+        # in shares of the picture, which is 96 x 64
+        ([0.125, 0.25, 0.5, 0.75], "[0.125, 0.25, 0.5, 0.75] is not larger than a pixel; it seems "
+         "to be in shares of the picture", "`units: relative` into the layout file, or give it in "
+         "pixels: [12, 16, 48, 48]"),
+        ([0, 0, 1, 1], "is not larger than a pixel", "pixels: [0, 0, 96, 64]"),
+        (["0", "0", "0.5", "1"], "is not larger than a pixel", "units: relative"),
+        # [x, y, width, height]
+        ([40, 30, 20, 20], "x1 < x2 and y1 < y2, got [40, 30, 20, 20]; of [x, y, width, height] "
+         "make [40, 30, 60, 50]", ""),
+        ([40, 30, 0, 0], "x2, y2] with x1 < x2 and y1 < y2, got [40, 30, 0, 0]", ""),
+        ([8, 8, 8, 24], "with x1 < x2", ""),
+        # counted to 1000
+        ([500, 500, 900, 900], "lies outside the picture, which is 96 x 64", "counts to 1000"),
+        ([-30, -30, -8, -8], "lies outside the picture", "in pixels of the picture"),
+        ([math.nan, 0, 9, 9], "box.0: expected a finite number, got nan", ""),
+        ([0, 0, math.inf, 9], "box.2: expected a finite number, got inf", ""),
+        ([0, 0, 9, "nan"], "box.3: expected a finite number, got 'nan'", ""),
+        ([0, 0, 9, "9px"], "box.3: expected a valid number", ""),
+        ([0, 0, 9, None], "box.3: expected a valid number", ""),
+        ([False, False, 40, True], "a box is [x1, y1, x2, y2], got [False, False, 40, True]", ""),
+        ([[8, 8], [40, 24]], "a box is [x1, y1, x2, y2], got [[8, 8], [40, 24]]", ""),
+        ([[8, 8, 40, 24]], "a box is [x1, y1, x2, y2], got [[8, 8, 40, 24]]", ""),
+        ([8, 8, 40, [24]], "box.3: expected a valid number", ""),
+        ([], "a box is [x1, y1, x2, y2], got []", ""),
+        ([8] * 500, "a box is [x1, y1, x2, y2], got [8, 8, ", ""),
+        ("8,8,40,24", "a box is [x1, y1, x2, y2], got '8,8,40,24'", ""),
+        ({"x": 8, "y": 8, "w": 32, "h": 16}, "a box is [x1, y1, x2, y2], got {'x': 8", ""),
+        (None, "a box is [x1, y1, x2, y2], got None", ""),
+    ],
+)  # fmt: skip
+def test_boxes_that_are_wrong(folder: Path, box: Any, message: str, cure: str) -> None:
+    layout = layout_dict()
+    layout["references"][0]["box"] = box
+    found, advice = error_of(folder, layout)
+    assert "references.0" in found
+    assert message in found
+    assert cure in advice
+    assert len(found) < 250
+
+
+@pytest.mark.parametrize("box", [[8, 8, 40, 24], [8.0, 8.0, 4e1, 24.0], ["8", " 8 ", "40", "24"]])
+def test_numbers_of_a_box_as_they_are_written(folder: Path, box: list[object]) -> None:
+    layout = layout_dict()
+    layout["references"][0]["box"] = box
+    assert load_layout(write(folder, layout)).layout.references[0].box == (8, 8, 40, 24)
+
+
+def test_boxes_in_shares(folder: Path) -> None:
+    pixels, shares = layout_dict(), layout_dict(units="relative")
+    pixels["references"][0]["subject_box"] = [5, 5, 30, 20]
+    shares["references"][0] |= {
+        "box": [8 / 96, 8 / 64, 40 / 96, 24 / 64],
+        "subject_box": [5 / 40, 5 / 20, 30 / 40, 20 / 20],  # of the reference image
+    }
+    shares["references"][1]["box"] = [32 / 96, 16 / 64, 80 / 96, 48 / 64]
+    for width in (None, 192):
+        one = pictures_of(write(folder, pixels), width=width)
+        other = pictures_of(write(folder, shares), width=width)
+        np.testing.assert_array_equal(one.layout, other.layout)
+        for first, second in zip(one.references, other.references, strict=True):
+            assert first.box == pytest.approx(second.box)
+    shares["references"][1]["box"] = [-0.5, 0.5, 1.5, 2]
+    assert pictures_of(write(folder, shares)).references[1].box == (0.0, 32.0, 96.0, 64.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "box", "message", "cure"),
+    [
+        ({}, [8, 8, 40, 24], "[8, 8, 40, 24] is in pixels, but the file says units: rel", "divide"),
+        ({}, [1, 0, 1.5, 0.5], "lies outside the picture, which is 1 x 1 (uni", "in shares of"),
+        ({}, [-0.5, 0, 0, 0.5], "lies outside the picture, which is 1 x 1", "in shares of"),
+        ({"units": "percent"}, [0, 0, 9, 9], "units: expected 'pixels' or 'relative'", ""),
+        ({"units": "relativ"}, [0, 0, 9, 9], "units: expected", "did you mean 'relative'?"),
+        ({"unit": "relative"}, [0, 0, 1, 1], "unknown key 'unit'", "did you mean 'units'?"),
+    ],
+)  # fmt: skip
+def test_units_that_are_wrong(
+    folder: Path, change: dict[str, Any], box: list[float], message: str, cure: str
+) -> None:
+    layout = layout_dict(units="relative") | change
+    layout["references"] = [layout["references"][0] | {"box": box}]
+    found, advice = error_of(folder, layout)
+    assert message in found
+    assert cure in advice
+
+
+def test_a_subject_box_in_shares_needs_units_too(folder: Path) -> None:
+    layout = layout_dict()
+    layout["references"][0]["subject_box"] = [0.1, 0.1, 0.9, 0.9]
+    found, advice = error_of(folder, layout)
+    assert "references.0.subject_box: [0.1, 0.1, 0.9, 0.9] is not larger than a pixel" in found
+    assert "units: relative" in advice
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_texts_and_encodings(folder: Path, encoding: str) -> None:
+    yaml = (
+        "caption: no\r\nwidth: 96\r\nheight: 64\r\n"
+        "references:\r\n- {image: 007.png, name: 2024-05-01, box: [0, 0, 9, 9]}\r\n"
+    )
+    (folder / "scene.yml").write_bytes(yaml.encode(encoding))
+    layout = load_layout(folder / "scene.yml").layout
+    assert (layout.caption, layout.references[0].image) == ("no", "007.png")
+    assert layout.references[0].name == "2024-05-01"
+    (folder / "scene.json").write_bytes(json.dumps(layout_dict()).encode(encoding))
+    assert load_layout(folder / "scene.json").layout.width == 96
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "scene.json:1: not JSON"),
+        ('{"width": ' + "9" * 5000 + "}", "scene.json: not JSON that can be read: "),
+        ('{"' + "x" * 2000 + '": 1}', "unknown key 'xxx"),
+        ('{"width"\n: 96, "width": 97}', "scene.json: the key 'width' stands there twice"),
+        ('{"width": 96, "height": 1e999}', "height: expected a finite number"),
+        ("[" * 500 + "]" * 500, "scene.json:1: brackets are nested too deeply"),
+    ],
+)
+def test_json_as_people_break_it(folder: Path, text: str, message: str) -> None:
+    assert message in error_of(folder, text)[0]
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("~nobody-here/x.png", "no user 'nobody-here'"),
+        ("a\0b", "no file has a zero byte in its name"),
+        ("x" * 5000, "File name too long"),
+        ("", "references.0: image: string should have at least 1 character"),
+        (7, "references.0: image: expected a valid string, got 7"),
+    ],
+)
+def test_names_that_no_picture_has(folder: Path, image: object, message: str) -> None:
+    layout = layout_dict()
+    layout["references"][0]["image"] = image
+    assert message in error_of(folder, layout)[0]
 
 
 def test_a_missing_box_and_a_broken_file(folder: Path) -> None:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from imig.errors import DataError, UsageError
+from imig.paths import input_path, is_address
 from imig.recipe import FolderSource, ListSource
 from imig.sample import Sample
 from imig.schema import Source
@@ -31,7 +32,7 @@ class FolderPictures(SourceKind):
 
     def __init__(self, config: FolderSource) -> None:
         self._config = config
-        self._folder = Path(config.path).expanduser()
+        self._folder = input_path(config.path)
         if not self._folder.is_dir():
             raise UsageError(
                 f"{self._folder} is not a folder",
@@ -108,7 +109,7 @@ class ListedPictures(SourceKind):
 
     def __init__(self, config: ListSource) -> None:
         self._config = config
-        self._list = Path(config.path).expanduser()
+        self._list = input_path(config.path)
         if not self._list.is_file():
             raise UsageError(
                 f"{self._list} is not a file",
@@ -132,7 +133,8 @@ class ListedPictures(SourceKind):
     def _line_to_entry(self, listed: Line) -> _Entry:
         line, number = listed.text.strip(), listed.number
         if not line.startswith("{"):
-            return _Entry(os.fsdecode(listed.data.strip()), line)
+            entry = _Entry(os.fsdecode(listed.data.strip()), line)
+            return self._checked(entry, number)
         cure = 'a line is a path, or {"path": "..", "caption": "..", "nouns": ["..", ".."]}'
         try:
             values = json.loads(line)
@@ -147,7 +149,14 @@ class ListedPictures(SourceKind):
             raise UsageError(f"{self._list}:{number}: path and caption are strings", cure=cure)
         if not isinstance(nouns, list) or not all(isinstance(noun, str) for noun in nouns):
             raise UsageError(f"{self._list}:{number}: nouns is a list of strings", cure=cure)
-        return _Entry(path, path, caption, tuple(nouns))
+        return self._checked(_Entry(path, path, caption, tuple(nouns)), number)
+
+    def _checked(self, entry: _Entry, number: int) -> _Entry:
+        try:
+            _listed_path(entry.path, beside=self._list)
+        except UsageError as error:
+            raise UsageError(f"{self._list}:{number}: {error.message}", cure=error.cure) from error
+        return entry
 
     def _path(self, entry: _Entry) -> Path:
         wordings = (
@@ -156,7 +165,10 @@ class ListedPictures(SourceKind):
             unicodedata.normalize("NFC", entry.decoded),
             unicodedata.normalize("NFD", entry.decoded),
         )
-        paths = [self._list.parent / os.path.expanduser(one) for one in dict.fromkeys(wordings)]
+        paths = [
+            self._list.parent / _listed_path(one, beside=self._list)
+            for one in dict.fromkeys(wordings)
+        ]
         return next((path for path in paths if _is_there(path)), paths[0])
 
     @property
@@ -202,6 +214,17 @@ def _is_there(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # too long, or with characters that no name has
         return False
+
+
+def _listed_path(path: str, *, beside: Path) -> Path:
+    """As the list has it, but for ``~`` and ``~user``; a file's name may begin with ``~`` too.
+
+    Raises UsageError for an address (``https://..``) and an unknown home.
+    """
+    looks_like_a_file = not path.startswith("~") and not is_address(path)
+    if looks_like_a_file or os.path.exists(beside.parent / path):
+        return Path(path)
+    return input_path(path)
 
 
 def _fill_from_file(sample: Sample, path: Path, config: FolderSource | ListSource) -> bool:

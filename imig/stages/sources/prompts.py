@@ -7,6 +7,7 @@ from pathlib import Path
 
 from imig.errors import UsageError
 from imig.models.endpoint import endpoint_record
+from imig.paths import input_path
 from imig.prompts.file import PromptsFile, list_prompts
 from imig.prompts.grammar import write_grammar_prompt
 from imig.prompts.record import PromptRecord
@@ -124,7 +125,7 @@ class Prompts(SourceKind):
 def _path(config: PromptsSource, context: BuildContext) -> Path | None:
     """The file that holds the prompts, or will; None for rules."""
     if config.path is not None:
-        path = Path(config.path).expanduser()
+        path = input_path(config.path)
         if not path.is_file():
             raise UsageError(
                 f"{path} is not a file",
