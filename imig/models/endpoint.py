@@ -161,9 +161,7 @@ class Endpoint:
             self._note("tokens", f"{problem}: asked again with {more} tokens (max_tokens)")
             tokens, before = more, (problem, reply)
 
-    def _unfinished(
-        self, reply: Reply, schema: Mapping[str, Any], *, asked_again: bool
-    ) -> str:
+    def _unfinished(self, reply: Reply, schema: Mapping[str, Any], *, asked_again: bool) -> str:
         """Why a reply is no answer yet; empty: it is one, or nothing that more tokens would mend."""
         if reply.broken_off:
             # Some models go on with blanks after their answer, until the end of their tokens.
@@ -174,7 +172,9 @@ class Endpoint:
         if is_whole_answer(reply.thoughts, schema=schema):
             # Some servers take an answer without thoughts for thoughts.
             if asked_again and not self._answers_as_thoughts:
-                self._note("thoughts", "the server gives answers as reasoning, where they were read")
+                self._note(
+                    "thoughts", "the server gives answers as reasoning, where they were read"
+                )
                 self._answers_as_thoughts = True
             if self._answers_as_thoughts:
                 return ""
@@ -257,7 +257,10 @@ class Endpoint:
             self._temperature = None
             self._note("temperature", "the model takes no temperature: asked without it")
             return True
-        for name, other in (("max_tokens", "max_completion_tokens"), ("max_completion_tokens", None)):
+        for name, other in (
+            ("max_tokens", "max_completion_tokens"),
+            ("max_completion_tokens", None),
+        ):
             if parameter == "max_tokens" and name in request:
                 self._tokens_name = other
                 return True

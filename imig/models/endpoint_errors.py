@@ -119,7 +119,11 @@ class Explainer:
             if tls_cure(reason, base_url(self.config.url)):
                 return Failure(reason, self.unreachable(reason))
             # The library's words for a refused connection, an unknown host, and a proxy's refusal.
-            unreached = type(cause).__name__ in ("ConnectError", "UnsupportedProtocol", "ProxyError")
+            unreached = type(cause).__name__ in (
+                "ConnectError",
+                "UnsupportedProtocol",
+                "ProxyError",
+            )
             return Failure(self._by_proxy(reason), unreached=unreached)
         if isinstance(error, ServerFault):
             code = _find(error.body, "code")
@@ -151,7 +155,8 @@ class Explainer:
         wrong = missing_certificates()
         if wrong:
             return UsageError(
-                f"{self.config.url} cannot be asked: {wrong}", cure="correct the variable, or unset it"
+                f"{self.config.url} cannot be asked: {wrong}",
+                cure="correct the variable, or unset it",
             )
         return self.unreachable(self.clean(str(error) or type(error).__name__))
 

@@ -84,7 +84,9 @@ def unusable_proxy() -> str | None:
         url = getproxies_environment().get(kind, "")
         found = _SCHEME.match(url)
         scheme = found[0].removesuffix("://").lower() if found else "http"
-        where = f"the environment variable {_variable(kind)} names the proxy {_without_password(url)}"
+        where = (
+            f"the environment variable {_variable(kind)} names the proxy {_without_password(url)}"
+        )
         if url and scheme not in _PROXY_SCHEMES:
             return f"{where}, and {scheme} is no kind of proxy that can be used"
         if scheme.startswith("socks") and not _can_socks():

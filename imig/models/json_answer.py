@@ -42,7 +42,9 @@ def answer_to_json(text: str, *, schema: Mapping[str, Any] | None = None) -> dic
     return found[-1]
 
 
-def answer_to_objects(text: str, *, schema: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+def answer_to_objects(
+    text: str, *, schema: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """All complete objects in an answer that obey the schema, in their order, drafts included.
 
     For questions with several answers: an array, a list within an object, lines of JSON, or objects
@@ -96,9 +98,13 @@ def _within(
         return []
     if isinstance(value, str):
         inner = read_values(value).values if value.lstrip()[:1] in ("{", "[") else []
-        return [one for part in inner for one in _within(part, obeys, several=several, depth=depth + 1)]
+        return [
+            one for part in inner for one in _within(part, obeys, several=several, depth=depth + 1)
+        ]
     if isinstance(value, list):
-        return [one for part in value for one in _within(part, obeys, several=several, depth=depth + 1)]
+        return [
+            one for part in value for one in _within(part, obeys, several=several, depth=depth + 1)
+        ]
     if not isinstance(value, dict):
         return []
     if obeys(value):

@@ -16,7 +16,9 @@ _NAMES: Final = (
 )
 _XML_CLOSE: Final = rf"</(?:\w+:)?(?:{_NAMES})\s*>"
 _RESPONSE: Final = r"Here(?:['’]s| is) my response:"
-_TOKEN_END: Final = r"<\|(?:END_THINKING|end_of_thought|end_of_think|inner_suffix|/think(?:ing)?)\|>"
+_TOKEN_END: Final = (
+    r"<\|(?:END_THINKING|end_of_thought|end_of_think|inner_suffix|/think(?:ing)?)\|>"
+)
 
 
 @dataclass(frozen=True)

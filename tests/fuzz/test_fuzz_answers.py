@@ -74,7 +74,21 @@ def test_long_nonsense_ends(piece: str) -> None:
 
 PROSE = st.text(st.characters(exclude_characters="{}[]<>◁", exclude_categories=["Cs"]), max_size=40)
 WORDS_WITH_BRACES = st.sampled_from(
-    ["", "{agrees}", "{a, b}", "{}", "[1]", "{ }", "{x: ", "}", "]", "[see", "{...}", "the {", "{{agrees}}"]
+    [
+        "",
+        "{agrees}",
+        "{a, b}",
+        "{}",
+        "[1]",
+        "{ }",
+        "{x: ",
+        "}",
+        "]",
+        "[see",
+        "{...}",
+        "the {",
+        "{{agrees}}",
+    ]
 )
 THOUGHTS = st.sampled_from(
     ["<think>{}</think>", "[THINK]{}[/THINK]", "◁think▷{}◁/think▷", "{}</think>", "<thought>{}</thought>",
@@ -93,7 +107,8 @@ VALUES = st.recursive(
 OBJECTS = st.builds(
     lambda more, reason, agrees: {**more, "reason": reason, "agrees": agrees},
     st.dictionaries(st.text("xyzü", min_size=1, max_size=4), VALUES, max_size=3),
-    st.text(st.characters(exclude_categories=["Cs"])) | NEARLY.filter(lambda one: one.isprintable()),
+    st.text(st.characters(exclude_categories=["Cs"]))
+    | NEARLY.filter(lambda one: one.isprintable()),
     st.booleans(),
 )
 
@@ -103,7 +118,8 @@ OBJECTS = st.builds(
     before=PROSE,
     after=PROSE,
     braces=WORDS_WITH_BRACES,
-    thoughts=st.none() | st.tuples(THOUGHTS, PROSE | st.just('a draft: {"reason": "", "agrees": true}')),
+    thoughts=st.none()
+    | st.tuples(THOUGHTS, PROSE | st.just('a draft: {"reason": "", "agrees": true}')),
     around=AROUND,
     ascii_only=st.booleans(),
     indent=st.none() | st.integers(0, 3),
@@ -140,7 +156,9 @@ def test_loosely_written_objects_are_read_or_refused(
     assert answer_to_json(text, schema=SCHEMA) == {"reason": reason, "agrees": agrees}
 
 
-@given(OBJECTS, st.floats(0, 1), st.sampled_from(["", "```json\n", "Well: ", "[", "<think>x</think>"]))
+@given(
+    OBJECTS, st.floats(0, 1), st.sampled_from(["", "```json\n", "Well: ", "[", "<think>x</think>"])
+)
 def test_what_is_cut_off_is_never_an_answer(value: dict[str, Any], share: float, head: str) -> None:
     written = json.dumps(value)
     cut = written[: int(share * (len(written) - 1))]

@@ -186,7 +186,9 @@ def test_blanks_up_to_the_last_token_cut_nothing_off() -> None:
 )
 def test_more_tokens_than_a_server_takes(message: str) -> None:
     def reply(request: dict[str, Any]) -> Fault | Said:
-        return refuse(message) if "max_tokens" in request else Said({"content": "{"}, "length", 2048)
+        return (
+            refuse(message) if "max_tokens" in request else Said({"content": "{"}, "length", 2048)
+        )
 
     with chat_server(reply) as server:
         error = raised(endpoint(server), AnswerUnfinished)
@@ -340,7 +342,14 @@ def test_a_pasted_request_url_is_understood() -> None:
             error = raised(endpoint(url), UsageError)
             assert f"agree.endpoint.url=URL (perhaps {server.url})" in error.cure
     assert likely_url("https://h/v1beta/") is None
-    for broken in ("http://", "htp://h/v1", "http://h:8a/v1", "http://[::1/v1", "", "http://h/\x00"):
+    for broken in (
+        "http://",
+        "htp://h/v1",
+        "http://h:8a/v1",
+        "http://[::1/v1",
+        "",
+        "http://h/\x00",
+    ):
         assert raised_anywhere(broken).cure
 
 

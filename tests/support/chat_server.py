@@ -158,7 +158,9 @@ def chat_server(reply: Reply, **settings: Any) -> Iterator[ChatServer]:
 def completion(answer: str | Said, request: Mapping[str, Any]) -> dict[str, Any]:
     """The protocol's answer around a text or message; a token has four letters here."""
     asked = len(json.dumps(request["messages"])) // 4
-    said = answer if isinstance(answer, Said) else Said({"content": answer}, "stop", len(answer) // 4)
+    said = (
+        answer if isinstance(answer, Said) else Said({"content": answer}, "stop", len(answer) // 4)
+    )
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion",
