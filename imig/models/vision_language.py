@@ -1,7 +1,8 @@
 """Family `vision-language`: questions about pictures, for any such model of transformers.
 
 The verdict is read off the first word's probabilities, "yes" against "no": it is always there, and
-repeats. What the model says after it is the reason. Models that think first are told that they have.
+repeats. What the model says after it is the reason. Models that think first are told that they
+have.
 """
 
 from __future__ import annotations

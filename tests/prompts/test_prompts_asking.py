@@ -97,8 +97,8 @@ def entry(number: object, kind: str = "dog") -> dict[str, Any]:
         f"{json.dumps(answer_schema(alone=False))}\n{json.dumps([entry(1), entry(2, 'cat')])}",
         str({"prompts": [entry(1), entry(2, "cat")]}),
     ],
-    ids=["array", "any order", "numbers as text", "misnumbered", "lines", "fences", "envelope", "by key",
-         "thoughts", "a draft of one", "a draft of both", "schema first", "Python"],
+    ids=["array", "any order", "numbers as text", "misnumbered", "lines", "fences", "envelope",
+         "by key", "thoughts", "a draft of one", "a draft of both", "schema first", "Python"],
 )  # fmt: skip
 def test_several_prompts_are_several_answers(text: str) -> None:
     records = judge(text, briefs=2)
