@@ -41,7 +41,7 @@ _FAULTS_OF_PROVEN: Final = 3
 """Of the server, one after the other, before a form that has worked is doubted."""
 FIRST_TOKENS: Final = 4_096
 MOST_TOKENS: Final = 32_768
-"""Tokens that an answer is allowed when it broke off: the first figure, doubled up to the second."""
+"""Tokens that an answer may take after one broke off: the first, doubled up to the second."""
 
 Form = Literal["json_schema", "json_object", "text"]
 """How an answer's schema goes to the server, from the strictest on."""
@@ -162,7 +162,7 @@ class Endpoint:
             tokens, before = more, (problem, reply)
 
     def _unfinished(self, reply: Reply, schema: Mapping[str, Any], *, asked_again: bool) -> str:
-        """Why a reply is no answer yet; empty: it is one, or nothing that more tokens would mend."""
+        """Why a reply is no answer yet; empty: it is one, or more tokens would not mend it."""
         if reply.broken_off:
             # Some models go on with blanks after their answer, until the end of their tokens.
             whole = is_whole_answer(reply.text, schema=schema)

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 _QUOTA: Final = ("insufficient_quota", "billing_hard_limit_reached")
 _MESSAGE_LENGTH: Final = 300
 _MESSAGE_KEYS: Final = (
-    "message", "detail", "error", "errors", "error_description", "msg", "Message", "title", "reason",
+    "message", "detail", "error", "errors", "error_description", "msg", "Message", "title",
+    "reason",
 )  # fmt: skip
 """Where servers put their words: OpenAI, FastAPI, Ollama and TGI, gateways, problem+json."""
 _FORM: Final = re.compile(
@@ -53,8 +54,8 @@ _OVERLOADED: Final = (503, 504, 529)
 class RequestRefused(DataError):
     """The server takes other requests, but not this one: its content, or its form.
 
-    `parameter` is what it refuses, as far as it says so: ``temperature``, ``max_tokens`` (the name),
-    ``tokens`` (so many of them), or ``content``.
+    `parameter` is what it refuses, as far as it says so: ``temperature``, ``max_tokens`` (that
+    name), ``tokens`` (so many of them), or ``content``.
     """
 
     parameter: str | None = None
@@ -173,8 +174,8 @@ class Explainer:
             f"{self.config.url}: {what}"
             + (f" within {tokens} tokens" if tokens else "")
             + f" (finish_reason: {finish or 'none'})",
-            cure=f"take a model that thinks less, raise {self.name}.max_tokens, or give the server a "
-            "longer context (vLLM: --max-model-len, llama.cpp: --ctx-size, Ollama: "
+            cure=f"take a model that thinks less, raise {self.name}.max_tokens, or give the server "
+            "a longer context (vLLM: --max-model-len, llama.cpp: --ctx-size, Ollama: "
             "OLLAMA_CONTEXT_LENGTH)",
         )
 

@@ -1,4 +1,4 @@
-"""Where an endpoint is, and what lies between: its URL, proxies of the environment, certificates."""
+"""Where an endpoint is and what lies between: URL, proxies of the environment, certificates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROXY_SCHEMES: Final = ("http", "https", "socks5", "socks5h")
 
 
 def base_url(url: str) -> str:
-    """The base URL that a pasted one means: the request's own path and the scheme need not be right.
+    """The base URL that a pasted one means, which may have a request's path and lack its scheme.
 
     ``localhost:8000/v1/chat/completions`` -> ``http://localhost:8000/v1``
     """

@@ -23,6 +23,7 @@ _QUOTES: Final = {
 """A quote -> those that may end what it begins."""
 _KEY: Final = r"""(?:["'“”„‘’`][^"'“”„‘’`{}\[\]]*["'“”„‘’`]|[A-Za-z_]\w*)\s*:"""
 _OBJECT_WITH_KEY: Final = re.compile(rf"\{{\s*{_KEY}")
+_NAME_AS_KEY: Final = re.compile(r"\{\s*\w")
 _LOOKS_LIKE_OBJECT: Final = re.compile(
     r"""\{\s*(?:["'“”„‘’`}{]|//|/\*|\#|[A-Za-z_]\w*\s*:)""", re.VERBOSE
 )
@@ -135,6 +136,8 @@ class _Reader:
             return start + 1
         if not _OBJECT_WITH_KEY.match(text, start):
             return start + 1
+        if matched is None and self._reading.values and _NAME_AS_KEY.match(text, start):
+            return start + 1  # words after the answer
         self._reading.broken = True
         if matched is not None:
             return matched.end

@@ -76,6 +76,27 @@ MARK: Final = re.compile(
 """A group `open<n>` or `stray<n>`, n being the place in `MARKS`."""
 
 
+_LEFT_OPEN: Final = re.compile(rf"([<\[◁])((?:\w+:)?(?:{_NAMES}))([>\]▷])\s*\Z", re.IGNORECASE)
+_ENDS_CLOSED: Final = re.compile(rf"[<\[◁]/(?:\w+:)?(?:{_NAMES})[>\]▷]\s*\Z", re.IGNORECASE)
+
+
+def words_that_end_thoughts(prompt: str, *, template: str) -> str:
+    """What to say for a model, after the prompt of its chat template, so that it answers at once.
+
+    Empty for models that do not think, and where the template has said it. `prompt` is what the
+    template made; where it leaves thoughts open they are ended, and where it only knows of them
+    (as its model does) empty ones are said.
+    """
+    found = _LEFT_OPEN.search(prompt)
+    if found is not None:
+        return f"\n{found[1]}/{found[2]}{found[3]}\n\n"
+    if _ENDS_CLOSED.search(prompt):
+        return ""
+    if "<think>" in template and "</think>" in template:
+        return "<think>\n\n</think>\n\n"
+    return ""
+
+
 def without_thoughts(text: str) -> str:
     """What was said beside thoughts; empty where thoughts began and never ended."""
     kept, position = [], 0

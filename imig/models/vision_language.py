@@ -1,7 +1,8 @@
 """Family `vision-language`: questions about pictures, for any such model of transformers.
 
 The verdict is read off the first word's probabilities, "yes" against "no": it is always there, and
-repeats. What the model says after it is the reason.
+repeats. What the model says after it is the reason. Models that think first are told that they
+have.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+import PIL.Image
 import torch
 from PIL.Image import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -20,6 +22,7 @@ from imig.models.batched import Batched
 from imig.models.images import as_rgb, equal_batches
 from imig.models.pretrained import load_pretrained, load_processor
 from imig.models.protocols import PictureAnswer
+from imig.models.thoughts import without_thoughts, words_that_end_thoughts
 from imig.models.weights import ResolvedWeights
 from imig.text import to_encodable
 
@@ -50,6 +53,7 @@ class VisionLanguage(Batched):
                 "copy its whole folder",
             )
         self._tokenizer = self._processor.tokenizer
+        self._template = self._template_without_thoughts()
         self._yes, self._no = _verdict_tokens(self._tokenizer, weights)
         self._model = load_pretrained(
             AutoModelForImageTextToText,
@@ -81,10 +85,29 @@ class VisionLanguage(Batched):
             question = question.replace(token, " ")
         return to_encodable(question)
 
+    def _template_without_thoughts(self) -> str | None:
+        """The chat template, thoughts ended where it begins them; None: it is good as it is."""
+        template = self._processor.chat_template
+        if not isinstance(template, str):
+            return None
+        prompt = self._processor.apply_chat_template(
+            _conversation(PIL.Image.new("RGB", (1, 1)), ""),
+            add_generation_prompt=True,
+            tokenize=False,
+            enable_thinking=False,
+        )
+        words = words_that_end_thoughts(prompt, template=template)
+        ending = f"{{% if add_generation_prompt %}}{{{{ {words!r} }}}}{{% endif %}}"
+        return template + ending if words else None
+
     def _length(self, image: Image, question: str) -> int:
         """Tokens of the words around the picture."""
         text = self._processor.apply_chat_template(
-            _conversation(image, question), add_generation_prompt=True, tokenize=False
+            _conversation(image, question),
+            chat_template=self._template,
+            add_generation_prompt=True,
+            tokenize=False,
+            enable_thinking=False,
         )
         return len(self._tokenizer(text)["input_ids"])
 
@@ -92,6 +115,8 @@ class VisionLanguage(Batched):
     def _answer(self, images: list[Image], questions: list[str]) -> list[PictureAnswer]:
         inputs = self._processor.apply_chat_template(
             [_conversation(*pair) for pair in zip(images, questions, strict=True)],
+            chat_template=self._template,
+            enable_thinking=False,  # of templates that know the word, as Qwen3's
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
@@ -140,5 +165,5 @@ def _verdict_tokens(tokenizer: Any, weights: ResolvedWeights) -> tuple[list[int]
 
 def _reason(text: str) -> str:
     """What was said, without the verdict at its beginning."""
-    words = " ".join(text.split())
-    return re.sub(r"^(yes|no)\b[\s,.:;-]*", "", words, flags=re.IGNORECASE)
+    words = " ".join(without_thoughts(text).split())
+    return re.sub(r"^\W*(yes|no)\b[\s,.:;*_-]*", "", words, flags=re.IGNORECASE)

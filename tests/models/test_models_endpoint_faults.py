@@ -116,8 +116,8 @@ def test_a_form_that_has_worked_is_not_given_up_for_some_faults() -> None:
 
 def test_a_refused_temperature_is_left_out_and_remembered() -> None:
     message = (
-        "Unsupported value: 'temperature' does not support 0.5 with this model. Only the default (1) "
-        "value is supported."
+        "Unsupported value: 'temperature' does not support 0.5 with this model. Only the default "
+        "(1) value is supported."
     )
 
     def reply(request: dict[str, Any]) -> str | Fault:

@@ -60,10 +60,10 @@ ANSWERS: dict[str, tuple[str, dict[str, Any]]] = {
         'Here is my thought process:\n{"agrees": true}\nHere is my response:\n{"agrees": false}',
         NO,
     ),
-    "Granite in tags": ('<think>{"agrees": true}</think><response>{"agrees": false}</response>', NO),
+    "Granite in tags": ('<think>so</think><response>{"agrees": false}</response>', NO),
     "Apriel": (
-        'Here are my reasoning steps:\n{"agrees": true}\n[BEGIN FINAL RESPONSE]\n{"agrees": false}\n'
-        "[END FINAL RESPONSE]",
+        'Here are my reasoning steps:\n{"agrees": true}\n[BEGIN FINAL RESPONSE]\n{"agrees": false}'
+        "\n[END FINAL RESPONSE]",
         NO,
     ),
     "gpt-oss": (
@@ -83,7 +83,7 @@ ANSWERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Phi's end": ('{"agrees": false}<|end|>', NO),
     # Words around it.
     "fence": ('```json\n{"agrees": false}\n```', NO),
-    "fence, then words with braces": ('```\n{"agrees": false}\n```\nwhere {agrees} is {true|false}', NO),
+    "fence, then words with braces": ('```\n{"agrees": false}\n```\nwhere {agrees} is {a|b}', NO),
     "form, then the answer": ('As {"agrees": true or false}: {"agrees": false}', NO),
     "answer, then the form": ('{"agrees": false}, as {"agrees": bool, "reason": ...}', NO),
     "schema, then the answer": (f'{ECHO}\n{{"agrees": false}}', NO),

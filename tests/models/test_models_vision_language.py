@@ -81,7 +81,23 @@ def test_a_checkpoint_without_a_chat_template(tmp_path: Path) -> None:
         load("vision-language", folder)
 
 
+@pytest.mark.parametrize(
+    "ending",
+    ["<think>\n", "{% if x %}<think></think>{% endif %}"],
+    ids=["left open by the template", "opened by the model"],
+)
+def test_models_that_think_first_answer_at_once(ending: str, tmp_path: Path) -> None:
+    folders = [save_llava(tmp_path / name) for name in ("thinks", "told")]
+    for folder, end in zip(folders, (ending, "<think>\n\n</think>\n\n"), strict=True):
+        template = folder / "chat_template.jinja"
+        template.write_text(template.read_text() + end.replace("\n", "{{ '\\n' }}"))
+    images = [picture(80, 60, seed=seed) for seed in range(3)]
+    thinks, told = (load("vision-language", folder) for folder in folders)
+    assert thinks.answer(images, [QUESTION] * 3) == told.answer(images, [QUESTION] * 3)
+
+
 def test_reasons_do_not_repeat_the_verdict() -> None:
+    assert _reason("<think>Yes?</think>**No**, it is blue.") == "it is blue."
     assert _reason("Yes, it does.") == "it does."
     assert _reason("no") == ""
     assert _reason("Nothing red is there") == "Nothing red is there"

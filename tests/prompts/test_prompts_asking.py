@@ -70,6 +70,41 @@ def test_answers_around_the_form() -> None:
     assert str(second) == "no prompt for this brief"
 
 
+def entry(number: object, kind: str = "dog") -> dict[str, Any]:
+    text = json.dumps({**GOOD, "number": number}).replace("dog", kind)
+    value: dict[str, Any] = json.loads(text)
+    return value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps([entry(1), entry(2, "cat")]),
+        json.dumps([entry(2, "cat"), entry(1)]),
+        json.dumps([entry("1"), entry("2", "cat")]),
+        json.dumps([entry(7), entry(7, "cat")]),
+        f"{json.dumps(entry(1))}\n{json.dumps(entry(2, 'cat'))}\n",
+        f"Brief 1:\n```json\n{json.dumps(entry(1))}\n```\nBrief 2:\n```json\n"
+        f"{json.dumps(entry(2, 'cat'))}\n```",
+        json.dumps({"answer": {"prompts": [entry(1), entry(2, "cat")]}}),
+        json.dumps({"1": entry(None), "2": entry(None, "cat")}),
+        f"<think>{json.dumps([entry(1, 'pig'), entry(2, 'pig')])}</think>"
+        f"{json.dumps([entry(1), entry(2, 'cat')])}",
+        f"{json.dumps({'prompts': [entry(1, 'pig'), entry(2, 'cat')]})}\nThe first is not good:\n"
+        f"{json.dumps(entry(1))}",
+        f"{json.dumps([entry(0, 'pig'), entry(0, 'pig')])} Better:"
+        f"{json.dumps([entry(0), entry(0, 'cat')])}",
+        f"{json.dumps(answer_schema(alone=False))}\n{json.dumps([entry(1), entry(2, 'cat')])}",
+        str({"prompts": [entry(1), entry(2, "cat")]}),
+    ],
+    ids=["array", "any order", "numbers as text", "misnumbered", "lines", "fences", "envelope",
+         "by key", "thoughts", "a draft of one", "a draft of both", "schema first", "Python"],
+)  # fmt: skip
+def test_several_prompts_are_several_answers(text: str) -> None:
+    records = judge(text, briefs=2)
+    assert [record.nouns[0] for record in records] == ["Wet dog", "Wet cat"]
+
+
 def changed(**values: Any) -> dict[str, Any]:
     return {"prompts": [{**GOOD, **values}]}
 
@@ -83,6 +118,9 @@ def changed(**values: Any) -> dict[str, Any]:
         ({"answer": []}, "'prompt' is a required property"),
         ({"prompts": ["A dog."]}, "'prompt' is a required property"),
         ({"prompts": []}, "'prompt' is a required property"),
+        (f"<think>{json.dumps(GOOD)}</think>", "only thoughts"),
+        (json.dumps([GOOD])[:-9], "breaks off"),
+        (json.dumps(answer_schema(alone=False)), "'prompt' is a required property"),
         (changed(prompt="  "), "prompt is empty"),
         (changed(prompt=7), "prompt is empty"),
         (changed(prompt="dog " * 400), "letters, more than"),

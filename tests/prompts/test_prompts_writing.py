@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.chat_server import ChatServer, Fault, Reply, chat_server
+from support.chat_server import ChatServer, Fault, Reply, Said, chat_server
 from support.prompt_writer import entry_count, write_answer
 
 from imig.cli import main
@@ -104,6 +104,31 @@ def test_the_same_answers_give_the_same_file_in_any_order(tmp_path: Path) -> Non
             assert threads == 1 or server.most_busy >= 4
         whole.append((folder / "p.jsonl").read_bytes())
     assert whole[0] == whole[1]
+
+
+def test_models_that_think_aloud_write_prompts_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without structured output, with a draft in the thoughts, and with too few tokens at first."""
+
+    def reply(request: dict[str, Any]) -> str | Fault | Said:
+        if "response_format" in request:
+            return Fault(500, {"error": {"message": "grammar"}})
+        answer = write_answer(request)
+        thoughts = f'I need {{"prompts": [..]}}.\n{answer.replace("red", "blue")}\nNo, {{again}}.'
+        if request.get("max_tokens", 0) < 4096:
+            return Said({"content": f"<think>{thoughts}"}, "length", 1000)
+        return f"{thoughts}</think>\n```json\n{answer}\n```\nAll {{four}} are there."
+
+    code, output, _ = write(tmp_path, reply)
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    assert "the answer breaks off: asked again with 4096 tokens" in printed.out.replace("\n", " ")
+    assert names(output.parent) == {"p.jsonl", "p.state.json"}, "nothing was put aside"
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    _, plain, _ = write(folder, write_answer)
+    assert output.read_bytes() == plain.read_bytes()
 
 
 def test_flexible_recipes_ask_for_subjects_alone(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A real HTTP server that speaks the chat completions protocol, well or badly.
 
-A test gives it a `reply`: from the request's JSON to the text of an answer, a whole message (`Said`),
-or a `Fault`.
+A test gives it a `reply`: from the request's JSON to the text of an answer, a whole message
+(`Said`), or a `Fault`.
 """
 
 from __future__ import annotations
