@@ -245,13 +245,20 @@ def test_weights_that_give_no_numbers_draw_nothing(
     weights: Path, layout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     adapter = save_random_adapter(weights, tmp_path / "a.safetensors", SETTINGS)
-    state = {key: value * torch.nan for key, value in load_file(adapter).items()}
+    state = {key: value * 1e30 for key, value in load_file(adapter).items()}
     save_file(state, adapter)
     words = ["generate", str(layout), "--weights", str(weights), "--recipe", "train-tiny"]
     output = ["--adapter", str(adapter), "--output", str(tmp_path / "out")]
     assert main([*words, "--steps", "1", *output]) == 1
     assert "the model draws nothing" in capsys.readouterr().err
     assert not (tmp_path / "out" / "scene-0.png").exists()
+    state = {key: value * torch.nan for key, value in state.items()}
+    save_file(state, adapter)
+    assert main([*words, "--steps", "1", *output]) == 1
+    assert f"numbers of '{next(iter(load_file(adapter)))}' are NaN" in capsys.readouterr().err
+    adapter.write_bytes(b"<html>")
+    assert main([*words, "--steps", "1", *output]) == 1
+    assert "is a web page" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
