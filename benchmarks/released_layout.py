@@ -92,13 +92,13 @@ def _where(
     """Left, top, width and height of the cut-out on the canvas."""
     x1, y1, x2, y2 = cut
     box_width, box_height = box[2] - box[0], box[3] - box[1]
-    centre_x, centre_y = int((box[0] + box[2]) / 2), int((box[1] + box[3]) / 2)
+    centre_x, centre_y = (math.floor((box[i] + box[i + 2]) / 2 + 1e-6) for i in (0, 1))
     anchor = reference.anchor
     if reference.fit == "image-fit":
         rows, columns = reference.mask.shape
         scale = min(box_width / columns, box_height / rows)
-        if anchor is not None:
-            scale = min(scale, _largest_scale(x2 - x1, y2 - y1, anchor, size))
+        offsets = ((x1 - columns // 2, x2 - columns // 2), (y1 - rows // 2, y2 - rows // 2))
+        scale = min(scale, _largest_scale(offsets, (centre_x, centre_y), size))
         scale = max(1, int(rows * scale + 1e-6)) / rows
         left = math.floor(centre_x + (x1 - columns // 2) * scale + 1e-6)
         top = math.floor(centre_y + (y1 - rows // 2) * scale + 1e-6)
@@ -120,20 +120,13 @@ def _where(
 
 
 def _largest_scale(
-    width: int,
-    height: int,
-    anchor: tuple[tuple[float, float], tuple[float, float]],
+    offsets: tuple[tuple[int, int], tuple[int, int]],
+    centre: tuple[int, int],
     size: tuple[int, int],
 ) -> float:
-    """At which the anchored cut-out still lies on the canvas; its shorter side keeps 8 pixels."""
-    (y, x), (canvas_y, canvas_x) = anchor
+    """At which the cut-out still lies on the canvas; offsets from the image's centre, x then y."""
     limits = [math.inf]
-    for inside, outside, side, room in (
-        (x, canvas_x, width, size[0]),
-        (y, canvas_y, height, size[1]),
-    ):
-        if inside > 0:
-            limits.append(outside * room / (inside * side))
-        if inside < 1:
-            limits.append((1 - outside) * room / ((1 - inside) * side))
-    return max(min(limits), 8 / min(width, height))
+    for offset, middle, side in zip(offsets, centre, size, strict=True):
+        for room in (-middle, side - middle):
+            limits += [room / one for one in offset if one and room / one > 0]
+    return min(limits)

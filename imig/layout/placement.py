@@ -91,8 +91,10 @@ def plan_placement(
     `instance-fit` scales the cut-out to the box's area, aspect kept, centred on the box;
     `instance-fit-distort` stretches it to the box; `image-fit` scales it as the whole reference
     must be scaled to fit inside the box, and leaves it where it is in the reference, whose centre
-    is put on the box's. An anchor, where given, replaces the centring; `image-fit` then shrinks the
-    subject until it stays on the canvas.
+    is put on the box's. An anchor, where given, replaces the centring afterwards; with one an
+    `image-fit` whose box reaches beyond the canvas is no larger than that its subject would stay on
+    the canvas without the anchor, as in the released trainer (faces have such boxes). Without one
+    the canvas cuts it off.
 
     Parameters
     ----------
@@ -107,8 +109,8 @@ def plan_placement(
     box_width, box_height = box[2] - box[0], box[3] - box[1]
     if fit == "image-fit":
         limit = math.inf
-        if anchor is not None:
-            limit = _scale_on_canvas(cut_width, cut_height, canvas_size, anchor)
+        if anchor is not None or _lies_within(box, canvas_size):
+            limit = _scale_on_canvas(cut, image_size=image_size, box=box, canvas_size=canvas_size)
         left, top, width, height = _fit_image(cut, image_size=image_size, box=box, limit=limit)
     else:
         if fit == "instance-fit-distort":
@@ -150,24 +152,26 @@ def _floor(value: float) -> int:
 
 
 _NEARLY = 1e-6
-_MIN_SUBJECT = 8  # pixels; an anchor at the canvas's edge must not shrink a subject to nothing
+
+
+def _lies_within(box: Rectangle, canvas_size: tuple[int, int]) -> bool:
+    return min(box[:2]) >= 0 and box[2] <= canvas_size[0] and box[3] <= canvas_size[1]
 
 
 def _scale_on_canvas(
-    width: float, height: float, canvas_size: tuple[int, int], anchor: Anchor
+    cut: Rectangle, *, image_size: tuple[int, int], box: Rectangle, canvas_size: tuple[int, int]
 ) -> float:
-    """The largest scale at which an anchored subject still lies on the canvas."""
-    limits = [_MIN_SUBJECT / min(width, height)]
-    scale = math.inf
-    for side, size, inside, outside in (
-        (width, canvas_size[0], anchor.subject[1], anchor.canvas[1]),
-        (height, canvas_size[1], anchor.subject[0], anchor.canvas[0]),
-    ):
-        if inside > 0:
-            scale = min(scale, outside * size / (inside * side))
-        if inside < 1:
-            scale = min(scale, (1 - outside) * size / ((1 - inside) * side))
-    return max(scale, *limits)
+    """The largest scale at which the subject of an image whose centre is the box's stays on the
+    canvas: the least of all ratios that are positive, as the released trainer has it.
+    """
+    limit = math.inf
+    for axis in (0, 1):
+        middle, centre = image_size[axis] // 2, _floor((box[axis] + box[axis + 2]) / 2)
+        for room in (-centre, canvas_size[axis] - centre):
+            for reach in (cut[axis] - middle, cut[axis + 2] - middle):
+                if reach and room / reach > 0:
+                    limit = min(limit, room / reach)
+    return limit
 
 
 def place(

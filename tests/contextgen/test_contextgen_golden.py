@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,21 @@ import pytest
 import torch
 from diffusers import FluxTransformer2DModel
 from safetensors.torch import load_file
-from support.golden import golden_folder
+from support.golden import golden_file, golden_names
 
 from imig.contextgen.batch import make_batch
 from imig.contextgen.model import ContextGen
 from imig.contextgen.sample import EncodedReference, EncodedSample, TextEmbedding
 from imig.contextgen.settings import AttentionConfig
-from imig.contextgen.tokens import ReferenceTokens, SampleTokens, TokenTable, token_table
+from imig.contextgen.tokens import ReferenceTokens, Role, SampleTokens, TokenTable, token_table
 from imig.contextgen.visibility import dense_mask
 
 UNREDUCED = AttentionConfig(drop_background=False, drop_references=False)
 
 
 def read_case(name: str) -> tuple[dict[str, Any], Path]:
-    folder = golden_folder()
-    return json.loads((folder / f"{name}.json").read_text()), folder
+    path = golden_file(f"{name}.json")
+    return json.loads(path.read_text()), path.parent
 
 
 def case_tokens(case: dict[str, Any]) -> list[SampleTokens]:
@@ -43,10 +44,10 @@ def case_tokens(case: dict[str, Any]) -> list[SampleTokens]:
     ]
 
 
-@pytest.mark.parametrize("number", range(4))
-def test_masks_and_positions_are_those_of_the_released_code(number: int) -> None:
-    case, folder = read_case(f"attention_{number}")
-    golden = np.load(folder / f"attention_{number}.npz")
+@pytest.mark.parametrize("name", golden_names("attention"))
+def test_masks_and_positions_are_those_of_the_released_code(name: str) -> None:
+    case, folder = read_case(name)
+    golden = np.load(folder / f"{name}.npz")
     tokens = token_table(case_tokens(case))
     length = int(golden["length"])
     assert tokens.length == length
@@ -57,9 +58,9 @@ def test_masks_and_positions_are_those_of_the_released_code(number: int) -> None
     assert np.array_equal(tokens.positions[:, tokens.text :].numpy(), golden["position_ids"])
 
 
-def forward_case(number: int) -> tuple[FluxTransformer2DModel, list[EncodedSample], dict[str, Any]]:
-    case, folder = read_case(f"forward_{number}")
-    tensors = load_file(folder / f"forward_{number}.safetensors")
+def forward_case(name: str) -> tuple[FluxTransformer2DModel, list[EncodedSample], dict[str, Any]]:
+    case, folder = read_case(name)
+    tensors = load_file(folder / f"{name}.safetensors")
     transformer = FluxTransformer2DModel(**case["config"])
     prefix = "weights."
     transformer.load_state_dict(
@@ -82,9 +83,9 @@ def forward_case(number: int) -> tuple[FluxTransformer2DModel, list[EncodedSampl
 
 
 @pytest.mark.parametrize("reduced", [False, True])
-@pytest.mark.parametrize("number", range(2))
-def test_forward_is_that_of_the_released_code(number: int, reduced: bool) -> None:
-    transformer, samples, tensors = forward_case(number)
+@pytest.mark.parametrize("name", golden_names("forward"))
+def test_forward_is_that_of_the_released_code(name: str, reduced: bool) -> None:
+    transformer, samples, tensors = forward_case(name)
     attention = AttentionConfig() if reduced else UNREDUCED
     model = ContextGen(transformer, attention=attention)
     batch = make_batch(samples, attention=attention)
@@ -95,10 +96,22 @@ def test_forward_is_that_of_the_released_code(number: int, reduced: bool) -> Non
     assert torch.allclose(output, tensors["output"], atol=1e-4, rtol=0)
 
 
-def test_padding_reads_the_text_only() -> None:
-    case, _ = read_case("attention_3")
-    tokens: TokenTable = token_table(case_tokens(case))
-    mask = dense_mask(tokens, kind="ica", variant="released")[1, 0]
-    assert tokens.role[1, -1] == 0, "the case has a shorter second sample"
-    assert mask[-1].nonzero().flatten().tolist() == list(range(tokens.text))
-    assert not mask[:, -1].any()
+def check_padding(tokens: TokenTable) -> None:
+    """Rows of padding see the text, and nothing sees them."""
+    for kind in ("cla", "ica"):
+        mask = dense_mask(tokens, kind=kind, variant="released")[:, 0]
+        for sample, padding in zip(mask, tokens.role == Role.PADDING, strict=True):
+            assert not sample[:, padding].any()
+            assert (sample[padding][:, : tokens.text]).all()
+            assert not sample[padding][:, tokens.text :].any()
+
+
+@pytest.mark.parametrize("name", golden_names("attention"))
+def test_padding_reads_the_text_only(name: str) -> None:
+    case, _ = read_case(name)
+    samples = case_tokens(case)
+    check_padding(token_table(samples))
+    # Few cases have samples of different lengths: the first one beside itself without references.
+    tokens = token_table([samples[0], replace(samples[0], references=())])
+    assert (tokens.role[1] == Role.PADDING).sum() == tokens.length - tokens.trunk > 0
+    check_padding(tokens)

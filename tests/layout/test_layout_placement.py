@@ -1,14 +1,16 @@
 import json
-from pathlib import Path
+from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.golden import golden_file
 from torch.nn import functional
 
-from imig.layout.masks import mask_iou, mask_to_box
+from imig.layout.masks import mask_to_box
 from imig.layout.placement import (
     Anchor,
     Fit,
@@ -22,20 +24,28 @@ from imig.layout.placement import (
     subject_cut,
 )
 
-GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden"
 MARGIN = 100
 """Room around the golden canvases for what does not land on them."""
 FITS: tuple[Fit, ...] = ("instance-fit", "instance-fit-distort", "image-fit")
+FLOAT16 = 127.5 * 2**-12 + 1e-3
+"""Grey values that float16 loses of one in [-1, 1]."""
+BYTES = 1.6
+"""Grey values that bytes lose: half of one in the picture, and in each pass of the resize."""
 
 
-def golden_cases() -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
-    if not (GOLDEN / "placement.json").exists():
-        pytest.skip(f"golden cases are not here: {GOLDEN}")
-    arrays = np.load(GOLDEN / "placement.npz")
-    return [
-        (case, {key[3:]: arrays[key] for key in arrays.files if key.startswith(f"{number:02d}.")})
-        for number, case in enumerate(json.loads((GOLDEN / "placement.json").read_text()))
+def golden_cases(fit: Fit | None = None) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    """All cases, or those of a fit; skips the test when there is none."""
+    arrays = np.load(golden_file("placement.npz"))
+    found: list[tuple[dict[str, Any], dict[str, np.ndarray]]] = [
+        (case, {}) for case in json.loads(golden_file("placement.json").read_text())
     ]
+    for key in arrays.files:
+        number, _, name = key.partition(".")
+        found[int(number)][1][name] = arrays[key]
+    chosen = [one for one in found if fit in (None, one[0]["fit"])]
+    if not chosen:
+        pytest.skip(f"there is no golden case of {fit}")
+    return chosen
 
 
 def released_cut(case: dict[str, Any], mask: np.ndarray) -> Rectangle:
@@ -59,51 +69,109 @@ def released_cut(case: dict[str, Any], mask: np.ndarray) -> Rectangle:
     return cut
 
 
-def golden_placement(case: dict[str, Any], mask: np.ndarray) -> tuple[Rectangle, Placement]:
+def golden_placement(
+    case: dict[str, Any], mask: np.ndarray, *, grown: float = 0.0
+) -> tuple[Rectangle, Placement]:
+    """The cut-out and our plan for it; `grown` moves the edges of the box, in pixels."""
     cut = released_cut(case, mask)
     anchor = case["anchor_yx"] and Anchor(*(tuple(point) for point in case["anchor_yx"]))
+    x1, y1, x2, y2 = case["bbox_px"]
     return cut, plan_placement(
         cut,
         image_size=(mask.shape[1], mask.shape[0]),
-        box=tuple(case["bbox_px"]),
+        box=(x1 - grown, y1 - grown, x2 + grown, y2 + grown),
         canvas_size=tuple(case["canvas"]),
         fit=case["fit"],
         anchor=anchor,
     )
 
 
-def released_mask(
-    mask: np.ndarray, cut: Rectangle, plan: Placement, canvas_size: tuple[int, int]
-) -> np.ndarray:
-    """The placed mask as the released code samples it: bilinear, without antialiasing, > 0."""
-    x1, y1, x2, y2 = map(int, cut)
-    subject = torch.tensor(mask[None, None, y1:y2, x1:x2], dtype=torch.float32)
-    placed = functional.interpolate(subject, (plan.height, plan.width), mode="bilinear")[0, 0]
-    width, height = canvas_size
-    canvas = np.zeros((height + 2 * MARGIN, width + 2 * MARGIN), dtype=bool)
-    top, left = plan.top + MARGIN, plan.left + MARGIN
-    canvas[top : top + plan.height, left : left + plan.width] = placed.numpy() > 0
-    return canvas[MARGIN:-MARGIN, MARGIN:-MARGIN]
+def released_placing(
+    arrays: dict[str, np.ndarray], cut: Rectangle, plan: Placement, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the released code makes of a plan: bilinear, without antialiasing; the mask is > 0.
+
+    Grey values (h, w, 3) float32 on a canvas of mid grey, and the mask.
+    """
+    placed = sampled(arrays, cut, plan, antialias=False)
+    mask = np.where(placed[3:] > 0, 1.0, -1.0)  # a grey value would round the smallest shares off
+    return on_canvas(placed[:3], plan, size), on_canvas(mask, plan, size)[..., 0] > 200
+
+
+def on_canvas(values: np.ndarray, plan: Placement, size: tuple[int, int]) -> np.ndarray:
+    """Values (c, h, w) in [-1, 1] where a plan has them, as grey values (h, w, c) of a canvas."""
+    margin = MARGIN + max(plan.width, plan.height)
+    canvas = np.zeros((size[1] + 2 * margin, size[0] + 2 * margin, len(values)), np.float32)
+    top, left = max(plan.top, -plan.height) + margin, max(plan.left, -plan.width) + margin
+    top, left = min(top, size[1] + margin), min(left, size[0] + margin)
+    canvas[top : top + plan.height, left : left + plan.width] = values.transpose(1, 2, 0)
+    inside = canvas[margin : margin + size[1], margin : margin + size[0]]
+    return np.asarray((inside + 1) * 127.5)
+
+
+def a_pixel_apart(plan: Placement) -> Iterator[Placement]:
+    """The plan itself first, then all whose sides and edges differ from it by one at most."""
+    steps = sorted(product((0, 1, -1), repeat=4), key=lambda one: sum(map(abs, one)))
+    for left, top, width, height in steps:
+        if plan.width + width > 0 and plan.height + height > 0:
+            yield Placement(
+                plan.left + left, plan.top + top, plan.width + width, plan.height + height
+            )
+
+
+def differs(
+    arrays: dict[str, np.ndarray], cut: Rectangle, plan: Placement, size: tuple[int, int]
+) -> bool:
+    """Whether the released code would have made something else of this plan."""
+    pixels, mask = released_placing(arrays, cut, plan, size)
+    expected = (np.float32(arrays["placed_image"].transpose(1, 2, 0)) + 1) * 127.5
+    apart = np.abs(pixels - expected).max()
+    return bool((mask != arrays["placed_mask"]).any() or apart > FLOAT16)
+
+
+def is_ours(case: dict[str, Any]) -> bool:
+    """Whether we do something else on purpose.
+
+    A box that reaches beyond the canvas has the released code shrink an `image-fit` until it stays
+    on it, to nothing where the box's centre comes near the edge; ours is cut off at the edge.
+    """
+    (width, height), (x1, y1, x2, y2) = case["canvas"], case["bbox_px"]
+    beyond = min(x1, y1, width - x2, height - y2) < 0
+    return bool(beyond and case["fit"] == "image-fit" and not case["anchor_yx"])
+
+
+def released_plan(case: dict[str, Any], arrays: dict[str, np.ndarray]) -> Placement | None:
+    """The plan of which the released code made a case: ours, or one that is a pixel apart.
+
+    The last bit of a scale decides there whether 22 pixels are 22 or 21, and it computes in float32
+    or in float64, as it is called; so boxes count that are larger or smaller by next to nothing.
+    """
+    size = tuple(case["canvas"])
+    for grown in (0.0, -1e-4, 1e-4):
+        cut, plan = golden_placement(case, arrays["mask"], grown=grown)
+        for one in a_pixel_apart(plan):
+            if not differs(arrays, cut, one, size):
+                return one
+    return None
 
 
 @pytest.mark.parametrize("fit", FITS)
 def test_placements_agree_with_the_released_trainer(fit: Fit) -> None:
-    compared = 0
-    for case, arrays in golden_cases():
-        if case["fit"] != fit:
+    for case, arrays in golden_cases(fit):
+        assert is_ours(case) or released_plan(case, arrays), (
+            case,
+            golden_placement(case, arrays["mask"]),
+        )
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_pixels_differ_from_the_released_ones_by_antialiasing_only(fit: Fit) -> None:
+    """Each pixel by as much as antialiasing changes it, computed in floats, and by bytes."""
+    for case, arrays in golden_cases(fit):
+        if is_ours(case):
             continue
-        cut, plan = golden_placement(case, arrays["mask"])
-        ours = released_mask(arrays["mask"], cut, plan, tuple(case["canvas"]))
-        assert mask_iou(ours, arrays["placed_mask"]) >= 0.999, (case, plan)
-        compared += 1
-    assert compared >= 6
-
-
-def test_pixels_agree_with_the_released_trainer() -> None:
-    # Our antialiasing spreads a shrunk mask further than the released code's bilinear sampling of
-    # every other pixel. So the released mask lies between what ours touches and what it covers.
-    for case, arrays in golden_cases():
-        cut, plan = golden_placement(case, arrays["mask"])
+        cut, ours = golden_placement(case, arrays["mask"])
+        plan = released_plan(case, arrays) or ours
         size = tuple(case["canvas"])
         image = Image.fromarray(np.uint8(np.rint((arrays["image"].transpose(1, 2, 0) + 1) * 127.5)))
         placed = resample(image, arrays["mask"], cut, plan, canvas_size=size, mask_threshold=0.0)
@@ -111,13 +179,51 @@ def test_pixels_agree_with_the_released_trainer() -> None:
         covered = resample(image, arrays["mask"], cut, plan, canvas_size=size).canvas_mask(
             size=size
         )
-        assert not (covered & ~released).any(), case
-        # A pixel covered by less than 1/255 is lost in bytes.
-        assert (released & ~touched).sum() <= 0.01 * released.sum(), case
+        plain = on_canvas(sampled(arrays, cut, plan, antialias=False), plan, size)
+        smooth = on_canvas(sampled(arrays, cut, plan, antialias=True), plan, size)
+        share = smooth[..., 3] / 127.5 - 1
+        edge = near_the_edge(cut, plan, size)
+        # Less than half a grey value is lost in bytes, in each pass; at a corner of the cut, beyond
+        # which the resize of the mask goes on in the picture, a quarter of the share is left.
+        assert (share[released & ~touched] < 4 / 255).all(), case
+        # Only a mask of which every other pixel is sampled can miss what covers a pixel by half.
+        missed = covered & ~released & ~edge
+        shrinks = max((cut[2] - cut[0]) / plan.width, (cut[3] - cut[1]) / plan.height) > 1
+        assert not missed.any() if not shrinks else (share[missed] > 0.5 - 2 / 255).all(), case
         canvas = Image.new("RGB", size)
         canvas.paste(placed.image, (placed.left, placed.top))
         expected = (np.float32(arrays["placed_image"].transpose(1, 2, 0)) + 1) * 127.5
-        assert np.abs(np.asarray(canvas) - expected)[covered].mean() < 0.5, case
+        apart = np.abs(np.asarray(canvas) - expected)
+        by_antialiasing = np.abs(smooth - plain)[..., :3]
+        assert (apart - by_antialiasing)[covered & ~edge].max(initial=0) <= BYTES + FLOAT16, case
+
+
+def sampled(
+    arrays: dict[str, np.ndarray], cut: Rectangle, plan: Placement, *, antialias: bool
+) -> np.ndarray:
+    """(4, h, w) float32: colours in [-1, 1] and the mask's share, resized as planned."""
+    x1, y1, x2, y2 = map(int, cut)
+    parts = np.concatenate((arrays["image"], arrays["mask"][None]))[None, :, y1:y2, x1:x2]
+    return functional.interpolate(
+        torch.tensor(parts, dtype=torch.float32),
+        (plan.height, plan.width),
+        mode="bilinear",
+        antialias=antialias,
+    )[0].numpy()
+
+
+def near_the_edge(cut: Rectangle, plan: Placement, size: tuple[int, int]) -> np.ndarray:
+    """Where what is resized may come from beyond the cut: there a picture of which only a part is
+    on the canvas goes on, by Pillow, and the released code repeats the last row.
+    """
+    near = np.zeros((plan.height, plan.width), dtype=bool)
+    for axis, length in enumerate((plan.height, plan.width)):
+        step = (cut[3 - axis] - cut[1 - axis]) / length
+        middle = (np.arange(length) + 0.5) * step
+        reach = max(step, 1.0)
+        outside = (middle < reach) | (middle > step * length - reach)
+        near |= outside[:, None] if axis == 0 else outside[None, :]
+    return on_canvas(near[None] * 2.0 - 1, plan, size)[..., 0] > 200
 
 
 def ellipse(width: int, height: int) -> np.ndarray:
@@ -161,7 +267,27 @@ def test_image_fit_keeps_the_whole_image_inside_the_box() -> None:
     assert plan == Placement(left=50, top=40, width=20, height=20)
 
 
-def test_an_anchored_image_fit_shrinks_until_it_stays_on_the_canvas() -> None:
+def test_an_anchored_image_fit_is_as_small_as_its_box_at_the_edge_wants_it() -> None:
+    # A 100 x 100 image in a box as large, whose centre is 20 pixels below the canvas's edge: the
+    # subject, 40 pixels high to either side of the image's centre, is halved; then it is moved.
+    places = [
+        plan_placement(
+            (20, 10, 80, 90),
+            image_size=(100, 100),
+            box=(0, -30, 100, 70),
+            canvas_size=(100, 100),
+            fit="image-fit",
+            anchor=anchor,
+        )
+        for anchor in (Anchor(subject=(0.5, 0.5), canvas=(0.6, 0.5)), None)
+    ]
+    assert places == [
+        Placement(left=35, top=40, width=30, height=40),
+        Placement(left=20, top=-20, width=60, height=80),
+    ]
+
+
+def test_an_anchor_moves_an_image_fit_and_leaves_its_size() -> None:
     plan = plan_placement(
         (0, 0, 100, 100),
         image_size=(100, 100),
@@ -170,7 +296,7 @@ def test_an_anchored_image_fit_shrinks_until_it_stays_on_the_canvas() -> None:
         fit="image-fit",
         anchor=Anchor(subject=(0.5, 0.5), canvas=(0.5, 0.2)),
     )
-    assert plan == Placement(left=0, top=30, width=40, height=40)
+    assert plan == Placement(left=-30, top=0, width=100, height=100)
 
 
 def test_face_anchor_puts_the_face_on_the_face() -> None:
