@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from imig.pictures import decode_pixels
 from imig.schema import Box, Reference, Reject, Scene
 
 JPEG_QUALITY = 95
+MOST_DETAILS = 200
+"""Letters of an oddity's details, beyond which no more are named."""
 
 
 @dataclass
@@ -47,8 +50,11 @@ class Sample:
     target_features: dict[Hashable, NDArray[np.float32]] = field(default_factory=dict)
     """Of the target, by the model of the recipe that has seen it: stages that follow do not show
     it again. Never stored."""
-    oddities: list[tuple[str, str]] = field(default_factory=list)
-    """What a stage has just found odd and gone on without: kind and details; see `note_oddity`."""
+    oddities: list[str] = field(default_factory=list)
+    """What a stage found wrong with its input and did not mind: short fixed phrases, which the
+    build's report counts. Never stored."""
+    oddity_details: dict[str, str] = field(default_factory=dict)
+    """Where and what it was, by kind, for the report; see `note_oddity`."""
 
     def snapshot(self) -> Callable[[], Sample]:
         """What gives the sample as it is now, whatever a stage will do to it.
@@ -56,13 +62,15 @@ class Sample:
         Scene and views are pickled, which costs less than a copy and is needed seldom; bytes of
         files, which nobody changes in place, are shared.
         """
-        state = (self.scene, self.drawn, self.reject, self.oddities)
-        pickled = pickle.dumps(state, pickle.HIGHEST_PROTOCOL)
+        pickled = pickle.dumps((self.scene, self.drawn, self.reject), pickle.HIGHEST_PROTOCOL)
         files, features = dict(self.files), dict(self.target_features)
+        oddities, details = list(self.oddities), dict(self.oddity_details)
 
         def restore() -> Sample:
-            scene, drawn, reject, oddities = pickle.loads(pickled)
-            return Sample(scene, dict(files), drawn, reject, dict(features), oddities)
+            scene, drawn, reject = pickle.loads(pickled)
+            return Sample(
+                scene, dict(files), drawn, reject, dict(features), list(oddities), dict(details)
+            )
 
         return restore
 
@@ -71,12 +79,12 @@ class Sample:
         return decode_image(self.files[self.scene.target])
 
     def note_oddity(self, kind: str, details: str) -> None:
-        """Something odd that costs the scene nothing: counted by `kind` in the build's report.
-
-        `kind` is a short fixed phrase, like a reject's reason; `details` say where and what, and
-        stand in the report for the first few.
-        """
-        self.oddities.append((kind, details))
+        """An oddity with where and what it was; of several of a kind all are named, to a limit."""
+        if kind not in self.oddities:
+            self.oddities.append(kind)
+        before = self.oddity_details.get(kind)
+        if before is None or len(before) < MOST_DETAILS:
+            self.oddity_details[kind] = details if before is None else f"{before}; {details}"
 
     def turn_down(
         self, *, stage: str, reason: str, figures: Mapping[str, float | int | str]
@@ -92,13 +100,10 @@ def derive_seed(*parts: int | str) -> int:
 
 
 def decode_image(data: bytes) -> Image.Image:
-    """Bytes of a JPEG or PNG -> RGB image. Raises OSError when they do not decode."""
-    image = Image.open(io.BytesIO(data))
-    if image.mode != "RGB":
-        return image.convert("RGB")
+    """Bytes of a stored JPEG or PNG -> RGB image. Raises OSError when they do not decode."""
+    image = decode_pixels(data)
     # `convert` would copy what is RGB already; at 1024 px that takes as long as the decoding.
-    image.load()
-    return image
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def image_to_jpeg(image: Image.Image, *, quality: int = JPEG_QUALITY) -> bytes:
@@ -116,8 +121,12 @@ def mask_to_png(mask: np.ndarray) -> bytes:
 
 
 def png_to_mask(data: bytes) -> np.ndarray:
-    """PNG bytes -> boolean (height, width). Raises OSError when they do not decode."""
-    image: Image.Image = Image.open(io.BytesIO(data))
+    """Bytes of a stored mask, a 1-bit PNG -> boolean (height, width).
+
+    Masks of other people's have more modes: `imig.pictures.OpenedPicture.to_mask`. Raises OSError
+    when they do not decode.
+    """
+    image = decode_pixels(data)
     if image.mode != "1":
         image = image.convert("L")
     # As bytes: what Pillow calls a boolean array has 255 where numpy has 1.

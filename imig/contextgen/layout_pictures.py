@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imig.contextgen.layout_file import MAX_SIDE, LoadedLayout, ReferenceEntry
-from imig.contextgen.picture_file import flatten, read_picture
+from imig.contextgen.picture_file import read_mask, read_picture
 from imig.contextgen.sample import Box, PictureSample, ReferencePicture
 from imig.errors import UsageError
 from imig.layout.composition import MID_GREY, LayoutReference, compose_layout
@@ -15,6 +15,7 @@ from imig.layout.layering import layer_order
 from imig.layout.placement import Rectangle, subject_cut
 from imig.layout.put_back import put_back
 from imig.layout.reference_size import picture_size, prepare_reference
+from imig.pictures.modes import flatten
 from imig.text import to_stored
 
 SHAPE_TOLERANCE = 0.05
@@ -151,22 +152,13 @@ def _read_reference(loaded: LoadedLayout, number: int, entry: ReferenceEntry) ->
 def _read_mask(
     loaded: LoadedLayout, number: int, name: str, *, image: Image.Image
 ) -> NDArray[np.bool_]:
-    picture = _read(loaded, "references", number, "mask", name=name)
     place = loaded.where("references", number, "mask")
-    if picture.size != image.size:
+    mask = read_mask(loaded.file(name), place=place)
+    height, width = mask.shape
+    if (width, height) != image.size:
         raise UsageError(
-            f"{place}: {name} is {picture.width} x {picture.height}, its image {image.width} x "
-            f"{image.height}",
+            f"{place}: {name} is {width} x {height}, its image {image.width} x {image.height}",
             cure="a mask is as large as its image, when both are turned as their EXIF says",
-        )
-    # White on transparent is as good a mask as white on black.
-    grey = np.asarray(flatten(picture, (0, 0, 0)).convert("L"))
-    mask = np.asarray(grey > 127)
-    if not mask.any():
-        raise UsageError(
-            f"{place}: {name} is empty: no pixel is brighter than half, the brightest is "
-            f"{int(grey.max())} of 255",
-            cure="a mask is white (255) on the subject",
         )
     return mask
 

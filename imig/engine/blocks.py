@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from imig.engine.tally import Oddity, StageTally
+from imig.engine.tally import OddityTally, StageTally
 from imig.errors import UsageError
 from imig.sample import Sample
 from imig.schema import Quarantine, Reject
@@ -31,6 +31,8 @@ class Block:
     quarantined: list[Quarantine] = field(default_factory=list)
     tallies: dict[str, StageTally] = field(default_factory=dict)
     """By stage name, in the order of the stages."""
+    oddities: dict[str, OddityTally] = field(default_factory=dict)
+    """What was wrong with the input and did not matter, by kind."""
 
 
 def run_stage(block: Block, stage: Stage, *, batch_size: int) -> None:
@@ -51,7 +53,11 @@ def run_stage(block: Block, stage: Stage, *, batch_size: int) -> None:
     survivors: list[Sample] = []
     for begin in range(0, len(block.samples), batch_size):
         for sample in _run_batch(block, stage, block.samples[begin : begin + batch_size]):
-            _count_oddities(sample, tally)
+            for kind in sample.oddities:
+                details = sample.oddity_details.get(kind, "")
+                shown = f"{sample.scene.id}: {details}" if details else sample.scene.id
+                block.oddities.setdefault(kind, OddityTally()).add(OddityTally(1, [shown]))
+            sample.oddities, sample.oddity_details = [], {}
             if sample.reject is None:
                 survivors.append(sample)
             else:
@@ -61,13 +67,6 @@ def run_stage(block: Block, stage: Stage, *, batch_size: int) -> None:
     tally.seconds = time.perf_counter() - started
     block.samples = survivors
     block.tallies[stage.name] = tally
-
-
-def _count_oddities(sample: Sample, tally: StageTally) -> None:
-    for kind, details in sample.oddities:
-        oddity = Oddity(count=1, first=[f"{sample.scene.id}: {details}"])
-        tally.oddities.setdefault(kind, Oddity()).add(oddity)
-    sample.oddities = []
 
 
 def _run_batch(block: Block, stage: Stage, batch: list[Sample]) -> list[Sample]:

@@ -25,7 +25,7 @@ from imig.engine.plan import Plan
 from imig.engine.plan_text import print_skipped
 from imig.engine.progress import Progress
 from imig.engine.prompts import write_missing_prompts
-from imig.engine.report import counts_to_text, print_funnel, seconds_to_text
+from imig.engine.report import counts_to_text, print_funnel, print_oddities, seconds_to_text
 from imig.engine.tally import Snapshot
 from imig.errors import DataError
 
@@ -196,6 +196,7 @@ class _Errors:
 def _print_end(finished: FinishedBuild, console: Console, *, seconds: float) -> None:
     counts = finished.manifest.counts
     print_funnel(finished.funnel, console)
+    print_oddities(finished.oddities, console)
     console.print(
         f"wrote {counts.written} scenes in {len(finished.manifest.shards)} shards to "
         f"{finished.output} ({counts_to_text(counts)}) in {seconds_to_text(seconds)}",

@@ -11,6 +11,7 @@ from imig.engine.parts import Record, merge_records, read_record
 from imig.engine.plan import Plan
 from imig.engine.report import FunnelRow, record_to_funnel
 from imig.engine.seal import seal_dataset
+from imig.engine.tally import OddityTally
 from imig.errors import DataError
 from imig.recipe_file import recipe_to_dict, recipe_to_sha256
 from imig.schema import Counts, Manifest, SkippedStage
@@ -27,6 +28,8 @@ class FinishedBuild:
     manifest: Manifest
     funnel: list[FunnelRow]
     output: Path
+    oddities: dict[str, OddityTally]
+    """What was wrong with the input and did not matter, by kind."""
 
 
 def finish_build(folder: BuildFolder, *, seconds: float) -> FinishedBuild:
@@ -47,11 +50,12 @@ def finish_build(folder: BuildFolder, *, seconds: float) -> FinishedBuild:
         rejects=whole.rejects,
         quarantined=whole.quarantined,
         funnel=funnel,
+        oddities=whole.oddities,
         seconds=seconds,
         licence=CARD_LICENCES.get(plan.loaded.recipe.source.kind, "other"),
     )
     folder.remove_state()
-    return FinishedBuild(manifest=manifest, funnel=funnel, output=output)
+    return FinishedBuild(manifest=manifest, funnel=funnel, output=output, oddities=whole.oddities)
 
 
 def _manifest(

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from imig.engine.blocks import Block
-from imig.engine.tally import StageTally
+from imig.engine.tally import OddityTally, StageTally
 from imig.errors import DataError
 from imig.schema import Quarantine, Reject, ShardRecord
 from imig.shards.atomic import atomic_write_bytes
@@ -32,6 +32,7 @@ class Record(BaseModel):
     rejects: list[Reject] = []
     quarantined: list[Quarantine] = []
     tallies: dict[str, StageTally] = {}
+    oddities: dict[str, OddityTally] = {}
     shard: ShardRecord | None = None
     """The finished shard; null in a part's record, and where no sample survived."""
 
@@ -49,6 +50,7 @@ def write_part(folder: Path, block: Block) -> Record:
         rejects=block.rejects,
         quarantined=block.quarantined,
         tallies=block.tallies,
+        oddities=block.oddities,
     )
     write_record(part_record(folder, block.number), record)
     return record
@@ -114,4 +116,6 @@ def merge_records(records: Iterable[Record]) -> Record:
         merged.quarantined += record.quarantined
         for stage, tally in record.tallies.items():
             merged.tallies.setdefault(stage, StageTally()).add(tally)
+        for kind, oddity in record.oddities.items():
+            merged.oddities.setdefault(kind, OddityTally()).add(oddity)
     return merged

@@ -6,8 +6,8 @@ import base64
 import html
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from imig.engine.parts import Record
+from imig.engine.tally import OddityTally
 from imig.schema import Counts, Manifest
 from imig.shards.atomic import atomic_write_bytes
 
@@ -36,9 +37,6 @@ class FunnelRow:
     """Worker seconds, over all runs of the build; workers of a stage add up."""
     reasons: dict[str, int]
     """Reason or error class -> scenes, the most frequent first."""
-    oddities: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What was odd in scenes that were gone on with: kind -> `count`, and details of the `first`
-    few."""
 
 
 def record_to_funnel(record: Record) -> list[FunnelRow]:
@@ -59,7 +57,6 @@ def record_to_funnel(record: Record) -> list[FunnelRow]:
                 passed=tally.passed,
                 seconds=round(tally.seconds, 3),
                 reasons=dict(reasons.most_common()),
-                oddities={kind: asdict(one) for kind, one in tally.oddities.items()},
             )
         )
     return rows
@@ -83,17 +80,16 @@ def print_funnel(rows: Sequence[FunnelRow], console: Console) -> None:
             escape(", ".join(f"{reason}: {count}" for reason, count in row.reasons.items())),
         )
     console.print(table, highlight=False)
-    for line in oddity_lines(rows):
-        console.print(escape(line), highlight=False, soft_wrap=True)
 
 
-def oddity_lines(rows: Sequence[FunnelRow]) -> list[str]:
-    """``source: undecodable caption: 3, the first: basic-00000007: a.txt: byte 5 (0x81) ..``."""
-    return [
-        f"{row.stage}: {kind}: {one['count']}, the first: {one['first'][0]}"
-        for row in rows
-        for kind, one in row.oddities.items()
-    ]
+def print_oddities(oddities: Mapping[str, OddityTally], console: Console) -> None:
+    """What was wrong with input that was used all the same."""
+    for kind, tally in oddities.items():
+        console.print(
+            escape(f"used all the same: {_oddity_to_text(kind, tally)}"),
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def write_reports(
@@ -103,6 +99,7 @@ def write_reports(
     *,
     seconds: float,
     pictures: Sequence[Path],
+    oddities: Mapping[str, OddityTally],
 ) -> None:
     """Write `report.json` and the self-contained `report.html`."""
     values: dict[str, Any] = {
@@ -112,11 +109,12 @@ def write_reports(
         "shards": len(manifest.shards),
         "last_run_seconds": round(seconds, 3),
         "stages": [asdict(row) for row in rows],
+        "oddities": {kind: asdict(tally) for kind, tally in oddities.items()},
     }
     atomic_write_bytes(
         folder / REPORT_JSON, (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode()
     )
-    page = _page(manifest, rows, seconds=seconds, pictures=pictures)
+    page = _page(manifest, rows, seconds=seconds, pictures=pictures, oddities=oddities)
     atomic_write_bytes(folder / REPORT_HTML, page.encode())
 
 
@@ -134,8 +132,20 @@ def seconds_to_text(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def _oddity_to_text(kind: str, tally: OddityTally) -> str:
+    """``damaged EXIF: 7 scenes (basic-00000003, basic-00000011, ...)``."""
+    more = ", ..." if tally.count > len(tally.scenes) else ""
+    scenes = "1 scene" if tally.count == 1 else f"{tally.count} scenes"
+    return f"{kind}: {scenes} ({', '.join(tally.scenes)}{more})"
+
+
 def _page(
-    manifest: Manifest, rows: Sequence[FunnelRow], *, seconds: float, pictures: Sequence[Path]
+    manifest: Manifest,
+    rows: Sequence[FunnelRow],
+    *,
+    seconds: float,
+    pictures: Sequence[Path],
+    oddities: Mapping[str, OddityTally],
 ) -> str:
     counts = manifest.counts
     body = "".join(_html_row(row, counts.input) for row in rows)
@@ -144,7 +154,10 @@ def _page(
         f'{base64.b64encode(path.read_bytes()).decode()}">'
         for path in pictures
     )
-    odd = "".join(f"<p>{html.escape(line)}</p>" for line in oddity_lines(rows))
+    odd = "".join(
+        f"<li>{html.escape(_oddity_to_text(kind, tally))}" for kind, tally in oddities.items()
+    )
+    used = f"<p>Used all the same:</p><ul>{odd}</ul>\n" if odd else ""
     name = html.escape(manifest.name)
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{name}</title>
@@ -163,8 +176,7 @@ img {{ max-width: 100%; margin: 1rem 0; border: 1px solid #ddd }}
 {counts_to_text(counts)}. Last run: {seconds_to_text(seconds)}.</p>
 <table><tr><th>stage<th>scenes<th>rejected<th>quarantined<th>passed<th>s/scene<th>why</tr>
 {body}</table>
-{odd}
-{shown}
+{used}{shown}
 </html>
 """
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 from imig.engine.report import FunnelRow, write_reports
+from imig.engine.tally import OddityTally
 from imig.schema import Manifest, Quarantine, Reject, scene_from_json
 from imig.shards.card import MAX_PICTURES, PICTURES_FOLDER, write_card
 from imig.shards.index import INDEX_NAME, IndexRow, write_index
@@ -25,6 +26,7 @@ def seal_dataset(
     funnel: Sequence[FunnelRow],
     seconds: float,
     licence: str,
+    oddities: Mapping[str, OddityTally] | None = None,
 ) -> Manifest:
     """Write everything that stands beside the shards, the manifest last.
 
@@ -36,12 +38,16 @@ def seal_dataset(
         How long the run took, for the report.
     licence:
         The hub's identifier, for the card.
+    oddities:
+        What was wrong with the input and did not matter, by kind, for the report.
     """
     write_index(output / INDEX_NAME, rows)
     manifest = manifest.model_copy(update={"index_sha256": file_sha256(output / INDEX_NAME)})
     write_tables(output, rejects=rejects, quarantined=quarantined)
     pictures = list(_draw_pictures(output, manifest))
-    write_reports(output, manifest, funnel, seconds=seconds, pictures=pictures)
+    write_reports(
+        output, manifest, funnel, seconds=seconds, pictures=pictures, oddities=oddities or {}
+    )
     write_card(output, manifest, rows, pictures=pictures, licence=licence)
     write_manifest(output / MANIFEST_NAME, manifest)
     return manifest

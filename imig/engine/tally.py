@@ -7,21 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-FIRST_DETAILS = 5
-"""Oddities of a kind whose details a report names."""
-
-
-@dataclass
-class Oddity:
-    """Something odd in samples that were gone on with."""
-
-    count: int = 0
-    first: list[str] = field(default_factory=list)
-    """Sample and details of the first few."""
-
-    def add(self, other: Oddity) -> None:
-        self.count += other.count
-        self.first = [*self.first, *other.first][:FIRST_DETAILS]
+SHOWN_SCENES = 5
+"""Enough to look at an oddity; a dataset may have a million."""
 
 
 @dataclass
@@ -32,21 +19,30 @@ class StageTally:
     rejected: int = 0
     quarantined: int = 0
     seconds: float = 0.0
-    oddities: dict[str, Oddity] = field(default_factory=dict)
-    """By kind."""
 
     def add(self, other: StageTally) -> None:
         self.seen += other.seen
         self.rejected += other.rejected
         self.quarantined += other.quarantined
         self.seconds += other.seconds
-        for kind, oddity in other.oddities.items():
-            self.oddities.setdefault(kind, Oddity()).add(oddity)
 
     @property
     def passed(self) -> int:
         """Scenes that went on to the next stage."""
         return self.seen - self.rejected - self.quarantined
+
+
+@dataclass
+class OddityTally:
+    """Scenes whose input had something wrong that did not matter, over a block or a build."""
+
+    count: int = 0
+    scenes: list[str] = field(default_factory=list)
+    """The first ones, at most `SHOWN_SCENES`: the id, and details where there are any."""
+
+    def add(self, other: OddityTally) -> None:
+        self.count += other.count
+        self.scenes = (self.scenes + other.scenes)[:SHOWN_SCENES]
 
 
 @dataclass

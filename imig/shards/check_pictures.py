@@ -43,7 +43,9 @@ def check_image(
 ) -> Image.Image | None:
     """Decode a picture; the image if it is what the JSON says, else None. JPEGs come reduced.
 
-    `size` is (width, height), `mode` and `kind` are Pillow's colour mode and file format.
+    `size` is (width, height), `mode` and `kind` are Pillow's colour mode and file format. Stricter
+    than `imig.pictures`: whatever another reader of the shard would stumble over is a fault, even
+    where the pixels themselves are sound.
     """
     findings.images += 1
     try:

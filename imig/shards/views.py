@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imig.errors import DataError
+from imig.pictures import decode_pixels
 from imig.sample import Sample, decode_image, png_to_mask
 from imig.schema import Instance, Reference, Scene
 
@@ -71,9 +71,7 @@ class ReferenceView(_Fields):
         data = self._members.read(self.record.image)
         try:
             if self.record.mask is None:
-                picture = Image.open(io.BytesIO(data))
-                picture.load()
-                return picture
+                return decode_pixels(data)
             return decode_image(data)
         except OSError as error:
             raise self._members.broken(self.record.image, error) from error

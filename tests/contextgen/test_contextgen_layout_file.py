@@ -10,6 +10,7 @@ import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
+from support.picture_files import chunk, segment
 from support.tabletop_samples import tabletop_sample
 from support.tiny_dataset import make_sample
 
@@ -169,6 +170,35 @@ def test_sixteen_bit_masks_and_palettes(folder: Path) -> None:
     ball.quantize(4).save(folder / "ball.png")
     assert Image.open(folder / "ball.png").mode == "P"
     assert pictures_of(write(folder, layout_dict())).references[0].mask.any()
+
+
+@pytest.mark.parametrize("name", ["ball.png", "cup.jpg", "cup-mask.png", "own.png"])
+def test_damaged_metadata_are_warned_of(
+    folder: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (96, 64), BLUE).save(folder / "own.png")
+    path = write(folder, layout_dict(layout="own.png"))
+    expected = pictures_of(path)
+    assert capsys.readouterr().err == ""
+    data = (folder / name).read_bytes()
+    broken = segment(0xEE, b"Adobe") if name == "cup.jpg" else chunk(b"gAMA", b"\0")
+    place = 2 if name == "cup.jpg" else 33
+    (folder / name).write_bytes(data[:place] + broken + data[place:])
+    found = pictures_of(path)
+    assert f"{folder / name}: damaged metadata left out" in capsys.readouterr().err
+    assert np.array_equal(found.layout, expected.layout)
+    for one, other in zip(found.references, expected.references, strict=True):
+        assert np.array_equal(one.image, other.image)
+        assert np.array_equal(one.mask, other.mask)
+
+
+@pytest.mark.parametrize("white", [1, 255, 65_535])
+def test_masks_of_32_bits(folder: Path, white: int) -> None:
+    expected = pictures_of(write(folder, layout_dict())).references[1].mask
+    mask = np.asarray(Image.open(folder / "cup-mask.png"), dtype=np.int32) // 255 * white
+    Image.fromarray(mask).save(folder / "cup-mask.png", format="TIFF")
+    found = pictures_of(write(folder, layout_dict())).references[1].mask
+    assert np.array_equal(found, expected)
 
 
 def test_pictures_as_people_have_them(folder: Path) -> None:

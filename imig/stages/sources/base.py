@@ -76,6 +76,7 @@ def fill_from_bytes(sample: Sample, data: bytes, limits: PixelLimits) -> None:
     except PictureError as error:
         sample.turn_down(stage=STAGE, reason=error.reason, figures=error.figures)
         return
+    sample.oddities += target.oddities
     sample.files[sample.scene.target] = target.data
     sample.scene.width, sample.scene.height = target.width, target.height
 

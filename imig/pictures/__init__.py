@@ -1,0 +1,22 @@
+"""Pictures from outside, whoever wrote them: one function opens them all.
+
+`open_picture` decodes, turns upright and says what makes the colours sRGB. Damaged or exotic
+metadata never decide about sound pixels; what was wrong and did not matter is an *oddity*, which
+builds count and `imig generate` prints.
+"""
+
+from imig.pictures.opening import (
+    DEFAULT_MAX_PIXELS,
+    OpenedPicture,
+    PictureError,
+    decode_pixels,
+    open_picture,
+)
+
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "OpenedPicture",
+    "PictureError",
+    "decode_pixels",
+    "open_picture",
+]
