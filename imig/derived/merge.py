@@ -15,7 +15,6 @@ from imig.derived.output import open_outputs, require_outputs
 from imig.derived.parents import Parent, open_parent
 from imig.derived.writing import Contents, recipe_sha256, seal, write_shards
 from imig.engine.report import FunnelRow
-from imig.engine.tally import FIRST_DETAILS
 from imig.errors import UsageError
 from imig.paths import output_path
 from imig.sample import Sample
@@ -242,17 +241,6 @@ def _add(one: FunnelRow, other: FunnelRow) -> FunnelRow:
         reason: one.reasons.get(reason, 0) + other.reasons.get(reason, 0)
         for reason in dict.fromkeys((*one.reasons, *other.reasons))
     }
-    oddities = {
-        kind: {
-            "count": sum(
-                row.oddities[kind]["count"] for row in (one, other) if kind in row.oddities
-            ),
-            "first": [
-                text for row in (one, other) for text in row.oddities.get(kind, {}).get("first", [])
-            ][:FIRST_DETAILS],
-        }
-        for kind in dict.fromkeys((*one.oddities, *other.oddities))
-    }
     return replace(
         one,
         seen=one.seen + other.seen,
@@ -261,5 +249,4 @@ def _add(one: FunnelRow, other: FunnelRow) -> FunnelRow:
         passed=one.passed + other.passed,
         seconds=round(one.seconds + other.seconds, 3),
         reasons=reasons,
-        oddities=oddities,
     )

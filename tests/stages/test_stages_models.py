@@ -1,5 +1,7 @@
 """caption, ground, segment, crop and score with doubles in place of models."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -129,6 +131,23 @@ def test_ground_numbers_from_left_to_right() -> None:
     assert len({one.identity_id for one in sample.scene.instances}) == 3
     assert all(one.identity_id for one in sample.scene.instances)
     assert [one.kind for one in sample.scene.relations] == ["overlaps", "overlaps"]
+
+
+def test_ground_names_what_the_model_cannot_take_and_keeps_the_rest() -> None:
+    grounder = FixedGrounder(*CANDIDATES, PHRASES)
+    grounder.answer = replace(grounder.answer, unread=("\u200b", "x" * 300))
+    (sample,) = GroundStage(GroundConfig(), CONTEXT, grounder=grounder)(
+        [make_sample(nouns=("red box", "\u200b", "x" * 300))]
+    )
+    assert len(sample.scene.instances) == 3
+    assert sample.oddities == ["phrase that the model cannot take"]
+    details = sample.oddity_details["phrase that the model cannot take"]
+    assert details == f"'\\u200b'; 'xxxx{'x' * 55}.. (300 letters)"
+    config = GroundConfig(min_instances=4)
+    (poor,) = GroundStage(config, CONTEXT, grounder=grounder)([make_sample(nouns=("red box",))])
+    assert poor.reject is not None
+    assert poor.reject.figures["unread_phrases"] == 2
+    assert poor.reject.figures["first_unread"] == "'\\u200b'"
 
 
 def test_ground_drops_what_has_no_phrase_or_area_before_it_suppresses() -> None:
