@@ -28,9 +28,12 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
 
 
 def flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """Any mode of 8 bits -> RGB; what is transparent shows the background."""
+    """Any mode of 8 bits -> RGB; what is transparent shows the background.
+
+    What is opaque RGB already is returned as it is, without a copy.
+    """
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     picture = image.convert("RGBA")
     ground = Image.new("RGBA", picture.size, (*background, 255))
     return Image.alpha_composite(ground, picture).convert("RGB")
