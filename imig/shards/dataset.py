@@ -17,6 +17,7 @@ from imig.schema import Manifest, Scene, scene_from_json
 from imig.shards.folders import open_folder
 from imig.shards.index import INDEX_NAME, index_schema, read_index_table
 from imig.shards.manifest import MANIFEST_NAME, manifest_from_json
+from imig.shards.places import check_places
 from imig.shards.tar import (
     BLOCK,
     TarFault,
@@ -70,6 +71,7 @@ class Dataset:
             self.folder.read(MANIFEST_NAME), place=self.folder.place(MANIFEST_NAME)
         )
         table = self.read_columns("id", "shard", "offset", "size")
+        check_places(table, self.manifest.shards, index=self.folder.place(INDEX_NAME))
         self.ids: list[str] = table["id"].to_pylist()
         self.shards: list[str] = table["shard"].to_pylist()
         """The shard of each sample."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from imig.errors import DataError
+from imig.regular_file import read_regular_file
 from imig.schema import Manifest, ShardRecord
 from imig.shards.atomic import atomic_write_bytes
 
@@ -48,7 +49,7 @@ def read_manifest(path: Path) -> Manifest:
         When it cannot be read or does not obey the schema.
     """
     try:
-        return manifest_from_json(path.read_bytes(), place=str(path))
+        return manifest_from_json(read_regular_file(path), place=str(path))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
 
