@@ -16,7 +16,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 SCHEMA_VERSION: Final = 2
 """Bumped by every change of the meaning or the fields; `scene_from_json` reads all older ones."""
@@ -40,6 +48,8 @@ MAX_TEXT: Final = 10_000
 """Characters of any other text of a scene."""
 MAX_SEED: Final = (1 << 63) - 1
 """What a signed integer of 64 bits holds, as index and generators do."""
+MAX_MERGES: Final = 100
+"""Of merged datasets within each other, in a manifest's recipe."""
 
 Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
 """Width or height in pixels."""
@@ -477,6 +487,11 @@ class Manifest(_Model):
     )
 
     @model_validator(mode="after")
+    def _blocks_are_mappings(self) -> Manifest:
+        _check_blocks(self.recipe)
+        return self
+
+    @model_validator(mode="after")
     def _shards_differ(self) -> Manifest:
         seen = set()
         for record in self.shards:
@@ -484,6 +499,20 @@ class Manifest(_Model):
                 raise ValueError(f"the shard {record.name} is listed twice")
             seen.add(record.name)
         return self
+
+
+def _check_blocks(recipe: dict[str, Any], *, depth: int = 0) -> None:
+    """What imig itself reads of a stored recipe has the right type; the rest is the writer's."""
+    if depth > MAX_MERGES:
+        raise ValueError(f"recipes merged into each other more than {MAX_MERGES} times")
+    for block in ("source", "filter", "duplicates"):
+        if not isinstance(recipe.get(block), dict | None):
+            raise ValueError(f"recipe.{block} is a {type(recipe[block]).__name__}, not a mapping")
+    merged = recipe.get("merged") or []
+    if not isinstance(merged, list) or not all(isinstance(one, dict) for one in merged):
+        raise ValueError("recipe.merged is no list of recipes")
+    for one in merged:
+        _check_blocks(one, depth=depth + 1)
 
 
 def scene_from_json(text: str | bytes) -> Scene:
@@ -500,3 +529,9 @@ def scene_from_json(text: str | bytes) -> Scene:
 def scene_to_json(scene: Scene) -> bytes:
     """The bytes of a scene's JSON member: indented, keys in the schema's order, UTF-8."""
     return (scene.model_dump_json(indent=1) + "\n").encode()
+
+
+def first_problem(error: ValidationError) -> str:
+    """Where the schema is broken first, and how, in one line without the damaged value."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"

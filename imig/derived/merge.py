@@ -14,11 +14,11 @@ from imig.derived.names import NewNames, find_new_names
 from imig.derived.output import open_outputs, require_outputs
 from imig.derived.parents import Parent, open_parent
 from imig.derived.writing import Contents, recipe_sha256, seal, write_shards
-from imig.engine.report import FunnelRow
 from imig.errors import UsageError
 from imig.sample import Sample
 from imig.schema import Derivation, Manifest, Quarantine, Reject, Subset
 from imig.shards.encoded import ENCODED_MEMBER, encoded_from_bytes, encoded_to_bytes
+from imig.shards.funnel import FunnelRow
 
 _Row = TypeVar("_Row", bound=BaseModel)
 _Lost = TypeVar("_Lost", Reject, Quarantine)

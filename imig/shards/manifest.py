@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from imig.errors import DataError
 from imig.regular_file import read_regular_file
-from imig.schema import Manifest, ShardRecord
+from imig.schema import Manifest, ShardRecord, first_problem
 from imig.shards.atomic import atomic_write_bytes
 
 MANIFEST_NAME = "dataset.json"
@@ -59,7 +59,7 @@ def manifest_from_json(data: bytes, *, place: str) -> Manifest:
     try:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
-        raise DataError(f"{place} does not obey the schema: {error}") from error
+        raise DataError(f"{place} does not obey the schema: {first_problem(error)}") from error
 
 
 def package_versions() -> dict[str, str]:

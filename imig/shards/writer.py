@@ -152,6 +152,9 @@ def _group(path: Path, data: Buffer) -> Iterator[tuple[SampleSpan, Mapping[str, 
         if members and its_key != key:
             yield SampleSpan(id=key, offset=start, size=end - start), members
             members, start = {}, item.offset
+        if not item.plain or name in members:
+            what = "twice" if item.plain else "that is no plain file"
+            raise DataError(f"{path} has a member {item.name!r} {what}")
         key, end = its_key, item.end
         members[name] = item
     if members:
