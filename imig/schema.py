@@ -7,19 +7,53 @@ stale.
 Conventions: boxes are ``(x1, y1, x2, y2)`` integers in pixels, x2 and y2 exclusive, origin at the
 top left; sizes are (width, height) in files and (height, width) in tensors; similarities are
 cosines.
+
+Everything has a largest size (`MAX_SIDE` and the others), so that a few damaged or hostile bytes
+cannot make a reader allocate gigabytes: what obeys the schema can be decoded.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 SCHEMA_VERSION: Final = 2
 """Bumped by every change of the meaning or the fields; `scene_from_json` reads all older ones."""
 
 # What was added in version 2 may be left out, so version 1 reads as it stands.
 SchemaVersion = Annotated[Literal[2], BeforeValidator(lambda stated: 2 if stated == 1 else stated)]
+
+MAX_SIDE: Final = 16_384
+"""Pixels of a picture's longer side."""
+MAX_PIXELS: Final = 1 << 26
+"""Of one picture or mask: 8,192 x 8,192."""
+MAX_SCENE_PIXELS: Final = 1 << 28
+"""Of a scene's target and references together; decoded as RGB they take 0.8 GB."""
+MAX_INSTANCES: Final = 1_000
+"""Of a scene; the densest pictures of LVIS have fewer than 700."""
+MAX_REFERENCES: Final = 200
+"""Of an instance: as many names as there are, ref00 to ref99 and face00 to face99."""
+MAX_CAPTION: Final = 100_000
+"""Characters."""
+MAX_TEXT: Final = 10_000
+"""Characters of any other text of a scene."""
+MAX_SEED: Final = (1 << 63) - 1
+"""What a signed integer of 64 bits holds, as index and generators do."""
+MAX_MERGES: Final = 100
+"""Of merged datasets within each other, in a manifest's recipe."""
+
+Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
+"""Width or height in pixels."""
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
 
 Subset = Literal["basic", "complex", "flexible"]
 ReferenceKind = Literal["crop", "edit", "source", "face"]
@@ -32,7 +66,11 @@ def _box_has_area(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     return box
 
 
-Box = Annotated[tuple[int, int, int, int], AfterValidator(_box_has_area)]
+_Coordinate = Annotated[int, Field(ge=-MAX_SIDE, le=MAX_SIDE)]
+
+Box = Annotated[
+    tuple[_Coordinate, _Coordinate, _Coordinate, _Coordinate], AfterValidator(_box_has_area)
+]
 """``(x1, y1, x2, y2)`` in pixels, x2 and y2 exclusive."""
 
 SampleId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
@@ -40,6 +78,9 @@ SampleId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
 At most 64 characters: with the member's name it fits the 100 that a plain tar header has.
 """
+
+ShardName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,250}\.tar$")]
+"""A file directly in the dataset's folder: no slash, no leading dot."""
 
 MemberName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z0-9]{1,16}){1,2}$")]
 """What follows ``<id>.`` in a shard, for example ``target.jpg`` or ``ref00.mask.png``."""
@@ -49,11 +90,23 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True, ser_json_inf_nan="strings")
 
 
+def _check_pixels(what: str, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{what} of {width}x{height} pixels; the most are {MAX_PIXELS}")
+
+
 class MaskRLE(_Model):
     """A boolean mask as COCO compressed run lengths (column-major), see `imig.layout.masks`."""
 
-    size: tuple[int, int] = Field(description="(height, width) of the image, as COCO has it.")
-    counts: str = Field(description="COCO compressed run lengths, ASCII.")
+    size: tuple[Side, Side] = Field(description="(height, width) of the image, as COCO has it.")
+    counts: str = Field(
+        max_length=MAX_PIXELS // 8, description="COCO compressed run lengths, ASCII."
+    )
+
+    @model_validator(mode="after")
+    def _can_be_decoded(self) -> MaskRLE:
+        _check_pixels("a mask", *reversed(self.size))
+        return self
 
 
 class Detection(_Model):
@@ -88,8 +141,8 @@ class Drawing(_Model):
     prompt: str
     model: str
     seed: int
-    width: int = Field(gt=0)
-    height: int = Field(gt=0)
+    width: Side
+    height: Side
     cut: Box | None = Field(default=None, description="In its pixels; null: the whole picture.")
 
 
@@ -118,8 +171,8 @@ class Reference(_Model):
     mask: MemberName | None = Field(
         description="Member that holds the 1-bit mask of the subject; null for RGBA pictures."
     )
-    width: int = Field(gt=0)
-    height: int = Field(gt=0)
+    width: Side
+    height: Side
     subject_box: Box = Field(description="The subject in pixels of this reference.")
     crop_box: Box | None = Field(
         default=None, description="kind `crop`: where in the target it was cut out."
@@ -171,8 +224,8 @@ class Instance(_Model):
 
     index: int = Field(ge=0, description="Its place in `Scene.instances`.")
     identity_id: str = Field(description="Equal for views of the same identity, across scenes too.")
-    phrase: str = Field(min_length=1, description="A noun phrase that singles it out.")
-    noun: str = Field(min_length=1, description="The head noun of the phrase.")
+    phrase: Text = Field(min_length=1, description="A noun phrase that singles it out.")
+    noun: Text = Field(min_length=1, description="The head noun of the phrase.")
     box: Box
     mask: MaskRLE | None = Field(default=None, description="Visible part, in pixels of the target.")
     area: int | None = Field(default=None, gt=0, description="Pixels of the mask.")
@@ -192,7 +245,7 @@ class Instance(_Model):
         default=None, ge=0, description="Its place in `Scene.subjects`, flexible subset."
     )
     scores: InstanceScores = Field(default_factory=InstanceScores)
-    references: list[Reference] = Field(default_factory=list)
+    references: list[Reference] = Field(default_factory=list, max_length=MAX_REFERENCES)
 
 
 class Relation(_Model):
@@ -218,9 +271,9 @@ class Source(_Model):
 class Subject(_Model):
     """Something that a prompt asks for, before there is a picture."""
 
-    phrase: str = Field(min_length=1, description="A noun phrase that singles it out.")
-    noun: str = Field(min_length=1, description="The head noun of the phrase.")
-    prompt: str = Field(min_length=1, description="For drawing it alone.")
+    phrase: Text = Field(min_length=1, description="A noun phrase that singles it out.")
+    noun: Text = Field(min_length=1, description="The head noun of the phrase.")
+    prompt: Text = Field(min_length=1, description="For drawing it alone.")
 
 
 class SceneScores(_Model):
@@ -254,25 +307,48 @@ class Scene(_Model):
     id: SampleId
     subset: Subset
     style: str | None = None
-    caption: str = ""
+    caption: str = Field(default="", max_length=MAX_CAPTION)
     caption_model: str | None = Field(default=None, description="Null: the source's own caption.")
-    nouns: list[str] = Field(
-        default_factory=list, description="Noun phrases to look for, in the caption's order."
+    nouns: list[Text] = Field(
+        default_factory=list,
+        max_length=MAX_INSTANCES,
+        description="Noun phrases to look for, in the caption's order.",
     )
     subjects: list[Subject] = Field(
-        default_factory=list, description="flexible: what the prompt asks for, each to be seen."
+        default_factory=list,
+        max_length=MAX_INSTANCES,
+        description="flexible: what the prompt asks for, each to be seen.",
     )
-    width: int = Field(gt=0)
-    height: int = Field(gt=0)
+    width: Side
+    height: Side
     target: MemberName = "target.jpg"
     source: Source
-    seed: int = Field(ge=0, description="From (recipe seed, id); stages derive theirs from it.")
+    seed: int = Field(
+        ge=0, le=MAX_SEED, description="From (recipe seed, id); stages derive theirs from it."
+    )
     layer_order: list[int] = Field(
         default_factory=list, description="Instance indices, farthest first."
     )
-    relations: list[Relation] = Field(default_factory=list)
+    relations: list[Relation] = Field(
+        default_factory=list,
+        max_length=MAX_INSTANCES * (MAX_INSTANCES - 1),
+    )
     scores: SceneScores = Field(default_factory=SceneScores)
-    instances: list[Instance] = Field(default_factory=list)
+    instances: list[Instance] = Field(default_factory=list, max_length=MAX_INSTANCES)
+
+    @model_validator(mode="after")
+    def _can_be_decoded(self) -> Scene:
+        _check_pixels("a target", self.width, self.height)
+        pixels = self.width * self.height
+        for one in self.instances:
+            for reference in one.references:
+                _check_pixels(f"reference {reference.name}", reference.width, reference.height)
+                pixels += reference.width * reference.height
+        if pixels > MAX_SCENE_PIXELS:
+            raise ValueError(
+                f"its pictures have {pixels} pixels together; the most are {MAX_SCENE_PIXELS}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _indices_agree(self) -> Scene:
@@ -316,7 +392,7 @@ class Quarantine(_Model):
 class ShardRecord(_Model):
     """One shard in the manifest."""
 
-    name: str
+    name: ShardName
     samples: int = Field(ge=0)
     bytes: int = Field(ge=0)
     sha256: str
@@ -392,7 +468,7 @@ class Manifest(_Model):
     """`dataset.json`: the dataset's table of contents."""
 
     schema_version: SchemaVersion = SCHEMA_VERSION
-    name: str
+    name: Text
     recipe: dict[str, Any]
     recipe_sha256: str
     models: list[ModelRecord]
@@ -414,6 +490,34 @@ class Manifest(_Model):
         default=None, description="SHA-256 of dataset.json of the dataset that was encoded."
     )
 
+    @model_validator(mode="after")
+    def _blocks_are_mappings(self) -> Manifest:
+        _check_blocks(self.recipe)
+        return self
+
+    @model_validator(mode="after")
+    def _shards_differ(self) -> Manifest:
+        seen = set()
+        for record in self.shards:
+            if record.name in seen:
+                raise ValueError(f"the shard {record.name} is listed twice")
+            seen.add(record.name)
+        return self
+
+
+def _check_blocks(recipe: dict[str, Any], *, depth: int = 0) -> None:
+    """What imig itself reads of a stored recipe has the right type; the rest is the writer's."""
+    if depth > MAX_MERGES:
+        raise ValueError(f"recipes merged into each other more than {MAX_MERGES} times")
+    for block in ("source", "filter", "duplicates"):
+        if not isinstance(recipe.get(block), dict | None):
+            raise ValueError(f"recipe.{block} is a {type(recipe[block]).__name__}, not a mapping")
+    merged = recipe.get("merged") or []
+    if not isinstance(merged, list) or not all(isinstance(one, dict) for one in merged):
+        raise ValueError("recipe.merged is no list of recipes")
+    for one in merged:
+        _check_blocks(one, depth=depth + 1)
+
 
 def scene_from_json(text: str | bytes) -> Scene:
     """Read a scene of this or any older schema version.
@@ -429,3 +533,9 @@ def scene_from_json(text: str | bytes) -> Scene:
 def scene_to_json(scene: Scene) -> bytes:
     """The bytes of a scene's JSON member: indented, keys in the schema's order, UTF-8."""
     return (scene.model_dump_json(indent=1) + "\n").encode()
+
+
+def first_problem(error: ValidationError) -> str:
+    """Where the schema is broken first, and how, in one line without the damaged value."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"

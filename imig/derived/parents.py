@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from imig.engine.report import REPORT_JSON, FunnelRow
 from imig.errors import DataError, UsageError
+from imig.regular_file import read_regular_file
 from imig.sample import Sample
 from imig.schema import (
     SCHEMA_VERSION,
@@ -22,12 +23,18 @@ from imig.schema import (
     Reject,
     Scene,
     Subset,
+    first_problem,
     scene_from_json,
 )
+from imig.shards.funnel import REPORT_JSON, FunnelRow, read_funnel
 from imig.shards.index import INDEX_NAME, read_index_table
 from imig.shards.manifest import MANIFEST_NAME, manifest_from_json
+from imig.shards.places import check_places
 from imig.shards.tables import read_quarantine, read_rejects
 from imig.shards.writer import JSON_MEMBER, read_tar
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _CURE = "`imig validate` lists everything that is damaged."
 
@@ -83,11 +90,11 @@ class Parent:
 
     def subsets(self) -> list[Subset]:
         """Those of which there are samples, sorted."""
-        return sorted(set(self._index("subset")))
+        return sorted(set(self._column("subset")))
 
     def ids(self) -> list[str]:
         """Of the samples, in the order of the index."""
-        return self._index("id")
+        return self._column("id")
 
     def scenes_per_shard(self) -> int:
         """What the new dataset's shards should hold: as many as the fullest of these, at most."""
@@ -96,18 +103,25 @@ class Parent:
     def funnel(self) -> list[FunnelRow]:
         """Of its report; empty where there is none that can be read."""
         try:
-            stages = json.loads((self.folder / REPORT_JSON).read_bytes())["stages"]
-            return [FunnelRow(**row) for row in stages]
-        except (OSError, ValueError, KeyError, TypeError):
+            return read_funnel(self.folder / REPORT_JSON)
+        except (OSError, DataError):
             return []
 
     def _shards_of(self, subset: Subset) -> set[str]:
-        shards, subsets = self._index("shard"), self._index("subset")
+        shards, subsets = self._column("shard"), self._column("subset")
         return {shard for shard, one in zip(shards, subsets, strict=True) if one == subset}
 
-    def _index(self, column: str) -> list[Any]:
-        values: list[Any] = read_index_table(self.folder / INDEX_NAME)[column].to_pylist()
+    def _column(self, name: str) -> list[Any]:
+        values: list[Any] = self._index[name].to_pylist()
         return values
+
+    @cached_property
+    def _index(self) -> pa.Table:
+        """The columns that a new dataset is planned with."""
+        path = self.folder / INDEX_NAME
+        table = read_index_table(path, columns=("id", "subset", "shard", "offset", "size"))
+        check_places(table, self.manifest.shards, index=str(path))
+        return table
 
 
 def open_parent(folder: Path) -> Parent:
@@ -132,7 +146,7 @@ def open_parent(folder: Path) -> Parent:
             cure="A build writes it last; run the same `imig build` again to finish it.",
         )
     try:
-        data = path.read_bytes()
+        data = read_regular_file(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     _refuse_newer(folder, data)
@@ -154,13 +168,16 @@ def _refuse_newer(folder: Path, data: bytes) -> None:
 
 def _read_scene(path: Path, sample_id: str, files: dict[str, bytes]) -> Scene:
     try:
-        return scene_from_json(files[JSON_MEMBER])
+        scene = scene_from_json(files[JSON_MEMBER])
     except KeyError as error:
         raise DataError(f"sample {sample_id} in {path} has no JSON member", cure=_CURE) from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"]))
         raise DataError(
-            f"sample {sample_id} in {path} does not obey the schema: {where}: {first['msg']}",
+            f"sample {sample_id} in {path} does not obey the schema: {first_problem(error)}",
             cure=_CURE,
         ) from error
+    if scene.id != sample_id:
+        raise DataError(
+            f"sample {sample_id} in {path} has the id {scene.id} in its JSON", cure=_CURE
+        )
+    return scene

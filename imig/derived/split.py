@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from pydantic import ValidationError
+
 from imig.derived.groups import SceneGroups
 from imig.derived.output import open_outputs, require_outputs
 from imig.derived.parents import Parent, open_parent
 from imig.derived.writing import Contents, seal, write_shards
-from imig.engine.report import FunnelRow
 from imig.engine.signatures import SIGNED_MEMBERS, add_signature
 from imig.errors import DataError
 from imig.paths import output_path
 from imig.recipe import DuplicatesConfig
 from imig.sample import Sample
-from imig.schema import Derivation, Manifest, Subset
+from imig.schema import Derivation, Manifest, Subset, first_problem
+from imig.shards.funnel import FunnelRow
+from imig.shards.manifest import MANIFEST_NAME
 
 Side = Literal["train", "validation"]
 SIDES: Final[tuple[Side, Side]] = ("train", "validation")
@@ -181,7 +184,15 @@ def _find_groups(parent: Parent, config: DuplicatesConfig) -> SceneGroups:
 
 def _recipe_duplicates(parent: Parent) -> DuplicatesConfig:
     block = parent.manifest.recipe.get("duplicates")
-    return DuplicatesConfig() if block is None else DuplicatesConfig.model_validate(block)
+    if block is None:
+        return DuplicatesConfig()
+    try:
+        return DuplicatesConfig.model_validate(block)
+    except ValidationError as error:
+        raise DataError(
+            f"{parent.folder / MANIFEST_NAME}: recipe.duplicates: {first_problem(error)}",
+            cure="`imig validate` lists everything that is damaged.",
+        ) from error
 
 
 def _wanted(scenes: Counter[Subset], share: float) -> dict[Subset, int]:

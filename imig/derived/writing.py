@@ -13,12 +13,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from imig.engine.finish import CARD_LICENCES
-from imig.engine.report import FunnelRow
 from imig.engine.seal import seal_dataset
 from imig.recipe import Recipe
 from imig.recipe_file import recipe_to_sha256
 from imig.sample import Sample
 from imig.schema import Counts, Manifest, Quarantine, Reject, Scene, ShardRecord, Subset
+from imig.shards.funnel import FunnelRow
 from imig.shards.index import IndexRow, scene_to_row
 from imig.shards.manifest import shard_record
 from imig.shards.writer import write_tar

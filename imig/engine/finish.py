@@ -9,11 +9,12 @@ from imig.engine.duplicates import remove_duplicates
 from imig.engine.folder import BuildFolder
 from imig.engine.parts import Record, merge_records, read_record
 from imig.engine.plan import Plan
-from imig.engine.report import FunnelRow, record_to_funnel
+from imig.engine.report import record_to_funnel
 from imig.engine.seal import seal_dataset
 from imig.errors import DataError
 from imig.recipe_file import recipe_to_dict, recipe_to_sha256
 from imig.schema import Counts, Manifest, SkippedStage
+from imig.shards.funnel import FunnelRow
 from imig.shards.manifest import package_versions
 
 CARD_LICENCES = {"tabletop": "cc0-1.0"}

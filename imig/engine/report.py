@@ -7,7 +7,7 @@ import html
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +18,9 @@ from rich.table import Table
 from imig.engine.parts import Record
 from imig.schema import Counts, Manifest
 from imig.shards.atomic import atomic_write_bytes
+from imig.shards.funnel import REPORT_JSON, FunnelOddity, FunnelRow
 
-REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
-
-
-@dataclass(frozen=True)
-class FunnelRow:
-    """One stage's line in the funnel."""
-
-    stage: str
-    seen: int
-    rejected: int
-    quarantined: int
-    passed: int
-    seconds: float
-    """Worker seconds, over all runs of the build; workers of a stage add up."""
-    reasons: dict[str, int]
-    """Reason or error class -> scenes, the most frequent first."""
-    oddities: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What was odd in scenes that were gone on with: kind -> `count`, and details of the `first`
-    few."""
 
 
 def record_to_funnel(record: Record) -> list[FunnelRow]:
@@ -59,7 +41,10 @@ def record_to_funnel(record: Record) -> list[FunnelRow]:
                 passed=tally.passed,
                 seconds=round(tally.seconds, 3),
                 reasons=dict(reasons.most_common()),
-                oddities={kind: asdict(one) for kind, one in tally.oddities.items()},
+                oddities={
+                    kind: FunnelOddity(count=one.count, first=one.first)
+                    for kind, one in tally.oddities.items()
+                },
             )
         )
     return rows

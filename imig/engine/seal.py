@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from imig.engine.report import FunnelRow, write_reports
+from imig.engine.report import write_reports
 from imig.schema import Manifest, Quarantine, Reject, scene_from_json
 from imig.shards.card import MAX_PICTURES, PICTURES_FOLDER, write_card
+from imig.shards.funnel import FunnelRow
 from imig.shards.index import INDEX_NAME, IndexRow, write_index
 from imig.shards.manifest import MANIFEST_NAME, file_sha256, write_manifest
 from imig.shards.tables import write_tables

@@ -13,6 +13,10 @@ from imig.schema import Box, MaskRLE
 
 Mask = NDArray[np.bool_]
 
+MAX_CHARACTERS = 8
+"""Of one run in a COCO string: 40 bits, where the largest mask has 26. Longer ones are spelt to
+mean different things to different readers: C shifts modulo 64."""
+
 
 def mask_to_rle(mask: Mask) -> MaskRLE:
     """Compress to COCO run lengths (column-major, as pycocotools has them)."""
@@ -53,9 +57,10 @@ def _pixels_in_counts(counts: str) -> int:
     """
     runs: list[int] = []
     value, shift = 0, 0
+    longest = 5 * MAX_CHARACTERS
     for character in counts:
         code = ord(character) - 48
-        if not 0 <= code < 64:
+        if not 0 <= code < 64 or shift == longest:
             return -1
         value |= (code & 0x1F) << shift
         shift += 5

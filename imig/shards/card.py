@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import yaml
 
+from imig.regular_file import open_regular_file
 from imig.schema import Manifest
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.index import IndexRow
@@ -55,6 +56,17 @@ def write_card(
         _loading(manifest, rows),
     ]
     atomic_write_bytes(folder / CARD_NAME, "\n".join(parts).encode())
+
+
+def is_jpeg(path: Path) -> bool:
+    """Whether a file is a picture as the card shows them, by its header."""
+    from PIL import Image
+
+    try:
+        with open_regular_file(path) as file, Image.open(file, formats=("JPEG",)):
+            return True
+    except (OSError, SyntaxError, ValueError):
+        return False
 
 
 def size_category(samples: int) -> str:

@@ -7,12 +7,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import BaseModel, ValidationError
+
 from imig.errors import DataError
-from imig.schema import Manifest
+from imig.schema import Manifest, first_problem
 from imig.shards.atomic import is_temporary
-from imig.shards.card import CARD_NAME, PICTURES_FOLDER
+from imig.shards.card import CARD_NAME, PICTURES_FOLDER, is_jpeg
 from imig.shards.check_shard import ShardCheck
 from imig.shards.faults import Fault
+from imig.shards.funnel import REPORT_JSON, read_funnel
 from imig.shards.index import (
     INDEX_NAME,
     IndexRow,
@@ -34,7 +37,7 @@ KNOWN_NAMES: Final = frozenset(
         QUARANTINE_NAME,
         REJECTS_NAME,
         "report.html",
-        "report.json",
+        REPORT_JSON,
     }
 )
 _HARMLESS = re.compile(
@@ -80,6 +83,7 @@ def check_manifest(
     for name in found:
         yield Fault("unlisted-shard", f"{name} is not in the manifest", shard=name)
     yield from _check_counts(folder, manifest)
+    yield from _check_thresholds(manifest)
     for check in checks:
         yield from _check_encodings(check, manifest)
 
@@ -137,6 +141,8 @@ def check_files(folder: Path) -> Iterator[Fault]:
     """Files that should be there and are not, and the other way round."""
     if not (folder / CARD_NAME).is_file():
         yield Fault("missing-file", f"there is no {CARD_NAME}")
+    yield from _check_report(folder / REPORT_JSON)
+    yield from _check_pictures(folder / PICTURES_FOLDER)
     for entry in sorted(folder.iterdir()):
         name = entry.name
         if name in KNOWN_NAMES or (entry.suffix == ".tar" and not name.startswith(".")):
@@ -176,6 +182,37 @@ def _check_counts(folder: Path, manifest: Manifest) -> Iterator[Fault]:
         yield Fault("counts", message)
     for name, count in ((REJECTS_NAME, counts.rejected), (QUARANTINE_NAME, counts.quarantined)):
         yield from _check_table(folder / name, count)
+
+
+def _check_thresholds(manifest: Manifest) -> Iterator[Fault]:
+    """What later commands take from the recipe."""
+    from imig.recipe import DuplicatesConfig, FilterConfig
+
+    blocks: dict[str, type[BaseModel]] = {"filter": FilterConfig, "duplicates": DuplicatesConfig}
+    for block, kind in blocks.items():
+        try:
+            if manifest.recipe.get(block) is not None:
+                kind.model_validate(manifest.recipe[block])
+        except ValidationError as error:
+            yield Fault("bad-manifest", f"recipe.{block}: {first_problem(error)}")
+
+
+def _check_report(path: Path) -> Iterator[Fault]:
+
+    try:
+        read_funnel(path)
+    except FileNotFoundError:
+        return  # derived datasets of older versions, and what others have made, have none
+    except (OSError, DataError) as error:
+        yield Fault("bad-report", str(error))
+
+
+def _check_pictures(folder: Path) -> Iterator[Fault]:
+    """What the card shows is copied along with the dataset: it must be pictures."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not is_jpeg(path):
+            name = f"{PICTURES_FOLDER}/{path.name}"
+            yield Fault("unexpected-file", f"{name} is no picture of the dataset's card")
 
 
 def _check_encodings(check: ShardCheck, manifest: Manifest) -> Iterator[Fault]:

@@ -13,9 +13,6 @@ from imig.schema import Box, EncodingRecord, MaskRLE
 from imig.shards.faults import Fault
 from imig.shards.run_lengths import MaskExtent
 
-MAX_PIXELS = 1 << 28
-"""Larger pictures and masks are not decoded: damaged sizes must not fill the memory."""
-
 MIN_SUBJECT_IOU = 0.25
 """Of a reference's subject box and its mask's bounds (our choice). They are equal where the box was
 measured on the mask; a detector's box may be larger, and the released filter accepts masks that
@@ -95,9 +92,6 @@ def check_instance_mask(
     if rle.size != (height, width):
         stated = f"{rle.size[1]}x{rle.size[0]}"
         findings.add("mask-size", f"{what}: mask of {stated} in an image of {width}x{height}")
-        return
-    if width * height > MAX_PIXELS:
-        findings.add("undecodable-mask", f"{what}: a mask of {width}x{height} is not decoded")
         return
     if extent is None:
         message = f"mask run lengths do not describe a {width}x{height} image"

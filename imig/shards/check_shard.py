@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from imig.regular_file import open_regular_file
 from imig.schema import EncodingRecord, MemberName, SampleId, Scene
 from imig.shards.check_encoded import can_be_encoded
 from imig.shards.check_pictures import Findings
@@ -58,7 +59,10 @@ def check_shard(path: Path) -> ShardCheck:
     """Check a shard from its first to its last byte; never raises for what the file holds."""
     check = ShardCheck(path.name)
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with (
+            open_regular_file(path) as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
             check.bytes = len(data)
             check.sha256 = hashlib.sha256(data).hexdigest()
             groups = list(_group_members(check, data).items())

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 
 from imig.errors import DataError, UsageError
 from imig.paths import input_path
-from imig.schema import Manifest, Scene, scene_from_json
+from imig.schema import Manifest, Scene, first_problem, scene_from_json
 from imig.shards.folders import open_folder
 from imig.shards.index import INDEX_NAME, index_schema, read_index_table
 from imig.shards.manifest import MANIFEST_NAME, manifest_from_json
+from imig.shards.places import check_places
 from imig.shards.tar import (
     BLOCK,
     TarFault,
@@ -71,6 +72,7 @@ class Dataset:
             self.folder.read(MANIFEST_NAME), place=self.folder.place(MANIFEST_NAME)
         )
         table = self.read_columns("id", "shard", "offset", "size")
+        check_places(table, self.manifest.shards, index=self.folder.place(INDEX_NAME))
         self.ids: list[str] = table["id"].to_pylist()
         self.shards: list[str] = table["shard"].to_pylist()
         """The shard of each sample."""
@@ -161,6 +163,9 @@ class Dataset:
             key, member = split_member(item.name)
             if key != sample_id:
                 raise DataError(f"{place} is not where the index says", cure=_CHECK)
+            if not item.plain or member in files:
+                what = "twice" if item.plain else "that is no plain file"
+                raise DataError(f"{place} has a member {member} {what}", cure=_CHECK)
             files[member] = member_data(region, item)
         if JSON_MEMBER not in files:
             raise DataError(f"{place} has no JSON member", cure=_CHECK)
@@ -208,8 +213,12 @@ class Dataset:
 
     def _to_record(self, row: int, data: bytes) -> Scene:
         try:
-            return scene_from_json(data)
+            scene = scene_from_json(data)
         except ValidationError as error:
             raise DataError(
-                f"{self._place(row)} does not obey the schema: {error}", cure=_CHECK
+                f"{self._place(row)} does not obey the schema: {first_problem(error)}",
+                cure=_CHECK,
             ) from error
+        if scene.id != self.ids[row]:
+            raise DataError(f"{self._place(row)} has the id {scene.id} in its JSON", cure=_CHECK)
+        return scene

@@ -73,6 +73,7 @@ KINDS: Final[dict[str, str]] = {
     "shard-checksum": "a shard has not the SHA-256 in the manifest",
     "counts": "the counts of the manifest do not add up",
     "table-rows": "rejects.parquet or quarantine.parquet disagrees with the counts",
+    "bad-report": "report.json cannot be read as the report of a build",
     "missing-file": "a file that every dataset has is not there",
     "unexpected-file": "a file that belongs to no dataset",
     "unfinished-build": "leftovers of a build that did not finish",

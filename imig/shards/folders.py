@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from imig.errors import DataError, UsageError
 from imig.paths import input_path
+from imig.regular_file import open_regular_file, read_regular_file
 
 
 class Folder(Protocol):
@@ -75,13 +76,13 @@ class LocalFolder:
 
     def read(self, name: str) -> bytes:
         try:
-            return (self.root / name).read_bytes()
+            return read_regular_file(self.root / name)
         except OSError as error:
             raise DataError(f"cannot read {self.place(name)}: {error.strerror}") from error
 
     def read_range(self, name: str, offset: int, size: int) -> bytes:
         try:
-            with (self.root / name).open("rb") as file:
+            with open_regular_file(self.root / name) as file:
                 file.seek(offset)
                 return file.read(size)
         except OSError as error:

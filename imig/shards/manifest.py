@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from imig.errors import DataError
-from imig.schema import Manifest, ShardRecord
+from imig.regular_file import read_regular_file
+from imig.schema import Manifest, ShardRecord, first_problem
 from imig.shards.atomic import atomic_write_bytes
 
 MANIFEST_NAME = "dataset.json"
@@ -48,7 +49,7 @@ def read_manifest(path: Path) -> Manifest:
         When it cannot be read or does not obey the schema.
     """
     try:
-        return manifest_from_json(path.read_bytes(), place=str(path))
+        return manifest_from_json(read_regular_file(path), place=str(path))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
 
@@ -58,7 +59,7 @@ def manifest_from_json(data: bytes, *, place: str) -> Manifest:
     try:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
-        raise DataError(f"{place} does not obey the schema: {error}") from error
+        raise DataError(f"{place} does not obey the schema: {first_problem(error)}") from error
 
 
 def package_versions() -> dict[str, str]:

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from imig.layout.masks import MAX_CHARACTERS
 from imig.schema import Box, MaskRLE
 
 Integers = NDArray[np.int64]
 
 _FIRST = 48  # the character that stands for 0
 _MORE, _SIGN, _VALUE, _BITS = 0x20, 0x10, 0x1F, 5
-_MAX_CHARACTERS = 8  # of one run: 40 bits; masks that are decoded have 28
 
 
 class MaskExtent(NamedTuple):
@@ -66,7 +66,7 @@ def _parse(counts: Sequence[str]) -> tuple[Integers, Integers] | None:
         return None
     begin = np.concatenate([[0], last[:-1] + 1])
     characters = last - begin + 1
-    if characters.max() > _MAX_CHARACTERS:
+    if characters.max() > MAX_CHARACTERS:
         return None
     shifts = _BITS * (np.arange(len(codes)) - np.repeat(begin, characters))
     values = np.add.reduceat((codes & _VALUE) << shifts, begin)

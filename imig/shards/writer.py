@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imig.errors import DataError
+from imig.regular_file import open_regular_file
 from imig.sample import Sample
 from imig.schema import Scene, scene_to_json
 from imig.shards.atomic import atomic_write
@@ -151,6 +152,9 @@ def _group(path: Path, data: Buffer) -> Iterator[tuple[SampleSpan, Mapping[str, 
         if members and its_key != key:
             yield SampleSpan(id=key, offset=start, size=end - start), members
             members, start = {}, item.offset
+        if not item.plain or name in members:
+            what = "twice" if item.plain else "that is no plain file"
+            raise DataError(f"{path} has a member {item.name!r} {what}")
         key, end = its_key, item.end
         members[name] = item
     if members:
@@ -161,7 +165,10 @@ def _group(path: Path, data: Buffer) -> Iterator[tuple[SampleSpan, Mapping[str, 
 def _mapped(path: Path) -> Iterator[mmap.mmap]:
     """The file's bytes, not read before they are used."""
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with (
+            open_regular_file(path) as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
             yield data
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error

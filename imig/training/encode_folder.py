@@ -26,7 +26,7 @@ from imig.models.device import choose_dtype
 from imig.paths import command_text, output_path
 from imig.schema import EncodingRecord, Manifest, ModelRecord
 from imig.shards.atomic import atomic_write_bytes
-from imig.shards.card import PICTURES_FOLDER, write_card
+from imig.shards.card import PICTURES_FOLDER, is_jpeg, write_card
 from imig.shards.check_folder import QUARANTINE_NAME, REJECTS_NAME
 from imig.shards.dataset import Dataset
 from imig.shards.folders import LocalFolder
@@ -214,6 +214,8 @@ def _copy_pictures(plan: EncodePlan) -> list[Path]:
         return []
     copies = []
     for picture in sorted((folder.root / PICTURES_FOLDER).glob("*.jpg")):
+        if not is_jpeg(picture):  # a link to anything, in a dataset of strangers
+            continue
         copies.append(plan.output / PICTURES_FOLDER / picture.name)
         atomic_write_bytes(copies[-1], picture.read_bytes())
     return copies

@@ -35,7 +35,7 @@ def test_damaged_run_lengths_are_an_error_not_a_crash() -> None:
         good.model_copy(update={"counts": good.counts + "o"}),
         good.model_copy(update={"counts": "é" + good.counts}),
         good.model_copy(update={"counts": ""}),
-        MaskRLE(size=(0, 5), counts=""),
+        MaskRLE(size=(1, 5), counts=""),
     ]
     for rle in damaged:
         with pytest.raises(DataError, match="run lengths"):

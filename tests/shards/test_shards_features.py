@@ -57,7 +57,7 @@ def test_a_dataset_with_features_is_valid_and_reads(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (npy(np.array([1, 0], dtype=np.float32)), "float32"),
+        (npy(np.array([1, 0], dtype=np.float32)), "<f4"),
         (npy(np.ones((1, 1), dtype=np.float16)), r"\(1, 1\)"),
         (npy(np.array([1, 1], dtype=np.float16)), "norm 1.414"),
         (npy(np.array([np.nan, 1], dtype=np.float16)), "norm nan"),

@@ -1,0 +1,59 @@
+"""`report.json`: what each stage of a build did."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from imig.errors import DataError
+from imig.regular_file import read_regular_file
+from imig.schema import first_problem
+
+REPORT_JSON: Final = "report.json"
+
+
+class FunnelOddity(TypedDict):
+    """How often something odd was met, and the details of the first few."""
+
+    count: int
+    first: list[str]
+
+
+@dataclass(frozen=True)
+class FunnelRow:
+    """One stage's line in the funnel."""
+
+    stage: str
+    seen: int
+    rejected: int
+    quarantined: int
+    passed: int
+    seconds: float
+    """Worker seconds, over all runs of the build; workers of a stage add up."""
+    reasons: dict[str, int]
+    """Reason or error class -> scenes, the most frequent first."""
+    oddities: dict[str, FunnelOddity] = field(default_factory=dict)
+    """What was odd in scenes that were gone on with, by kind."""
+
+
+def read_funnel(path: Path) -> list[FunnelRow]:
+    """The funnel in a dataset's report, in the order of the stages.
+
+    Raises
+    ------
+    OSError
+        When there is no such file.
+    DataError
+        When it is no report.
+    """
+    data = read_regular_file(path)
+    try:
+        return TypeAdapter(list[FunnelRow]).validate_python(json.loads(data)["stages"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        what = first_problem(error) if isinstance(error, ValidationError) else repr(error)
+        raise DataError(f"{path} is no report of a build: {what}") from error

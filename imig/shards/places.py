@@ -1,0 +1,59 @@
+"""Whether an index can be believed about where samples lie, before any byte is read there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imig.errors import DataError
+from imig.schema import ShardRecord
+from imig.shards.tar import BLOCK
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def check_places(table: pa.Table, shards: Sequence[ShardRecord], *, index: str) -> None:
+    """Every row lies within a shard of the manifest, and there are as many as samples.
+
+    Parameters
+    ----------
+    table:
+        Columns `id`, `shard`, `offset` and `size` of the index.
+    index:
+        Its place, for messages.
+
+    Raises
+    ------
+    DataError
+        When the index names another file, or bytes that the shard does not have.
+    """
+    cure = "`imig validate` lists everything that is damaged; building again makes a new index."
+    for column in ("id", "shard", "offset", "size"):
+        if table[column].null_count:
+            raise DataError(f"{index} has rows without {column}", cure=cure)
+    samples = sum(record.samples for record in shards)
+    if len(table) != samples:
+        raise DataError(
+            f"{index} has {len(table)} rows, but the manifest counts {samples} samples", cure=cure
+        )
+    lengths = {record.name: record.bytes for record in shards}
+    names = table["shard"].to_pylist()
+    length = np.array([lengths.get(name, -1) for name in names], dtype=np.int64)
+    offset, size = (table[column].to_numpy() for column in ("offset", "size"))
+    good = (offset >= 0) & (size > 0) & (offset % BLOCK == 0) & (size % BLOCK == 0)
+    # Differences, for sums of what is stored may overflow.
+    good &= (offset <= length) & (size <= length - np.minimum(offset, length))
+    if good.all():
+        return
+    row = int(np.flatnonzero(~good)[0])
+    sample, name = table["id"][row].as_py(), names[row]
+    where = f"bytes {offset[row]} to {int(offset[row]) + int(size[row])} of {name!r}"
+    what = (
+        f"which has {lengths[name]} bytes, in blocks of {BLOCK}"
+        if name in lengths
+        else "which the manifest does not list"
+    )
+    raise DataError(f"{index}: sample {sample} lies at {where}, {what}", cure=cure)
