@@ -6,7 +6,7 @@ import re
 import tarfile
 import unicodedata
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ class Case(NamedTuple):
     """An archive, and the samples it means: key, picture (None: turned down), caption, nouns."""
 
     name: str
-    members: list[tuple[str, Content]]
+    members: Sequence[tuple[str, Content]]
     samples: list[tuple[str, bytes | None, str, list[str]]]
     settings: Mapping[str, Any] = MappingProxyType({})
 

@@ -170,7 +170,7 @@ def _headers(file: BinaryIO, size: int, path: Path, listing: Listing) -> Iterato
         if info.offset <= at or min(sizes) < 0:
             fault = f"damaged at byte {info.offset}: no valid header"
             break
-        tar.members = []  # else tarfile keeps every header
+        tar.members = []  # type: ignore[attr-defined]  # else tarfile keeps every header
         at = info.offset
         stored = sum(piece for _, piece in _pieces(info)) if _pieces(info) else info.size
         if info.isreg() and info.offset_data + stored > size:

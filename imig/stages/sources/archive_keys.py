@@ -21,6 +21,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from imig.stages.pictures import PICTURE_SUFFIXES
@@ -56,11 +57,13 @@ class Group:
     """Extension -> (name to compare by, place)."""
 
 
+@lru_cache(maxsize=4096)  # of millions of members only few extensions differ
 def is_picture(name: str) -> bool:
     """Whether a member's name or extension says that it is a picture."""
     return f".{name.rpartition('.')[2].lower()}" in PICTURE_SUFFIXES
 
 
+@lru_cache(maxsize=4096)
 def is_side_picture(extension: str) -> bool:
     """Whether ``mask.png`` and the like: a picture that is not what the sample shows."""
     words = _WORDS.split(extension.rpartition(".")[0].lower())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
@@ -61,6 +62,8 @@ class Entry:
             found = [*self.chosen["image"]]
         else:
             found = [one for one in self.members if is_picture(one) and not is_side_picture(one)]
+        if len(found) == 1:
+            return found[0]
         return min(found, key=self._picture_rank, default=None)
 
     def _picture_rank(self, extension: str) -> tuple[bool, bool, int, int, int, str, str]:
@@ -101,6 +104,7 @@ def _place_in(name: str, words: Sequence[str]) -> int:
     return next((place for place, word in enumerate(words) if word in name), len(words))
 
 
+@lru_cache(maxsize=4096)  # of millions of members only few extensions differ
 def _text_rank(extension: str, role: str) -> tuple[int, ...] | None:
     """How likely a text is the caption; None for what is none."""
     name, _, suffix = extension.rpartition(".")
@@ -160,12 +164,10 @@ def list_samples(
         names.append(listing.members)
     patterns = _patterns(members)
     json_only: dict[str, tuple[str, ...]] = dict.fromkeys(json_keys(members), ())
-    group = _grouping(samples, names, key=key, patterns=patterns)
-    for number, one in enumerate(names):
+    for number, groups in enumerate(_group_all(samples, names, key=key, patterns=patterns)):
         samples.entries += [
-            _group_to_entry(sample, number, patterns, json_only) for sample in group(one).values()
+            _group_to_entry(group, number, patterns, json_only) for group in groups.values()
         ]
-        names[number] = {}
     if len(archives) > 1:
         _join_across_archives(samples)
     return samples
@@ -191,27 +193,29 @@ def json_keys(members: WebdatasetMembers) -> dict[str, str]:
     return {role: one.path for role, one in mapped.items() if isinstance(one, JsonKey)}
 
 
-def _grouping(
+def _group_all(
     samples: Samples,
     names: Sequence[Names],
     *,
     key: Literal["auto", "first-dot", "last-dot"],
     patterns: Mapping[str, MemberPattern],
-) -> Callable[[Names], dict[str, Group]]:
-    """How members are grouped; the same for all tars."""
+) -> list[dict[str, Group]]:
+    """The groups of each tar, by the same rule for all; notes the rule."""
     image = patterns.get("image")
     if key == "auto" and image is not None and image.names_keys:
         samples.rule = "pattern"
         keyed = [one for one in patterns.values() if one.names_keys]
-        return lambda one: _group_by_pattern(one, image, keyed)
-    if key == "auto":
+        return [_group_by_pattern(one, image, keyed) for one in names]
+    if key != "last-dot":
+        grouped = [group_by_first_dot(one) for one in names]
         votes = Votes()
-        for one in names:
-            votes.add(group_by_first_dot(one).values())
-        key = "last-dot" if votes.is_last() else "first-dot"
-        samples.decided = key == "last-dot"
-    samples.rule = key
-    return group_by_last_dot if key == "last-dot" else group_by_first_dot
+        for groups in grouped:
+            votes.add(groups.values())
+        if key == "first-dot" or not votes.is_last():
+            return grouped
+        samples.decided = True
+    samples.rule = "last-dot"
+    return [group_by_last_dot(one) for one in names]
 
 
 def _group_by_pattern(
