@@ -30,8 +30,8 @@ PIECES = st.sampled_from(
         "//", "/*", "#", "<think>", "</think>", "[THINK]", "◁/think▷",
         "<|channel|>analysis<|message|>",
         "<|channel|>final<|message|>", "<|end|>", "analysis", "assistantfinal", "true", "None",
-        "NaN", "1e999", "-", '{"agrees": ', '"agrees"', '{"prompt": "a red mug",
-        "subjects": [', '"reason"',
+        "NaN", "1e999", "-", '{"agrees": ', '"agrees"',
+        '{"prompt": "a red mug", "subjects": [', '"reason"',
         '{"a": ', "{'a': ", "{{", "}}", '{\\"', "Here is my response:",
     ]
 )  # fmt: skip
