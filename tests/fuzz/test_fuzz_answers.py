@@ -179,6 +179,8 @@ URL_PIECES = st.sampled_from(["http", "://", ":", "/", "[", "]", "v1", "@", "h",
 
 
 @given(st.text() | st.lists(URL_PIECES).map("".join))
+@example("0 /")
+@example("h/models/models")
 def test_urls(url: str) -> None:
     assert base_url(base_url(url)) == base_url(url)
     likely_url(base_url(url))
