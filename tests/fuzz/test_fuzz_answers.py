@@ -155,7 +155,7 @@ LOOSE = st.text(
 def test_loosely_written_objects_are_read_or_refused(
     reason: str, agrees: bool, quotes: str, end: str
 ) -> None:
-    left, right = quotes
+    left, right = quotes[0], quotes[1]
     text = f"{{{left}reason{right}: {left}{reason}{right}, agrees: {agrees}{end}\n}}"
     assert answer_to_json(text, schema=SCHEMA) == {"reason": reason, "agrees": agrees}
 
