@@ -7,13 +7,16 @@ import re
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import (
+    getproxies_environment,
+    proxy_bypass_environment,  # type: ignore[attr-defined]
+)
 
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _NO_NAME: Final = re.compile(r"(?:localhost|\[|\d{1,3}(?:\.\d{1,3}){3}|[^/]*:\d)", re.IGNORECASE)
 """Hosts that have no certificate, as a rule."""
 _REQUESTS: Final = re.compile(
-    r"/(?:chat/completions|completions|chat|responses|models)/*\Z", re.IGNORECASE
+    r"(?:/+(?:chat/completions|completions|chat|responses|models))*[/\s]*\Z", re.IGNORECASE
 )
 _PROXY_SCHEMES: Final = ("http", "https", "socks5", "socks5h")
 
@@ -27,7 +30,7 @@ def base_url(url: str) -> str:
     bare = text.lstrip("/")
     if bare and not _SCHEME.match(text):
         text = f"{'http' if _NO_NAME.match(bare) else 'https'}://{bare}"
-    base = _REQUESTS.sub("", text).rstrip("/")
+    base = _REQUESTS.sub("", text)
     return base if _SCHEME.match(base) else text
 
 

@@ -99,7 +99,8 @@ def words_that_end_thoughts(prompt: str, *, template: str) -> str:
 
 def without_thoughts(text: str) -> str:
     """What was said beside thoughts; empty where thoughts began and never ended."""
-    kept, position = [], 0
+    kept: list[str] = []
+    position = 0
     while (found := MARK.search(text, position)) is not None:
         name = found.lastgroup or ""
         if name.startswith("stray"):

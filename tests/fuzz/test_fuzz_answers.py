@@ -70,7 +70,7 @@ def test_any_words_are_an_answer_or_none(text: str) -> None:
      '{\\"', "{{", "<|channel|>analysis", '{"a": [', " {", '{"":'],
 )  # fmt: skip
 def test_long_nonsense_ends(piece: str) -> None:
-    _try(piece * 300)
+    _try(piece * 150)
 
 
 PROSE = st.text(st.characters(exclude_characters="{}[]<>◁", exclude_categories=["Cs"]), max_size=40)
@@ -155,7 +155,7 @@ LOOSE = st.text(
 def test_loosely_written_objects_are_read_or_refused(
     reason: str, agrees: bool, quotes: str, end: str
 ) -> None:
-    left, right = quotes
+    left, right = quotes[0], quotes[1]
     text = f"{{{left}reason{right}: {left}{reason}{right}, agrees: {agrees}{end}\n}}"
     assert answer_to_json(text, schema=SCHEMA) == {"reason": reason, "agrees": agrees}
 
@@ -179,6 +179,8 @@ URL_PIECES = st.sampled_from(["http", "://", ":", "/", "[", "]", "v1", "@", "h",
 
 
 @given(st.text() | st.lists(URL_PIECES).map("".join))
+@example("0 /")
+@example("h/models/models")
 def test_urls(url: str) -> None:
     assert base_url(base_url(url)) == base_url(url)
     likely_url(base_url(url))
