@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import local_path, new_command
+from imig.commands.common import new_command
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -32,15 +31,11 @@ def add_parser(commands: Commands) -> None:
         summary="write an adapter as another program wants it",
         examples=_EXAMPLES,
     )
-    export.add_argument(
-        "source", type=local_path, metavar="RUN", help="folder of a training, or an adapter's file"
-    )
+    export.add_argument("source", metavar="RUN", help="folder of a training, or an adapter's file")
     export.add_argument(
         "--to", choices=("released",), required=True, help="the program that is to read it"
     )
-    export.add_argument(
-        "--output", type=local_path, metavar="DIR", help="folder to write (default: RUN/released)"
-    )
+    export.add_argument("--output", metavar="DIR", help="folder to write (default: RUN/released)")
     export.add_argument(
         "--step",
         type=_step,
@@ -53,16 +48,18 @@ def add_parser(commands: Commands) -> None:
 def run_export(options: argparse.Namespace) -> int:
     from imig.contextgen.adapter import read_settings
     from imig.contextgen.released_export import differences_from_released, export_for_released
+    from imig.paths import input_path, output_path
     from imig.training.run_folder import latest_checkpoint, step_of
 
-    source: Path = options.source
+    source = input_path(options.source)
     adapter = source / "adapter.safetensors" if source.is_dir() else source
     step = options.step
     if step is None:
         latest = latest_checkpoint(adapter.parent)
         step = 0 if latest is None else step_of(latest)
     settings = read_settings(adapter)
-    path = export_for_released(adapter, options.output or adapter.parent / "released", step=step)
+    output = adapter.parent / "released" if options.output is None else output_path(options.output)
+    path = export_for_released(adapter, output, step=step)
     for one in differences_from_released(settings):
         print(f"note: {one}")
     print(path)

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from support.contextgen_folder import write_contextgen_folder
 
 from imig.cli import main
+from imig.contextgen.adapter import add_adapter, save_adapter
+from imig.contextgen.components import load_transformer
 from imig.contextgen.layout_file import load_layout
 from imig.contextgen.layout_pictures import layout_to_pictures
 from imig.contextgen.presets import PRESETS, RELEASED
@@ -194,10 +197,11 @@ def test_the_pictures_say_what_they_were_drawn_with(
 def test_an_adapter_that_says_nothing_is_met_with_advice(
     layout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from test_generate import save_random_adapter
-
     weights = write_contextgen_folder(tmp_path / "flux")
-    bare = save_random_adapter(weights, tmp_path / "transformer_00008.safetensors", None)
+    transformer = load_transformer(weights, torch.float32, "cpu")
+    add_adapter(transformer, rank=2, alpha=2, seed=0)
+    bare = tmp_path / "transformer_00008.safetensors"
+    save_adapter(transformer, bare)
     words = ["generate", str(layout), "--weights", str(weights), "--adapter", str(bare)]
     for more, said in (([], True), (["--preset", "released"], False)):
         assert main([*words, "--steps", "1", "--output", str(tmp_path / "out"), *more]) == 0

@@ -187,9 +187,11 @@ def test_pixels_differ_from_the_released_ones_by_antialiasing_only(fit: Fit) -> 
         # which the resize of the mask goes on in the picture, a quarter of the share is left.
         assert (share[released & ~touched] < 4 / 255).all(), case
         # Only a mask of which every other pixel is sampled can miss what covers a pixel by half.
+        # From a step of 4 on Pillow averages blocks first, and half is not quite half.
         missed = covered & ~released & ~edge
-        shrinks = max((cut[2] - cut[0]) / plan.width, (cut[3] - cut[1]) / plan.height) > 1
-        assert not missed.any() if not shrinks else (share[missed] > 0.5 - 2 / 255).all(), case
+        step = max((cut[2] - cut[0]) / plan.width, (cut[3] - cut[1]) / plan.height)
+        assert step > 1 or not missed.any(), case
+        assert (share[missed] > (0.5 - 2 / 255 if step < 4 else 0.3)).all(), case
         canvas = Image.new("RGB", size)
         canvas.paste(placed.image, (placed.left, placed.top))
         expected = (np.float32(arrays["placed_image"].transpose(1, 2, 0)) + 1) * 127.5
