@@ -44,10 +44,10 @@ def test_text_for_a_text_field_arrives_unchanged(text: str) -> None:
         assert to_values({"source": inside}, Recipe)["source"] == {"kind": "folder", "path": text}
 
 
-KEYS = (
-    "source.path source source.instances.0 filter models tiny.x name seed ground.model.weights "
-    "caption.ignored_nouns a.b source.kind.x"
-).split()
+KEYS = [
+    *("source.path", "source", "source.instances.0", "filter", "models", "tiny.x", "name", "seed"),
+    *("ground.model.weights", "caption.ignored_nouns", "a.b", "source.kind.x"),
+]
 
 
 @given(
