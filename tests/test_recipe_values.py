@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imig.errors import UsageError
-from imig.recipe import FolderSource, PromptsSource
+from imig.recipe import FolderSource, GroundConfig, PromptsSource
 from imig.recipe_file import load_recipe, load_training_recipe
 
 TEXTS = [
@@ -88,19 +88,18 @@ def test_settings_that_are_wrong(setting: str, message: str) -> None:
 
 
 def test_settings_one_after_the_other() -> None:
-    def boxes(*overrides: str) -> object:
-        return load_recipe("demo", overrides=list(overrides)).recipe.ground
+    def ground(*overrides: str) -> GroundConfig:
+        found = load_recipe("demo", overrides=list(overrides)).recipe.ground
+        assert found is not None
+        return found
 
-    last = boxes("ground.max_boxes=5", "ground=null")
-    assert last is None
-    block = boxes("ground={max_boxes: 5}", "ground.nms_iou=0.5")
-    assert block is not None
-    assert (block.max_boxes, block.nms_iou) == (5, 0.5)  # type: ignore[attr-defined]
-    octal = boxes("ground.max_boxes=010")
-    assert octal.max_boxes == 10  # type: ignore[union-attr]
-    text = boxes("ground={model: {family: 007, weights: no}}")
-    assert text.model.family == "007"  # type: ignore[union-attr]
-    assert text.model.weights == "no"  # type: ignore[union-attr]
+    last = load_recipe("demo", overrides=["ground.max_boxes=5", "ground=null"])
+    assert last.recipe.ground is None
+    block = ground("ground={max_boxes: 5}", "ground.nms_iou=0.5")
+    assert (block.max_boxes, block.nms_iou) == (5, 0.5)
+    assert ground("ground.max_boxes=010").max_boxes == 10
+    model = ground("ground={model: {family: 007, weights: no}}").model
+    assert (model.family, model.weights) == ("007", "no")
 
 
 def test_lists() -> None:

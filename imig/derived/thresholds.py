@@ -18,7 +18,10 @@ from imig.stages.verdict_views import best_face, lowest_dino
 from imig.yaml_lines import Written, parse_setting
 
 _Block = TypeVar("_Block", bound=BaseModel)
-_BLOCKS: Final = {"filter": FilterConfig, "duplicates": DuplicatesConfig}
+_BLOCKS: Final[dict[str, type[BaseModel]]] = {
+    "filter": FilterConfig,
+    "duplicates": DuplicatesConfig,
+}
 _OPEN: Final = {
     "min_instances": 1,
     "max_instances": 1_000_000,

@@ -45,18 +45,8 @@ def test_text_for_a_text_field_arrives_unchanged(text: str) -> None:
 
 
 KEYS = [
-    "source.path",
-    "source",
-    "source.instances.0",
-    "filter",
-    "models",
-    "tiny.x",
-    "name",
-    "seed",
-    "ground.model.weights",
-    "caption.ignored_nouns",
-    "a.b",
-    "source.kind.x",
+    *("source.path", "source", "source.instances.0", "filter", "models", "tiny.x", "name", "seed"),
+    *("ground.model.weights", "caption.ignored_nouns", "a.b", "source.kind.x"),
 ]
 
 
