@@ -101,7 +101,7 @@ def output_path(text: str | Path) -> Path:
         if _is_there(parent):
             if not parent.is_dir():
                 raise UsageError(
-                    f"{path} cannot be written: {parent} is a file, and no folder",
+                    f"cannot write {path}: {parent} is a file, and no folder",
                     cure="give another path",
                 )
             break

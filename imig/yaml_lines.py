@@ -183,6 +183,8 @@ class _Nodes:
         if isinstance(node, yaml.MappingNode):
             self._loader.flatten_mapping(node)  # merge keys
             return {str(key.value): self.to_value(inner) for key, inner in node.value}
+        if not isinstance(node, yaml.ScalarNode):
+            raise _wrong_tag(node, "this is no value")
         if node.style is not None or not _is_guess(node.tag):
             try:
                 return self._loader.construct_object(node, deep=True)

@@ -87,7 +87,7 @@ WRITING = {
         ("~nobody-here/x", "there is no user 'nobody-here' on this machine"),
         ("", "error: a path is empty"),
         ("x" * 5000, "this path cannot be used: File name too long"),
-        ("file/x.png", "error: file/x.png cannot be written: file is a file, and no folder"),
+        ("file/x.png", "error: cannot write file/x.png: file is a file, and no folder"),
     ],
 )
 def test_what_cannot_be_written_to(

@@ -92,8 +92,8 @@ def test_no_home_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
         ("x" * 5000, "cannot be used: File name too long"),
         ("/".join(["y" * 200] * 30), "cannot be used: File name too long"),
         ("a\0b", "cannot be used: embedded null byte"),
-        ("file/below", "cannot be written: file is a file, and no folder"),
-        ("file/far/below", "cannot be written: file is a file, and no folder"),
+        ("file/below", "cannot write file/below: file is a file, and no folder"),
+        ("file/far/below", "cannot write file/far/below: file is a file, and no folder"),
     ],
 )
 def test_what_no_output_can_be(text: str, message: str) -> None:

@@ -533,7 +533,7 @@ def test_a_damaged_encoding_stops_training_and_is_named(encoded: Path, tmp_path:
             (tmp_path / one.name).write_bytes(one.read_bytes())
     _rewrite(tmp_path, manifest, encoding=other)
     with pytest.warns(UserWarning, match="no usable reference"):
-        spoilt = data(tmp_path, recipe("data.instruction='{caption}'"))
+        spoilt = data(tmp_path, recipe("data.instruction={caption}"))
     with pytest.raises(DataError, match=r"was encoded otherwise .* \(wanted for training sample"):
         spoilt[0]
     assert {fault.kind for fault in validate_dataset(tmp_path).faults} == {"encoding-mismatch"}
