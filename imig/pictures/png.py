@@ -96,7 +96,7 @@ def _is_transparency(chunk: _Chunk, data: bytes) -> bool:
 
 def _begins_chunk(data: bytes, place: int) -> bool:
     """Whether a chunk may begin here, by its name, or if nobody knows it by its checksum."""
-    if place == len(data) or _KNOWN_CHUNK.match(data, place + 4):
+    if _KNOWN_CHUNK.match(data, place + 4):
         return True
     return _TYPE.fullmatch(data, place + 4, place + 8) is not None and _is_sound(data, place)
 
