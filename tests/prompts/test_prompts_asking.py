@@ -14,11 +14,11 @@ from imig.prompts.asking import (
     answer_schema,
     answer_to_records,
     briefs_to_messages,
-    find_words,
 )
 from imig.prompts.record import PromptRecord
 from imig.prompts.templates import STYLES, Template, draw_template
 from imig.recipe import LanguageModelWriter
+from imig.text import find_words
 
 WRITER = LanguageModelWriter.model_validate(
     {"kind": "language-model", "endpoint": {"model": "some-model"}}
