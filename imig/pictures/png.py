@@ -70,17 +70,22 @@ def strip_png(data: bytes) -> Stripped:
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:
     place = len(SIGNATURE)
+    behind_pixels = False
     while place + 8 <= len(data):
         length, type_ = struct.unpack_from(">I4s", data, place)
         end = place + 12 + length
         if type_ == b"IDAT" and end <= len(data):
             yield _Chunk(type_, place, b"", end, sound=True)
-            place = end
+            place, behind_pixels = end, True
             continue
         fits = end <= len(data)
         sound = fits and _is_sound(data, place)
         content = data[place + 8 : end - 4]
-        if not sound and not type_[:1].isupper() and not (fits and _begins_chunk(data, end)):
+        if (
+            not sound
+            and not type_[:1].isupper()
+            and not (fits and _begins_chunk(data, end, behind_pixels=behind_pixels))
+        ):
             # The length is wrong: the chunk ends where another begins whose checksum is right.
             end = _next_sound(data, place + 8)
             content = data[place + 8 : end]
@@ -94,8 +99,13 @@ def _is_transparency(chunk: _Chunk, data: bytes) -> bool:
     return chunk.sound and len(chunk.data) >= wanted
 
 
-def _begins_chunk(data: bytes, place: int) -> bool:
-    """Whether a chunk may begin here, by its name, or if nobody knows it by its checksum."""
+def _begins_chunk(data: bytes, place: int, *, behind_pixels: bool) -> bool:
+    """Whether a chunk may begin here, by its name, or if nobody knows it by its checksum.
+
+    The last one (IEND) may not where no pixels have come yet: they have been passed over.
+    """
+    if data[place + 4 : place + 8] == b"IEND" and not behind_pixels:
+        return False
     if _KNOWN_CHUNK.match(data, place + 4):
         return True
     return _TYPE.fullmatch(data, place + 4, place + 8) is not None and _is_sound(data, place)

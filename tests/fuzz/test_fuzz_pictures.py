@@ -90,6 +90,7 @@ def test_ancillary_chunks_of_any_bytes(
 
 @given(st.integers(0, 0xFFFFFFFF), ANCILLARY)
 @example(16, b"tEXt")  # ends before four letters
+@example(110, b"tEXt")  # ends before IEND, behind the pixels
 @example(122, b"tEXt")  # ends with the file
 def test_ancillary_chunks_of_any_length(length: int, type_: bytes) -> None:
     broken = struct.pack(">I", length) + chunk(type_, b"key\0\0 a few words")[4:]
