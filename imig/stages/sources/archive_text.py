@@ -25,13 +25,18 @@ _LIST_SEPARATORS: Final = re.compile(r"[,;\n]")
 _INNER_KEYS: Final = ("caption", "text", "prompt", "value", "raw", "en", "name", "label")
 
 
-def bytes_to_json(data: bytes) -> Any:
+def member_to_text(data: bytes, *, where: str) -> str:
+    """A member's bytes -> text; `where` is its tar and name, for messages."""
+    return bytes_to_text(data)
+
+
+def bytes_to_json(data: bytes, *, where: str) -> Any:
     """The first JSON value of a member; of JSON lines the first line. None: not JSON."""
     try:
         text = data.decode(json.detect_encoding(data), "strict").removeprefix("\ufeff")
     except UnicodeDecodeError:
         try:
-            text = bytes_to_text(data)
+            text = member_to_text(data, where=where)
         except DataError:
             return None  # another tool's metadata: the picture is what counts
     try:

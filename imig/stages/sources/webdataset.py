@@ -22,6 +22,7 @@ from imig.stages.sources.archive_text import (
     json_to_nouns,
     key_paths,
     look_up,
+    member_to_text,
     value_to_phrases,
     value_to_text,
 )
@@ -29,7 +30,6 @@ from imig.stages.sources.base import (
     STAGE,
     SourceError,
     SourceKind,
-    bytes_to_text,
     fill_from_bytes,
     fill_text,
     printable,
@@ -119,7 +119,7 @@ class WebdatasetPictures(SourceKind):
         if caption_from and (nouns or not self._nouns_may_be_in_json):
             return SampleText(caption, caption_from, nouns, nouns_from)
         for name in entry.jsons():
-            value = bytes_to_json(self._read(entry, name))
+            value = self._read_json(entry, name)
             if not caption_from and (found := self._json_caption(value))[0]:
                 caption, caption_from = found[0], f"{name}: {found[1]}"
             if not nouns and (phrases := self._json_nouns(value)):
@@ -145,7 +145,13 @@ class WebdatasetPictures(SourceKind):
         return read_member(self._archives[member.archive], member)
 
     def _read_text(self, entry: Entry, extension: str) -> str:
-        return bytes_to_text(self._read(entry, extension))
+        return member_to_text(self._read(entry, extension), where=self._where(entry, extension))
+
+    def _read_json(self, entry: Entry, extension: str) -> Any:
+        return bytes_to_json(self._read(entry, extension), where=self._where(entry, extension))
+
+    def _where(self, entry: Entry, extension: str) -> str:
+        return printable(f"{self._samples.place(entry)}.{extension}")
 
     def json_values(self, entries: list[Entry]) -> list[Any]:
         """The JSON of some samples; what cannot be read is left out."""
@@ -153,7 +159,7 @@ class WebdatasetPictures(SourceKind):
         for entry in entries:
             for name in entry.jsons():
                 try:
-                    values.append(bytes_to_json(self._read(entry, name)))
+                    values.append(self._read_json(entry, name))
                 except OSError:
                     continue  # the build will say so
         return values
