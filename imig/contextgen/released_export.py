@@ -21,7 +21,8 @@ from peft.utils.other import get_pattern_key
 from safetensors import safe_open
 from torch import Tensor
 
-from imig.contextgen.adapter import DIFFUSERS_METADATA, IMIG_METADATA, PREFIX, read_settings
+from imig.contextgen.adapter import IMIG_METADATA, read_settings
+from imig.contextgen.adapter_config import DIFFUSERS_METADATA, PREFIX
 from imig.contextgen.presets import RELEASED
 from imig.contextgen.safetensors_file import save_tensors
 from imig.errors import DataError, UsageError

@@ -164,7 +164,7 @@ def _mend_checksum(data: bytearray, start: int) -> None:
 @example(b"1" * 5000)
 @example(b'{"caption": "\\ud800"}')
 def test_any_bytes_as_json(data: bytes) -> None:
-    _ask(bytes_to_json(data))
+    _ask(bytes_to_json(data, where="x.tar/a.json"))
 
 
 @given(VALUES, st.text("abcaption.0", max_size=9))

@@ -25,13 +25,13 @@ _LIST_SEPARATORS: Final = re.compile(r"[,;\n]")
 _INNER_KEYS: Final = ("caption", "text", "prompt", "value", "raw", "en", "name", "label")
 
 
-def bytes_to_json(data: bytes) -> Any:
+def bytes_to_json(data: bytes, *, where: str) -> Any:
     """The first JSON value of a member; of JSON lines the first line. None: not JSON."""
     try:
         text = data.decode(json.detect_encoding(data), "strict").removeprefix("\ufeff")
     except UnicodeDecodeError:
         try:
-            text = bytes_to_text(data, where="a JSON member")
+            text = bytes_to_text(data, where=where)
         except DataError:
             return None  # another tool's metadata: the picture is what counts
     try:

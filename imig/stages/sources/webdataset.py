@@ -126,7 +126,7 @@ class WebdatasetPictures(SourceKind):
         if caption_from and (nouns or not self._nouns_may_be_in_json):
             return SampleText(caption, caption_from, nouns, nouns_from, undecodable)
         for name in entry.jsons():
-            value = bytes_to_json(self._read(entry, name))
+            value = self._read_json(entry, name)
             if not caption_from and (found := self._json_caption(value))[0]:
                 caption, caption_from = found[0], f"{name}: {found[1]}"
             if not nouns and (phrases := self._json_nouns(value)):
@@ -153,13 +153,18 @@ class WebdatasetPictures(SourceKind):
 
     def _read_text(self, entry: Entry, extension: str, undecodable: list[str]) -> str:
         """A text member; "" where it is in no encoding, which `undecodable` gets to know."""
-        archive = self._archives[entry.members[extension].archive]
-        where = printable_path(f"{archive.name}/{entry.key}.{extension}")
+        where = self._where(entry, extension)
         try:
             return bytes_to_text(self._read(entry, extension), where=where)
         except DataError as error:
             undecodable.append(error.message)
             return ""
+
+    def _read_json(self, entry: Entry, extension: str) -> Any:
+        return bytes_to_json(self._read(entry, extension), where=self._where(entry, extension))
+
+    def _where(self, entry: Entry, extension: str) -> str:
+        return printable(f"{self._samples.place(entry)}.{extension}")
 
     def json_values(self, entries: list[Entry]) -> list[Any]:
         """The JSON of some samples; what cannot be read is left out."""
@@ -167,7 +172,7 @@ class WebdatasetPictures(SourceKind):
         for entry in entries:
             for name in entry.jsons():
                 try:
-                    values.append(bytes_to_json(self._read(entry, name)))
+                    values.append(self._read_json(entry, name))
                 except OSError:
                     continue  # the build will say so
         return values
