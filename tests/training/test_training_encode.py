@@ -398,7 +398,7 @@ def test_training_on_encoded_shards_is_training_on_pictures(
     dpo = recipe("objective={kind: dpo, beta: 100}", f"adapter.start={adapter}")
     assert train(dpo, [plain], run=tmp_path / "plain-dpo") == 0
 
-    def refuse(*args: object) -> None:
+    def refuse(*args: object, **options: object) -> None:
         raise AssertionError("text encoders are not needed")
 
     monkeypatch.setattr(TextEncoders, "load", refuse)
