@@ -48,7 +48,7 @@ MAX_TEXT: Final = 10_000
 """Characters of any other text of a scene."""
 MAX_SEED: Final = (1 << 63) - 1
 """What a signed integer of 64 bits holds, as index and generators do."""
-MAX_MERGES: Final = 100
+MAX_MERGES: Final = 50
 """Of merged datasets within each other, in a manifest's recipe."""
 
 Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]

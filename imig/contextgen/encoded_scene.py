@@ -11,7 +11,9 @@ from torch import Tensor
 from imig.contextgen.sample import EncodedReference, EncodedSample, TextEmbedding
 from imig.errors import DataError
 from imig.schema import EncodingRecord
+from imig.shards.check_encoded import member_problems
 from imig.shards.encoded import (
+    ENCODED_MEMBER,
     TARGET,
     TEXTS,
     EncodedHeader,
@@ -78,8 +80,10 @@ def scene_to_bytes(scene: EncodedScene, *, encoding: EncodingRecord) -> bytes:
     return encoded_to_bytes(header, {name: one.cpu() for name, one in tensors.items()})
 
 
-def scene_from_bytes(data: bytes, *, encoding: EncodingRecord, place: str) -> EncodedScene:
-    """The encoded scene of a member.
+def scene_from_bytes(
+    data: bytes, *, sample: str, encoding: EncodingRecord, place: str
+) -> EncodedScene:
+    """The encoded scene of a member of `sample`.
 
     Raises
     ------
@@ -91,6 +95,12 @@ def scene_from_bytes(data: bytes, *, encoding: EncodingRecord, place: str) -> En
         raise DataError(
             f"{place} was encoded otherwise than its dataset.json says",
             cure="`imig encode` the plain dataset again; `imig validate` lists such samples.",
+        )
+    problem = next(member_problems(header, tensors, sample=sample), None)
+    if problem is not None:
+        raise DataError(
+            f"{place}: {ENCODED_MEMBER}: {problem}",
+            cure="`imig validate` lists everything that is damaged.",
         )
     target = tensors[TARGET]
     references = {}

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import urllib.request
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
-from urllib.request import (
-    getproxies_environment,
-    proxy_bypass_environment,  # type: ignore[attr-defined]
-)
 
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _NO_NAME: Final = re.compile(r"(?:localhost|\[|\d{1,3}(?:\.\d{1,3}){3}|[^/]*:\d)", re.IGNORECASE)
@@ -70,8 +67,8 @@ def proxy_for(url: str) -> Proxy | None:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
-        named = getproxies_environment()
-        if not host or proxy_bypass_environment(host, named):
+        named = urllib.request.getproxies_environment()
+        if not host or urllib.request.proxy_bypass_environment(host, named):
             return None
     except ValueError:  # no URL
         return None
@@ -84,7 +81,7 @@ def proxy_for(url: str) -> Proxy | None:
 def unusable_proxy() -> str | None:
     """What is wrong with a proxy of the environment, in words; None: nothing."""
     for kind in ("http", "https", "all"):
-        url = getproxies_environment().get(kind, "")
+        url = urllib.request.getproxies_environment().get(kind, "")
         found = _SCHEME.match(url)
         scheme = found[0].removesuffix("://").lower() if found else "http"
         where = (

@@ -7,6 +7,7 @@ builds count and `imig generate` prints.
 
 from imig.pictures.opening import (
     DEFAULT_MAX_PIXELS,
+    FORMATS,
     OpenedPicture,
     PictureError,
     decode_pixels,
@@ -15,6 +16,7 @@ from imig.pictures.opening import (
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
+    "FORMATS",
     "OpenedPicture",
     "PictureError",
     "decode_pixels",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from imig.errors import DataError
 from imig.layout.reference_size import TOKEN, picture_size, reference_size
-from imig.schema import Reference, Scene
+from imig.schema import Scene
 from imig.shards.check_pictures import Findings
 from imig.shards.encoded import (
     TARGET,
@@ -51,20 +51,29 @@ def check_encoded(findings: Findings, scene: Scene, data: bytes) -> None:
         findings.add(KIND, error.message.removeprefix(f"{findings.sample}: "))
         return
     findings.encoding = header.encoding
-    if header.id != findings.sample:
-        findings.add(KIND, f"it is the encoding of sample {header.id}")
-    if tensors[TARGET].ndim != 3:
-        findings.add(KIND, f"the target is {_shape(tensors[TARGET])}, not rows, columns, channels")
-        return
-    problems = [
-        *_variant_problems(scene, header),
-        *_text_problems(header, tensors),
-        *_target_problems(scene, header, tensors),
-        *_reference_problems(scene, header, tensors),
-        *_value_problems(tensors),
-    ]
-    for problem in problems:
+    for problem in member_problems(header, tensors, sample=findings.sample):
         findings.add(KIND, problem)
+    if tensors[TARGET].ndim != 3:
+        return
+    for problem in (
+        *_variant_problems(scene, header),
+        *_target_problems(scene, header, tensors),
+        *_grid_problems(scene, header, tensors),
+    ):
+        findings.add(KIND, problem)
+
+
+def member_problems(header: EncodedHeader, tensors: Tensors, *, sample: str) -> Iterator[str]:
+    """What a trainer must not take, as far as the member tells without its scene."""
+    if header.id != sample:
+        yield f"it is the encoding of sample {header.id}"
+    if tensors[TARGET].ndim != 3:
+        yield f"the target is {_shape(tensors[TARGET])}, not rows, columns, channels"
+        return
+    yield from _text_problems(header, tensors)
+    yield from _layout_problems(header, tensors)
+    yield from _reference_problems(header, tensors)
+    yield from _value_problems(tensors)
 
 
 def _variant_problems(scene: Scene, header: EncodedHeader) -> Iterator[str]:
@@ -134,20 +143,23 @@ def _target_problems(scene: Scene, header: EncodedHeader, tensors: Tensors) -> I
             f"the target is {_shape(target)}: a scene of {scene.width}x{scene.height} has "
             f"{grid[0]} by {grid[1]} tokens at {pixels[0]} pixels"
         )
+
+
+def _layout_problems(header: EncodedHeader, tensors: Tensors) -> Iterator[str]:
+    target = tensors[TARGET]
     for name in (TARGET, *map(layout_name, header.variants)):
         if tensors[name].shape != target.shape:
             yield f"{name} is {_shape(tensors[name])}, the target {_shape(target)}"
         yield from _type_problems(name, tensors[name], "float32")
 
 
-def _reference_problems(scene: Scene, header: EncodedHeader, tensors: Tensors) -> Iterator[str]:
-    records = {one.name: one for instance in scene.instances for one in instance.references}
+def _reference_problems(header: EncodedHeader, tensors: Tensors) -> Iterator[str]:
     size = (header.encoding.target_width, tensors[TARGET].shape[0] * TOKEN)
     for name, (x1, y1, x2, y2) in header.boxes.items():
         latents, valid = (tensors[one] for one in reference_names(name))
-        if name in records:
-            yield from _grid_problems(records[name], header, latents, valid)
-        if latents.ndim == 3 and latents.shape[2:] != tensors[TARGET].shape[2:]:
+        if latents.ndim != 3 or valid.shape != latents.shape[:2]:
+            yield f"{name} is {_shape(latents)}, its valid tokens {_shape(valid)}"
+        elif latents.shape[2:] != tensors[TARGET].shape[2:]:
             yield f"{name} has latents of {latents.shape[2]}, the target of another size"
         yield from _type_problems(name, latents, header.encoding.dtype)
         yield from _type_problems(f"{name} valid", valid, "bool")
@@ -158,17 +170,20 @@ def _reference_problems(scene: Scene, header: EncodedHeader, tensors: Tensors) -
             yield f"{name} belongs to {[x1, y1, x2, y2]} in a target of {size[0]}x{size[1]}"
 
 
-def _grid_problems(
-    record: Reference, header: EncodedHeader, latents: Tensor, valid: Tensor
-) -> Iterator[str]:
+def _grid_problems(scene: Scene, header: EncodedHeader, tensors: Tensors) -> Iterator[str]:
+    """References have as many tokens as their pictures give."""
     side = header.encoding.reference_side
-    width, height = reference_size(record.width, record.height, side=side)
-    grid = (height // TOKEN, width // TOKEN)
-    if latents.ndim != 3 or latents.shape[:2] != grid or valid.shape != grid:
-        yield (
-            f"{record.name} is {_shape(latents)}, its valid tokens {_shape(valid)}: a picture of "
-            f"{record.width}x{record.height} has {grid[0]} by {grid[1]} tokens"
-        )
+    for record in (one for instance in scene.instances for one in instance.references):
+        if record.name not in header.boxes:
+            continue
+        latents = tensors[reference_names(record.name)[0]]
+        width, height = reference_size(record.width, record.height, side=side)
+        grid = (height // TOKEN, width // TOKEN)
+        if latents.ndim == 3 and latents.shape[:2] != grid:
+            yield (
+                f"{record.name} is {_shape(latents)}: a picture of {record.width}x{record.height} "
+                f"has {grid[0]} by {grid[1]} tokens"
+            )
 
 
 def _type_problems(name: str, tensor: Tensor, dtype: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from imig.layout.masks import rle_to_mask
+from imig.pictures import FORMATS
 from imig.schema import Box, EncodingRecord, MaskRLE
 from imig.shards.faults import Fault
 from imig.shards.run_lengths import MaskExtent
@@ -46,7 +47,7 @@ def check_image(
     """
     findings.images += 1
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.format != kind or image.mode != mode:
                 stored = f"{image.format} {image.mode}"
                 findings.add("image-format", f"{name} is {stored} instead of {kind} {mode}")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from imig.errors import DataError
 from imig.pictures import decode_pixels
-from imig.sample import Sample, decode_image, png_to_mask
+from imig.sample import Sample
 from imig.schema import Instance, Reference, Scene
 
 
@@ -39,20 +39,36 @@ class _Members:
 
     files: Mapping[str, bytes]
     place: str
+    size: tuple[int, int]
+    """(width, height) of the target."""
 
     def read(self, member: str) -> bytes:
         try:
             return self.files[member]
         except KeyError:
-            raise DataError(
-                f"{self.place} has no member {member}, though its JSON names it",
-                cure="`imig validate` lists everything that is damaged.",
-            ) from None
+            raise self.damaged(f"it has no member {member}, though its JSON names it") from None
 
-    def broken(self, member: str, error: Exception) -> DataError:
+    def picture(self, member: str, *, kind: str, mode: str, size: tuple[int, int]) -> Image.Image:
+        """A stored picture, which is what the schema says: of that format, mode and size."""
+        data = self.read(member)
+        try:
+            picture = decode_pixels(data)
+        except OSError as error:
+            raise self.damaged(f"{member} does not decode: {error}") from error
+        found, stated = (
+            f"{one} {how} of {width}x{height}"
+            for one, how, (width, height) in (
+                (picture.format, picture.mode, picture.size),
+                (kind, mode, size),
+            )
+        )
+        if found != stated:
+            raise self.damaged(f"{member} is {found} instead of {stated}")
+        return picture
+
+    def damaged(self, what: str) -> DataError:
         return DataError(
-            f"{self.place}: {member} does not decode: {error}",
-            cure="`imig validate` lists everything that is damaged.",
+            f"{self.place}: {what}", cure="`imig validate` lists everything that is damaged."
         )
 
 
@@ -68,24 +84,24 @@ class ReferenceView(_Fields):
     @cached_property
     def image(self) -> Image.Image:
         """RGB; RGBA for a face that is stored with its own transparency."""
-        data = self._members.read(self.record.image)
-        try:
-            if self.record.mask is None:
-                return decode_pixels(data)
-            return decode_image(data)
-        except OSError as error:
-            raise self._members.broken(self.record.image, error) from error
+        transparent = self.record.mask is None
+        return self._members.picture(
+            self.record.image,
+            kind="PNG" if transparent else "JPEG",
+            mode="RGBA" if transparent else "RGB",
+            size=(self.record.width, self.record.height),
+        )
 
     @cached_property
     def mask(self) -> NDArray[np.bool_] | None:
         """Boolean (height, width) of the subject; an RGBA picture's own alpha; None without one."""
         if self.record.mask is None:
-            alpha = self.image.getchannel("A") if self.image.mode == "RGBA" else None
-            return None if alpha is None else np.asarray(alpha) > 127
-        try:
-            return png_to_mask(self._members.read(self.record.mask))
-        except OSError as error:
-            raise self._members.broken(self.record.mask, error) from error
+            return np.asarray(self.image.getchannel("A")) > 127
+        size = (self.record.width, self.record.height)
+        picture = self._members.picture(self.record.mask, kind="PNG", mode="1", size=size)
+        # As bytes: what Pillow calls a boolean array has 255 where numpy has 1.
+        mask: NDArray[np.bool_] = np.asarray(picture).view(np.uint8) > 127
+        return mask
 
 
 class InstanceView(_Fields):
@@ -96,13 +112,26 @@ class InstanceView(_Fields):
     def __init__(self, record: Instance, members: _Members) -> None:
         self.record = record
         self.references = [ReferenceView(one, members) for one in record.references]
+        self._members = members
 
     @cached_property
     def mask(self) -> NDArray[np.bool_] | None:
         """Boolean (height, width) of the visible part; None where the scene was not segmented."""
         from imig.layout.masks import rle_to_mask
 
-        return None if self.record.mask is None else rle_to_mask(self.record.mask)
+        if self.record.mask is None:
+            return None
+        try:
+            mask = rle_to_mask(self.record.mask)
+        except DataError as error:
+            raise self._members.damaged(f"instance {self.record.index}: {error.message}") from error
+        if mask.shape != self._members.size[::-1]:
+            height, width = mask.shape
+            raise self._members.damaged(
+                f"instance {self.record.index}: its mask has {width}x{height} pixels, not those "
+                "of the target"
+            )
+        return mask
 
 
 class SceneView(_Fields):
@@ -112,16 +141,15 @@ class SceneView(_Fields):
 
     def __init__(self, record: Scene, files: Mapping[str, bytes], *, place: str) -> None:
         self.record = record
-        self._members = _Members(files, place)
+        self._members = _Members(files, place, size=(record.width, record.height))
         self.instances = [InstanceView(one, self._members) for one in record.instances]
 
     @cached_property
     def target(self) -> Image.Image:
         """The target as RGB."""
-        try:
-            return decode_image(self._members.read(self.record.target))
-        except OSError as error:
-            raise self._members.broken(self.record.target, error) from error
+        return self._members.picture(
+            self.record.target, kind="JPEG", mode="RGB", size=self._members.size
+        )
 
     @property
     def files(self) -> Mapping[str, bytes]:

@@ -168,6 +168,7 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
         with _naming(entry, dataset):
             scene = scene_from_bytes(
                 dataset.read_member(entry.id, ENCODED_MEMBER),
+                sample=entry.id,
                 encoding=encoding,
                 place=f"sample {entry.id} of {dataset.path}",
             )

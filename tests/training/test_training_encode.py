@@ -173,7 +173,7 @@ def test_samples_are_what_training_would_encode(plain: Path, encoded: Path) -> N
         if not variants:
             continue
         data = written.read_member(view.record.id, ENCODED_MEMBER)
-        scene = scene_from_bytes(data, encoding=record, place="a test")
+        scene = scene_from_bytes(data, sample=view.record.id, encoding=record, place="a test")
         assert tuple(scene.layouts) == variants
         for variant in variants:
             for drop in (False, True):
@@ -231,7 +231,9 @@ def test_bfloat16_stores_what_a_batch_rounds_to_anyway(plain: Path, tmp_path: Pa
     assert record.dtype == "bfloat16"
     view = dataset[0]
     data = view.files[ENCODED_MEMBER]
-    stored = scene_from_bytes(data, encoding=record, place="").to_sample("crop")
+    stored = scene_from_bytes(data, sample=view.record.id, encoding=record, place="").to_sample(
+        "crop"
+    )
     caption = caption_text(view.record.caption, drop=False, instruction=config.instruction)
     pictures = scene_to_pictures(view, variant="crop", caption=caption, config=config)
     fresh = encode_pictures([pictures], text=text, codec=codec)
@@ -493,7 +495,7 @@ def test_padded_texts_are_encoded_stored_and_trained_on(tmp_path: Path) -> None:
     assert record.text_length == 512
     assert not validate_dataset(padded).faults
     data = imig.Dataset(padded).read_member(samples[0].scene.id, ENCODED_MEMBER)
-    scene = scene_from_bytes(data, encoding=record, place="a test")
+    scene = scene_from_bytes(data, sample=samples[0].scene.id, encoding=record, place="a test")
     assert len(scene.caption.tokens) == len(scene.empty.tokens) == 512
     for folder in (plain, padded):
         assert train(recipe(*only), [folder], run=tmp_path / f"run-{folder.name}") == 0
