@@ -68,7 +68,8 @@ def proxy_for(url: str) -> Proxy | None:
         parts = urlsplit(url)
         host = parts.hostname or ""
         named = urllib.request.getproxies_environment()
-        if not host or urllib.request.proxy_bypass_environment(host, named):
+        bypassed = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]
+        if not host or bypassed(host, named):
             return None
     except ValueError:  # no URL
         return None

@@ -118,6 +118,7 @@ def read_all(folder: Path) -> None:
         for instance in scene.instances:
             assert instance.mask is not None
             for view in instance.references:
+                assert view.mask is not None
                 assert view.image.size == view.mask.shape[::-1]
 
 
