@@ -31,6 +31,7 @@ from imig.commands import (
     validate,
 )
 from imig.errors import ImigError, UsageError
+from imig.printable import to_printable
 from imig.threads import wait_passively
 
 STOPPED = 130
@@ -95,7 +96,8 @@ def run_command(name: str, command: Callable[[], int]) -> int:
     except OSError as error:
         _close_output()
         where = f"{error.filename}: " if error.filename is not None else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        reason = to_printable(f"{where}{error.strerror or error}")
+        print(f"error: {reason}", file=sys.stderr)
         print(
             "  is there space on the disk, and the right to read and write there?", file=sys.stderr
         )
@@ -115,9 +117,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _explain(error: ImigError) -> int:
-    print(f"error: {error.message}", file=sys.stderr)
+    print(f"error: {to_printable(error.message, lines=True)}", file=sys.stderr)
     if error.cure:
-        print(f"  {error.cure}", file=sys.stderr)
+        print(f"  {to_printable(error.cure, lines=True)}", file=sys.stderr)
     return error.exit_code
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from imig.printable import to_printable
 from imig.schema import Instance, Scene
 
 if TYPE_CHECKING:
@@ -176,7 +177,12 @@ def _with_mean(count: int, scenes: int) -> str:
 
 
 def _listed(counter: Counter[str], *, top: int) -> str:
-    parts = [f"{name} {_number(count)}" for name, count in counter.most_common(top)]
+    """The most frequent ones; nothing that the data says is markup."""
+    from rich.markup import escape
+
+    parts = [
+        f"{escape(to_printable(name))} {_number(count)}" for name, count in counter.most_common(top)
+    ]
     if len(counter) > top:
         parts.append(f"and {_number(len(counter) - top)} more")
     return ", ".join(parts)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from imig.printable import to_printable
 from imig.shards.faults import KINDS, Fault
 from imig.shards.validate import ValidationReport
 
@@ -28,7 +29,7 @@ def print_report(report: ValidationReport, console: Console, *, examples: int = 
     """
     if not report.ok:
         console.print(faults_to_table(report, examples=examples))
-    where = escape(str(report.path))
+    where = escape(to_printable(str(report.path)))
     if report.ok:
         console.print(f"[green]ok[/]  {where}: no fault in {_checked(report)}", highlight=False)
     else:
@@ -49,7 +50,7 @@ def faults_to_table(report: ValidationReport, *, examples: int = 3) -> Table:
             kind,
             str(len(faults)),
             escape(_places(faults, examples=examples)),
-            f"{KINDS[kind]}\n[dim]{escape(_printable(faults[0].message))}[/]",
+            f"{KINDS[kind]}\n[dim]{escape(to_printable(faults[0].message))}[/]",
         )
     return table
 
@@ -79,13 +80,8 @@ def _checked(report: ValidationReport) -> str:
 def _places(faults: list[Fault], *, examples: int) -> str:
     """The first few different samples; shards where a fault belongs to no sample."""
     names = dict.fromkeys(
-        _printable(name) for one in faults if (name := one.sample or one.shard) is not None
+        to_printable(name) for one in faults if (name := one.sample or one.shard) is not None
     )
     shown = list(names)[:examples]
     more = len(names) - len(shown)
     return "\n".join([*shown, *([f"and {more} more"] if more else [])])
-
-
-def _printable(text: str) -> str:
-    """Damaged names may hold control characters and halves of encodings: show them as escapes."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from imig.errors import DataError, UsageError
+from imig.printable import to_printable
 from imig.recipe import FolderSource, ListSource, WebdatasetSource
 from imig.sample import Sample
 from imig.schema import ModelRecord, Source
@@ -141,7 +142,4 @@ def printable_path(path: str) -> str:
 
 def printable(text: str) -> str:
     """A name for a person's screen: what no screen shows is written as its escape."""
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode()
-        for one in printable_path(text)
-    )
+    return to_printable(printable_path(text))
