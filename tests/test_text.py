@@ -77,6 +77,11 @@ def test_encodings(text: str, encoding: str) -> None:
         pytest.param(b"\xed\xa0\xbd\xed\xb8\x80 cat", "😀 cat", id="utf-8-of-java"),
         pytest.param("café".encode() + b", a dog\x92s", "café, a dog’s", id="utf-8-and-cp1252"),
         pytest.param("café du monde".encode() + b" \xe2\x80", "café du monde ", id="torn-utf-8"),
+        pytest.param(b"caf\xc3", "caf", id="torn-accent"),
+        pytest.param("a “b”".encode()[:-1], "a “b", id="torn-quote"),
+        pytest.param(b"a \xe2\x80", "a ", id="torn-quote-after-ascii"),
+        pytest.param(b"dog \xf0\x9f\x90", "dog ", id="torn-emoji"),
+        pytest.param("caffè".encode("cp1252"), "caffè", id="accent-at-the-end"),
         pytest.param("猫".encode("utf-16")[:-1], "", id="torn-utf-16"),
         pytest.param(b"a dog\0", "a dog\0", id="zero-at-the-end"),
         pytest.param(b"a.jpg\0b.jpg\0", "a.jpg\0b.jpg\0", id="zeros-between"),
@@ -250,3 +255,9 @@ def test_of_phrases_that_read_alike_the_first_stays() -> None:
         "child's",
     ]
     assert first_of_alike(phrases) == ["Red mug", "blue mug", "child’s"]
+
+
+def test_the_work_of_decoding_grows_with_the_file_not_with_its_square() -> None:
+    # A hundred thousand stray bytes, each of which once had the rest of the file copied.
+    text = "a dog’s toy\n" * 100_000
+    assert bytes_to_text(text.encode("cp1252"), where="captions.txt") == text
