@@ -142,8 +142,9 @@ class _Reader:
 
     def _joins_adjectives(self, word: Word, position: int) -> bool:
         run, following = self.run, self.at(position + 1)
-        if word.text == "," and following.kind is Kind.ING and not run.opener:
-            return False  # "a dog, which is brown, sitting on a rug"
+        if word.text == "," and following.kind is Kind.ING:
+            # "a small, sleeping cat", yet "a man is tall, wearing jeans"
+            return bool(run.opener) and self.at(position + 2).kind is Kind.NOUN
         return bool(run.words) and run.only_adjectives and following.kind in _MODIFIERS
 
     def _read_owner(self, word: Word, position: int) -> None:
@@ -151,8 +152,8 @@ class _Reader:
         names = bool(run.words) and all(one.capitalised for one in run.words)
         # persons' names take no article: "a Rubik's cube" is a thing's name, and so is what goes
         # on with a capital: "a St. Patrick's Day hat"
-        short = len(run.words) == 1 or self.at(position + 1).capitalised
-        if names and short and bool(run.opener) and self._is_nominal(position + 1):
+        of_thing = self.at(position + 1).capitalised or (len(run.words) == 1 and bool(run.opener))
+        if names and of_thing and self._is_nominal(position + 1):
             owner = run.words[-1]
             run.words[-1] = Word(owner.text + "'s", Kind.NOUN, capitalised=True)
         else:

@@ -114,7 +114,7 @@ LIGHTS_OF_NO_LAMP = _words(
 )
 """Before "light" without an article: how a picture is lit."""
 
-HOLDING = _words("holding wearing hugging grabbing kicking throwing catching")
+HOLDING = _words("holding wearing hugging grabbing")
 """What tags say somebody does with the thing behind it; no names of things begin with these."""
 
 UNITS = _words("inch inches gallon litre liter pound ounce watt volt rpm")
