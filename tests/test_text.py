@@ -73,6 +73,7 @@ def test_encodings(text: str, encoding: str) -> None:
     [
         pytest.param(b"", "", id="empty"),
         pytest.param(b"\xef\xbb\xbf", "", id="mark-only"),
+        pytest.param(b"\xef\xbb\xbf" * 2 + b"a", "a", id="two-marks"),
         pytest.param(b"\xfe\xff" + "é".encode("utf-16-be"), "é", id="utf-16-be-with-mark"),
         pytest.param(b"\xed\xa0\xbd\xed\xb8\x80 cat", "😀 cat", id="utf-8-of-java"),
         pytest.param("café".encode() + b", a dog\x92s", "café, a dog’s", id="utf-8-and-cp1252"),
@@ -107,6 +108,12 @@ def test_what_is_no_text_is_named_with_file_and_byte(data: bytes, byte: str) -> 
         bytes_to_text(data, where="photos/a.txt")
     assert f"photos/a.txt: {byte}" in caught.value.message
     assert "UTF-8" in caught.value.cure
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_marks_of_files_that_were_joined_are_in_no_line(encoding: str) -> None:
+    joined = "a.jpg\n".encode(encoding) + "b.jpg\n".encode(encoding)
+    assert [one.text for one in bytes_to_lines(joined, where="f")] == ["a.jpg", "b.jpg", ""]
 
 
 def test_lines_of_mixed_encodings_end_where_files_end_them() -> None:
