@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Final
 
 _LOOKED_AT: Final = 4000
@@ -223,7 +223,16 @@ def _by_charset_normalizer(data: bytes) -> str | None:
     if found is None or found.percent_chaos > 10:
         return None
     text = str(found)
-    return None if any(map(_is_no_text, set(text))) else text
+    return None if any(map(_is_no_text, set(text))) or _mixes_scripts(text) else text
+
+
+def _mixes_scripts(text: str) -> bool:
+    """Whether a Latin letter stands beside one of another script, as in no language."""
+    kinds = [_kind(one) for one in text]
+    pairs = pairwise(kinds)
+    return any(
+        before and after and (before == "latin") != (after == "latin") for before, after in pairs
+    )
 
 
 def _costs(text: str, candidate: _Candidate) -> Iterator[float]:

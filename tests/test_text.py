@@ -97,6 +97,7 @@ def test_bytes_that_are_nearly_text(data: bytes, text: str) -> None:
     [
         pytest.param(b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01", "byte 0 (0xff)", id="a-jpeg"),
         pytest.param(b"a dog" + bytes(range(128, 160)) + b"\x01", "byte 5 (0x80)", id="garbage"),
+        pytest.param(b"caf\xc3 noir", "byte 3 (0xc3)", id="torn-inside"),
         pytest.param(b"\x89PNG\r\n\x1a\n\x01\x02", "byte 0 (0x89)", id="a-png"),
         pytest.param(
             b"\xff\xfe\x00\x00\xff\xff\xff\xff", "byte 4 (0xff)", id="utf-32-out-of-range"
