@@ -17,6 +17,9 @@ from imig.schema import Box, Reference, Reject, Scene
 
 JPEG_QUALITY = 95
 
+LONGEST_DETAILS = 300
+"""Characters of an oddity's details that go into a report."""
+
 
 @dataclass
 class DrawnView:
@@ -75,9 +78,14 @@ class Sample:
         """Something odd that costs the scene nothing: counted by `kind` in the build's report.
 
         `kind` is a short fixed phrase, like a reject's reason; `details` say where and what, and
-        stand in the report for the first few.
+        stand in the report for the first few, where names of files may hold what no screen and no
+        UTF-8 takes: that is written as escapes, and what is long is cut.
         """
-        self.oddities.append((kind, details))
+        shown = "".join(
+            one if one.isprintable() else one.encode("unicode_escape").decode()
+            for one in details[:LONGEST_DETAILS]
+        )
+        self.oddities.append((kind, shown + ".." * (len(details) > LONGEST_DETAILS)))
 
     def turn_down(
         self, *, stage: str, reason: str, figures: Mapping[str, float | int | str]

@@ -52,7 +52,7 @@ def bytes_to_text(data: bytes, *, where: str) -> str:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return _decode_marked(data, mark, encoding, where=where)
-    data = data.removeprefix(_UTF_8_MARK)
+    data = _without_mark(data)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -93,7 +93,8 @@ def bytes_to_lines(data: bytes, *, where: str) -> list[Line]:
     """
     if data.startswith(tuple(mark for mark, _ in _MARKS)) or b"\0" in data:
         data = bytes_to_text(data, where=where).encode("utf-8", "surrogatepass")
-    raw = _LINE_END.split(data.removeprefix(_UTF_8_MARK))
+    # Files that were joined have a mark at the beginning of each.
+    raw = [_without_mark(line) for line in _LINE_END.split(data)]
     foreign = {number: line for number, line in enumerate(raw, 1) if not _is_utf8(line)}
     texts = _read_together(foreign, where=where)
     return [
@@ -169,6 +170,13 @@ def first_of_alike(texts: Iterable[str]) -> list[str]:
     for text in texts:
         found.setdefault(text_to_match_form(text), text)
     return [text for form, text in found.items() if form]
+
+
+def _without_mark(data: bytes) -> bytes:
+    """Without UTF-8's mark, of which some programs put one before another's."""
+    while data.startswith(_UTF_8_MARK):
+        data = data[len(_UTF_8_MARK) :]
+    return data
 
 
 def _decode_marked(data: bytes, mark: bytes, encoding: str, *, where: str) -> str:

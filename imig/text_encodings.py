@@ -9,11 +9,13 @@ costs the same in all candidates, so that only what differs decides. Equal texts
 
 from __future__ import annotations
 
+import codecs
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, pairwise
 from typing import Final
 
 _LOOKED_AT: Final = 4000
@@ -130,12 +132,15 @@ HARDLY_TEXT: Final = 15.0
 
 def read_legacy(data: bytes) -> str | None:
     """Text of bytes that are not UTF-8, or None when no reading of them is likely."""
-    readings = list(_readings(data, _CANDIDATES if len(data) % 2 else (*_CANDIDATES, *_WIDE)))
     mixed = _decode_mixed(data)
+    among_utf_8: list[tuple[str, _Candidate]] = []
     if mixed is not None:
         text, strays = mixed
-        readings.append((text, _Candidate("", _ANY, 2 + 6 * strays, _HANZI + _KANJI, True, True)))
-    best, bits, _ = _cheapest(readings)
+        candidate = _Candidate("", _ANY, 2 + 6 * strays, _HANZI + _KANJI, True, True)
+        among_utf_8.append((text, candidate))
+    candidates = _CANDIDATES if len(data) % 2 else (*_CANDIDATES, *_WIDE)
+    # One after the other: the file may be large.
+    best, bits, _ = _cheapest(chain(_readings(data, candidates), among_utf_8))
     if best is not None and bits <= HARDLY_TEXT:
         return best
     return _by_charset_normalizer(data)
@@ -171,27 +176,27 @@ def _cheapest(
 
 def _decode_mixed(data: bytes) -> tuple[str, int] | None:
     """UTF-8 with some bytes of cp1252 among it, or torn at its end: the text, and how many."""
-    pieces: list[str] = []
-    characters = strays = place = 0
-    while place < len(data):
-        try:
-            good, wrong, reason = data[place:].decode(), b"", ""
-        except UnicodeDecodeError as error:
-            good = data[place : place + error.start].decode()
-            wrong, reason = data[place + error.start : place + error.end], error.reason
-        pieces.append(good)
-        place += len(good.encode()) + len(wrong)
-        characters += sum(not one.isascii() for one in good)
-        if wrong and not (place == len(data) and "end of data" in reason):
-            strays += len(wrong)
-            try:
-                pieces.append(wrong.decode("cp1252"))
-            except UnicodeDecodeError:
-                return None
-    text = "".join(pieces)
-    if not characters or strays > characters or any(map(_is_no_text, text)):
+    # Without `final` a torn last character is left out; every other wrong byte is a surrogate.
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    text = decoder.decode(data)
+    torn = decoder.getstate()[0]
+    strays = sum(ord(one) in _STRAYS for one in text)
+    characters = sum(not one.isascii() for one in text) - strays
+    text = text.translate(_STRAYS)
+    if not characters and not (torn.startswith(_TORN_AFTER_ASCII) and not strays):
+        return None
+    if strays > characters or any(map(_is_no_text, set(text))):
         return None
     return text, strays
+
+
+_STRAYS: Final = {
+    0xDC00 + byte: bytes([byte]).decode("cp1252", "replace") for byte in range(0x80, 0x100)
+}
+"""What `surrogateescape` makes of a byte -> what the byte is in cp1252."""
+_TORN_AFTER_ASCII: Final = (b"\xc2", b"\xc3", b"\xe2\x80", b"\xf0\x9f")
+"""First bytes of accented letters, quotes and emoji: after nothing but ASCII they are likelier a
+column that was cut off than letters of another encoding."""
 
 
 def _decode(data: bytes, codec: str) -> str | None:
@@ -200,7 +205,7 @@ def _decode(data: bytes, codec: str) -> str | None:
         text = data.decode(codec)
     except UnicodeDecodeError:
         return None
-    return None if any(_is_no_text(one, zeros=codec == "utf_8") for one in text) else text
+    return None if any(_is_no_text(one, zeros=codec == "utf_8") for one in set(text)) else text
 
 
 def _is_no_text(one: str, *, zeros: bool = False) -> bool:
@@ -218,7 +223,16 @@ def _by_charset_normalizer(data: bytes) -> str | None:
     if found is None or found.percent_chaos > 10:
         return None
     text = str(found)
-    return None if any(_is_no_text(one) for one in text) else text
+    return None if any(map(_is_no_text, set(text))) or _mixes_scripts(text) else text
+
+
+def _mixes_scripts(text: str) -> bool:
+    """Whether a Latin letter stands beside one of another script, as in no language."""
+    kinds = [_kind(one) for one in text]
+    pairs = pairwise(kinds)
+    return any(
+        before and after and (before == "latin") != (after == "latin") for before, after in pairs
+    )
 
 
 def _costs(text: str, candidate: _Candidate) -> Iterator[float]:

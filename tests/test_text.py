@@ -73,10 +73,16 @@ def test_encodings(text: str, encoding: str) -> None:
     [
         pytest.param(b"", "", id="empty"),
         pytest.param(b"\xef\xbb\xbf", "", id="mark-only"),
+        pytest.param(b"\xef\xbb\xbf" * 2 + b"a", "a", id="two-marks"),
         pytest.param(b"\xfe\xff" + "é".encode("utf-16-be"), "é", id="utf-16-be-with-mark"),
         pytest.param(b"\xed\xa0\xbd\xed\xb8\x80 cat", "😀 cat", id="utf-8-of-java"),
         pytest.param("café".encode() + b", a dog\x92s", "café, a dog’s", id="utf-8-and-cp1252"),
         pytest.param("café du monde".encode() + b" \xe2\x80", "café du monde ", id="torn-utf-8"),
+        pytest.param(b"caf\xc3", "caf", id="torn-accent"),
+        pytest.param("a “b”".encode()[:-1], "a “b", id="torn-quote"),
+        pytest.param(b"a \xe2\x80", "a ", id="torn-quote-after-ascii"),
+        pytest.param(b"dog \xf0\x9f\x90", "dog ", id="torn-emoji"),
+        pytest.param("caffè".encode("cp1252"), "caffè", id="accent-at-the-end"),
         pytest.param("猫".encode("utf-16")[:-1], "", id="torn-utf-16"),
         pytest.param(b"a dog\0", "a dog\0", id="zero-at-the-end"),
         pytest.param(b"a.jpg\0b.jpg\0", "a.jpg\0b.jpg\0", id="zeros-between"),
@@ -91,6 +97,7 @@ def test_bytes_that_are_nearly_text(data: bytes, text: str) -> None:
     [
         pytest.param(b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01", "byte 0 (0xff)", id="a-jpeg"),
         pytest.param(b"a dog" + bytes(range(128, 160)) + b"\x01", "byte 5 (0x80)", id="garbage"),
+        pytest.param(b"caf\xc3 noir", "byte 3 (0xc3)", id="torn-inside"),
         pytest.param(b"\x89PNG\r\n\x1a\n\x01\x02", "byte 0 (0x89)", id="a-png"),
         pytest.param(
             b"\xff\xfe\x00\x00\xff\xff\xff\xff", "byte 4 (0xff)", id="utf-32-out-of-range"
@@ -102,6 +109,12 @@ def test_what_is_no_text_is_named_with_file_and_byte(data: bytes, byte: str) -> 
         bytes_to_text(data, where="photos/a.txt")
     assert f"photos/a.txt: {byte}" in caught.value.message
     assert "UTF-8" in caught.value.cure
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_marks_of_files_that_were_joined_are_in_no_line(encoding: str) -> None:
+    joined = "a.jpg\n".encode(encoding) + "b.jpg\n".encode(encoding)
+    assert [one.text for one in bytes_to_lines(joined, where="f")] == ["a.jpg", "b.jpg", ""]
 
 
 def test_lines_of_mixed_encodings_end_where_files_end_them() -> None:
@@ -250,3 +263,9 @@ def test_of_phrases_that_read_alike_the_first_stays() -> None:
         "child's",
     ]
     assert first_of_alike(phrases) == ["Red mug", "blue mug", "child’s"]
+
+
+def test_the_work_of_decoding_grows_with_the_file_not_with_its_square() -> None:
+    # A hundred thousand stray bytes, each of which once had the rest of the file copied.
+    text = "a dog’s toy\n" * 100_000
+    assert bytes_to_text(text.encode("cp1252"), where="captions.txt") == text

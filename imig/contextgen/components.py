@@ -6,6 +6,7 @@ by one, for no step of the work needs all of them at once.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from imig.contextgen.settings import LONGEST_TEXT, TextLength
 from imig.errors import UsageError
 from imig.models.weights import TINY, ResolvedWeights, resolve_weights
 from imig.recipe import ModelConfig
+from imig.text import to_encodable
 
 FAMILY: Final = "contextgen"
 
@@ -91,6 +93,7 @@ class TextEncoders:
         self._t5_tokenizer = t5_tokenizer
         self._t5 = t5
         self._text_length = text_length
+        self._has_warned = False
 
     @classmethod
     def load(
@@ -121,9 +124,11 @@ class TextEncoders:
         """
         if not captions:
             return []
+        captions = [to_encodable(caption) for caption in captions]
+        self._warn_of_cut(captions)
         pooled = self._pooled(captions)
         numbers = self._t5_tokenizer(
-            list(captions),
+            captions,
             padding=False if self._text_length == "caption" else "max_length",
             truncation=True,
             max_length=LONGEST_TEXT,
@@ -136,6 +141,26 @@ class TextEncoders:
             ids = torch.tensor([numbers[place] for place in places], device=self._t5.device)
             tokens.update(zip(places, self._t5(ids)[0], strict=True))
         return [TextEmbedding(tokens[place], pooled[place]) for place in range(len(captions))]
+
+    def _warn_of_cut(self, captions: Sequence[str]) -> None:
+        """A line for the first caption of which T5 does not read the end.
+
+        CLIP's 77 tokens are no loss: it adds one vector for the whole, and T5 reads the words.
+        """
+        if self._has_warned:
+            return
+        # A token is at least a letter, so that most captions need not be looked at.
+        for caption in (one for one in captions if len(one) >= LONGEST_TEXT):
+            tokens = len(self._t5_tokenizer(caption, verbose=False).input_ids)
+            if tokens > LONGEST_TEXT:
+                self._has_warned = True
+                print(
+                    f"warning: a text of {tokens} tokens is cut to the first {LONGEST_TEXT}, which "
+                    f"is all that T5 reads; what follows them up to {caption[-40:]!r} is lost. "
+                    "Further texts are cut without a word",
+                    file=sys.stderr,
+                )
+                return
 
     def _pooled(self, captions: Sequence[str]) -> Tensor:
         # the attention is causal: what pads a caption cannot change the state at its end

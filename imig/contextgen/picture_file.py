@@ -12,6 +12,7 @@ from imig.errors import UsageError
 from imig.layout.masks import Mask
 from imig.pictures import OpenedPicture, PictureError, open_picture
 from imig.pictures.modes import brightness_of_mask
+from imig.regular_file import read_regular_file
 
 MAX_PIXELS = 178_956_970
 """Of a picture: as many as Pillow decodes for anybody."""
@@ -60,7 +61,7 @@ def read_mask(path: Path, *, place: str) -> Mask:
 
 def _open(path: Path, *, place: str) -> OpenedPicture:
     try:
-        data = path.read_bytes()
+        data = read_regular_file(path)
     except FileNotFoundError:
         raise UsageError(
             f"{place}: there is no picture {path}", cure="paths are relative to the layout file"

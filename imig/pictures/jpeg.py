@@ -14,6 +14,8 @@ SIGNATURE = b"\xff\xd8\xff"
 _SCAN, _END, _COMMENT = 0xDA, 0xD9, 0xFE
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL = frozenset({0xC0, 0xC1})
+_RESTARTS = 0xDD
 _TABLES = re.compile(rb"\xff[\xc0-\xc2\xc4\xdb\xdd]")
 """What the part of a JPEG that matters begins with."""
 
@@ -61,6 +63,23 @@ def strip_jpeg(data: bytes) -> Stripped:
         profile=joined,
         damaged_profile=bool(profile) and not joined,
     )
+
+
+def endings_to_try(data: bytes) -> list[bytes]:
+    """A sequential JPEG with its end mark, then with bits of no picture before that.
+
+    Where the mark alone is missing all show the same: all pixels are there, and nobody reads the
+    bits. Where pixels are missing, the bits become pixels. Empty for other files: progressive ones
+    and those with restart marks tell nothing this way, for they break off in other places too.
+    """
+    if not data.startswith(SIGNATURE):
+        return []
+    markers = {segment.marker for segment in _segments(data, 2)}
+    if not markers & _SEQUENTIAL or markers & ((_FRAMES - _SEQUENTIAL) | {_RESTARTS}):
+        return []
+    body = data.rstrip(b"\xff")
+    end = bytes([0xFF, _END])
+    return [body + bits * 64 + end for bits in (b"", b"\x5a\xa7", b"\x13\x0f", b"\xc9\xe4")]
 
 
 def _segments(data: bytes, place: int) -> Iterator[_Segment]:

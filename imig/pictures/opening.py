@@ -8,7 +8,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from PIL import Image, ImageCms
 
@@ -19,6 +19,7 @@ from imig.pictures.colours import (
     profile_to_transform,
 )
 from imig.pictures.containers import strip_metadata
+from imig.pictures.jpeg import endings_to_try
 from imig.pictures.modes import flatten, to_eight_bits, to_mask
 from imig.pictures.orientation import (
     ORIENTATION_TAG,
@@ -41,6 +42,7 @@ files of telephones (MPO) open as JPEG."""
 
 DAMAGED_METADATA = "damaged metadata left out"
 DAMAGED_EXIF = "damaged EXIF"
+MISSING_END = "JPEG without its end mark"
 UNUSABLE_PROFILE = "unusable colour profile ignored"
 UNUSABLE_COLOURS = "unusable gAMA, cHRM or cICP ignored"
 
@@ -126,14 +128,19 @@ def open_picture(
     try:
         image = _decode(data, max_pixels=max_pixels, check_size=check_size)
     except DECODE_ERRORS as error:
-        if parts.pixels == data:
+        if parts.pixels == data and not endings_to_try(data):
             raise _unreadable(error, data) from error
         try:
             image = _decode(parts.pixels, max_pixels=max_pixels, check_size=check_size)
+            oddities.append(DAMAGED_METADATA)
         except DECODE_ERRORS as second:
-            raise _unreadable(second, data) from second
+            completed = _complete_jpeg(parts.pixels, max_pixels=max_pixels)
+            if completed is None:
+                raise _unreadable(second, data) from second
+            image, pixels = completed
+            parts = replace(parts, pixels=pixels)
+            oddities.append(MISSING_END)
         is_whole = False
-        oddities.append(DAMAGED_METADATA)
     orientation, damaged_exif = _find_orientation(image, parts)
     if damaged_exif:
         oddities.append(DAMAGED_EXIF)
@@ -224,6 +231,21 @@ def _pillows_limit(pixels: int) -> Iterator[None]:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = before
+
+
+def _complete_jpeg(data: bytes, *, max_pixels: int) -> tuple[Image.Image, bytes] | None:
+    """A JPEG that lacks its end mark and nothing else, decoded, and with the mark."""
+    first: Image.Image | None = None
+    endings = endings_to_try(data)
+    try:
+        for ending in endings:
+            image = _decode(ending, max_pixels=max_pixels, check_size=None)
+            if first is not None and image.tobytes() != first.tobytes():
+                return None
+            first = first or image
+    except DECODE_ERRORS:
+        return None
+    return None if first is None else (first, endings[0])
 
 
 def _find_orientation(image: Image.Image, parts: Stripped) -> tuple[int, bool]:

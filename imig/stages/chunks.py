@@ -57,6 +57,13 @@ def chunk(words: list[Word]) -> list[Chunk]:
     return reader.found
 
 
+def is_denial_in_name(words: list[Word], position: int) -> bool:
+    """ "a no smoking sign", "a zero gravity chair": behind an article, "no" is part of a name."""
+    if position == 0 or words[position].text not in ("no", "zero"):
+        return False
+    return words[position - 1].text in ("a", "an", "the")
+
+
 class _Reader:
     """Goes over the words once; `run` is the chunk being read."""
 
@@ -87,9 +94,11 @@ class _Reader:
             self.take(word, position, Kind.NOUN)
         elif word.text == "that" and self._is_relative(position):
             self.close(position, word.text)
+        elif is_denial_in_name(self.words, position):
+            self.take(word, position, Kind.ADJECTIVE)
         elif word.kind is Kind.OPENER:
             self.close(position, word.text, opener=word.text)
-        elif word.text in _JOINERS and self._joins_adjectives(following):
+        elif word.text in _JOINERS and self._joins_adjectives(word, position):
             if word.text != ",":
                 self.take(word, position)  # "a red and white bus"
         elif word.kind is Kind.OWNER:
@@ -131,17 +140,22 @@ class _Reader:
         opened = self.run.expects_noun
         return opened and word.text.endswith("ly") and following.kind is Kind.NOUN
 
-    def _joins_adjectives(self, following: Word) -> bool:
-        run = self.run
+    def _joins_adjectives(self, word: Word, position: int) -> bool:
+        run, following = self.run, self.at(position + 1)
+        if word.text == "," and following.kind is Kind.ING:
+            # "a small, sleeping cat", yet "a man is tall, wearing jeans"
+            return bool(run.opener) and self.at(position + 2).kind is Kind.NOUN
         return bool(run.words) and run.only_adjectives and following.kind in _MODIFIERS
 
     def _read_owner(self, word: Word, position: int) -> None:
         run = self.run
-        named = len(run.words) == 1 and run.words[0].capitalised and bool(run.opener)
-        if named and self._is_nominal(position + 1):
-            # persons' names take no article: "a Rubik's cube" is a thing's name
-            owner = run.words[0]
-            run.words[0] = Word(owner.text + "'s", Kind.NOUN, capitalised=True)
+        names = bool(run.words) and all(one.capitalised for one in run.words)
+        # persons' names take no article: "a Rubik's cube" is a thing's name, and so is what goes
+        # on with a capital: "a St. Patrick's Day hat"
+        of_thing = self.at(position + 1).capitalised or (len(run.words) == 1 and bool(run.opener))
+        if names and of_thing and self._is_nominal(position + 1):
+            owner = run.words[-1]
+            run.words[-1] = Word(owner.text + "'s", Kind.NOUN, capitalised=True)
         else:
             self.close(position, word.text, opener=word.text)
 
@@ -236,6 +250,8 @@ class _Reader:
         if len(self.run.words) > 1 and self.run.words[-1].capitalised:
             return False  # a name
         before = self.run.words[-1].text
+        if before.endswith("'s"):
+            return False  # "a McDonald's bag"
         compounding = before in lexicon.PLURAL_ONLY or before in lexicon.PLURAL_MODIFIERS
         return singular(before) != before and not compounding
 
@@ -257,6 +273,8 @@ class _Reader:
     def _is_bare_compound(self, position: int) -> bool:
         """ "frying pan, mixing bowl", "in sleeping bags"; not "a man on a bench, reading books"."""
         before = self.at(position - 1)
+        if self.at(position).text in lexicon.HOLDING:
+            return False  # "1girl, holding sword"
         if before.kind is Kind.ING or before.text in ("with", "of", "in"):
             return True
         return self.is_list and self._parts(before)

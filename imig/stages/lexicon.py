@@ -114,6 +114,12 @@ LIGHTS_OF_NO_LAMP = _words(
 )
 """Before "light" without an article: how a picture is lit."""
 
+HOLDING = _words("holding wearing hugging grabbing")
+"""What tags say somebody does with the thing behind it; no names of things begin with these."""
+
+UNITS = _words("inch inches gallon litre liter pound ounce watt volt rpm")
+"""Behind a number and before a noun: "a 60 inch TV"."""
+
 CAMERA = _words("camera viewer lens audience photographer")
 """What is looked at "at the camera", "for the viewer": not in the picture."""
 

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from imig.stages import lexicon
-from imig.stages.chunks import Chunk
+from imig.stages.chunks import Chunk, is_denial_in_name
 from imig.stages.word_classes import Kind, Word
 
 _BETWEEN_NO_AND_NOUN = frozenset({Kind.OPENER, Kind.ADVERB})
@@ -48,6 +48,8 @@ def _cue_at(words: list[Word], position: int) -> _Cue | None:
     text = words[position].text
     following = [word.text for word in words[position + 1 : position + 3]]
     following += ["", ""]
+    if is_denial_in_name(words, position):
+        return None
     if text in ("no", "zero", "0", "neither", "nor"):
         return _Cue(position + 1, _BETWEEN_NO_AND_NOUN)
     if text in ("without", "sans", "minus", "lacking", "lacks", "lack", "excluding"):

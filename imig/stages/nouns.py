@@ -66,7 +66,7 @@ def head_noun(phrase: str) -> str:
 
 def _finish(run: Chunk, words: list[Word]) -> str:
     """The phrase of a run, "" when it names nothing to look for."""
-    run = _without_style(run)
+    run = _without_unit(_without_style(run))
     if not run.words or (run.only_adjectives and run.words[-1].text != "orange"):
         return ""
     if len(run.words) == 2 and run.words[0].text == "missing":
@@ -82,6 +82,14 @@ def _without_style(run: Chunk) -> Chunk:
     for position, word in enumerate(run.words[:-1]):
         if position and word.text == "style":
             return replace(run, words=run.words[position + 1 :])
+    return run
+
+
+def _without_unit(run: Chunk) -> Chunk:
+    """ "a 60 inch TV" -> "tv"."""
+    numbered = run.opener.replace(".", "").isdigit() or run.opener in lexicon.NUMBERS
+    if numbered and len(run.words) > 1 and run.words[0].text in lexicon.UNITS:
+        return replace(run, words=run.words[1:])
     return run
 
 

@@ -18,6 +18,7 @@ from imig.contextgen.components import (
     pack,
     unpack,
 )
+from imig.contextgen.settings import TextLength
 from imig.errors import UsageError
 from imig.models.registry import list_models, load_model
 from imig.recipe import ModelConfig
@@ -81,6 +82,19 @@ def test_padded_embeddings_are_what_the_stock_pipeline_gives_by_itself(
     [short] = TextEncoders.load(folder, torch.float32, "cpu").encode(captions[:1])
     apart = (short.tokens - found[0].tokens[: len(short.tokens)]).abs().max()
     assert apart > 1e-3
+
+
+@pytest.mark.parametrize("text_length", ["caption", 512])
+def test_a_caption_that_is_cut_is_warned_of_once(
+    folder: Path, text_length: TextLength, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoders = TextEncoders.load(folder, torch.float32, "cpu", text_length=text_length)
+    encoders.encode(["", "half of a pair \ud83d", "x" * 5000, "red mug " * 100])
+    assert capsys.readouterr().err == ""
+    for _ in range(2):
+        encoders.encode(["red mug " * 1000])
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: a text of 2002 tokens is cut to the first 512")
 
 
 def test_tokens_are_those_of_the_stock_pipeline(folder: Path, pipeline: Any) -> None:

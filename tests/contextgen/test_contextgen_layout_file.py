@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +277,7 @@ def test_errors_of_the_file(folder: Path, change: dict[str, Any], message: str, 
         ({"box": [96, 8, 100, 24]}, "[96, 8, 100, 24] lies outside the picture, which is 96", ""),
         ({"fit": "instnce-fit"}, ": references.0: fit: ", "did you mean 'instance-fit'?"),
         ({"image": "bal.png"}, "references.0.image: there is no picture bal.png", "relative"),
+        ({"image": "pipe.png"}, "pipe.png cannot be read: it is no regular file", "give a picture"),
         ({"image": "scene.json"}, "references.0.image: scene.json is no readable picture", ""),
         ({"image": "cup.jpg"}, "cup.jpg has no transparency", "give a mask"),
         ({"image": "opaque.png"}, "opaque.png is opaque everywhere", "white everywhere"),
@@ -291,6 +293,7 @@ def test_errors_of_a_reference(
     Image.new("RGBA", (40, 20), (*RED, 255)).save(folder / "opaque.png")
     Image.new("RGBA", (40, 20), (*RED, 0)).save(folder / "clear.png")
     Image.new("L", (40, 20), 1).save(folder / "dark.png")
+    os.mkfifo(folder / "pipe.png")
     layout = layout_dict()
     layout["references"][0] |= change
     found, advice = error_of(folder, layout)

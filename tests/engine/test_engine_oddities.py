@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
 from rich.console import Console
 from support.engine_build import run_in_process
 from support.engine_stages import Judge, make_test_plan, write_recipe
 from support.picture_files import chunk, exif, jpeg, orientation, png, segment
+from support.tiny_dataset import make_sample
 
 import imig.engine.build as engine
 from imig.engine.plan import Plan, Step
@@ -55,3 +57,19 @@ def test_oddities_are_counted_and_the_first_scenes_named(tmp_path: Path) -> None
     assert line in screen.getvalue()
     assert "source: damaged EXIF: 1, the first: basic-00000009" in screen.getvalue()
     assert line in (tmp_path / "d" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("details", "shown"),
+    [
+        ("a.txt: byte 5", "a.txt: byte 5"),
+        ("\udcff.txt", r"\udcff.txt"),
+        ("\x1b[2Ja\nb.txt", r"\x1b[2Ja\nb.txt"),
+        ("x" * 5000, "x" * 300 + ".."),
+    ],
+    ids=["plain", "no-utf-8", "controls", "long"],
+)
+def test_details_can_be_written_and_shown(details: str, shown: str) -> None:
+    sample = make_sample(0)
+    sample.note_oddity("kind", details)
+    assert sample.oddities == [("kind", shown)]

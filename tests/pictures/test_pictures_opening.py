@@ -32,6 +32,7 @@ NO_SUCH_TYPE = (0x0131, 77, 1, bytes(4))
 
 METADATA = "damaged metadata left out"
 EXIF = "damaged EXIF"
+NO_END = "JPEG without its end mark"
 PROFILE = "unusable colour profile ignored"
 COLOURS = "unusable gAMA, cHRM or cICP ignored"
 
@@ -82,6 +83,8 @@ def jp2(box: bytes) -> bytes:
 
 
 CASES: dict[str, tuple[bytes, int, tuple[str, ...]]] = {
+    "jpeg-without-end": (jpeg()[:-2], 1, (NO_END,)),
+    "jpeg-with-half-an-end": (jpeg(segment(0xE1, exif(orientation(6))))[:-1], 6, (NO_END,)),
     "exif-turned-and-ascii-resolution": (
         jpeg(segment(0xE1, exif(orientation(6), ASCII_RESOLUTION))), 6, (EXIF,),
     ),
@@ -201,7 +204,7 @@ def test_a_jpeg_is_stored_so_that_every_reader_reads_it(name: str) -> None:
     stored = Image.open(io.BytesIO(target.data))
     assert stored.getexif().get(0x0112, 1) not in range(2, 9)
     if turned == 1:  # not encoded anew
-        assert target.data.endswith(data[-400:])
+        assert target.data.removesuffix(b"\xff\xd9").endswith(data[-400:].removesuffix(b"\xff\xd9"))
         assert same_pixels(stored, Image.open(io.BytesIO(jpeg())))
 
 
@@ -248,8 +251,19 @@ def test_orientation_in_xmp_alone() -> None:
         png().replace(b"IDAT", b"IDAT\xff\xff", 1),
         jpeg(segment(0xE1, exif(orientation(6), ASCII_RESOLUTION)))[:-300],
         png(chunk(b"IHDR", b"\0\0")),
+        jpeg()[:-3],
+        saved(gradient(), "JPEG", restart_marker_rows=1)[:-20],
+        saved(gradient(), "JPEG", progressive=True)[:-2],
     ],
-    ids=["png-cut-off", "png-pixels-shifted", "jpeg-cut-off", "png-second-header"],
+    ids=[
+        "png-cut-off",
+        "png-pixels-shifted",
+        "jpeg-cut-off",
+        "png-second-header",
+        "jpeg-last-byte-cut-off",
+        "jpeg-restarts-cut-off",
+        "jpeg-progressive-cut-off",
+    ],
 )
 def test_damaged_pixels_stay_unreadable(data: bytes) -> None:
     with pytest.raises(PictureError) as caught:

@@ -101,6 +101,16 @@ def test_a_sent_stage_keeps_its_listing(photos: Path) -> None:
         late(samples)
 
 
+def test_pipes_are_not_waited_for(photos: Path) -> None:
+    os.mkfifo(photos / "pipe.jpg")
+    os.mkfifo(photos / "b" / "A.txt")
+    stage = stage_of(FolderSource(kind="folder", path=str(photos)))
+    blue, _, pipe, _ = read_all(stage)
+    assert (blue.reject, blue.scene.caption) == (None, "")
+    assert pipe.reject is not None
+    assert pipe.reject.figures == {"error": "OSError: it is no regular file"}
+
+
 def test_file_gone_since_the_listing_is_rejected(photos: Path) -> None:
     stage = stage_of(FolderSource(kind="folder", path=str(photos)))
     samples = stage.enumerate(2, 3)

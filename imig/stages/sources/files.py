@@ -12,6 +12,7 @@ from pathlib import Path
 from imig.errors import DataError, UsageError
 from imig.paths import input_path, is_address
 from imig.recipe import FolderSource, ListSource
+from imig.regular_file import read_regular_file
 from imig.sample import Sample
 from imig.schema import Source
 from imig.stages.pictures import PICTURE_SUFFIXES
@@ -80,7 +81,7 @@ class FolderPictures(SourceKind):
         if not _fill_from_file(sample, path, self._config):
             return
         try:
-            data = path.with_suffix(".txt").read_bytes()
+            data = read_regular_file(path.with_suffix(".txt"))
         except OSError:
             return  # most pictures have none
         where = printable_path(str(Path(self._paths[number]).with_suffix(".txt")))
@@ -230,7 +231,7 @@ def _listed_path(path: str, *, beside: Path) -> Path:
 def _fill_from_file(sample: Sample, path: Path, config: FolderSource | ListSource) -> bool:
     """Whether the file became the sample's target; if not, the sample is turned down."""
     try:
-        data = path.read_bytes()
+        data = read_regular_file(path)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         # No path in the figures: they may go to people who must not see this machine's folders.
         figures = {"error": f"{type(error).__name__}: {getattr(error, 'strerror', error)}"}
