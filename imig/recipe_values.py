@@ -96,6 +96,8 @@ def _word_to_value(word: Written, wanted: list[Any]) -> Any:
     others = [one for one in wanted if one is not NoneType]
     if others and all(one is str or _is_words(one) for one in others):
         return _word_to_text(word, optional=optional, any_text=str in others)
+    if word.fault and wanted == [Any]:
+        return word.text  # for a key that is not known, which is the fault to name
     if word.fault:
         raise UsageError(
             f"{word.setting}: the value is not YAML: {word.fault}",

@@ -158,7 +158,7 @@ def parse_setting(text: str, *, setting: str) -> Written:
     try:
         document = parse_yaml(text, Path("value"))
     except UsageError as error:
-        return Written(text, text, setting=setting, fault=error.message.partition(": ")[2])
+        return Written(text, text, setting=setting, fault=error.message.rpartition("not YAML: ")[2])
     value = document.value
     return Written(text, value.value if isinstance(value, Written) else value, setting=setting)
 

@@ -7,6 +7,7 @@ write one file. What is no safetensors file is told by its first bytes, not by i
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -163,6 +164,11 @@ def _not_safetensors(path: Path, error: SafetensorError) -> DataError | UsageErr
         return DataError(
             f"{path} is a web page, not an adapter",
             cure="download the file itself (it may need a login)",
+        )
+    if re.fullmatch(rb"[\t\n\r -~]+", start):
+        words = " ".join(start.decode().split())
+        return DataError(
+            f"{path} is a text, not an adapter: {words!r}", cure="download the file itself"
         )
     if start.startswith(b"GGUF"):
         return UsageError(

@@ -26,13 +26,16 @@ _PREFIXES: Final = (
     "transformer.",
     "model.diffusion_model.",
     "diffusion_model.",
-    "_orig_mod.",
     "module.",
     "lora_unet_",
     "lora_transformer_",
     "lycoris_",
 )
-"""PEFT; diffusers; ComfyUI; torch.compile; DDP; kohya's trainer; OneTrainer; LyCORIS."""
+"""PEFT; diffusers; ComfyUI; DDP; kohya's trainer; OneTrainer; LyCORIS."""
+_WRAPPERS: Final = re.compile(
+    r"(?<![^.])(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?:\.|\Z)"
+)
+"""What torch.compile, FSDP and activation checkpointing put into names, anywhere."""
 
 _PART: Final = re.compile(
     r"(?P<layer>.+?)(?:"
@@ -279,8 +282,11 @@ def _part_of(match: re.Match[str]) -> str:
 
 
 def _without_prefixes(name: str) -> str:
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
+    name, before = _WRAPPERS.sub("", name), ""
+    while name != before:
+        before = name
+        for prefix in _PREFIXES:
+            name = name.removeprefix(prefix)
     return name
 
 

@@ -35,7 +35,7 @@ def answer_to_json(text: str, *, schema: Mapping[str, Any] | None = None) -> dic
         There is none, or the answer breaks off: then also when a complete one stands before, which
         was a draft.
     """
-    reading = _read(text)
+    reading = _read(text, schema)
     found = [one for value in reading.values for one in _within(value, _obeys(schema))]
     if not found:
         raise ValueError(_why_none(reading, schema))
@@ -50,7 +50,7 @@ def answer_to_objects(
     For questions with several answers: an array, a list within an object, lines of JSON, or objects
     between words. Parameters and errors are those of `answer_to_json`.
     """
-    reading = _read(text)
+    reading = _read(text, schema)
     obeys = _obeys(schema)
     found = [one for value in reading.values for one in _within(value, obeys, several=True)]
     if not found:
@@ -67,11 +67,29 @@ def is_whole_answer(text: str, *, schema: Mapping[str, Any]) -> bool:
     return isinstance(value, dict) and _obeys(schema)(value)
 
 
-def _read(text: str) -> Reading:
+def _read(text: str, schema: Mapping[str, Any] | None) -> Reading:
     reading = read_values(text)
     if reading.breaks_off:
         raise ValueError("no JSON object in the answer: it is broken JSON, or breaks off")
+    names = {name.casefold(): name for name in (schema or {}).get("properties", {})}
+    reading.values = [_with_names(value, names) for value in reading.values]
     return reading
+
+
+def _with_names(value: Any, names: Mapping[str, str], *, depth: int = 0) -> Any:
+    """Keys as the schema has them where a model wrote them in another case, or with blanks."""
+    if depth > _DEEPEST or not names:
+        return value
+    if isinstance(value, list):
+        return [_with_names(one, names, depth=depth + 1) for one in value]
+    if not isinstance(value, dict):
+        return value
+    renamed: dict[str, Any] = {}
+    for key, inner in value.items():
+        name = names.get(key.strip().casefold(), key)
+        own = key if name != key and name in value else name
+        renamed[own] = _with_names(inner, names, depth=depth + 1)
+    return renamed
 
 
 def _obeys(schema: Mapping[str, Any] | None) -> Obeys:

@@ -21,26 +21,31 @@ _QUOTES: Final = {
     '"': '"', "'": "'", "`": "`", "“": "”“\"", "„": "”“\"", "”": "”\"", "‘": "’‘'", "’": "’'",
 }  # fmt: skip
 """A quote -> those that may end what it begins."""
-_KEY: Final = r"""(?:["'“”„‘’`][^"'“”„‘’`{}\[\]]*["'“”„‘’`]|[A-Za-z_]\w*)\s*:"""
+_KEY: Final = r"""(?:["'“”„‘’`][^"'“”„‘’`{}\[\]]*["'“”„‘’`]|[A-Za-z_]\w*)\s*[:：]"""
+_FULL_WIDTH: Final = {"：": ":", "，": ","}
+"""What models write between Chinese words, outside of strings too."""
 _OBJECT_WITH_KEY: Final = re.compile(rf"\{{\s*{_KEY}")
 _NAME_AS_KEY: Final = re.compile(r"\{\s*\w")
 _LOOKS_LIKE_OBJECT: Final = re.compile(
     r"""\{\s*(?:["'“”„‘’`}{]|//|/\*|\#|[A-Za-z_]\w*\s*:)""", re.VERBOSE
 )
 _LOOKS_LIKE_ARRAY: Final = re.compile(r"""\[\s*["'“„‘`{\[\]]""")
-_ESCAPED: Final = re.compile(r'[{\[]\s*(?:\{\s*)?\\+"')
+_ESCAPED: Final = re.compile(r'[{\[](?:\s|\\+[nrt])*(?:\{(?:\s|\\+[nrt])*)?\\+(?:"|[nrt]\s*")')
 _ENDS_STRING: Final = re.compile(
-    r"""\s*(?:\Z|[}\]:]|//|/\*|,\s*(?:\Z|["'“„‘`{\[}\]\-\d/#]|(?:true|false|null|none)\b|\w+\s*:))
+    r"""\s*(?:\Z|[}\]:：]|//|/\*|[,，]\s*(?:\Z|["'“„‘`{\[}\]\-\d/#]|(?:true|false|null|none)\b|\w+\s*:))
     |\s+["“]|[ \t]*\n\s*["“'}\]]""",
     re.VERBOSE | re.IGNORECASE,
 )
 """After a quote: what says that it ended the string, and was not just written inside it."""
 _VALUE_POSITION: Final = re.compile(r"""(?:[\[,{]|["'”’]\s{0,9}:)\s{0,99}\Z""")
+_ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t"}
 _OPENING_RUN: Final = re.compile(r"[{\[](?:\s*\[)*")
 _REST: Final = re.compile(r"\s*(?:```+\s*|</?\w+>\s*|<\|[^|<>]*\|>\s*|\[END[ A-Z]*\]\s*)*\Z")
 """What may follow the end of an answer: a fence, a closing tag, marks of a chat template."""
 _MOST_MATCHED: Final = 400_000
 """Characters that are looked at to match braces, in all: no text keeps us busy for long."""
+_MOST_FAILURES: Final = 2_000
+"""Braces and brackets that begin nothing, in all; what has more is a model that repeats itself."""
 _DEEPEST: Final = 3
 """JSON in a string within JSON, and so on."""
 
@@ -72,6 +77,7 @@ class _Reader:
         self._text = text
         self._depth = depth
         self._left = _MOST_MATCHED
+        self._failures = 0
         self._reading = Reading()
         self._cut = False
         """Within an object that never ends."""
@@ -119,6 +125,10 @@ class _Reader:
         looks = _LOOKS_LIKE_OBJECT if is_object else _LOOKS_LIKE_ARRAY
         if not looks.match(text, start):
             return start + 1
+        if self._failures >= _MOST_FAILURES:
+            self._cut = True  # whatever it is, it is no whole answer
+            return len(text)
+        self._failures += 1
         try:
             value, end = _DECODER.raw_decode(text, start)
         except RecursionError:
@@ -146,6 +156,7 @@ class _Reader:
 
     def _keep(self, value: Any, end: int) -> int:
         self._reading.values.append(value)
+        self._failures -= 1
         self._cut, self._end = False, end
         return end
 
@@ -162,7 +173,10 @@ class _Reader:
                 inner, end = "", 0
             if isinstance(inner, str) and end > start:
                 return self._take(_Reader(inner, self._depth + 1).read(), end)
-        plain = re.sub(r'\\(["\\])', r"\1", text[start:])
+        # Where only line ends are escaped, quotes are JSON's own.
+        all_ = _ESCAPED.match(text, start)[0].endswith('\\"')  # type: ignore[index]
+        escapes = r'\\(["\\nrt])' if all_ else r"\\([nrt])"
+        plain = re.sub(escapes, lambda one: _ESCAPES.get(one[1], one[1]), text[start:])
         return self._take(_Reader(plain, self._depth + 1).read(), len(text))
 
     def _take(self, inner: Reading, end: int) -> int:
@@ -198,6 +212,7 @@ class _Reader:
                     parts.append('\\"' if character == '"' else character)
                 position += 1
                 continue
+            character = _FULL_WIDTH.get(character, character)
             if character in "{[":
                 open_.append("}" if character == "{" else "]")
             elif character in "}]":

@@ -123,6 +123,17 @@ ALPHAS = {f"transformer.{layer}.alpha": torch.tensor(4.0) for layer in LAYERS}
 CASES = [
     prefixed("no metadata: alpha is the rank", EIGHT, 1.0),
     prefixed("no metadata, mixed ranks", MIXED, 1.0),
+    *(
+        Case(f"wrapped: {prefix}", EIGHT, 1.0, tensors(EIGHT, prefix=prefix), diffusers="")
+        for prefix in (
+            "module.base_model.model.", "base_model.model.module.", "_fsdp_wrapped_module.",
+            "_orig_mod.transformer.", "transformer._orig_mod._checkpoint_wrapped_module.",
+        )
+    ),
+    Case("wrapped within", EIGHT, 1.0, {
+        key.replace("blocks.0.", "blocks.0._fsdp_wrapped_module._orig_mod."): one
+        for key, one in tensors(EIGHT).items()
+    }, diffusers=""),
     prefixed("r and lora_alpha", EIGHT, 2.0, r=8, lora_alpha=16),
     prefixed("use_rslora", EIGHT, 16 / math.sqrt(8), r=8, lora_alpha=16, use_rslora=True),
     prefixed(
@@ -423,6 +434,7 @@ def pickled(path: Path) -> None:
             "Git LFS's pointer",
         ),
         ("page.safetensors", b"<!DOCTYPE html><html>", "is a web page"),
+        ("words.safetensors", b"Entry not found", "is a text, not an adapter: 'Entry not found'"),
         ("flux.gguf", b"GGUF\x03\x00\x00\x00", "GGUF file"),
         ("noise.safetensors", bytes(range(200)), "not a whole safetensors file"),
         ("adapter_model.safetensors", None, "adapter_config.json is not beside it"),

@@ -105,7 +105,18 @@ ANSWERS: dict[str, tuple[str, dict[str, Any]]] = {
     "string in a fence": ("```\n" + json.dumps(json.dumps(RED)) + "\n```", RED),
     "string in an envelope": (json.dumps({"result": json.dumps(NO)}), NO),
     "escaped": ('{\\"reason\\": \\"it is red\\", \\"agrees\\": false}', RED),
+    "escaped with its line ends": (
+        '{\\n  \\"reason\\": \\"it is red\\",\\n \\"agrees\\": false\\n}',
+        RED,
+    ),
+    "line ends alone escaped": ('{\\n  "reason": "it is red",\\n  "agrees": false\\n}', RED),
+    "keys in another case": ('{"Reason": "it is red", "AGREES": false}', RED),
+    "keys with blanks": ('{" reason": "it is red", "agrees ": false}', RED),
+    "keys of both kinds": ('{"agrees": false, "Agrees": true}', {**NO, "Agrees": True}),
     # Nearly JSON.
+    "full-width punctuation": ('{"reason"："it is red"，"agrees"：false}', RED),
+    "full-width within": ('{"reason": "红：是，对", "agrees": false,}',
+                          {"reason": "红：是，对", "agrees": False}),
     "raw line end": ('{"reason": "it is\nred", "agrees": false}',
                      {"reason": "it is\nred", "agrees": False}),
     "raw tab": ('{"reason": "it is\tred", "agrees": false}',
@@ -169,6 +180,9 @@ NO_ANSWERS = {
     "an ellipsis": ('{"agrees": ...}', "is not of type 'boolean'"),
     "not a number": ('{"agrees": NaN}', "is not of type 'boolean'"),
     "half a character": ('{"agrees": true, "reason": "\\ud83d"}', "half a character"),
+    "a model that repeats a bracket": ('["a",' * 20_000, "breaks off"),
+    "a model that repeats a brace": ("{" * 100_000, "breaks off"),
+    "a model that repeats after an answer": ('{"agrees": true}' + '{"' * 20_000, "breaks off"),
     "too deep": ('{"agrees":' + "[" * 100_000, "no JSON object"),
     "an array of words": ('["agrees", false]', "no JSON object"),
 }

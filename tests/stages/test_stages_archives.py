@@ -43,6 +43,30 @@ def as_json(**values: Any) -> bytes:
 
 CASES = [
     Case(
+        "JSON as Python prints it, with a comma too many, and a text alone",
+        [
+            ("a.jpg", RED), ("a.json", b"{'caption': \"it's red\", 'w': None}"),
+            ("b.jpg", BLUE), ("b.json", b'{"caption": "b", }'),
+            ("c.jpg", GREEN), ("c.json", b'"c"'),
+        ],
+        [said("a", RED, "it's red"), said("b", BLUE, "b"), said("c", GREEN, "c")],
+    ),
+    Case(
+        "globs that mean JSON",
+        [
+            ("a.jpg", RED), ("a.said.json", as_json(caption="r")), ("a.tags.json", b'["mug"]'),
+            ("b.jpg", BLUE), ("b.said.json", b'["b"]'),
+        ],
+        [said("a", RED, "r", "mug"), said("b", BLUE, "b")],
+        {"members": {"caption": "*.said.json", "nouns": "*.tags.json"}},
+    ),
+    Case(
+        "a glob of many stars",
+        [("a" * 200 + ".jpg", RED), ("aXbXc.jpg", BLUE)],
+        [said("a" * 200, None), said("aXbXc", BLUE)],
+        {"members": {"image": "*a*x*x" + "*" * 20 + ".jpg"}},
+    ),
+    Case(
         "dates as names, each with its text",
         [("22.05.jpg", RED), ("22.05.txt", b"r"), ("22.06.jpg", BLUE), ("22.06.txt", b"b")],
         [said("22.05", RED, "r"), said("22.06", BLUE, "b")],
@@ -302,6 +326,26 @@ def target_of(image: bytes) -> bytes:
     from imig.stages.pictures import bytes_to_target
 
     return bytes_to_target(image, min_side=8, max_side=1024, max_pixels=10**8).data
+
+
+def test_text_that_is_too_much_is_cut_and_counted(tmp_path: Path) -> None:
+    tar = write_tar(
+        tmp_path / "x.tar",
+        [
+            ("a.jpg", RED), ("a.txt", b"dog " * 30_000), ("a.json", as_json(
+                nouns=[f"n{n}" for n in range(1_002)] + ["x" * 10_001])),
+            ("b.jpg", BLUE), ("b.json", b'{"caption": , }'),
+        ],
+    )  # fmt: skip
+    one, other = read_all(source_of(tar))
+    assert len(one.scene.caption) == 99_999
+    assert one.scene.nouns == [f"n{n}" for n in range(1_000)]
+    assert [oddity for oddity, _ in one.oddities] == [
+        "caption of more than 100000 characters cut",
+        "phrase of more than 10000 characters left out",
+        "phrases beyond the first 1000 left out",
+    ]
+    assert other.oddities == [("unreadable JSON", "x.tar/b.json")]
 
 
 def test_the_plan_shows_what_was_understood(tmp_path: Path) -> None:

@@ -29,11 +29,8 @@ class MemberPattern:
 
     @cached_property
     def _expression(self) -> re.Pattern[str]:
-        parts = re.split(r"([*?])", self.glob.removeprefix("./"))
-        wild = {"*": "([^/]*)", "?": "[^/]"}
-        return re.compile(
-            "".join(wild.get(part) or re.escape(part) for part in parts), re.IGNORECASE | re.DOTALL
-        )
+        folders = self.glob.removeprefix("./").split("/")
+        return re.compile("/".join(map(_part_to_expression, folders)), re.IGNORECASE | re.DOTALL)
 
     @cached_property
     def names_keys(self) -> bool:
@@ -68,10 +65,21 @@ class MemberPattern:
         return self._expression.fullmatch(text)
 
 
+def _part_to_expression(part: str) -> str:
+    """Of what stands between two slashes of a glob.
+
+    A star but the last takes as little as it can and keeps that (an atomic group): trying all
+    ways to share a name among many stars would take years.
+    """
+    begin, *pieces = (re.escape(piece).replace(r"\?", "[^/]") for piece in part.split("*"))
+    kept = "".join(f"(?>([^/]*?){piece})" for piece in pieces[:-1])
+    return begin + kept + (f"([^/]*){pieces[-1]}" if pieces else "")
+
+
 def parse_mapping(text: str | None) -> JsonKey | MemberPattern | None:
     """A value of `source.members`."""
     if text is None:
         return None
     if text.startswith(JSON_PREFIX):
-        return JsonKey(text.removeprefix(JSON_PREFIX))
+        return JsonKey(text.removeprefix(JSON_PREFIX).strip())
     return MemberPattern(text)

@@ -91,13 +91,18 @@ class Entry:
 
     def jsons(self) -> list[str]:
         """Extensions of JSON members, the plainest first."""
-        found = [one for one in self.members if one.lower().rpartition(".")[2] in JSON_SUFFIXES]
+        found = [one for one in self.members if is_json(one)]
         return sorted(found, key=lambda one: (one.count("."), one.lower(), one))
 
     def has_text(self) -> bool:
         """Whether a member that is not empty may say what the picture shows."""
         names = [*self.texts(), *self.jsons(), *(self.chosen or {}).get("nouns", ())]
         return any(self.members[one].size for one in names)
+
+
+def is_json(extension: str) -> bool:
+    """Whether a member's extension says that it is JSON."""
+    return extension.lower().rpartition(".")[2] in JSON_SUFFIXES
 
 
 def _place_in(name: str, words: Sequence[str]) -> int:

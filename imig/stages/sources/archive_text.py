@@ -22,11 +22,17 @@ LAION-COCO's, ``prompt`` DiffusionDB's.
 
 _NO_CAPTION: Final = re.compile(r"negative|id$|count|length|len$|score|url|path|lang|similarity")
 _LIST_SEPARATORS: Final = re.compile(r"[,;\n]")
+_LONGEST_NEARLY_JSON: Final = 100_000
+"""Characters; to mend what is longer would keep a build busy."""
 _INNER_KEYS: Final = ("caption", "text", "prompt", "value", "raw", "en", "name", "label")
 
 
 def bytes_to_json(data: bytes, *, where: str) -> Any:
-    """The first JSON value of a member; of JSON lines the first line. None: not JSON."""
+    """The first JSON value of a member; of JSON lines the first line.
+
+    Nearly JSON (single quotes, as Python prints a dict; a comma too many) is read as it is meant.
+    None: not JSON.
+    """
     try:
         text = data.decode(json.detect_encoding(data), "strict").removeprefix("\ufeff")
     except UnicodeDecodeError:
@@ -38,11 +44,23 @@ def bytes_to_json(data: bytes, *, where: str) -> Any:
         # A raw newline in a string is no reason to lose the caption.
         return json.JSONDecoder(strict=False).raw_decode(text.lstrip())[0]
     except (ValueError, RecursionError):
+        return _nearly_json(text)
+
+
+def _nearly_json(text: str) -> Any:
+    if len(text) > _LONGEST_NEARLY_JSON or text.lstrip()[:1] not in ("{", "["):
         return None
+    from imig.models.json_reading import read_values
+
+    reading = read_values(text)
+    whole = not reading.breaks_off and not reading.broken
+    return reading.values[0] if reading.values and whole else None
 
 
 def json_to_caption(value: Any) -> tuple[str, str]:
     """The first caption that is not blank, and the key that has it; ("", "") where none is."""
+    if isinstance(value, str):
+        return (value, "the text itself") if value.strip() else ("", "")
     if isinstance(value, list):
         # A list of captions, or of annotations: the first that says something.
         return next((found for one in value if (found := _item_to_caption(one))[0]), ("", ""))

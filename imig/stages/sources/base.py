@@ -10,7 +10,7 @@ from imig.errors import DataError, UsageError
 from imig.printable import to_printable
 from imig.recipe import FolderSource, ListSource, WebdatasetSource
 from imig.sample import Sample
-from imig.schema import ModelRecord, Source
+from imig.schema import MAX_CAPTION, MAX_INSTANCES, MAX_TEXT, ModelRecord, Source
 from imig.stages.pictures import PictureError, bytes_to_target
 from imig.text import bytes_to_text, first_of_alike, to_stored
 
@@ -22,6 +22,12 @@ BLANK_PHRASE = "phrase that shows nothing"
 """An oddity: blanks, or characters without width; it is left out."""
 UNDECODABLE_CAPTION = "undecodable caption"
 """An oddity: the picture is used, as one without a caption."""
+LONG_CAPTION = f"caption of more than {MAX_CAPTION} characters cut"
+"""An oddity, as are the next ones: the largest sizes are those of `imig.schema`."""
+LONG_PHRASE = f"phrase of more than {MAX_TEXT} characters left out"
+MANY_PHRASES = f"phrases beyond the first {MAX_INSTANCES} left out"
+UNREADABLE_JSON = "unreadable JSON"
+"""An oddity: what a sample's JSON says is not known."""
 
 
 class SourceError(UsageError):
@@ -109,13 +115,26 @@ def fill_text(sample: Sample, *, caption: str, nouns: Sequence[str]) -> None:
     """Set caption and noun phrases: mended, white space normalised.
 
     Phrases that show nothing are left out (an oddity, `BLANK_PHRASE`), as are those that read like
-    an earlier one.
+    an earlier one. What is longer, or more, than a scene may have is cut (an oddity too).
     """
-    sample.scene.caption = to_stored(caption)
+    stored = to_stored(caption)
+    if len(stored) > MAX_CAPTION:
+        sample.note_oddity(LONG_CAPTION, f"{len(stored)} characters")
+        stored = to_stored(stored[:MAX_CAPTION].rpartition(" ")[0] or stored[:MAX_CAPTION])
+    sample.scene.caption = stored[:MAX_CAPTION]
+    phrases = []
     for noun in nouns:
-        if not to_stored(noun):
+        phrase = to_stored(noun)
+        if not phrase:
             sample.note_oddity(BLANK_PHRASE, ascii(noun)[:60])
-    sample.scene.nouns = first_of_alike(map(to_stored, nouns))
+        elif len(phrase) > MAX_TEXT:
+            sample.note_oddity(LONG_PHRASE, f"{ascii(phrase)[:40]}.. of {len(phrase)} characters")
+        else:
+            phrases.append(phrase)
+    phrases = first_of_alike(phrases)
+    if len(phrases) > MAX_INSTANCES:
+        sample.note_oddity(MANY_PHRASES, f"{len(phrases)}")
+    sample.scene.nouns = phrases[:MAX_INSTANCES]
 
 
 def caption_from_bytes(sample: Sample, data: bytes, *, where: str) -> str:

@@ -16,7 +16,7 @@ from imig.sample import Sample
 from imig.schema import Source
 from imig.stages.sources.archive import read_member
 from imig.stages.sources.archive_paths import path_to_archives
-from imig.stages.sources.archive_samples import Entry, Samples, json_keys, list_samples
+from imig.stages.sources.archive_samples import Entry, Samples, is_json, json_keys, list_samples
 from imig.stages.sources.archive_text import (
     bytes_to_json,
     json_to_caption,
@@ -29,6 +29,7 @@ from imig.stages.sources.archive_text import (
 from imig.stages.sources.base import (
     STAGE,
     UNDECODABLE_CAPTION,
+    UNREADABLE_JSON,
     SourceError,
     SourceKind,
     fill_from_bytes,
@@ -52,6 +53,8 @@ class SampleText(NamedTuple):
     nouns_from: str
     undecodable: list[str]
     """Members in no encoding that is known: which, and the first wrong byte."""
+    unreadable_json: list[str]
+    """JSON members that were asked for what they say, and are no JSON."""
 
 
 class WebdatasetPictures(SourceKind):
@@ -108,6 +111,8 @@ class WebdatasetPictures(SourceKind):
         if sample.reject is None:
             for problem in text.undecodable:
                 sample.note_oddity(UNDECODABLE_CAPTION, problem)
+            for problem in text.unreadable_json:
+                sample.note_oddity(UNREADABLE_JSON, problem)
             fill_text(sample, caption=text.caption, nouns=text.nouns)
 
     def text(self, entry: Entry) -> SampleText:
@@ -115,23 +120,34 @@ class WebdatasetPictures(SourceKind):
         caption, caption_from = "", ""
         nouns, nouns_from = [], ""
         undecodable: list[str] = []
+        unreadable: list[str] = []
         if "caption" not in self._json_keys:
             for name in entry.texts():
-                caption = self._read_text(entry, name, undecodable)
+                if is_json(name):  # by a glob of the recipe
+                    caption = json_to_caption(self._read_json(entry, name))[0]
+                else:
+                    caption = self._read_text(entry, name, undecodable)
                 if caption.strip():
                     caption_from = name
                     break
         for name in (entry.chosen or {}).get("nouns", ()):
-            nouns, nouns_from = value_to_phrases(self._read_text(entry, name, undecodable)), name
+            if is_json(name):
+                said = self._read_json(entry, name)
+                nouns = value_to_phrases(said) if isinstance(said, list) else json_to_nouns(said)
+            else:
+                nouns = value_to_phrases(self._read_text(entry, name, undecodable))
+            nouns_from = name
         if caption_from and (nouns or not self._nouns_may_be_in_json):
-            return SampleText(caption, caption_from, nouns, nouns_from, undecodable)
+            return SampleText(caption, caption_from, nouns, nouns_from, undecodable, unreadable)
         for name in entry.jsons():
             value = self._read_json(entry, name)
+            if value is None:
+                unreadable.append(self._where(entry, name))
             if not caption_from and (found := self._json_caption(value))[0]:
                 caption, caption_from = found[0], f"{name}: {found[1]}"
             if not nouns and (phrases := self._json_nouns(value)):
                 nouns, nouns_from = phrases, f"{name}: {self._json_keys.get('nouns', 'nouns')}"
-        return SampleText(caption, caption_from, nouns, nouns_from, undecodable)
+        return SampleText(caption, caption_from, nouns, nouns_from, undecodable, unreadable)
 
     @property
     def _nouns_may_be_in_json(self) -> bool:
