@@ -206,7 +206,7 @@ def test_json_recipes(tmp_path: Path) -> None:
         (b"name: r\nseed: !!timestamp 'x'\n", "r.yaml:2: not YAML: 'x' is no timestamp"),
         (b"name: r\nseed: !!python/name:os.system\n", "r.yaml:2: not YAML: "),
         (b"name: r\nseed: \x07\n", "r.yaml:2: not YAML: "),
-        (b"name: r\n# \xff\0\x81\x8d\x9d\n", "r.yaml: byte 10 (0xff) is in no encoding that is known"),
+        (b"name: r\n# \xff\0\x81\x8d\x9d\n", "r.yaml: byte 10 (0xff) is in no encoding"),
         (b"[" * 1200, "r.yaml:1: brackets are nested too deeply"),
         (
             b"a: &a [1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n"

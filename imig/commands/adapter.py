@@ -47,12 +47,13 @@ def add_parser(commands: Commands) -> None:
 
 def run_export(options: argparse.Namespace) -> int:
     from imig.contextgen.adapter import read_settings
+    from imig.contextgen.adapter_file import find_adapter_file
     from imig.contextgen.released_export import differences_from_released, export_for_released
     from imig.paths import input_path, output_path
     from imig.training.run_folder import latest_checkpoint, step_of
 
     source = input_path(options.source)
-    adapter = source / "adapter.safetensors" if source.is_dir() else source
+    adapter = find_adapter_file(source)
     step = options.step
     if step is None:
         latest = latest_checkpoint(adapter.parent)

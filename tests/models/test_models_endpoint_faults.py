@@ -66,6 +66,7 @@ def refuse(message: str, **more: Any) -> Fault:
         Fault(501, {"error": "json_schema is not implemented"}),
         Fault(502, "<html><title>502 Bad Gateway</title></html>"),
         Fault(404, {"error": {"message": "No endpoints found that support response_format"}}),
+        Fault(404, {"error": {"message": "No endpoints found that support the requested parameters"}}),
         Fault(405, {"detail": "response_format unknown"}),
         Fault(422, {"detail": [{"loc": ["body", "response_format"], "msg": "extra field"}]}),
         Fault(200, {"error": {"message": "upstream broke", "code": 500}}),
