@@ -61,7 +61,9 @@ def run_export(options: argparse.Namespace) -> int:
     settings = read_settings(adapter)
     output = adapter.parent / "released" if options.output is None else output_path(options.output)
     path = export_for_released(adapter, output, step=step)
-    for one in differences_from_released(settings):
+    if not settings:
+        print("note: the file does not say which attention it was trained with")
+    for one in differences_from_released(settings) if settings else ():
         print(f"note: {one}")
     print(path)
     return 0

@@ -74,8 +74,8 @@ def refuse(message: str, **more: Any) -> Fault:
         Fault(200, {"object": "error", "message": "no choices", "choices": []}),
     ],
     ids=[
-        "500", "500-text", "500-grammar", "501", "502-page", "404-form", "404-parameters", "405-form",
-        "422-detail", "200-code", "200-error", "200-no-choices",
+        "500", "500-text", "500-grammar", "501", "502-page", "404-form", "404-parameters",
+        "405-form", "422-detail", "200-code", "200-error", "200-no-choices",
     ],
 )  # fmt: skip
 def test_forms_over_which_a_server_breaks(fault: Fault) -> None:
