@@ -47,12 +47,13 @@ def add_parser(commands: Commands) -> None:
 
 def run_export(options: argparse.Namespace) -> int:
     from imig.contextgen.adapter import read_settings
+    from imig.contextgen.adapter_file import find_adapter_file
     from imig.contextgen.released_export import differences_from_released, export_for_released
     from imig.paths import input_path, output_path
     from imig.training.run_folder import latest_checkpoint, step_of
 
     source = input_path(options.source)
-    adapter = source / "adapter.safetensors" if source.is_dir() else source
+    adapter = find_adapter_file(source)
     step = options.step
     if step is None:
         latest = latest_checkpoint(adapter.parent)
@@ -60,7 +61,9 @@ def run_export(options: argparse.Namespace) -> int:
     settings = read_settings(adapter)
     output = adapter.parent / "released" if options.output is None else output_path(options.output)
     path = export_for_released(adapter, output, step=step)
-    for one in differences_from_released(settings):
+    if not settings:
+        print("note: the file does not say which attention it was trained with")
+    for one in differences_from_released(settings) if settings else ():
         print(f"note: {one}")
     print(path)
     return 0

@@ -35,7 +35,9 @@ _MESSAGE_KEYS: Final = (
 )  # fmt: skip
 """Where servers put their words: OpenAI, FastAPI, Ollama and TGI, gateways, problem+json."""
 _FORM: Final = re.compile(
-    r"response_?format|json_?schema|json_?object|structured.?output|grammar|guided", re.IGNORECASE
+    r"response_?format|json_?schema|json_?object|structured.?output|grammar|guided|"
+    r"requested parameters",
+    re.IGNORECASE,
 )
 _TEMPERATURE: Final = re.compile(r"\btemperature\b", re.IGNORECASE)
 _TOKENS: Final = re.compile(

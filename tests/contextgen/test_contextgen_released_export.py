@@ -183,3 +183,16 @@ def test_folders_that_are_in_the_way(tmp_path: Path) -> None:
     assert path.name == "transformer_123456.safetensors"
     with safe_open(path, framework="pt") as file:
         assert json.loads(file.metadata()["imig"]) == {}
+
+
+def test_an_adapter_of_another_tool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layer = "transformer.transformer_blocks.0.attn.to_q"
+    weights = {
+        f"{layer}.lora_A.weight": torch.ones(2, 4),
+        f"{layer}.lora_B.weight": torch.ones(4, 2),
+    }
+    save_file(weights, tmp_path / "pytorch_lora_weights.safetensors")
+    assert main(["adapter", "export", str(tmp_path), "--to", "released"]) == 0
+    note, path = capsys.readouterr().out.splitlines()
+    assert note == "note: the file does not say which attention it was trained with"
+    assert Path(path) == tmp_path / "released/transformer_00000.safetensors"

@@ -66,6 +66,7 @@ def refuse(message: str, **more: Any) -> Fault:
         Fault(501, {"error": "json_schema is not implemented"}),
         Fault(502, "<html><title>502 Bad Gateway</title></html>"),
         Fault(404, {"error": {"message": "No endpoints found that support response_format"}}),
+        Fault(404, {"error": {"message": "No endpoints support the requested parameters"}}),
         Fault(405, {"detail": "response_format unknown"}),
         Fault(422, {"detail": [{"loc": ["body", "response_format"], "msg": "extra field"}]}),
         Fault(200, {"error": {"message": "upstream broke", "code": 500}}),
@@ -73,8 +74,8 @@ def refuse(message: str, **more: Any) -> Fault:
         Fault(200, {"object": "error", "message": "no choices", "choices": []}),
     ],
     ids=[
-        "500", "500-text", "500-grammar", "501", "502-page", "404-form", "405-form", "422-detail",
-        "200-code", "200-error", "200-no-choices",
+        "500", "500-text", "500-grammar", "501", "502-page", "404-form", "404-parameters",
+        "405-form", "422-detail", "200-code", "200-error", "200-no-choices",
     ],
 )  # fmt: skip
 def test_forms_over_which_a_server_breaks(fault: Fault) -> None:
