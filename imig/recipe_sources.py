@@ -24,7 +24,13 @@ class _PixelLimits(StageConfig):
     """How pictures from outside become targets."""
 
     min_side: int = Field(default=128, gt=0, description="Smaller pictures are turned down.")
-    max_side: int = Field(default=1024, gt=0, description="Larger ones are scaled down to this.")
+    max_side: int = Field(
+        default=1024,
+        gt=0,
+        le=8192,
+        description="Larger ones are scaled down to this; its square is the most that a scene's "
+        "picture may have (imig.schema.MAX_PIXELS).",
+    )
     max_pixels: int = Field(
         default=100_000_000, gt=0, description="Pictures above are turned down unread."
     )
