@@ -6,50 +6,25 @@ import logging
 import pickle
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from support.chat_server import ChatServer, Fault, chat_server, first_then, user_text
+from support.chat_server import Fault, chat_server, first_then, user_text
+from support.endpoints import KEY, SCHEMA, ask, endpoint, raised
 
-from imig.errors import DataError, ImigError, UsageError
-from imig.models.endpoint import Endpoint, Usage, endpoint_record, image_part
+from imig.errors import DataError, UsageError
+from imig.models.endpoint import Usage, endpoint_record, image_part
 from imig.models.endpoint_errors import RequestRefused
 from imig.models.waiting import Pace, asked_seconds, backoff_seconds
 from imig.recipe import EndpointConfig
-
-KEY = "sk-test-0123456789"
-SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
-HELLO = [{"role": "user", "content": "hello"}]
 
 
 @pytest.fixture(autouse=True)
 def key_in_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_KEY", KEY)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-
-def endpoint(server: ChatServer | str, **settings: Any) -> Endpoint:
-    values = {"model": "some-model", "key_variable": "TEST_KEY", "backoff_seconds": 0.01}
-    url = server if isinstance(server, str) else server.url
-    return Endpoint(
-        EndpointConfig.model_validate({**values, "url": url, **settings}), name="agree.endpoint"
-    )
-
-
-def ask(client: Endpoint) -> str:
-    return client.ask(HELLO, schema=SCHEMA)
-
-
-def raised(client: Endpoint, kind: type[ImigError]) -> ImigError:
-    """What an `ask` raises; its traceback, as the quarantine would keep it, has no key."""
-    with pytest.raises(kind) as caught:
-        ask(client)
-    assert KEY not in "".join(traceback.format_exception(caught.value))
-    assert KEY not in caught.value.cure
-    return caught.value
 
 
 def test_an_answer_with_schema_key_and_usage(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,43 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.chat_server import ChatServer, Fault, Said, chat_server, first_then
+from support.chat_server import Fault, Said, chat_server, first_then
+from support.endpoints import KEY, ask, endpoint, raised
 
 from imig.errors import DataError, ImigError, UsageError
-from imig.models.endpoint import FIRST_TOKENS, MOST_TOKENS, Endpoint
+from imig.models.endpoint import FIRST_TOKENS, MOST_TOKENS
 from imig.models.endpoint_errors import AnswerUnfinished, RequestRefused, body_to_message
 from imig.models.endpoint_place import base_url, likely_url
-from imig.recipe import EndpointConfig
 
-SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
-HELLO = [{"role": "user", "content": "hello"}]
 GOOD = '{"a": 1}'
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TEST_KEY", "sk-test-0123456789")
+    monkeypatch.setenv("TEST_KEY", KEY)
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.startswith("SSL_CERT"):
             monkeypatch.delenv(name)
-
-
-def endpoint(server: ChatServer | str, **settings: Any) -> Endpoint:
-    values = {"model": "some-model", "key_variable": "TEST_KEY", "backoff_seconds": 0.001}
-    url = server if isinstance(server, str) else server.url
-    return Endpoint(
-        EndpointConfig.model_validate({**values, "url": url, **settings}), name="agree.endpoint"
-    )
-
-
-def ask(client: Endpoint) -> str:
-    return client.ask(HELLO, schema=SCHEMA)
-
-
-def raised(client: Endpoint, kind: type[ImigError]) -> ImigError:
-    with pytest.raises(kind) as caught:
-        ask(client)
-    return caught.value
 
 
 def form(request: dict[str, Any]) -> str:
