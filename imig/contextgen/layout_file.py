@@ -282,7 +282,7 @@ def _check_units(
             f"{name}: {_numbers(box)} is in pixels, but the file says units: relative",
             "leave `units` out, or divide: x by the width, y by the height",
         )
-    if layout.units == "relative" or min(box) < 0 or max(box) > 1:
+    if layout.units == "relative" or max(map(abs, box)) > 1:
         return
     cure = "give it in pixels"
     if key == "box":

@@ -76,6 +76,7 @@ def load(text: str, name: str = "l.json") -> Any:
 @example({"width": 512, "height": 384, "references": [{"image": "a\0", "box": [0, 0, 9, 9]}]})
 @example({"width": 512, "height": 384, "references": [{"image": "a", "box": [math.nan] * 4}]})
 @example({"width": 512, "height": 384, "references": [{"image": "a", "box": [0, 0, True, True]}]})
+@example({"width": 512, "height": 384, "references": [{"image": "a", "box": [0, -0.1, 1, 1]}]})
 @example({"x" * 2000: 1})
 @example([[[[]]]])
 def test_json_gives_a_layout_or_an_error_of_ours(value: object) -> None:
