@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -47,9 +48,8 @@ def test_every_part_runs_in_small(tmp_path: Path, parts: Sequence[str]) -> None:
     # the page finds a part's rows by its module's name
     assert {row["part"].replace(" ", "_") for row in rows} == set(parts)
     for row in rows:
-        assert row["ours"] > 0, row
-        assert row["theirs"] > 0, row
-        assert row["ratio"] > 0, row
+        # Not their signs: some are differences of two times, which a busy machine turns around.
+        assert all(math.isfinite(row[name]) for name in ("ours", "theirs", "ratio")), row
 
 
 def test_a_part_in_a_process_of_its_own() -> None:
