@@ -14,13 +14,12 @@ from imig.derived.names import NewNames, find_new_names
 from imig.derived.output import open_outputs, require_outputs
 from imig.derived.parents import Parent, open_parent
 from imig.derived.writing import Contents, recipe_sha256, seal, write_shards
-from imig.engine.tally import FIRST_DETAILS
 from imig.errors import UsageError
 from imig.paths import output_path
 from imig.sample import Sample
 from imig.schema import Derivation, Manifest, Quarantine, Reject, Subset
 from imig.shards.encoded import ENCODED_MEMBER, encoded_from_bytes, encoded_to_bytes
-from imig.shards.funnel import FunnelOddity, FunnelRow
+from imig.shards.funnel import FunnelRow, Oddity
 
 _Row = TypeVar("_Row", bound=BaseModel)
 _Lost = TypeVar("_Lost", Reject, Quarantine)
@@ -242,14 +241,10 @@ def _add(one: FunnelRow, other: FunnelRow) -> FunnelRow:
         reason: one.reasons.get(reason, 0) + other.reasons.get(reason, 0)
         for reason in dict.fromkeys((*one.reasons, *other.reasons))
     }
-    nothing = FunnelOddity(count=0, first=[])
-    oddities = {}
-    for kind in dict.fromkeys((*one.oddities, *other.oddities)):
-        here, there = one.oddities.get(kind, nothing), other.oddities.get(kind, nothing)
-        oddities[kind] = FunnelOddity(
-            count=here["count"] + there["count"],
-            first=[*here["first"], *there["first"]][:FIRST_DETAILS],
-        )
+    oddities: dict[str, Oddity] = {}
+    for row in (one, other):
+        for kind, oddity in row.oddities.items():
+            oddities.setdefault(kind, Oddity()).add(oddity)
     return replace(
         one,
         seen=one.seen + other.seen,

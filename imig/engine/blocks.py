@@ -11,10 +11,11 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from imig.engine.tally import Oddity, StageTally
+from imig.engine.tally import StageTally
 from imig.errors import UsageError
 from imig.sample import Sample
 from imig.schema import Quarantine, Reject
+from imig.shards.funnel import Oddity
 from imig.stages.base import Stage
 
 

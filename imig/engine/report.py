@@ -18,7 +18,7 @@ from rich.table import Table
 from imig.engine.parts import Record
 from imig.schema import Counts, Manifest
 from imig.shards.atomic import atomic_write_bytes
-from imig.shards.funnel import REPORT_JSON, FunnelOddity, FunnelRow
+from imig.shards.funnel import REPORT_JSON, FunnelRow
 
 REPORT_HTML = "report.html"
 
@@ -41,10 +41,7 @@ def record_to_funnel(record: Record) -> list[FunnelRow]:
                 passed=tally.passed,
                 seconds=round(tally.seconds, 3),
                 reasons=dict(reasons.most_common()),
-                oddities={
-                    kind: FunnelOddity(count=one.count, first=one.first)
-                    for kind, one in tally.oddities.items()
-                },
+                oddities=tally.oddities,
             )
         )
     return rows
@@ -75,7 +72,7 @@ def print_funnel(rows: Sequence[FunnelRow], console: Console) -> None:
 def oddity_lines(rows: Sequence[FunnelRow]) -> list[str]:
     """``source: undecodable caption: 3, the first: basic-00000007: a.txt: byte 5 (0x81) ..``."""
     return [
-        f"{row.stage}: {kind}: {one['count']}, the first: {one['first'][0]}"
+        f"{row.stage}: {kind}: {one.count}, the first: {one.first[0]}"
         for row in rows
         for kind, one in row.oddities.items()
     ]

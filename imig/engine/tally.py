@@ -7,21 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-FIRST_DETAILS = 5
-"""Oddities of a kind whose details a report names."""
-
-
-@dataclass
-class Oddity:
-    """Something odd in samples that were gone on with."""
-
-    count: int = 0
-    first: list[str] = field(default_factory=list)
-    """Sample and details of the first few."""
-
-    def add(self, other: Oddity) -> None:
-        self.count += other.count
-        self.first = [*self.first, *other.first][:FIRST_DETAILS]
+from imig.shards.funnel import Oddity
 
 
 @dataclass

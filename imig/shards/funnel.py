@@ -8,20 +8,27 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypedDict
 
 from imig.errors import DataError
 from imig.regular_file import read_regular_file
 from imig.schema import first_problem
 
 REPORT_JSON: Final = "report.json"
+FIRST_DETAILS: Final = 5
+"""Oddities of a kind whose details a report names."""
 
 
-class FunnelOddity(TypedDict):
-    """How often something odd was met, and the details of the first few."""
+@dataclass
+class Oddity:
+    """Something odd in samples that were gone on with."""
 
-    count: int
-    first: list[str]
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+    """Sample and details of the first few."""
+
+    def add(self, other: Oddity) -> None:
+        self.count += other.count
+        self.first = [*self.first, *other.first][:FIRST_DETAILS]
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class FunnelRow:
     """Worker seconds, over all runs of the build; workers of a stage add up."""
     reasons: dict[str, int]
     """Reason or error class -> scenes, the most frequent first."""
-    oddities: dict[str, FunnelOddity] = field(default_factory=dict)
+    oddities: dict[str, Oddity] = field(default_factory=dict)
     """What was odd in scenes that were gone on with, by kind."""
 
 
