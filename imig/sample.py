@@ -127,7 +127,11 @@ def png_to_mask(data: bytes) -> np.ndarray:
     Masks of other people's have more modes: `imig.pictures.OpenedPicture.to_mask`. Raises OSError
     when they do not decode.
     """
-    image = decode_pixels(data)
+    return image_to_mask(decode_pixels(data))
+
+
+def image_to_mask(image: Image.Image) -> np.ndarray:
+    """A stored mask, decoded -> boolean (height, width)."""
     if image.mode != "1":
         image = image.convert("L")
     # As bytes: what Pillow calls a boolean array has 255 where numpy has 1.

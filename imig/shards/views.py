@@ -13,7 +13,7 @@ from PIL import Image
 
 from imig.errors import DataError
 from imig.pictures import decode_pixels
-from imig.sample import Sample
+from imig.sample import Sample, image_to_mask
 from imig.schema import Instance, Reference, Scene
 
 
@@ -98,10 +98,9 @@ class ReferenceView(_Fields):
         if self.record.mask is None:
             return np.asarray(self.image.getchannel("A")) > 127
         size = (self.record.width, self.record.height)
-        picture = self._members.picture(self.record.mask, kind="PNG", mode="1", size=size)
-        # As bytes: what Pillow calls a boolean array has 255 where numpy has 1.
-        mask: NDArray[np.bool_] = np.asarray(picture).view(np.uint8) > 127
-        return mask
+        return image_to_mask(
+            self._members.picture(self.record.mask, kind="PNG", mode="1", size=size)
+        )
 
 
 class InstanceView(_Fields):
