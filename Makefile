@@ -71,7 +71,7 @@ schemas: setup  ## generate schemas/ from the pydantic models
 	$(BIN)/python -m imig.schema_export schemas
 
 weights: setup  ## train the tiny checkpoints again, from nothing (CPU: up to 3 hours; resumes)
-	$(BIN)/python -m imig.tiny
+	$(BIN)/python -m tools.tiny
 
 lock:  ## pin what a fresh installation brings (versions only)
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv

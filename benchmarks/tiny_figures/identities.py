@@ -16,8 +16,8 @@ from imig.tabletop.vocabulary import TRAINED_COMBINATIONS, hard_negative, phrase
 
 def measure_identities(options: Options) -> list[Figure]:
     """AUC of the cosine: the same identity in another view, against another identity."""
-    from imig.tiny.dinov2 import auc
-    from imig.tiny.views import VIEW_SIZE, draw_view
+    from tools.tiny.dinov2 import auc
+    from tools.tiny.views import VIEW_SIZE, draw_view
 
     model: ImageEmbedder = load("dinov2", options)
     rng = np.random.default_rng(FIRST_SEED)

@@ -58,7 +58,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from imig.engine.interrupt import interrupt_once
+    from imig.console.interrupt import interrupt_once
     from imig.prompts.writing import write_prompts
     from imig.recipe import PromptsSource
     from imig.recipe_file import load_recipe

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from imig.console.interrupt import interrupt_once
 from imig.derived.parents import Parent
 from imig.engine.folder import (
     BUILD_FOLDER,
@@ -24,7 +25,6 @@ from imig.engine.folder import (
     remove_temporaries,
     require_ours,
 )
-from imig.engine.interrupt import interrupt_once
 from imig.errors import UsageError
 from imig.schema import Derivation
 from imig.shards.atomic import atomic_write_bytes

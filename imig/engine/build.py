@@ -11,6 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from imig.console.interrupt import interrupt_once
+from imig.console.texts import seconds_to_text
 from imig.engine.finish import FinishedBuild, finish_build
 from imig.engine.folder import (
     BUILD_FOLDER,
@@ -19,13 +21,12 @@ from imig.engine.folder import (
     delete_dataset,
     finished_manifest,
 )
-from imig.engine.interrupt import interrupt_once
 from imig.engine.machine import Machine, local_machine
 from imig.engine.plan import Plan
 from imig.engine.plan_text import print_remarks, print_skipped
 from imig.engine.progress import Progress
 from imig.engine.prompts import write_missing_prompts
-from imig.engine.report import counts_to_text, print_funnel, seconds_to_text
+from imig.engine.report import counts_to_text, print_funnel
 from imig.engine.tally import Snapshot
 from imig.errors import DataError
 from imig.paths import command_text

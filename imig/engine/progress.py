@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from imig.engine.live_line import LiveLine
-from imig.engine.pace import Pace
+from imig.console.live_line import LiveLine
+from imig.console.pace import Pace
+from imig.console.texts import rate_to_text, seconds_to_text
 from imig.engine.plan import Plan
-from imig.engine.report import seconds_to_text
 from imig.engine.tally import Snapshot, StageTally
 
 _COLUMNS = ("stage", "done", "rate/s", "ETA", "waiting", "rejected", "quarantined", "s/scene")
@@ -101,16 +101,7 @@ class Progress(LiveLine):
             box=None, pad_edge=False, header_style="bold", caption=self._summary(snapshot)
         )
         table.caption_justify = "left"
-        for name in (
-            "stage",
-            "done",
-            "rate/s",
-            "ETA",
-            "waiting",
-            "rejected",
-            "quarantined",
-            "s/scene",
-        ):
+        for name in _COLUMNS:
             table.add_column(name, justify="left" if name == "stage" else "right", no_wrap=True)
         for state in self._states(snapshot):
             tally = state.tally
@@ -148,8 +139,3 @@ class Progress(LiveLine):
             return "done"
         seconds = self._stage_paces[state.name].seconds_for(state.to_come, now=self._clock())
         return "" if seconds is None else seconds_to_text(seconds)
-
-
-def rate_to_text(rate: float) -> str:
-    """`12.8`, or `0.42` where it is slow."""
-    return f"{rate:.1f}" if rate >= 1 else f"{rate:.2f}"

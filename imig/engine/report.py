@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from imig.console.texts import seconds_to_text
 from imig.engine.parts import Record
 from imig.schema import Counts, Manifest
 from imig.shards.atomic import atomic_write_bytes
@@ -110,16 +111,6 @@ def write_reports(
 
 def counts_to_text(counts: Counts) -> str:
     return f"{counts.rejected} rejected, {counts.quarantined} quarantined"
-
-
-def seconds_to_text(seconds: float) -> str:
-    """`42 s`, `3 min 5 s`, `2 h 10 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _page(

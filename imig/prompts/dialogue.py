@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from imig.engine.live_line import LiveLine
+from imig.console.live_line import LiveLine
 from imig.errors import DataError
 from imig.models.endpoint import Endpoint, Usage
 from imig.models.endpoint_errors import RequestRefused

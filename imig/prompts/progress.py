@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from imig.console.texts import rate_to_text, seconds_to_text
 from imig.models.endpoint import Usage
 
 REDRAW_SECONDS = 0.25
@@ -28,9 +29,6 @@ class Figures:
 
 def figures_to_text(figures: Figures, usage: Usage, *, cost: float | None, seconds: float) -> str:
     """`12/100 prompts, 1.5/s, 3500 tokens, cost 0.0021, 2 retries, about 59 s left`."""
-    from imig.engine.progress import rate_to_text
-    from imig.engine.report import seconds_to_text
-
     parts = [f"{figures.done}/{figures.wanted} prompts"]
     rate = figures.fresh / seconds if seconds > 0 else 0.0
     if rate > 0:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from imig.engine.live_line import LiveLine
+from imig.console.live_line import LiveLine
 from imig.models.endpoint import Endpoint, Usage
 from imig.paths import output_path
 from imig.prompts.grammar import write_grammar_prompt

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from imig.console.interrupt import interrupt_once
+from imig.console.texts import seconds_to_text
 from imig.engine.folder import build_lock, delete_dataset, remove_temporaries
-from imig.engine.interrupt import interrupt_once
-from imig.engine.report import seconds_to_text
 from imig.schema import Manifest
 from imig.training.encode_folder import (
     EncodePlan,

@@ -8,10 +8,9 @@ from typing import Self
 
 from rich.console import Console
 
-from imig.engine.live_line import LiveLine
-from imig.engine.pace import Pace
-from imig.engine.progress import rate_to_text
-from imig.engine.report import seconds_to_text
+from imig.console.live_line import LiveLine
+from imig.console.pace import Pace
+from imig.console.texts import rate_to_text, seconds_to_text
 
 
 class EncodeProgress(LiveLine):

@@ -31,12 +31,14 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
+from imig.console.bar import Bar
+from imig.console.texts import seconds_to_clock
 from imig.errors import UsageError
 from imig.training.device_figures import device_peak_flops, peak_memory
 from imig.training.metrics import append_metrics, cut_metrics
 from imig.training.processes import process_count, process_rank
 from imig.training.recipe import WatchConfig
-from imig.training.watch_line import LineOfProgress
+from imig.training.watch_line import figures_to_text
 
 
 @dataclass(frozen=True)
@@ -110,13 +112,13 @@ class Watch:
         self._last_step = start
         self._writer: Any = None
         self._wandb: Any = None
-        self._line: LineOfProgress | None = None
+        self._bar: Bar | None = None
         if process_rank() == 0:
             self._open(start, settings or {}, console)
 
     def __enter__(self) -> Watch:
-        if self._line is not None:
-            self._line.start()
+        if self._bar is not None:
+            self._bar.__enter__()
         self._window_began = self._clock()
         return self
 
@@ -126,8 +128,8 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._line is not None:
-            self._line.stop()
+        if self._bar is not None:
+            self._bar.__exit__(kind, error, trace)
         if self._writer is not None:
             self._writer.close()
         if self._wandb is not None:
@@ -138,19 +140,19 @@ class Watch:
         self._window.append(figures)
         if step % self._config.log_every == 0 or step == self._steps:
             self._log(step)
-        elif self._line is not None:
-            self._line.advance(step)
+        elif self._bar is not None:
+            self._bar.advance(step)
 
     def record(self, step: int, figures: Mapping[str, float]) -> None:
         """Figures that are measured now and then, such as ``{"validation/loss": ..}``."""
-        if self._line is not None:
+        if self._bar is not None:
             self._write(step, figures)
             shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            self._line.print(f"step {step}: {shown}")
+            self._bar.print(f"step {step}: {shown}")
 
     def picture(self, tag: str, image: NDArray[np.uint8], step: int) -> None:
         """Keeps a picture (h, w, 3); `tag` is the scene's id, and becomes a part of its name."""
-        if self._line is None:
+        if self._bar is None:
             return
         path = self._run / "pictures" / f"step-{step:06d}-{tag.replace('/', '-')}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -162,8 +164,8 @@ class Watch:
 
     def message(self, text: str) -> None:
         """A line for the person who watches, above the progress."""
-        if self._line is not None:
-            self._line.print(text)
+        if self._bar is not None:
+            self._bar.print(text)
 
     @contextmanager
     def pause(self) -> Iterator[None]:
@@ -183,7 +185,7 @@ class Watch:
         self._run.mkdir(parents=True, exist_ok=True)
         cut_metrics(self._run / "metrics.jsonl", start)
         self._writer = SummaryWriter(str(self._run / "tensorboard"), purge_step=start + 1)
-        self._line = LineOfProgress(
+        self._bar = Bar(
             self._run.name,
             total=self._steps,
             done=start,
@@ -192,10 +194,11 @@ class Watch:
 
     def _log(self, step: int) -> None:
         figures = self._figures(step)
-        if self._line is not None:
+        if self._bar is not None:
             self._write(step, figures)
             seconds = figures["seconds_per_step"] * (self._steps - step)
-            self._line.show(step, figures, seconds_left=seconds)
+            shown = f"{figures_to_text(figures)}, {seconds_to_clock(seconds)} left"
+            self._bar.show(step, shown)
 
     def _figures(self, step: int) -> dict[str, float]:
         """Of the steps since the last line, over all processes; ends the window."""

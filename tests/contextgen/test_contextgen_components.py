@@ -22,9 +22,9 @@ from imig.contextgen.settings import TextLength
 from imig.errors import UsageError
 from imig.models.registry import list_models, load_model
 from imig.recipe import ModelConfig
-from imig.tiny.contextgen import write_pipeline
-from imig.tiny.contextgen_base import new_base
-from imig.tiny.contextgen_vae import new_vae
+from tools.tiny.contextgen import write_pipeline
+from tools.tiny.contextgen_base import new_base
+from tools.tiny.contextgen_vae import new_vae
 
 CAPTIONS = [
     "two things: a plain red mug and a striped blue car",

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from support.engine_stages import Judge, make_test_plan, write_recipe
 
-from imig.engine.pace import WINDOW_SECONDS, Pace
+from imig.console.pace import WINDOW_SECONDS, Pace
 from imig.engine.progress import Progress
 from imig.engine.tally import Snapshot, StageTally
 

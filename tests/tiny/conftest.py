@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from imig.tiny.common import Workshop
-from imig.tiny.pool import HELD_OUT_SEED, PoolRecipe
+from tools.tiny.common import Workshop
+from tools.tiny.pool import HELD_OUT_SEED, PoolRecipe
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
 from safetensors.torch import load_file
 
 from imig.contextgen.components import LatentCodec, TextEncoders, find_components
-from imig.tiny import contextgen, contextgen_base, contextgen_vae
-from imig.tiny.common import Workshop
-from imig.tiny.contextgen_start import start_linear
+from tools.tiny import contextgen, contextgen_base, contextgen_vae
+from tools.tiny.common import Workshop
+from tools.tiny.contextgen_start import start_linear
 
 WEIGHTS = Path(__file__).parents[2] / "imig" / "weights" / "contextgen"
 CAPTION = "two things: a plain red mug and a striped blue car"

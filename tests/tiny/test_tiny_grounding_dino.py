@@ -14,12 +14,12 @@ from PIL import Image
 
 from imig.models.registry import load_model
 from imig.recipe import ModelConfig
-from imig.tiny import grounding_dino, grounding_loss
-from imig.tiny.common import Workshop
-from imig.tiny.grounding_dino import _token_targets
-from imig.tiny.grounding_figures import detect, held_out_prompt, to_pixels
-from imig.tiny.grounding_prompts import hard_negatives, sample_prompt
-from imig.tiny.tokenizer import build_tokenizer
+from tools.tiny import grounding_dino, grounding_loss
+from tools.tiny.common import Workshop
+from tools.tiny.grounding_dino import _token_targets
+from tools.tiny.grounding_figures import detect, held_out_prompt, to_pixels
+from tools.tiny.grounding_prompts import hard_negatives, sample_prompt
+from tools.tiny.tokenizer import build_tokenizer
 
 PHRASES = ["striped red mug", "dotted blue car", "plain red car"]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from imig.tiny.grounding_figures import Detections, figures, held_out_prompt, swapped_attribute
-from imig.tiny.pool import PoolScene
+from tools.tiny.grounding_figures import Detections, figures, held_out_prompt, swapped_attribute
+from tools.tiny.pool import PoolScene
 
 BOXES = [[10.0, 10.0, 50.0, 50.0], [60.0, 60.0, 100.0, 100.0]]
 PHRASES = ["plain red mug", "dotted blue car"]

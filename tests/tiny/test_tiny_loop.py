@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from imig.tiny.loop import Batch, LoopConfig, train
+from tools.tiny.loop import Batch, LoopConfig, train
 
 CONFIG = LoopConfig("test", steps=10, warmup=2)
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from imig.tabletop import render_scene, sample_scene, simple_caption
 from imig.tabletop.vocabulary import is_novel, split_phrase
-from imig.tiny import pool as pool_module
-from imig.tiny.common import Workshop
-from imig.tiny.pool import PoolRecipe, ScenePool, ensure_pool
-from imig.tiny.views import VIEW_SIZE, VIEWS, ensure_views
+from tools.tiny import pool as pool_module
+from tools.tiny.common import Workshop
+from tools.tiny.pool import PoolRecipe, ScenePool, ensure_pool
+from tools.tiny.views import VIEW_SIZE, VIEWS, ensure_views
 
 RECIPE = PoolRecipe(count=8)
 

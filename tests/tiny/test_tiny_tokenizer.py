@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imig.tabletop import vocabulary
-from imig.tiny.tokenizer import build_tokenizer, save_tokenizer, tabletop_words, vocabulary_lines
+from tools.tiny.tokenizer import build_tokenizer, save_tokenizer, tabletop_words, vocabulary_lines
 
 
 def test_special_tokens_have_the_ids_of_bert_base_uncased() -> None:

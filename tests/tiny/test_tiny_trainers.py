@@ -11,8 +11,8 @@ from PIL import Image
 
 from imig.models.registry import load_model
 from imig.recipe import ModelConfig
-from imig.tiny import blip, dinov2, open_clip, segment_anything
-from imig.tiny.common import Workshop
+from tools.tiny import blip, dinov2, open_clip, segment_anything
+from tools.tiny.common import Workshop
 
 WEIGHTS = Path(__file__).parents[2] / "imig" / "weights"
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8))

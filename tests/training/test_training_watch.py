@@ -13,12 +13,12 @@ from PIL import Image
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from imig.console.texts import seconds_to_clock
 from imig.errors import DataError, UsageError
 from imig.training.device_figures import peak_flops, peak_memory
 from imig.training.metrics import append_metrics, cut_metrics, read_metrics
 from imig.training.recipe import WatchConfig
 from imig.training.watch import StepFigures, Watch
-from imig.training.watch_line import time_to_text
 
 
 class _Clock:
@@ -266,4 +266,4 @@ def test_peak_memory_of_a_cpu_is_that_of_the_process() -> None:
     ("seconds", "text"), [(0, "0:00"), (42.4, "0:42"), (725, "12:05"), (11110, "3:05:10")]
 )
 def test_time_left(seconds: float, text: str) -> None:
-    assert time_to_text(seconds) == text
+    assert seconds_to_clock(seconds) == text

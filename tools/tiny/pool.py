@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from imig.tabletop.identity import Identity
 from imig.tabletop.scene import Combinations, render_scene, sample_scene, simple_caption
-from imig.tiny.progress import Progress
+from tools.tiny.progress import Progress
 
 HELD_OUT_SEED = 20_000_000
 """Training uses seeds below 10,000,000, held-out evaluation seeds from here."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.ops import box_convert, box_iou, nms
 
 from imig.tabletop.vocabulary import hard_negative, is_novel, split_phrase
-from imig.tiny.pool import PoolScene, ScenePool
+from tools.tiny.pool import PoolScene, ScenePool
 
 NEGATIVES = 2
 IOU = 0.5

@@ -22,7 +22,7 @@ from imig.tabletop.vocabulary import (
     hard_negative,
     phrase_of,
 )
-from imig.tiny.common import (
+from tools.tiny.common import (
     Workshop,
     crop_square,
     finish_folder,
@@ -32,9 +32,9 @@ from imig.tiny.common import (
     to_input,
     write_card,
 )
-from imig.tiny.loop import Batch, LoopConfig, train
-from imig.tiny.pool import ScenePool
-from imig.tiny.tokenizer import build_tokenizer, save_tokenizer
+from tools.tiny.loop import Batch, LoopConfig, train
+from tools.tiny.pool import ScenePool
+from tools.tiny.tokenizer import build_tokenizer, save_tokenizer
 
 FAMILY = "open-clip"
 IMAGE_SIZE = 64

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imig.tabletop import MOODS, Identity, View, render_identity
-from imig.tiny.pool import (
+from tools.tiny.pool import (
     CHUNK,
     ScenePool,
     ensure_drawn,

@@ -25,10 +25,10 @@ from transformers import BlipConfig, BlipForConditionalGeneration, BlipImageProc
 from imig.tabletop import COLOURS, KINDS, PATTERNS, parse_prompt
 from imig.tabletop.captions import simple_caption_of
 from imig.tabletop.vocabulary import split_phrase
-from imig.tiny.common import Workshop, finish_folder, parameter_count, to_input, write_card
-from imig.tiny.loop import Batch, LoopConfig, train
-from imig.tiny.pool import PoolRecipe, PoolScene, ScenePool, ensure_pool
-from imig.tiny.tokenizer import build_tokenizer
+from tools.tiny.common import Workshop, finish_folder, parameter_count, to_input, write_card
+from tools.tiny.loop import Batch, LoopConfig, train
+from tools.tiny.pool import PoolRecipe, PoolScene, ScenePool, ensure_pool
+from tools.tiny.tokenizer import build_tokenizer
 
 FAMILY = "blip"
 IMAGE_SIZE, PATCH_SIZE = 224, 16

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
 
-from imig.tiny.common import (
+from tools.tiny.common import (
     Workshop,
     crop_square,
     finish_folder,
@@ -26,9 +26,9 @@ from imig.tiny.common import (
     to_input,
     write_card,
 )
-from imig.tiny.loop import Batch, LoopConfig, train
-from imig.tiny.pool import ScenePool
-from imig.tiny.views import VIEWS, ViewPool, ensure_views
+from tools.tiny.loop import Batch, LoopConfig, train
+from tools.tiny.pool import ScenePool
+from tools.tiny.views import VIEWS, ViewPool, ensure_views
 
 FAMILY = "dinov2"
 IMAGE_SIZE, PATCH_SIZE = 96, 12

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from imig.contextgen.components import LatentCodec
-from imig.tiny.common import Workshop, multiplies_bfloat16
-from imig.tiny.contextgen_attention import Float32Attention
-from imig.tiny.contextgen_vae import SIDE, target_of
-from imig.tiny.loop import Batch, LoopConfig, train
-from imig.tiny.pool import ScenePool
-from imig.tiny.progress import Progress
-from imig.tiny.tokenizer import build_tokenizer, vocabulary_lines
+from tools.tiny.common import Workshop, multiplies_bfloat16
+from tools.tiny.contextgen_attention import Float32Attention
+from tools.tiny.contextgen_vae import SIDE, target_of
+from tools.tiny.loop import Batch, LoopConfig, train
+from tools.tiny.pool import ScenePool
+from tools.tiny.progress import Progress
+from tools.tiny.tokenizer import build_tokenizer, vocabulary_lines
 
 T5_WIDTH, CLIP_WIDTH = 96, 64
 T5_CONTEXT, CLIP_CONTEXT = 256, 77

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from imig.tiny.common import GREY, Workshop
-from imig.tiny.contextgen_start import start_linear
-from imig.tiny.loop import Batch, LoopConfig, train
-from imig.tiny.pool import PoolScene, ScenePool
+from tools.tiny.common import GREY, Workshop
+from tools.tiny.contextgen_start import start_linear
+from tools.tiny.loop import Batch, LoopConfig, train
+from tools.tiny.pool import PoolScene, ScenePool
 
 SIDE = 192
 """Side of a target in pixels."""

@@ -14,7 +14,7 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from imig.models.segment_anything_tiny import build_sam
-from imig.tiny.common import (
+from tools.tiny.common import (
     Workshop,
     finish_folder,
     half_precision,
@@ -22,8 +22,8 @@ from imig.tiny.common import (
     parameter_count,
     write_card,
 )
-from imig.tiny.loop import Batch, LoopConfig, train
-from imig.tiny.pool import ScenePool
+from tools.tiny.loop import Batch, LoopConfig, train
+from tools.tiny.pool import ScenePool
 
 FAMILY = "segment-anything"
 CONFIG: dict[str, Any] = {

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from imig.tiny.progress import Progress
+from tools.tiny.progress import Progress
 
 Batch = Mapping[str, Any]
 MakeBatch = Callable[[np.random.Generator], Batch]

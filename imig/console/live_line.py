@@ -65,4 +65,4 @@ class LiveLine:
         if self._live is not None:
             self._live.update(Text(line()) if drawing is None else drawing(), refresh=True)
         else:
-            self._console.print(line(), highlight=False, soft_wrap=True)
+            self._console.print(line(), highlight=False, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`python -m imig.tiny`: trains the tiny checkpoints from nothing, one family after the other.
+"""`python -m tools.tiny`: trains the tiny checkpoints from nothing, one family after the other.
 
 Stopped at any moment, the same command goes on; what is finished is not trained again (the state of
 the trainings is in the cache folder).
@@ -27,7 +27,7 @@ MODULES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m imig.tiny", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.tiny", description=__doc__)
     parser.add_argument(
         "families",
         nargs="*",
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     import torch
 
-    from imig.tiny.common import Workshop
+    from tools.tiny.common import Workshop
 
     torch.set_num_threads(options.threads)
     device = options.device
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     for family in options.families or MODULES:
         started = time.monotonic()
-        module = importlib.import_module(f"imig.tiny.{MODULES[family]}")
+        module = importlib.import_module(f"tools.tiny.{MODULES[family]}")
         folder = module.train_family(workshop)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
         minutes = (time.monotonic() - started) / 60

@@ -15,11 +15,11 @@ from PIL import Image
 from imig.contextgen.components import LatentCodec
 from imig.models.registry import load_model
 from imig.recipe import ModelConfig
-from imig.tiny import contextgen_base as base
-from imig.tiny import contextgen_vae as autoencoder
-from imig.tiny.common import Workshop, finish_folder, parameter_count, write_card
-from imig.tiny.pool import ScenePool
-from imig.tiny.tokenizer import build_tokenizer
+from tools.tiny import contextgen_base as base
+from tools.tiny import contextgen_vae as autoencoder
+from tools.tiny.common import Workshop, finish_folder, parameter_count, write_card
+from tools.tiny.pool import ScenePool
+from tools.tiny.tokenizer import build_tokenizer
 
 FAMILY = "contextgen"
 DRAWN = 64

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from imig.tiny.loop import LoopConfig
-from imig.tiny.pool import (
+from tools.tiny.loop import LoopConfig
+from tools.tiny.pool import (
     HELD_OUT,
     HELD_OUT_NOVEL,
     TRAINING,
@@ -123,7 +123,7 @@ tags: [imig, tabletop, tiny]
 {summary}
 
 Trained from random weights on tabletop, the procedural world of the package `imig`; no other data
-and no other weights went in. Train it again: `python -m imig.tiny {family}`.
+and no other weights went in. Train it again: `python -m tools.tiny {family}`.
 
 ## Recipe
 | | |

@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from imig.recipe import GroundConfig
-from imig.tiny.common import Workshop, finish_folder, parameter_count, write_card
-from imig.tiny.grounding_figures import detect, figures, to_pixels
-from imig.tiny.grounding_loss import grounding_loss
-from imig.tiny.grounding_prompts import sample_prompt
-from imig.tiny.loop import Batch, LoopConfig, train
-from imig.tiny.pool import ScenePool
-from imig.tiny.tokenizer import build_tokenizer
+from tools.tiny.common import Workshop, finish_folder, parameter_count, write_card
+from tools.tiny.grounding_figures import detect, figures, to_pixels
+from tools.tiny.grounding_loss import grounding_loss
+from tools.tiny.grounding_prompts import sample_prompt
+from tools.tiny.loop import Batch, LoopConfig, train
+from tools.tiny.pool import ScenePool
+from tools.tiny.tokenizer import build_tokenizer
 
 FAMILY = "grounding-dino"
 IMAGE_SIZE = 192
@@ -198,7 +198,7 @@ def _token_targets(phrases: list[str], means: NDArray[np.bool_]) -> torch.Tensor
 
 
 def losses(model: Any, batch: Batch) -> dict[str, torch.Tensor]:
-    """What `imig.tiny.loop.train` asks for."""
+    """What `tools.tiny.loop.train` asks for."""
     outputs = model(
         pixel_values=batch["pixels"],
         input_ids=batch["tokens"],
