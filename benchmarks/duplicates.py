@@ -27,10 +27,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.cosine import EXACT_LIMIT, exact_near_features
 from imig.duplicates.find import find_duplicates
 from imig.duplicates.signatures import Signed
-from imig.recipe import DuplicatesConfig
 
 WIDTH, DIRECTIONS = 512, 200
 COPIES = 10

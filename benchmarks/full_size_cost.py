@@ -63,7 +63,7 @@ from benchmarks.cost_parts.verdicts import (
     on_small_card,
     proposed,
 )
-from imig.recipe_file import load_recipe
+from imig.recipe.file import load_recipe
 
 SAMPLES: Final = {"basic": 50_000, "complex": 50_000, "flexible": 10_000}
 """Of the paper's subsets."""

@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import BaseModel
 
 from imig.contextgen.layout_file import LayoutFile
-from imig.recipe import Recipe
+from imig.recipe.root import Recipe
 from imig.schema import Manifest, Scene
 from imig.training.recipe import TrainRecipe
 

@@ -19,7 +19,7 @@ from benchmarks.cost_parts.passes import grounding_size, stage_costs
 from benchmarks.cost_parts.placing import PROPOSALS, Setting, asked, place, starts
 from imig.contextgen.flops import BlockLoad, forward_work
 from imig.models.families import FAMILIES
-from imig.recipe_file import load_recipe
+from imig.recipe.file import load_recipe
 
 RECIPES = ("basic", "complex", "flexible")
 

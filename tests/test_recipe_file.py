@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imig.errors import UsageError
-from imig.recipe_file import (
+from imig.recipe.file import (
     find_recipe,
     load_recipe,
     load_training_recipe,

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from imig.errors import UsageError
-from imig.recipe import FolderSource, GroundConfig, PromptsSource
-from imig.recipe_file import load_recipe, load_training_recipe
+from imig.recipe.file import load_recipe, load_training_recipe
+from imig.stages.ground import GroundConfig
+from imig.stages.sources.config import FolderSource, PromptsSource
 
 TEXTS = [
     "2024", "007", "0x10", "0b11", "1_000", "1e3", "12:30:00", "1:30", ".inf", ".nan", "-5", "3.0",
@@ -90,7 +91,7 @@ def test_settings_that_are_wrong(setting: str, message: str) -> None:
 def test_settings_one_after_the_other() -> None:
     def ground(*overrides: str) -> GroundConfig:
         found = load_recipe("demo", overrides=list(overrides)).recipe.ground
-        assert found is not None
+        assert isinstance(found, GroundConfig)
         return found
 
     last = load_recipe("demo", overrides=["ground.max_boxes=5", "ground=null"])

@@ -9,7 +9,10 @@ from typing import Any, Final
 
 from benchmarks.cost_parts import networks
 from benchmarks.cost_parts.networks import Sizes
-from imig.recipe import ModelConfig, Recipe, Resources, stage_order
+from imig.recipe.parts import ModelConfig, Resources, StageConfig
+from imig.recipe.root import Recipe
+from imig.stages.base import model_uses
+from imig.stages.order import stage_order
 
 FLUX_TEXT: Final = 512
 """Tokens: `FluxPipeline` pads every prompt to its `max_sequence_length`."""
@@ -98,10 +101,15 @@ class StageCost:
 def stage_costs(recipe: Recipe, *, instances: int) -> list[StageCost]:
     """The stages of a recipe that ask for a GPU, in the order in which they run."""
     return [
-        _STAGES[name](recipe, instances)
+        _STAGES[name](recipe, instances) if name in _STAGES else _not_counted(name, block)
         for name in stage_order(recipe.subset)
-        if name in _STAGES and getattr(recipe, name) is not None
+        if (block := getattr(recipe, name)) is not None
+        and (name in _STAGES or any(model_uses(block)))
     ]
+
+
+def _not_counted(name: str, block: StageConfig) -> StageCost:
+    return StageCost(name, block.resources, (), skipped="not counted")
 
 
 def _draw(recipe: Recipe, instances: int) -> StageCost:

@@ -17,8 +17,9 @@ from PIL import Image
 from imig.layout.boxes import iou
 from imig.models.protocols import GroundedBoxes, Grounder, ImageEmbedder, Segmenter
 from imig.models.registry import load_model
-from imig.recipe import GroundConfig, ModelConfig
+from imig.recipe.parts import ModelConfig
 from imig.shards.views import SceneView
+from imig.stages.ground import GroundConfig
 
 BATCH = 16
 SUCCESS_IOU = 0.5

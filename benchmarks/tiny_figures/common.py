@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from imig.models.registry import load_model
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 from imig.tabletop import RenderedScene, render_scene, sample_scene
 from imig.tabletop.scene import Combinations
 

@@ -17,7 +17,7 @@ from benchmarks.tiny_figures.common import (
 )
 from imig.layout.boxes import clean_boxes, iou
 from imig.models.protocols import GroundedBoxes, Grounder
-from imig.recipe import GroundConfig
+from imig.stages.ground import GroundConfig
 from imig.tabletop import RenderedScene
 from imig.tabletop.vocabulary import hard_negative, is_novel, split_phrase
 

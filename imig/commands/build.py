@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     from imig.engine.build import build_each
     from imig.engine.plan import make_plan
     from imig.engine.plan_text import print_plan
-    from imig.recipe_file import load_recipe
+    from imig.recipe.file import load_recipe
 
     recipes = [load_recipe(one, overrides=options.overrides) for one in options.recipes]
     outputs = _outputs([one.recipe.name for one in recipes], options.output)

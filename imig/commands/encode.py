@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     from imig.startup import objects_that_stay
 
     with objects_that_stay():
-        from imig.recipe_file import load_training_recipe
+        from imig.recipe.file import load_training_recipe
         from imig.training.encode import encode_dataset
 
     screen = console()

@@ -13,7 +13,7 @@ from imig.paths import command_text, input_path, output_path
 if TYPE_CHECKING:
     from imig.commands.common import Commands
     from imig.derived.split import Split
-    from imig.recipe import DuplicatesConfig
+    from imig.duplicates.config import DuplicatesConfig
 
 _EXAMPLES = """\
 examples:
@@ -136,8 +136,8 @@ def _duplicates(options: argparse.Namespace) -> DuplicatesConfig | None:
     """What was asked for; None: nothing."""
     from pydantic import ValidationError
 
+    from imig.duplicates.config import DuplicatesConfig
     from imig.errors import UsageError
-    from imig.recipe import DuplicatesConfig
 
     given = {
         name: value

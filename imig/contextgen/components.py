@@ -22,7 +22,7 @@ from imig.contextgen.sample import TextEmbedding
 from imig.contextgen.settings import LONGEST_TEXT, TextLength
 from imig.errors import UsageError
 from imig.models.weights import TINY, ResolvedWeights, resolve_weights
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 from imig.text import to_encodable
 
 FAMILY: Final = "contextgen"

@@ -24,9 +24,9 @@ from pydantic import (
 from imig.errors import UsageError
 from imig.layout.placement import Fit
 from imig.paths import expand_home, shown_path
-from imig.recipe_errors import explain_validation_error
-from imig.recipe_values import to_values
-from imig.yaml_lines import KeyPath, parse_json, parse_yaml, read_text
+from imig.recipe.errors import explain_validation_error
+from imig.recipe.values import to_values
+from imig.recipe.yaml_lines import KeyPath, parse_json, parse_yaml, read_text
 
 Kind = TypeVar("Kind", bound=BaseModel)
 

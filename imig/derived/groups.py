@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.find import near_pairs
 from imig.duplicates.signatures import Signatures, Signed
-from imig.recipe import DuplicatesConfig
 from imig.schema import Scene, Subset
 
 

@@ -13,18 +13,19 @@ from imig.derived.output import open_outputs, require_outputs
 from imig.derived.parents import Parent, open_parent
 from imig.derived.thresholds import NewThresholds, new_thresholds
 from imig.derived.writing import Contents, seal, write_shards
+from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.find import STAGE, find_duplicates
 from imig.duplicates.signatures import Signatures
 from imig.engine.duplicates import NO_FEATURES
 from imig.engine.signatures import SIGNED_MEMBERS, add_signature
 from imig.errors import UsageError
 from imig.paths import output_path
-from imig.recipe import DuplicatesConfig, FilterConfig
 from imig.sample import Sample
 from imig.schema import Derivation, Manifest, Reject, SkippedStage
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.funnel import FunnelRow
 from imig.shards.writer import JSON_MEMBER
+from imig.stages.filter import FilterConfig
 from imig.stages.instances import keep_instances
 from imig.stages.verdict import Measured, judge
 

@@ -16,10 +16,10 @@ from imig.derived.groups import SceneGroups
 from imig.derived.output import open_outputs, require_outputs
 from imig.derived.parents import Parent, open_parent
 from imig.derived.writing import Contents, seal, write_shards
+from imig.duplicates.config import DuplicatesConfig
 from imig.engine.signatures import SIGNED_MEMBERS, add_signature
 from imig.errors import DataError
 from imig.paths import output_path
-from imig.recipe import DuplicatesConfig
 from imig.sample import Sample
 from imig.schema import Derivation, Manifest, Subset, first_problem
 from imig.shards.funnel import FunnelRow

@@ -15,8 +15,8 @@ import numpy as np
 
 from imig.derived.parents import Parent
 from imig.derived.thresholds import THRESHOLDS, Threshold
-from imig.recipe import FilterConfig
 from imig.shards.writer import JSON_MEMBER
+from imig.stages.filter import FilterConfig
 from imig.stages.verdict import Measured, Verdict, judge
 
 QUANTILES: Final = (0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 0.9)

@@ -9,13 +9,14 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from imig.derived.writing import merged_recipes, recipe_sha256
+from imig.duplicates.config import DuplicatesConfig
 from imig.errors import UsageError
-from imig.recipe import DuplicatesConfig, FilterConfig
-from imig.recipe_errors import explain_validation_error
-from imig.recipe_values import to_values
+from imig.recipe.errors import explain_validation_error
+from imig.recipe.values import to_values
+from imig.recipe.yaml_lines import Written, parse_setting
+from imig.stages.filter import FilterConfig
 from imig.stages.verdict import Measured, box_area
 from imig.stages.verdict_views import best_face, lowest_dino
-from imig.yaml_lines import Written, parse_setting
 
 _Block = TypeVar("_Block", bound=BaseModel)
 _BLOCKS: Final[dict[str, type[BaseModel]]] = {

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.cosine import EXACT_LIMIT, near_features
 from imig.duplicates.hamming import near_hashes, near_values
 from imig.duplicates.keep_first import Kept, Pairs, Positions, keep_first
 from imig.duplicates.signatures import Signed
-from imig.recipe import DuplicatesConfig
 from imig.schema import Reject
 
 STAGE = "duplicates"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.find import STAGE, find_duplicates
 from imig.duplicates.signatures import Signatures
 from imig.engine.folder import BuildFolder
@@ -19,7 +20,6 @@ from imig.engine.parts import Record
 from imig.engine.signatures import SIGNED_MEMBERS, add_signature
 from imig.engine.tally import StageTally
 from imig.errors import DataError
-from imig.recipe import DuplicatesConfig
 from imig.schema import Reject, ShardRecord, SkippedStage, scene_from_json
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.index import IndexRow, shard_to_rows

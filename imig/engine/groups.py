@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from imig.engine.machine import Machine
-from imig.recipe import ModelConfig, Resources
+from imig.recipe.parts import ModelConfig, Resources
 
 Fuse = Literal["auto", "never", "always"]
 

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Protocol, cast
 
 from imig.engine.groups import Group, StageLoad, group_stages
 from imig.engine.machine import Machine
@@ -14,35 +14,15 @@ from imig.engine.plan_checks import check_figures, check_inputs, check_subset_st
 from imig.errors import UsageError
 from imig.models.endpoint import FAMILY as ENDPOINT_FAMILY
 from imig.models.families import FAMILIES
+from imig.models.protocols import TASKS
 from imig.models.weights import ResolvedWeights, find_family, resolve_weights
 from imig.paths import output_path
-from imig.recipe import ModelConfig, Resources
-from imig.recipe_file import LoadedRecipe
+from imig.recipe.file import LoadedRecipe
+from imig.recipe.parts import EndpointConfig, ModelConfig, Resources
 from imig.sample import Sample
 from imig.schema import ModelRecord, SkippedStage
-from imig.stages.base import Stage
+from imig.stages.base import ModelUse, Stage, model_uses
 from imig.stages.sources.base import SourceError
-
-_TASK_OF: Final = {
-    "draw.model": "draw pictures",
-    "caption.model": "caption",
-    "compose.model": "compose pictures",
-    "ground.model": "ground",
-    "segment.model": "segment",
-    "edit.model": "edit pictures",
-    "reground.ground_model": "ground",
-    "reground.segment_model": "segment",
-    "faces.model": "find faces",
-    "match.image_model": "embed images",
-    "quality.aesthetics": "judge pictures",
-    "quality.preference": "judge pictures and captions",
-    "quality.watermark": "score image and text",
-    "quality.features": "score image and text",
-    "agree.model": "answer about pictures",
-    "score.text_model": "score image and text",
-    "score.image_model": "embed images",
-}
-"""Key of a model in the recipe -> the task that its family must have."""
 
 
 class Source(Protocol):
@@ -117,7 +97,7 @@ class Plan:
                 models={
                     one.config: sum(path.stat().st_size for path in one.weights.files)
                     for one in self.models
-                    if one.key.startswith(f"{step.stage.name}.")
+                    if one.key.startswith(f"{step.stage.key}.")
                 },
                 asks_server=any(one.family == ENDPOINT_FAMILY for one in step.stage.models()),
             )
@@ -170,7 +150,7 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
         The output is no path of this machine. A stage reads what nobody writes, a family is
         unknown, weights are missing, or the source has nothing; names the recipe line and the cure.
     """
-    from imig.stages.registry import build_stages
+    from imig.recipe.stages import build_stages
 
     output = output_path(output)
     try:
@@ -180,8 +160,8 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
     skipped = tuple(_skipped(loaded, stages))
     check_subset_stages(loaded)
     check_figures(loaded)
-    models = tuple(_find_models(loaded, without={one.stage for one in skipped}))
-    steps = tuple(Step(stage, _resources(loaded, stage)) for stage in stages)
+    models = tuple(_find_models(loaded, stages, without={one.stage for one in skipped}))
+    steps = tuple(Step(stage, stage.config.resources) for stage in stages)
     check_inputs(loaded, stages)
     try:
         count = cast(Source, stages[0]).count()
@@ -204,53 +184,45 @@ def _skipped(loaded: LoadedRecipe, stages: Sequence[Stage]) -> Iterator[SkippedS
         try:
             reason = stage.skipped()
         except UsageError as error:
-            raise _located(loaded, stage.name, error) from error
+            raise _located(loaded, stage.key, error) from error
         if reason is not None:
             yield SkippedStage(stage=stage.name, reason=reason)
 
 
-def _find_models(loaded: LoadedRecipe, *, without: Container[str]) -> Iterator[PlannedModel]:
+def _find_models(
+    loaded: LoadedRecipe, stages: Sequence[Stage], *, without: Container[str]
+) -> Iterator[PlannedModel]:
     """Where the weights are, but for stages that are skipped."""
-    for stage, block in loaded.recipe:
-        for name, config in _fields(block):
-            if not isinstance(config, ModelConfig):
+    for stage in stages:
+        for use in model_uses(stage.config):
+            if isinstance(use.config, EndpointConfig):
                 continue
-            key = f"{stage}.{name}"
-            _check_family(loaded, key, config)
-            if stage in without:
+            key = f"{stage.key}.{use.field}"
+            _check_family(loaded, key, use)
+            if stage.name in without:
                 continue
             try:
-                weights = resolve_weights(config)
+                weights = resolve_weights(use.config)
             except UsageError as error:
                 raise _located(loaded, f"{key}.weights", error) from error
-            yield PlannedModel(key=key, config=config, weights=weights)
+            yield PlannedModel(key=key, config=use.config, weights=weights)
 
 
-def _check_family(loaded: LoadedRecipe, key: str, config: ModelConfig) -> None:
+def _check_family(loaded: LoadedRecipe, key: str, use: ModelUse) -> None:
+    assert isinstance(use.config, ModelConfig)
     try:
-        tasks = find_family(config.family).tasks
+        tasks = find_family(use.config.family).tasks
     except UsageError as error:
         raise _located(loaded, f"{key}.family", error) from error
-    wanted = _TASK_OF[key]
+    wanted = TASKS[use.protocol]
     if wanted not in tasks:
         fitting = sorted(family.name for family in FAMILIES.values() if wanted in family.tasks)
         raise UsageError(
             f"{loaded.where(key + '.family')}: {key} must {wanted}, and the family "
-            f"{config.family!r} is there to {', '.join(tasks)}",
+            f"{use.config.family!r} is there to {', '.join(tasks)}",
             cure=f"one of {', '.join(fitting)}",
         )
 
 
-def _fields(block: object) -> Iterator[tuple[str, object]]:
-    names = getattr(type(block), "model_fields", {})
-    return ((name, getattr(block, name)) for name in names)
-
-
 def _located(loaded: LoadedRecipe, key: str, error: UsageError) -> UsageError:
     return UsageError(f"{loaded.where(key)}: {error.message}", cure=error.cure)
-
-
-def _resources(loaded: LoadedRecipe, stage: Stage) -> Resources:
-    resources = getattr(getattr(loaded.recipe, stage.name), "resources", Resources())
-    assert isinstance(resources, Resources)
-    return resources

@@ -7,10 +7,11 @@ from operator import attrgetter
 from typing import Final
 
 from imig.errors import UsageError
-from imig.recipe import STAGE_NAMES, stage_order
-from imig.recipe_file import LoadedRecipe
+from imig.recipe.file import LoadedRecipe
+from imig.recipe.root import STAGE_NAMES
 from imig.schema import Subset
 from imig.stages.base import Stage
+from imig.stages.order import stage_order
 
 _WRITER_OF: Final = {
     "target": "draw",
@@ -76,7 +77,7 @@ def check_inputs(loaded: LoadedRecipe, stages: Sequence[Stage]) -> None:
             flexible = loaded.recipe.subset == "flexible"
             writer = (_FLEXIBLE_WRITER_OF if flexible else _WRITER_OF).get(missing[0])
             raise UsageError(
-                f"{loaded.where(stage.name)}: stage {stage.name!r} needs {missing[0]}, "
+                f"{loaded.where(stage.key)}: stage {stage.name!r} needs {missing[0]}, "
                 "which no stage before it writes",
                 cure=f"add the stage {writer!r} to the recipe" if writer else "",
             )

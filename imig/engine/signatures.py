@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.perceptual_hash import perceptual_hash
 from imig.duplicates.signatures import Signatures
 from imig.errors import DataError
-from imig.recipe import DuplicatesConfig
 from imig.sample import decode_image
 from imig.schema import Scene
 from imig.shards.features import FEATURES_MEMBER, features_from_bytes

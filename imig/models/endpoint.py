@@ -26,7 +26,7 @@ from imig.models.endpoint_place import base_url
 from imig.models.endpoint_reply import Reply, completion_to_reply
 from imig.models.json_answer import is_whole_answer
 from imig.models.waiting import Pace, backoff_seconds
-from imig.recipe_parts import EndpointConfig
+from imig.recipe.parts import EndpointConfig
 from imig.schema import ModelRecord
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from imig.errors import DataError, UsageError
 from imig.models.endpoint import Endpoint, image_part
 from imig.models.json_answer import answer_to_json
 from imig.models.protocols import PictureAnswer
-from imig.recipe_parts import EndpointConfig
+from imig.recipe.parts import EndpointConfig
 from imig.text import to_stored
 
 TRIES: Final = 3

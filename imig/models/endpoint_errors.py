@@ -22,7 +22,7 @@ from imig.models.endpoint_place import (
     unusable_proxy,
 )
 from imig.models.waiting import asked_seconds
-from imig.recipe_parts import EndpointConfig
+from imig.recipe.parts import EndpointConfig
 
 if TYPE_CHECKING:
     import openai

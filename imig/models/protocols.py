@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from imig.models.family import Task
 from imig.schema import Box
 
 
@@ -249,3 +250,20 @@ class PictureAnswerer(Model, Protocol):
     def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[PictureAnswer]:
         """Yes or no, and why, to the question about each picture."""
         ...
+
+
+TASKS: Final[dict[type[Any], Task]] = {
+    Captioner: "caption",
+    Grounder: "ground",
+    Segmenter: "segment",
+    ImageEmbedder: "embed images",
+    ImageTextScorer: "score image and text",
+    Drawer: "draw pictures",
+    Editor: "edit pictures",
+    Composer: "compose pictures",
+    FaceAnalyser: "find faces",
+    AestheticsJudge: "judge pictures",
+    PreferenceJudge: "judge pictures and captions",
+    PictureAnswerer: "answer about pictures",
+}
+"""What a family is there to do when its class obeys a protocol."""

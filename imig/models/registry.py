@@ -24,7 +24,7 @@ from imig.models.weights import (
     resolve_weights,
     tiny_folder,
 )
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 from imig.schema import ModelRecord
 
 __all__ = [

@@ -18,7 +18,7 @@ from imig.models.families import FAMILIES, Family
 from imig.models.packages import require_packages, shipped_folder
 from imig.models.pipeline_folder import pipeline_files, pipeline_revision
 from imig.paths import expand_home, input_path
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 
 TINY = "tiny"
 _HUB_ID = re.compile(

@@ -27,7 +27,8 @@ from imig.prompts.progress import Figures, figures_to_text
 from imig.prompts.record import PromptRecord
 from imig.prompts.similarity import NearDuplicates
 from imig.prompts.templates import draw_template
-from imig.recipe import LanguageModelWriter, PromptsSource, Recipe
+from imig.recipe.root import Recipe
+from imig.stages.sources.config import LanguageModelWriter, PromptsSource
 
 AHEAD = 4
 """Requests a thread, so far ahead of the first number that is still missing."""

@@ -186,7 +186,8 @@ def _check_counts(folder: Path, manifest: Manifest) -> Iterator[Fault]:
 
 def _check_thresholds(manifest: Manifest) -> Iterator[Fault]:
     """What later commands take from the recipe."""
-    from imig.recipe import DuplicatesConfig, FilterConfig
+    from imig.duplicates.config import DuplicatesConfig
+    from imig.stages.filter import FilterConfig
 
     blocks: dict[str, type[BaseModel]] = {"filter": FilterConfig, "duplicates": DuplicatesConfig}
     for block, kind in blocks.items():

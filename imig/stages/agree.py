@@ -2,69 +2,47 @@
 
 from __future__ import annotations
 
-from imig.models.endpoint import endpoint_record
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
 from imig.models.protocols import PictureAnswerer
-from imig.recipe import AgreeConfig
+from imig.recipe.parts import EndpointConfig, ModelConfig, StageConfig
 from imig.sample import Sample, decode_image
-from imig.schema import Agreement, ModelRecord, Reference
-from imig.stages.base import BuildContext, Stage
-from imig.stages.loading import load_as, record_of
+from imig.schema import Agreement, Reference
+from imig.stages.base import Stage, Uses, loaded
 
 ASKED_KINDS = frozenset({"crop", "edit", "source"})
 """Kinds of references that are asked about: a face alone shows no phrase."""
 
 
-class AgreeStage(Stage):
-    """Asks about every reference, and stores the answers; the filter decides what they mean.
+class AgreeConfig(StageConfig):
+    """A vision-language model says whether references and phrases agree."""
 
-    Parameters
-    ----------
-    answerer:
-        Used instead of the recipe's endpoint or model.
-    """
+    endpoint: Annotated[EndpointConfig | None, Uses(PictureAnswerer)] = None
+    model: Annotated[ModelConfig | None, Uses(PictureAnswerer)] = None
+    question: str = Field(
+        default='Does this picture show "{phrase}"?',
+        pattern=r"\{phrase\}",
+        description="The answer is yes or no with a reason.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> AgreeConfig:
+        if (self.endpoint is None) == (self.model is None):
+            raise ValueError("give either an endpoint or a model")
+        return self
+
+
+class AgreeStage(Stage[AgreeConfig]):
+    """Asks about every reference, and stores the answers; the filter decides what they mean."""
 
     name = "agree"
     reads = frozenset({"references"})
 
-    def __init__(
-        self,
-        config: AgreeConfig,
-        context: BuildContext,
-        *,
-        answerer: PictureAnswerer | None = None,
-    ) -> None:
-        super().__init__(context)
-        self.config = config
-        self._answerer = answerer
-
-    def setup(self) -> None:
-        if self._answerer is not None:
-            return
-        if self.config.endpoint is not None:
-            from imig.models.endpoint_answers import EndpointAnswerer
-
-            workers = self.config.resources.concurrency
-            self._answerer = EndpointAnswerer(
-                self.config.endpoint, name="agree.endpoint", clients=workers
-            )
-            return
-        assert self.config.model is not None  # the recipe has one of the two
-        self._answerer = load_as(
-            PictureAnswerer,
-            self.config.model,
-            self.config,
-            key="agree.model",
-            task="model that answers about pictures",
-        )
-
-    def models(self) -> list[ModelRecord]:
-        if self.config.endpoint is not None:
-            return [endpoint_record(self.config.endpoint)]
-        assert self.config.model is not None
-        return [record_of(self.config.model)]
+    answerer: PictureAnswerer = loaded("endpoint", "model")
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
-        assert self._answerer is not None, "setup() comes first"
         asked = [
             (sample, instance.phrase, reference)
             for sample in samples
@@ -72,13 +50,13 @@ class AgreeStage(Stage):
             for reference in instance.references
             if reference.kind in ASKED_KINDS
         ]
-        answers = self._answerer.answer(
+        answers = self.answerer.answer(
             [decode_image(sample.files[reference.image]) for sample, _, reference in asked],
             [self.config.question.replace("{phrase}", phrase) for _, phrase, _ in asked],
         )
         references: list[Reference] = [reference for _, _, reference in asked]
         for reference, answer in zip(references, answers, strict=True):
             reference.agreement = Agreement(
-                agrees=answer.yes, reason=answer.reason, model=self._answerer.name
+                agrees=answer.yes, reason=answer.reason, model=self.answerer.name
             )
         return samples

@@ -2,48 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from imig.models.protocols import Captioner
-from imig.recipe import CaptionConfig
+from imig.recipe.parts import ModelConfig, StageConfig
 from imig.sample import Sample
-from imig.schema import ModelRecord
-from imig.stages.base import BuildContext, Stage
-from imig.stages.loading import load_as, record_of
+from imig.stages.base import Stage, Uses, loaded
 from imig.stages.nouns import caption_to_phrases
 from imig.text import text_to_plain, to_stored
 
 
-class CaptionStage(Stage):
+class CaptionConfig(StageConfig):
+    """A caption, and the noun phrases to look for, where the source has none."""
+
+    model: Annotated[ModelConfig, Uses(Captioner)] = ModelConfig(family="blip")
+    overwrite: bool = Field(default=False, description="Caption even what has a caption.")
+    max_nouns: int = Field(default=12, gt=0, description="Phrases looked for in one picture.")
+    ignored_nouns: tuple[str, ...] = Field(
+        default=(), description="Nouns of a caption that are never looked for, e.g. `table`."
+    )
+
+
+class CaptionStage(Stage[CaptionConfig]):
     """Captions what has no caption; nouns that the source gave stay.
 
     Turns down: "no nouns in caption".
-
-    Parameters
-    ----------
-    captioner:
-        Used instead of the recipe's model, which is then never loaded.
     """
 
     name = "caption"
     reads = frozenset({"target"})
     writes = frozenset({"caption", "nouns"})
 
-    def __init__(
-        self, config: CaptionConfig, context: BuildContext, *, captioner: Captioner | None = None
-    ) -> None:
-        super().__init__(context)
-        self.config = config
-        self._captioner = captioner
-        self._ignored = frozenset(text_to_plain(one).lower() for one in config.ignored_nouns)
+    captioner: Captioner = loaded("model")
 
-    def setup(self) -> None:
-        if self._captioner is not None:
-            return
-        self._captioner = load_as(
-            Captioner, self.config.model, self.config, key="caption.model", task="captioner"
-        )
-
-    def models(self) -> list[ModelRecord]:
-        return [record_of(self.config.model)]
+    def prepare(self) -> None:
+        self._ignored = frozenset(text_to_plain(one).lower() for one in self.config.ignored_nouns)
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
         self._write_captions(
@@ -65,8 +60,7 @@ class CaptionStage(Stage):
     def _write_captions(self, samples: list[Sample]) -> None:
         if not samples:
             return
-        assert self._captioner is not None, "setup() comes first"
-        captions = self._captioner.caption([sample.target() for sample in samples])
+        captions = self.captioner.caption([sample.target() for sample in samples])
         for sample, caption in zip(samples, captions, strict=True):
             sample.scene.caption = to_stored(caption)
-            sample.scene.caption_model = self._captioner.name
+            sample.scene.caption_model = self.captioner.name

@@ -2,57 +2,58 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from PIL import Image
+from pydantic import Field
 
 from imig.models.protocols import ComposedReference, Composer, ComposeRequest, Origin
-from imig.recipe import ComposeConfig
+from imig.recipe.parts import ModelConfig, StageConfig
 from imig.sample import (
     DrawnView,
     Sample,
     derive_seed,
     image_to_jpeg,
 )
-from imig.schema import ModelRecord
-from imig.stages.base import BuildContext, Stage
-from imig.stages.loading import generator_settings, load_as, record_of
+from imig.stages.base import Stage, Uses, loaded
+from imig.stages.generation import Sampling, generator_settings
 from imig.stages.pixels import grey_out
 from imig.stages.views import read_reference
 
 
-class ComposeStage(Stage):
+class ComposeConfig(StageConfig):
+    """The target composed of its references (flexible)."""
+
+    model: Annotated[ModelConfig, Uses(Composer)] = ModelConfig(family="tabletop")
+    width: int = Field(default=1024, ge=64, le=4096, multiple_of=16)
+    height: int = Field(default=1024, ge=64, le=4096, multiple_of=16)
+    background: Literal["grey", "keep"] = Field(
+        default="keep", description="What the model sees of a reference beside the subject."
+    )
+    instruction: str = Field(
+        default="{prompt}",
+        pattern=r"\{prompt\}",
+        description="How the prompt is put to the model.",
+    )
+    min_references: int = Field(
+        default=2, ge=1, description="Fewer subjects with a reference: the scene is rejected."
+    )
+    sampling: Sampling = Sampling()
+
+
+class ComposeStage(Stage[ComposeConfig]):
     """Draws the target from the views of the subjects and the scene's prompt.
 
     Turns down: "too few references".
-
-    Parameters
-    ----------
-    composer:
-        Used instead of the recipe's model, which is then never loaded.
     """
 
     name = "compose"
     reads = frozenset({"views"})
     writes = frozenset({"target"})
 
-    def __init__(
-        self, config: ComposeConfig, context: BuildContext, *, composer: Composer | None = None
-    ) -> None:
-        super().__init__(context)
-        self.config = config
-        self._composer = composer
-
-    def setup(self) -> None:
-        if self._composer is not None:
-            return
-        self._composer = load_as(
-            Composer, self.config.model, self.config, key="compose.model", task="composing model"
-        )
-
-    def models(self) -> list[ModelRecord]:
-        return [record_of(self.config.model)]
+    composer: Composer = loaded("model")
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
-        assert self._composer is not None, "setup() comes first"
         least = self.config.min_references
         for sample in samples:
             if len(sample.drawn) < least:
@@ -67,12 +68,12 @@ class ComposeStage(Stage):
                 )
         asked = [sample for sample in samples if sample.reject is None]
         requests = [self._request(sample) for sample in asked]
-        images = self._composer.compose(requests, settings=generator_settings(self.config.sampling))
+        images = self.composer.compose(requests, settings=generator_settings(self.config.sampling))
         for sample, request, image in zip(asked, requests, images, strict=True):
             scene = sample.scene
             sample.files[scene.target] = image_to_jpeg(image)
             scene.width, scene.height = image.size
-            scene.source.model = self._composer.name
+            scene.source.model = self.composer.name
             scene.source.seed = request.seed
         return samples
 

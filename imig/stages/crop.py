@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections import Counter
 
 from PIL import Image
+from pydantic import Field
 
 from imig.layout.masks import mask_to_box, rle_to_mask
-from imig.recipe import CropConfig
+from imig.recipe.parts import Fraction, StageConfig
 from imig.sample import Sample, image_to_jpeg, mask_to_png
 from imig.schema import Instance, Reference
-from imig.stages.base import BuildContext, Stage
+from imig.stages.base import Stage
 from imig.stages.instances import keep_instances
 from imig.stages.pixels import crop_mask, grow_box, sharpness
 
 
-class CropStage(Stage):
+class CropConfig(StageConfig):
+    """Identity crops: the instance cut out of the target with a margin, and its mask."""
+
+    margin: Fraction = Field(default=0.05, description="Added on each side, share of the box.")
+    min_side: int = Field(default=24, gt=0, description="Pixels; smaller instances are dropped.")
+    max_aspect: float = Field(default=5.0, ge=1, description="Longer side over shorter side.")
+    min_sharpness: float = Field(
+        default=0.0, ge=0, description="Variance of the Laplacian; blurrier ones are dropped."
+    )
+
+
+class CropStage(Stage[CropConfig]):
     """Writes a reference of kind `crop` per instance; drops instances outside the limits.
 
     Turns down: "no usable crop", with the number of instances that each limit dropped.
@@ -24,10 +36,6 @@ class CropStage(Stage):
     name = "crop"
     reads = frozenset({"target", "boxes", "masks"})
     writes = frozenset({"references"})
-
-    def __init__(self, config: CropConfig, context: BuildContext) -> None:
-        super().__init__(context)
-        self.config = config
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
         for sample in samples:

@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from imig.models.protocols import Drawer, DrawRequest
-from imig.recipe import DrawConfig
+from imig.recipe.parts import ModelConfig, StageConfig
 from imig.sample import DrawnView, Sample, derive_seed, image_to_jpeg
-from imig.schema import Drawing, ModelRecord, Reference
-from imig.stages.base import BuildContext, Stage
-from imig.stages.loading import generator_settings, load_as, record_of
+from imig.schema import Drawing, Reference
+from imig.stages.base import Stage, Uses, loaded
+from imig.stages.generation import Sampling, generator_settings
 
 
-class DrawStage(Stage):
-    """Basic and complex: the caption becomes the target. Flexible: every subject becomes a view.
+class DrawConfig(StageConfig):
+    """Pictures from prompts: the targets (basic, complex) or each subject alone (flexible)."""
 
-    Parameters
-    ----------
-    drawer:
-        Used instead of the recipe's model, which is then never loaded.
-    """
+    model: Annotated[ModelConfig, Uses(Drawer)] = ModelConfig(family="tabletop")
+    width: int = Field(
+        default=1024,
+        ge=64,
+        le=4096,
+        multiple_of=16,
+        description="Released pipeline: 1024 for targets, 768 for subjects alone.",
+    )
+    height: int = Field(default=1024, ge=64, le=4096, multiple_of=16)
+    sampling: Sampling = Sampling()
+    subject_template: str = Field(
+        default="{prompt}",
+        pattern=r"\{prompt\}",
+        description="How the prompt of a subject alone is put to the model (flexible).",
+    )
+
+
+class DrawStage(Stage[DrawConfig]):
+    """Basic and complex: the caption becomes the target. Flexible: every subject becomes a view."""
 
     name = "draw"
 
-    def __init__(
-        self, config: DrawConfig, context: BuildContext, *, drawer: Drawer | None = None
-    ) -> None:
-        super().__init__(context)
-        self.config = config
-        self._drawer = drawer
-        alone = context.subset == "flexible"
+    drawer: Drawer = loaded("model")
+
+    def prepare(self) -> None:
+        alone = self.context.subset == "flexible"
         self.reads = frozenset({"subjects"} if alone else {"caption"})
         self.writes = frozenset({"drawn views"} if alone else {"target"})
-
-    def setup(self) -> None:
-        if self._drawer is not None:
-            return
-        self._drawer = load_as(
-            Drawer, self.config.model, self.config, key="draw.model", task="text-to-image model"
-        )
-
-    def models(self) -> list[ModelRecord]:
-        return [record_of(self.config.model)]
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
         if self.context.subset == "flexible":
@@ -49,21 +54,19 @@ class DrawStage(Stage):
         return samples
 
     def _draw_targets(self, samples: list[Sample]) -> None:
-        assert self._drawer is not None, "setup() comes first"
         requests = [
             self._request(sample.scene.caption, derive_seed(sample.scene.seed, self.name))
             for sample in samples
         ]
-        images = self._drawer.draw(requests, settings=generator_settings(self.config.sampling))
+        images = self.drawer.draw(requests, settings=generator_settings(self.config.sampling))
         for sample, request, image in zip(samples, requests, images, strict=True):
             scene = sample.scene
             sample.files[scene.target] = image_to_jpeg(image)
             scene.width, scene.height = image.size
-            scene.source.model = self._drawer.name
+            scene.source.model = self.drawer.name
             scene.source.seed = request.seed
 
     def _draw_subjects(self, samples: list[Sample]) -> None:
-        assert self._drawer is not None, "setup() comes first"
         numbered = [(one, i) for one in samples for i in range(len(one.scene.subjects))]
         requests = [
             self._request(
@@ -72,7 +75,7 @@ class DrawStage(Stage):
             )
             for sample, i in numbered
         ]
-        images = self._drawer.draw(requests, settings=generator_settings(self.config.sampling))
+        images = self.drawer.draw(requests, settings=generator_settings(self.config.sampling))
         for (sample, i), request, image in zip(numbered, requests, images, strict=True):
             name = f"ref{i:02d}"
             reference = Reference(
@@ -85,7 +88,7 @@ class DrawStage(Stage):
                 subject_box=(0, 0, *image.size),
                 drawing=Drawing(
                     prompt=request.prompt,
-                    model=self._drawer.name,
+                    model=self.drawer.name,
                     seed=request.seed,
                     width=image.width,
                     height=image.height,

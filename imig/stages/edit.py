@@ -6,53 +6,105 @@ The view's box and mask are not known yet: `reground` finds them.
 from __future__ import annotations
 
 import math
+from typing import Annotated, Literal
 
 import numpy as np
 from PIL import Image
+from pydantic import Field
 
 from imig.layout.reference_size import TOKEN
 from imig.models.protocols import Editor, EditRequest, Origin
-from imig.recipe import EditConfig, EditInstruction
+from imig.recipe.parts import ModelConfig, RecipePart, StageConfig
 from imig.sample import Sample, derive_seed, image_to_jpeg
-from imig.schema import Edit, Instance, ModelRecord, Reference, Scene
-from imig.stages.base import BuildContext, Stage
-from imig.stages.loading import generator_settings, load_as, record_of
+from imig.schema import Edit, Instance, Reference, Scene
+from imig.stages.base import Stage, Uses, loaded
+from imig.stages.generation import Sampling, generator_settings
 from imig.stages.pixels import grey_out
 from imig.stages.views import read_reference
 
 
-class EditStage(Stage):
-    """Adds a reference of kind `edit` to every instance that has a crop.
+class EditInstruction(RecipePart):
+    """One kind of edit: wordings of which a view takes one, and how often it is taken."""
 
-    Parameters
-    ----------
-    editor:
-        Used instead of the recipe's model, which is then never loaded.
-    """
+    name: str
+    weight: float = Field(gt=0)
+    wordings: tuple[str, ...] = Field(
+        min_length=1, description="`{phrase}` stands for the subject's phrase."
+    )
+
+
+def _turn(degrees: int) -> tuple[str, ...]:
+    return (
+        f"show the {{phrase}} with the camera turned by {degrees} degrees to the left",
+        f"show the {{phrase}} with the camera turned by {degrees} degrees to the right",
+    )
+
+
+RELEASED_INSTRUCTIONS: tuple[EditInstruction, ...] = (
+    EditInstruction(
+        name="light or place",
+        weight=0.40,
+        wordings=(
+            "show the {phrase} in warm evening light",
+            "show the {phrase} by lamplight at night",
+            "show the {phrase} in soft light under an overcast sky",
+            "show the {phrase} in bright daylight, standing on grass",
+            "show the {phrase} in studio light on a plain background",
+            "show the {phrase} in the early morning on a wooden table",
+        ),
+    ),
+    EditInstruction(
+        name="motion",
+        weight=0.10,
+        wordings=(
+            "show the {phrase} in another posture, tilted",
+            "show the {phrase} in motion",
+        ),
+    ),
+    EditInstruction(name="camera 30", weight=0.15, wordings=_turn(30)),
+    EditInstruction(name="camera 45", weight=0.15, wordings=_turn(45)),
+    EditInstruction(name="camera 60", weight=0.10, wordings=_turn(60)),
+    EditInstruction(name="camera 90", weight=0.10, wordings=_turn(90)),
+)
+"""Kinds and weights of the released pipeline."""
+
+
+class EditConfig(StageConfig):
+    """An edited view of every instance (complex)."""
+
+    model: Annotated[ModelConfig, Uses(Editor)] = ModelConfig(family="tabletop")
+    instructions: tuple[EditInstruction, ...] = Field(
+        default=RELEASED_INSTRUCTIONS, min_length=1, description="Drawn by their weights."
+    )
+    only_subject: str = Field(
+        default="Keep only the {phrase}, whole and unchanged; remove everything else and whatever "
+        "hides it.",
+        description="Added to every instruction; empty: nothing.",
+    )
+    side: int = Field(
+        default=1024,
+        ge=64,
+        le=4096,
+        multiple_of=16,
+        description="The view has about side x side pixels at the crop's aspect ratio, its sides "
+        "cut down to multiples of 16 (released pipeline: 1024).",
+    )
+    background: Literal["grey", "keep"] = Field(
+        default="keep", description="What the model sees of the crop beside the subject."
+    )
+    sampling: Sampling = Sampling()
+
+
+class EditStage(Stage[EditConfig]):
+    """Adds a reference of kind `edit` to every instance that has a crop."""
 
     name = "edit"
     reads = frozenset({"target", "references"})
     writes = frozenset({"edited views"})
 
-    def __init__(
-        self, config: EditConfig, context: BuildContext, *, editor: Editor | None = None
-    ) -> None:
-        super().__init__(context)
-        self.config = config
-        self._editor = editor
-
-    def setup(self) -> None:
-        if self._editor is not None:
-            return
-        self._editor = load_as(
-            Editor, self.config.model, self.config, key="edit.model", task="editing model"
-        )
-
-    def models(self) -> list[ModelRecord]:
-        return [record_of(self.config.model)]
+    editor: Editor = loaded("model")
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
-        assert self._editor is not None, "setup() comes first"
         cropped = [
             (sample, instance, crop)
             for sample in samples
@@ -61,7 +113,7 @@ class EditStage(Stage):
             if crop.kind == "crop"
         ]
         requests = [self._request(*one) for one in cropped]
-        images = self._editor.edit(requests, settings=generator_settings(self.config.sampling))
+        images = self.editor.edit(requests, settings=generator_settings(self.config.sampling))
         for (sample, instance, _), request, image in zip(cropped, requests, images, strict=True):
             name = f"ref{_reference_count(sample.scene):02d}"
             reference = Reference(
@@ -73,7 +125,7 @@ class EditStage(Stage):
                 height=image.height,
                 subject_box=(0, 0, *image.size),
                 edit=Edit(
-                    instruction=request.instruction, model=self._editor.name, seed=request.seed
+                    instruction=request.instruction, model=self.editor.name, seed=request.seed
                 ),
             )
             sample.files[reference.image] = image_to_jpeg(image)

@@ -7,19 +7,20 @@ Optional: without a model on this machine the stage is skipped, which the plan a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from PIL import Image
+from pydantic import Field
 
 from imig.errors import UsageError
 from imig.layout.aligned_face import align_face
 from imig.layout.masks import Mask
 from imig.models.protocols import DetectedFace, FaceAnalyser
-from imig.recipe import FacesConfig, ModelConfig
+from imig.recipe.parts import Cosine, Fraction, ModelConfig, StageConfig
 from imig.sample import Sample
-from imig.schema import Face, ModelRecord, Reference
-from imig.stages.base import BuildContext, Stage
+from imig.schema import Face, Reference
+from imig.stages.base import Stage, Uses, loaded
 from imig.stages.face_matching import face_cosine, face_of_subject, faces_of_instances, recognise
-from imig.stages.loading import load_as, record_of
 from imig.stages.pixels import instance_mask
 from imig.stages.views import read_reference
 
@@ -34,35 +35,51 @@ class _Seen:
     face: DetectedFace | None
 
 
-class FacesStage(Stage):
+class FacesConfig(StageConfig):
+    """Faces: found, recognised, aligned. Without a model on this machine the stage is skipped."""
+
+    model: Annotated[ModelConfig, Uses(FaceAnalyser)] = ModelConfig(
+        family="insightface", weights="buffalo_l"
+    )
+    accept_licence: bool = Field(
+        default=False,
+        description="insightface's published model packs are for non-commercial research only: "
+        "true says that you have read and accept that.",
+    )
+    required: bool = Field(
+        default=False, description="Without a model: stop, instead of skipping the stage."
+    )
+    min_face: Cosine = Field(
+        default=0.4,
+        description="Recognition cosine above which two faces are one person's (released "
+        "pipeline: 0.4).",
+    )
+    min_side: int = Field(default=24, gt=0, description="Pixels; smaller faces are left out.")
+    min_quality: Fraction = Field(
+        default=0.25, description="Detection score below which it is no face (dlib's: 1 - exp(-s))."
+    )
+    aligned_side: int = Field(
+        default=512, gt=0, multiple_of=16, description="Released pipeline: 512."
+    )
+
+
+class FacesStage(Stage[FacesConfig]):
     """Faces of instances and references, their cosines, and references of kind `face`.
 
     basic, complex: each instance owns the largest face under its mask; every reference's face is
     compared with it. flexible, before `match`: references' faces are looked for among the target's.
     Where a reference's face is the target's, an aligned copy is added: of the edited view, if that
     is so for it, else of the crop. Never turns a scene down.
-
-    Parameters
-    ----------
-    analyser:
-        Used instead of the recipe's model, which is then never loaded.
     """
 
     name = "faces"
 
-    def __init__(
-        self,
-        config: FacesConfig,
-        context: BuildContext,
-        *,
-        analyser: FaceAnalyser | None = None,
-    ) -> None:
-        super().__init__(context)
-        self.config = config
-        self._analyser = analyser
+    analyser: FaceAnalyser = loaded("model")
+
+    def prepare(self) -> None:
         self._skipped: str | None = None
         self._looked = False
-        flexible = context.subset == "flexible"
+        flexible = self.context.subset == "flexible"
         self.reads = frozenset({"target", "masks", "views" if flexible else "references"})
 
     def skipped(self) -> str | None:
@@ -73,20 +90,10 @@ class FacesStage(Stage):
         UsageError
             The model is there, and its licence has not been accepted.
         """
-        if not self._looked and self._analyser is None:
+        if not self._looked and not self.loaded:
             self._skipped = _missing(self.config)
             self._looked = True
         return self._skipped
-
-    def setup(self) -> None:
-        if self._analyser is not None or self.skipped() is not None:
-            return
-        self._analyser = load_as(
-            FaceAnalyser, self.config.model, self.config, key="faces.model", task="finder of faces"
-        )
-
-    def models(self) -> list[ModelRecord]:
-        return [] if self.skipped() is not None else [record_of(self.config.model)]
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
         if self.skipped() is not None:
@@ -120,8 +127,7 @@ class FacesStage(Stage):
 
     def _find(self, pictures: list[list[Image.Image]]) -> list[list[list[DetectedFace]]]:
         """The usable faces of each picture, largest first."""
-        assert self._analyser is not None, "setup() comes first"
-        found = self._analyser.find_faces([one for some in pictures for one in some])
+        found = self.analyser.find_faces([one for some in pictures for one in some])
         usable = iter([[face for face in faces if self._usable(face)] for faces in found])
         return [[next(usable) for _ in some] for some in pictures]
 

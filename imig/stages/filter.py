@@ -2,14 +2,77 @@
 
 from __future__ import annotations
 
-from imig.recipe import FilterConfig
+from pydantic import Field, model_validator
+
+from imig.recipe.parts import Cosine, Fraction, StageConfig
 from imig.sample import Sample
-from imig.stages.base import BuildContext, Stage
+from imig.stages.base import Stage
 from imig.stages.instances import keep_instances
 from imig.stages.verdict import Measured, judge
 
 
-class FilterStage(Stage):
+class FilterConfig(StageConfig):
+    """Thresholds. Instances that fail are removed; a scene with too few left is rejected."""
+
+    min_instances: int = Field(default=2, ge=1, description="Released filter: 2.")
+    max_instances: int = Field(
+        default=5, ge=1, description="Released filter: 5, largest by area first."
+    )
+    min_box_area: Fraction = Field(default=0.01, description="Released filter: 1 % of the image.")
+    min_mask_coverage: Fraction = Field(
+        default=0.6,
+        description="The mask's bounding box covers at least this share of the box in width and "
+        "in height (released filter: 60 %).",
+    )
+    min_phrase_similarity: float | None = Field(default=None, ge=-1, le=1)
+    min_phrase_margin: float | None = Field(
+        default=None,
+        ge=-2,
+        le=2,
+        description="CLIP must prefer the instance's own phrase to the scene's others by this.",
+    )
+    min_caption_similarity: float | None = Field(default=None, ge=-1, le=1)
+    min_grounding_score: Fraction = 0.0
+    min_coverage: Fraction = Field(default=0.0, description="Share of the target under masks.")
+    max_coverage: Fraction = 1.0
+    max_identity_similarity: float | None = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="DINO cosine above which two instances of a scene count as duplicates; the "
+        "lower grounding score is removed.",
+    )
+    dino: Cosine | None = Field(
+        default=None,
+        description="Cosine of masked DINO features of a reference and its instance in the target, "
+        "at least (released filter of the flexible subset: 0.82); of crops only where there is no "
+        "edited or drawn view.",
+    )
+    face: Cosine | None = Field(
+        default=None,
+        description="Recognition cosine from which a face stands in for `dino`, where there is an "
+        "aligned face (released filter of the flexible subset: 0.65).",
+    )
+    min_aesthetics: float | None = None
+    min_preference: float | None = None
+    min_sharpness: float | None = Field(default=None, ge=0, description="Of the target.")
+    max_watermark: Fraction | None = None
+    agreement: bool = Field(
+        default=False,
+        description="Remove instances of which a vision-language model said no (`agree`).",
+    )
+    max_duplicate_iou: Fraction = Field(
+        default=0.75, description="Box IoU above which two instances are one (released: 0.75)."
+    )
+
+    @model_validator(mode="after")
+    def _ranges(self) -> FilterConfig:
+        if self.min_instances > self.max_instances:
+            raise ValueError("min_instances must not be above max_instances")
+        return self
+
+
+class FilterStage(Stage[FilterConfig]):
     """Removes instances below the thresholds, then turns down scenes with too few left.
 
     Turns down: "too few instances" (figures: how many each cause removed), "caption does not
@@ -23,9 +86,8 @@ class FilterStage(Stage):
     name = "filter"
     writes = frozenset({"verdict"})
 
-    def __init__(self, config: FilterConfig, context: BuildContext) -> None:
-        super().__init__(context)
-        self.config = config
+    def prepare(self) -> None:
+        config = self.config
         scored = (
             config.min_phrase_similarity,
             config.min_phrase_margin,
@@ -33,14 +95,16 @@ class FilterStage(Stage):
             config.max_identity_similarity,
             config.min_sharpness,
             # flexible: `match` has compared the views already
-            None if context.subset == "flexible" else config.dino,
+            None if self.context.subset == "flexible" else config.dino,
         )
         needs_scores = (
             any(threshold is not None for threshold in scored)
             or config.min_coverage > 0
             or config.max_coverage < 1
         )
-        self.reads = frozenset({"boxes", "masks"} | ({"scores"} if needs_scores else set()))
+        self.reads = frozenset({"boxes", "masks"})
+        if needs_scores:
+            self.reads |= {"scores"}
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
         for sample in samples:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import math
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from imig.layout.boxes import clean_boxes
 from imig.models.protocols import GroundedBoxes, Grounder
-from imig.recipe import GroundConfig
+from imig.recipe.parts import Fraction, ModelConfig, StageConfig
 from imig.sample import Sample
-from imig.schema import Box, Detection, Instance, ModelRecord, Scene
-from imig.stages.base import BuildContext, Stage
+from imig.schema import Box, Detection, Instance, Scene
+from imig.stages.base import Stage, Uses, loaded
 from imig.stages.instances import set_instances
-from imig.stages.loading import load_as, record_of
 from imig.stages.nouns import head_noun
 
 SHOWN_LETTERS = 60
@@ -23,47 +24,48 @@ UNREAD_PHRASE = "phrase that the model cannot take"
 """An oddity: it is not looked for; the scene's other phrases are."""
 
 
-class GroundStage(Stage):
+class GroundConfig(StageConfig):
+    """Boxes for the nouns, cleaned as in the released pipeline."""
+
+    model: Annotated[ModelConfig, Uses(Grounder)] = ModelConfig(family="grounding-dino")
+    box_threshold: Fraction = Field(default=0.35, description="Released pipeline: 0.35.")
+    text_threshold: Fraction = Field(default=0.25, description="Released pipeline: 0.25.")
+    min_side_fraction: Fraction = Field(
+        default=1 / 16,
+        description="A box narrower or lower than this share of the image is dropped when its "
+        "area is below `min_area_fraction` too (released pipeline: 1/16).",
+    )
+    min_area_fraction: Fraction = Field(default=1 / 200, description="Released pipeline: 1/200.")
+    nms_iou: Fraction = Field(default=0.625, description="Released pipeline: 0.625.")
+    max_boxes: int = Field(default=8, gt=0, description="Released pipeline: 8.")
+    one_box_per_phrase: bool = Field(
+        default=False,
+        description="Keep only the best box of a phrase: for captions whose phrases single out one "
+        "thing each.",
+    )
+    min_instances: int = Field(default=1, ge=0, description="Fewer boxes: the scene is rejected.")
+
+
+class GroundStage(Stage[GroundConfig]):
     """Finds the scene's nouns; instances are numbered from left to right.
 
     Turns down: "no nouns to look for", "too few boxes".
-
-    Parameters
-    ----------
-    grounder:
-        Used instead of the recipe's model, which is then never loaded.
     """
 
     name = "ground"
     reads = frozenset({"target", "nouns"})
     writes = frozenset({"boxes"})
 
-    def __init__(
-        self, config: GroundConfig, context: BuildContext, *, grounder: Grounder | None = None
-    ) -> None:
-        super().__init__(context)
-        self.config = config
-        self._grounder = grounder
-
-    def setup(self) -> None:
-        if self._grounder is not None:
-            return
-        self._grounder = load_as(
-            Grounder, self.config.model, self.config, key="ground.model", task="grounder"
-        )
-
-    def models(self) -> list[ModelRecord]:
-        return [record_of(self.config.model)]
+    grounder: Grounder = loaded("model")
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
-        assert self._grounder is not None, "setup() comes first"
         for sample in samples:
             if not sample.scene.nouns:
                 sample.turn_down(stage=self.name, reason="no nouns to look for", figures={})
         asked = [sample for sample in samples if sample.reject is None]
         if not asked:
             return samples
-        found = self._grounder.ground(
+        found = self.grounder.ground(
             [sample.target() for sample in asked],
             [sample.scene.nouns for sample in asked],
             box_threshold=self.config.box_threshold,
@@ -73,7 +75,7 @@ class GroundStage(Stage):
             for phrase in candidates.unread:
                 sample.note_oddity(UNREAD_PHRASE, shown_phrase(phrase))
             kept = self._choose(candidates, sample.scene)
-            model = self._grounder.name
+            model = self.grounder.name
             instances = [_to_instance(candidates, i, sample.scene, model=model) for i in kept]
             instances.sort(key=lambda one: (one.box[0] + one.box[2], one.box, one.phrase))
             for index, instance in enumerate(instances):

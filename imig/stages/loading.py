@@ -8,8 +8,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from imig.errors import UsageError
-from imig.models.protocols import GeneratorSettings
-from imig.recipe import ModelConfig, Sampling, StageConfig
+from imig.models.protocols import TASKS, PictureAnswerer
+from imig.recipe.parts import EndpointConfig, ModelConfig
 from imig.schema import ModelRecord
 
 _shared: ContextVar[dict[ModelConfig, Any] | None] = ContextVar("_shared", default=None)
@@ -25,31 +25,50 @@ def shared_models() -> Iterator[None]:
         _shared.reset(token)
 
 
-def load_as(
-    kind: type[Any], config: ModelConfig, block: StageConfig, *, key: str, task: str
-) -> Any:
-    """Load a model of a recipe's block, for batches as large as the block says.
+def load_as(protocol: type[Any], config: ModelConfig, *, key: str, batch_size: int) -> Any:
+    """Load a model of a recipe's block.
 
     Parameters
     ----------
-    kind:
-        The protocol of `imig.models.protocols` that the answer obeys. (A type checker takes no
-        protocol where it wants a class to make one of, hence Any.)
-    key, task:
-        Where the model stands in the recipe, and what the stage wants of it: for the message.
+    protocol:
+        The one of `imig.models.protocols` that the answer obeys.
+    key:
+        Where the model stands in the recipe, for the message.
+    batch_size:
+        Images that go through the network at once, at most.
 
     Raises
     ------
     UsageError
         The family is of another kind, or its weights cannot be loaded.
     """
-    model = _load(config, batch_size=block.resources.batch_size)
-    if not isinstance(model, kind):
+    model = _load(config, batch_size=batch_size)
+    if not isinstance(model, protocol):
         raise UsageError(
-            f"{key}: the family {config.family!r} is not a {task}",
+            f"{key}: the family {config.family!r} is not there to {TASKS[protocol]}",
             cure="`imig models list` says what each family is",
         )
     return model
+
+
+def connect(protocol: type[Any], config: EndpointConfig, *, key: str, clients: int) -> Any:
+    """A model behind a server, which obeys `protocol`; `clients` workers ask it at once."""
+    if protocol is not PictureAnswerer:
+        raise UsageError(f"{key}: no server is asked to {TASKS[protocol]}")
+    from imig.models.endpoint_answers import EndpointAnswerer
+
+    return EndpointAnswerer(config, name=key, clients=clients)
+
+
+def record_of(config: ModelConfig | EndpointConfig) -> ModelRecord:
+    """The manifest's record of a model, without loading it."""
+    if isinstance(config, EndpointConfig):
+        from imig.models.endpoint import endpoint_record
+
+        return endpoint_record(config)
+    from imig.models.registry import model_record
+
+    return model_record(config)
 
 
 def _load(config: ModelConfig, *, batch_size: int) -> Any:
@@ -65,15 +84,3 @@ def _load(config: ModelConfig, *, batch_size: int) -> Any:
     if loaded is not None:
         loaded[config] = model
     return model
-
-
-def record_of(config: ModelConfig) -> ModelRecord:
-    """The manifest's record of a model, without loading it."""
-    from imig.models.registry import model_record
-
-    return model_record(config)
-
-
-def generator_settings(sampling: Sampling) -> GeneratorSettings:
-    """A recipe's `sampling` for a generator."""
-    return GeneratorSettings(steps=sampling.steps, guidance=sampling.guidance)

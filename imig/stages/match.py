@@ -8,21 +8,22 @@ candidate that contains that face wins. Unlike there, two references never share
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
+from pydantic import Field
 
 from imig.layout.boxes import containment, iou
 from imig.layout.masks import Mask, rle_to_mask
 from imig.models.protocols import ImageEmbedder
-from imig.recipe import MatchConfig
+from imig.recipe.parts import Cosine, Fraction, ModelConfig, StageConfig
 from imig.sample import DrawnView, Sample
-from imig.schema import Box, Instance, ModelRecord, Reference, Scene
-from imig.stages.base import BuildContext, Stage
+from imig.schema import Box, Instance, Reference, Scene
+from imig.stages.base import Stage, Uses, loaded
 from imig.stages.ground import identity_id
 from imig.stages.instances import keep_instances, reference_members
-from imig.stages.loading import load_as, record_of
 from imig.stages.pixels import cut_out
 from imig.stages.views import read_reference
 
@@ -39,45 +40,49 @@ class Match:
     """DINO cosine."""
 
 
-class MatchStage(Stage):
+class MatchConfig(StageConfig):
+    """Which candidate box of a composed target shows which reference (flexible)."""
+
+    image_model: Annotated[ModelConfig, Uses(ImageEmbedder)] = ModelConfig(family="dinov2")
+    min_dino: Cosine = Field(
+        default=0.5,
+        description="Cosine of masked DINO features below which a candidate is none (released "
+        "pipeline: 0.5).",
+    )
+    min_face: Cosine = Field(
+        default=0.4,
+        description="Cosine of recognition features above which a face is the reference's "
+        "(released pipeline: 0.4); the candidate that contains it then wins.",
+    )
+    min_margin: float | None = Field(
+        default=None,
+        ge=0,
+        le=2,
+        description="A candidate must be more like its reference than any other reference of the "
+        "scene is, by this.",
+    )
+    max_box_iou: Fraction = Field(
+        default=0.75,
+        description="Two instances whose boxes overlap more are one (released pipeline: 0.75); the "
+        "better match stays.",
+    )
+    max_face_iou: Fraction = Field(
+        default=0.5, description="The same for the boxes of their faces (released pipeline: 0.5)."
+    )
+    min_instances: int = Field(default=2, ge=1, description="Released pipeline: 2.")
+
+
+class MatchStage(Stage[MatchConfig]):
     """Gives each drawn view its instance; candidates that show no reference are removed.
 
     Turns down: "too few matches", with the best cosine of the scene.
-
-    Parameters
-    ----------
-    image_model:
-        Used instead of the recipe's model, which is then never loaded.
     """
 
     name = "match"
     reads = frozenset({"target", "boxes", "masks", "views"})
     writes = frozenset({"references"})
 
-    def __init__(
-        self,
-        config: MatchConfig,
-        context: BuildContext,
-        *,
-        image_model: ImageEmbedder | None = None,
-    ) -> None:
-        super().__init__(context)
-        self.config = config
-        self._image_model = image_model
-
-    def setup(self) -> None:
-        if self._image_model is not None:
-            return
-        self._image_model = load_as(
-            ImageEmbedder,
-            self.config.image_model,
-            self.config,
-            key="match.image_model",
-            task="image embedder",
-        )
-
-    def models(self) -> list[ModelRecord]:
-        return [record_of(self.config.image_model)]
+    image_model: ImageEmbedder = loaded("image_model")
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
         for sample, cosines in zip(samples, self._cosines(samples), strict=True):
@@ -105,7 +110,6 @@ class MatchStage(Stage):
 
     def _cosines(self, samples: list[Sample]) -> list[Cosines]:
         """Per sample (views, candidates)."""
-        assert self._image_model is not None, "setup() comes first"
         images: list[Image] = []
         masks: list[Mask | None] = []
         for sample in samples:
@@ -119,7 +123,7 @@ class MatchStage(Stage):
                 picture, mask = cut_out(target, instance, rle_to_mask(instance.mask))
                 images.append(picture)
                 masks.append(mask)
-        features = self._image_model.embed(images, masks)
+        features = self.image_model.embed(images, masks)
         cosines = []
         start = 0
         for sample in samples:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
 
 from imig.duplicates.perceptual_hash import perceptual_hash
 from imig.models.protocols import AestheticsJudge, ImageTextScorer, PreferenceJudge
-from imig.recipe import ModelConfig, QualityConfig
+from imig.recipe.parts import ModelConfig, StageConfig
 from imig.sample import Sample
-from imig.schema import ModelRecord
 from imig.shards.features import FEATURES_MEMBER, features_to_bytes
-from imig.stages.base import BuildContext, Stage
-from imig.stages.loading import load_as, record_of
+from imig.stages.base import Stage, Uses, loaded
 from imig.stages.pixels import sharpness
 from imig.stages.target_features import target_features
 
@@ -39,65 +38,43 @@ SHARPENING: Final = 100.0
 DECIMALS: Final = 4
 
 
-class QualityStage(Stage):
+class QualityConfig(StageConfig):
+    """Figures of the picture itself: aesthetics, preference, hash, watermark."""
+
+    aesthetics: Annotated[ModelConfig | None, Uses(AestheticsJudge)] = Field(
+        default=None,
+        description="family `aesthetics`: a folder with an open_clip tower (`weights`) and a head "
+        "file (`config`).",
+    )
+    preference: Annotated[ModelConfig | None, Uses(PreferenceJudge)] = Field(
+        default=None, description="family `pickscore`: how well people would like the target for "
+        "its caption.",
+    )  # fmt: skip
+    watermark: Annotated[ModelConfig | None, Uses(ImageTextScorer)] = Field(
+        default=None,
+        description="family `open-clip`: a hint whether the target bears text or a watermark.",
+    )
+    perceptual_hash: bool = Field(default=True, description="Needed to find duplicates.")
+    features: Annotated[ModelConfig | None, Uses(ImageTextScorer)] = Field(
+        default=None,
+        description="family `open-clip`: the target's feature, stored to find duplicates.",
+    )
+
+
+class QualityStage(Stage[QualityConfig]):
     """Aesthetics, preference, watermark, perceptual hash, sharpness, and the target's feature.
 
     Models that the recipe leaves null are not loaded; their figures stay null. Preference needs a
     caption. Never turns a scene down.
-
-    Parameters
-    ----------
-    aesthetics, preference, watermark, features:
-        Used instead of the recipe's models, which are then never loaded.
     """
 
     name = "quality"
     reads = frozenset({"target"})
 
-    def __init__(
-        self,
-        config: QualityConfig,
-        context: BuildContext,
-        *,
-        aesthetics: AestheticsJudge | None = None,
-        preference: PreferenceJudge | None = None,
-        watermark: ImageTextScorer | None = None,
-        features: ImageTextScorer | None = None,
-    ) -> None:
-        super().__init__(context)
-        self.config = config
-        self._aesthetics = aesthetics
-        self._preference = preference
-        self._watermark = watermark
-        self._features = features
-
-    def setup(self) -> None:
-        config = self.config
-        if self._aesthetics is None and config.aesthetics is not None:
-            self._aesthetics = load_as(
-                AestheticsJudge,
-                config.aesthetics,
-                config,
-                key="quality.aesthetics",
-                task="judge of pictures",
-            )
-        if self._preference is None and config.preference is not None:
-            self._preference = load_as(
-                PreferenceJudge,
-                config.preference,
-                config,
-                key="quality.preference",
-                task="judge of pictures and captions",
-            )
-        if self._watermark is None and config.watermark is not None:
-            self._watermark = self._load_scorer(config.watermark, key="quality.watermark")
-        if self._features is None and config.features is not None:
-            self._features = self._load_scorer(config.features, key="quality.features")
-
-    def models(self) -> list[ModelRecord]:
-        config = self.config
-        configs = (config.aesthetics, config.preference, config.watermark, config.features)
-        return [record_of(one) for one in configs if one is not None]
+    aesthetics: AestheticsJudge | None = loaded("aesthetics", optional=True)
+    preference: PreferenceJudge | None = loaded("preference", optional=True)
+    watermark: ImageTextScorer | None = loaded("watermark", optional=True)
+    features: ImageTextScorer | None = loaded("features", optional=True)
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
         config = self.config
@@ -108,28 +85,22 @@ class QualityStage(Stage):
                 scores.sharpness = sharpness(target)
             if config.perceptual_hash:
                 scores.perceptual_hash = perceptual_hash(target)
-        if self._aesthetics is not None:
-            opinions = self._aesthetics.judge_aesthetics(targets)
+        if self.aesthetics is not None:
+            opinions = self.aesthetics.judge_aesthetics(targets)
             for sample, opinion in zip(samples, opinions, strict=True):
                 sample.scene.scores.aesthetics = round(opinion, DECIMALS)
-        if self._preference is not None:
-            _score_preference(self._preference, samples, targets)
-        if self._watermark is not None:
-            seen = target_features(samples, targets, model=self._watermark, key=config.watermark)
-            hints = watermark_hints(self._watermark, seen)
+        if self.preference is not None:
+            _score_preference(self.preference, samples, targets)
+        if self.watermark is not None:
+            seen = target_features(samples, targets, model=self.watermark, key=config.watermark)
+            hints = watermark_hints(self.watermark, seen)
             for sample, hint in zip(samples, hints, strict=True):
                 sample.scene.scores.watermark = hint
-        if self._features is not None:
-            features = target_features(samples, targets, model=self._features, key=config.features)
+        if self.features is not None:
+            features = target_features(samples, targets, model=self.features, key=config.features)
             for sample, feature in zip(samples, features, strict=True):
                 sample.files[FEATURES_MEMBER] = features_to_bytes(feature)
         return samples
-
-    def _load_scorer(self, config: ModelConfig, *, key: str) -> ImageTextScorer:
-        scorer: ImageTextScorer = load_as(
-            ImageTextScorer, config, self.config, key=key, task="image-text scorer"
-        )
-        return scorer
 
 
 def _score_preference(

@@ -7,18 +7,19 @@ cropped to the subject.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 from PIL import Image
+from pydantic import Field
 
 from imig.layout.masks import Mask, box_coverage, clip_mask_to_box, despeckle, mask_to_box
 from imig.models.protocols import GroundedBoxes, Grounder, Segmenter
-from imig.recipe import RegroundConfig
+from imig.recipe.parts import Fraction, ModelConfig, StageConfig
 from imig.sample import Sample, decode_image, image_to_jpeg, mask_to_png
-from imig.schema import Box, Detection, ModelRecord, Reference
-from imig.stages.base import BuildContext, Stage
+from imig.schema import Box, Detection, Reference
+from imig.stages.base import Stage, Uses, loaded
 from imig.stages.ground import round_outwards
-from imig.stages.loading import load_as, record_of
 from imig.stages.nouns import head_noun
 from imig.stages.pixels import crop_mask, grow_box
 
@@ -34,51 +35,45 @@ class _View:
     mask: Mask | None = None
 
 
-class RegroundStage(Stage):
+class RegroundConfig(StageConfig):
+    """The subject of each drawn view found again: its box and its mask."""
+
+    ground_model: Annotated[ModelConfig, Uses(Grounder)] = ModelConfig(family="grounding-dino")
+    segment_model: Annotated[ModelConfig, Uses(Segmenter)] = ModelConfig(family="segment-anything")
+    box_threshold: Fraction = Field(default=0.35, description="Released pipeline: 0.35.")
+    text_threshold: Fraction = Field(default=0.25, description="Released pipeline: 0.25.")
+    ask: Literal["phrase", "noun"] = Field(
+        default="noun",
+        description="What is looked for: the whole phrase, or its noun alone, which is surer where "
+        "the view shows nothing else.",
+    )
+    min_score: Fraction = Field(
+        default=0.0, description="Masks whose predicted IoU is lower count as not found."
+    )
+    margin: Fraction | None = Field(
+        default=0.05,
+        description="flexible: the view is cropped to its subject with this margin (share of the "
+        "box); null: it stays whole. Edited views stay whole.",
+    )
+    max_aspect: float = Field(default=5.0, ge=1, description="Longer side over shorter side.")
+
+
+class RegroundStage(Stage[RegroundConfig]):
     """Gives every drawn view a subject box and a mask; a view without a subject is dropped.
 
     Turns down: "no view shows its subject".
-
-    Parameters
-    ----------
-    grounder, segmenter:
-        Used instead of the recipe's models, which are then never loaded.
     """
 
     name = "reground"
     writes = frozenset({"views"})
 
-    def __init__(
-        self,
-        config: RegroundConfig,
-        context: BuildContext,
-        *,
-        grounder: Grounder | None = None,
-        segmenter: Segmenter | None = None,
-    ) -> None:
-        super().__init__(context)
-        self.config = config
-        self._grounder = grounder
-        self._segmenter = segmenter
-        self.reads = frozenset({"drawn views" if context.subset == "flexible" else "edited views"})
+    grounder: Grounder = loaded("ground_model")
+    segmenter: Segmenter = loaded("segment_model")
 
-    def setup(self) -> None:
-        config = self.config
-        if self._grounder is None:
-            self._grounder = load_as(
-                Grounder, config.ground_model, config, key="reground.ground_model", task="grounder"
-            )
-        if self._segmenter is None:
-            self._segmenter = load_as(
-                Segmenter,
-                config.segment_model,
-                config,
-                key="reground.segment_model",
-                task="segmenter",
-            )
-
-    def models(self) -> list[ModelRecord]:
-        return [record_of(self.config.ground_model), record_of(self.config.segment_model)]
+    def prepare(self) -> None:
+        self.reads = frozenset(
+            {"drawn views" if self.context.subset == "flexible" else "edited views"}
+        )
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
         views = [_views(sample) for sample in samples]
@@ -100,11 +95,10 @@ class RegroundStage(Stage):
         return samples
 
     def _ground(self, views: list[_View]) -> None:
-        assert self._grounder is not None, "setup() comes first"
         asked = [
             view.phrase if self.config.ask == "phrase" else head_noun(view.phrase) for view in views
         ]
-        found = self._grounder.ground(
+        found = self.grounder.ground(
             [view.image for view in views],
             [[phrase] for phrase in asked],
             box_threshold=self.config.box_threshold,
@@ -117,14 +111,13 @@ class RegroundStage(Stage):
             width, height = view.image.size
             view.box = round_outwards(candidates.boxes[best], width=width, height=height)
             view.reference.grounding = Detection(
-                score=round(float(candidates.scores[best]), 4), model=self._grounder.name
+                score=round(float(candidates.scores[best]), 4), model=self.grounder.name
             )
 
     def _segment(self, views: list[_View]) -> None:
-        assert self._segmenter is not None, "setup() comes first"
         if not views:
             return
-        found = self._segmenter.segment(
+        found = self.segmenter.segment(
             [view.image for view in views],
             [np.array([view.box], np.float32) for view in views],
         )
@@ -137,7 +130,7 @@ class RegroundStage(Stage):
             if bounds is None or _aspect(bounds) > self.config.max_aspect:
                 continue
             view.mask = mask
-            view.reference.segmentation = Detection(score=score, model=self._segmenter.name)
+            view.reference.segmentation = Detection(score=score, model=self.segmenter.name)
             view.reference.coverage = round(min(box_coverage(mask, view.box)), 4)
 
     def _store(self, sample: Sample, view: _View) -> None:

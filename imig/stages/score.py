@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
 
 from imig.layout.masks import Mask
 from imig.models.protocols import ImageEmbedder, ImageTextScorer
-from imig.recipe import ScoreConfig
+from imig.recipe.parts import ModelConfig, StageConfig
 from imig.sample import Sample
-from imig.schema import Box, Instance, ModelRecord, Reference
-from imig.stages.base import BuildContext, Stage
-from imig.stages.loading import load_as, record_of
+from imig.schema import Box, Instance, Reference
+from imig.stages.base import Stage, Uses, loaded
 from imig.stages.pixels import crop_mask, cut_out, grey_out, instance_mask, sharpness
 from imig.stages.target_features import target_features
 from imig.stages.views import read_reference
@@ -26,48 +28,37 @@ DECIMALS = 4
 """Of stored cosines: finer digits differ between processors."""
 
 
-class ScoreStage(Stage):
+class ScoreConfig(StageConfig):
+    """Figures for the filter: CLIP between phrases and crops, and between caption and target."""
+
+    text_model: Annotated[ModelConfig | None, Uses(ImageTextScorer)] = ModelConfig(
+        family="open-clip"
+    )
+    image_model: Annotated[ModelConfig | None, Uses(ImageEmbedder)] = ModelConfig(family="dinov2")
+    phrase_template: str = Field(
+        default="{phrase}",
+        pattern=r"\{phrase\}",
+        description="How a phrase is put to the text encoder.",
+    )
+    background: Literal["grey", "keep"] = Field(
+        default="grey",
+        description="What the text model sees of a crop outside the instance's mask: mid grey, or "
+        "the picture.",
+    )
+
+
+class ScoreStage(Stage[ScoreConfig]):
     """CLIP between phrases and crops, and captions and targets; DINO between identities.
 
     Either model may be null in the recipe; its figures then stay null.
-
-    Parameters
-    ----------
-    text_model, image_model:
-        Used instead of the recipe's models, which are then never loaded.
     """
 
     name = "score"
     reads = frozenset({"target", "boxes", "masks", "references"})
     writes = frozenset({"scores"})
 
-    def __init__(
-        self,
-        config: ScoreConfig,
-        context: BuildContext,
-        *,
-        text_model: ImageTextScorer | None = None,
-        image_model: ImageEmbedder | None = None,
-    ) -> None:
-        super().__init__(context)
-        self.config = config
-        self._text_model = text_model
-        self._image_model = image_model
-
-    def setup(self) -> None:
-        text, image = self.config.text_model, self.config.image_model
-        if self._text_model is None and text is not None:
-            self._text_model = load_as(
-                ImageTextScorer, text, self.config, key="score.text_model", task="image-text scorer"
-            )
-        if self._image_model is None and image is not None:
-            self._image_model = load_as(
-                ImageEmbedder, image, self.config, key="score.image_model", task="image embedder"
-            )
-
-    def models(self) -> list[ModelRecord]:
-        configs = (self.config.text_model, self.config.image_model)
-        return [record_of(config) for config in configs if config is not None]
+    text_model: ImageTextScorer | None = loaded("text_model", optional=True)
+    image_model: ImageEmbedder | None = loaded("image_model", optional=True)
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
         targets = [sample.target() for sample in samples]
@@ -75,12 +66,12 @@ class ScoreStage(Stage):
         for sample, target, own_masks in zip(samples, targets, masks, strict=True):
             sample.scene.scores.sharpness = sharpness(target)
             sample.scene.scores.coverage = _coverage(own_masks)
-        if self._text_model is not None:
-            self._score_captions(self._text_model, samples, targets)
-            self._score_phrases(self._text_model, samples, targets, masks)
-            self._score_views(self._text_model, samples, targets, masks)
-        if self._image_model is not None:
-            _score_identities(self._image_model, samples, targets, masks)
+        if self.text_model is not None:
+            self._score_captions(self.text_model, samples, targets)
+            self._score_phrases(self.text_model, samples, targets, masks)
+            self._score_views(self.text_model, samples, targets, masks)
+        if self.image_model is not None:
+            _score_identities(self.image_model, samples, targets, masks)
         return samples
 
     def _score_captions(

@@ -3,57 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from imig.layout.masks import Mask, clip_mask_to_box, despeckle, mask_area, mask_to_box, mask_to_rle
 from imig.models.protocols import SegmentedMasks, Segmenter
-from imig.recipe import SegmentConfig
+from imig.recipe.parts import Fraction, ModelConfig, StageConfig
 from imig.sample import Sample
-from imig.schema import Box, Detection, Instance, ModelRecord
-from imig.stages.base import BuildContext, Stage
+from imig.schema import Box, Detection, Instance
+from imig.stages.base import Stage, Uses, loaded
 from imig.stages.instances import set_instances
 from imig.stages.layers import layer_order, occluded_fractions, visible_masks
-from imig.stages.loading import load_as, record_of
 
 
-class SegmentStage(Stage):
+class SegmentConfig(StageConfig):
+    """A mask for each box."""
+
+    model: Annotated[ModelConfig, Uses(Segmenter)] = ModelConfig(family="segment-anything")
+    min_score: Fraction = Field(
+        default=0.0, description="Masks whose predicted IoU is lower are dropped."
+    )
+    clip_to_box: bool = Field(
+        default=True, description="Cut what the mask has outside its box, so boxes hold masks."
+    )
+
+
+class SegmentStage(Stage[SegmentConfig]):
     """Masks are visible parts: disjoint, contested pixels going to the nearer instance.
 
     Turns down: "no mask left".
-
-    Parameters
-    ----------
-    segmenter:
-        Used instead of the recipe's model, which is then never loaded.
     """
 
     name = "segment"
     reads = frozenset({"target", "boxes"})
     writes = frozenset({"masks"})
 
-    def __init__(
-        self, config: SegmentConfig, context: BuildContext, *, segmenter: Segmenter | None = None
-    ) -> None:
-        super().__init__(context)
-        self.config = config
-        self._segmenter = segmenter
-
-    def setup(self) -> None:
-        if self._segmenter is not None:
-            return
-        self._segmenter = load_as(
-            Segmenter, self.config.model, self.config, key="segment.model", task="segmenter"
-        )
-
-    def models(self) -> list[ModelRecord]:
-        return [record_of(self.config.model)]
+    segmenter: Segmenter = loaded("model")
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
-        assert self._segmenter is not None, "setup() comes first"
         asked = [sample for sample in samples if sample.scene.instances]
         found = (
-            self._segmenter.segment(
+            self.segmenter.segment(
                 [sample.target() for sample in asked],
                 [np.array([i.box for i in s.scene.instances], np.float32) for s in asked],
             )
@@ -68,7 +60,6 @@ class SegmentStage(Stage):
         return samples
 
     def _store(self, sample: Sample, segmented: SegmentedMasks) -> None:
-        assert self._segmenter is not None
         pieces = [
             piece
             for instance, mask, score in zip(
@@ -85,7 +76,7 @@ class SegmentStage(Stage):
             instance.mask = mask_to_rle(piece.mask)
             instance.area = mask_area(piece.mask)
             instance.occluded_fraction = fraction
-            instance.segmentation = Detection(score=piece.score, model=self._segmenter.name)
+            instance.segmentation = Detection(score=piece.score, model=self.segmenter.name)
         set_instances(sample, [piece.instance for piece in pieces], layer_order=order)
 
     def _tidy(self, instance: Instance, mask: Mask, score: float) -> _Piece | None:

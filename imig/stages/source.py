@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from imig.errors import DataError
-from imig.recipe import (
+from imig.sample import Sample, derive_seed
+from imig.schema import ModelRecord, Scene, Source
+from imig.stages.base import BuildContext, Stage
+from imig.stages.sources.base import STAGE, SourceKind
+from imig.stages.sources.config import (
     FolderSource,
     ListSource,
     PromptsSource,
@@ -11,10 +15,6 @@ from imig.recipe import (
     TabletopSource,
     WebdatasetSource,
 )
-from imig.sample import Sample, derive_seed
-from imig.schema import ModelRecord, Scene, Source
-from imig.stages.base import BuildContext, Stage
-from imig.stages.sources.base import STAGE, SourceKind
 
 
 def make_source_kind(config: SourceConfig, context: BuildContext) -> SourceKind:
@@ -43,7 +43,7 @@ def make_source_kind(config: SourceConfig, context: BuildContext) -> SourceKind:
             return Prompts(config, context)
 
 
-class SourceStage(Stage):
+class SourceStage(Stage[SourceConfig]):
     """Numbers the pictures on the driver, reads them in the workers.
 
     Turns down: "unreadable image", "too many pixels", "image too small", "no image in the sample",
@@ -52,10 +52,8 @@ class SourceStage(Stage):
 
     name = STAGE
 
-    def __init__(self, config: SourceConfig, context: BuildContext) -> None:
-        super().__init__(context)
-        self.config = config
-        self._kind = make_source_kind(config, context)
+    def prepare(self) -> None:
+        self._kind = make_source_kind(self.config, self.context)
         self.writes = self._kind.writes
 
     def count(self) -> int:

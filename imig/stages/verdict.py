@@ -10,16 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imig.layout.boxes import iou
 from imig.layout.masks import box_coverage, rle_to_mask
-from imig.recipe import FilterConfig
 from imig.schema import Instance, Scene
 from imig.stages.verdict_scene import judge_scene
 from imig.stages.verdict_views import view_fault
+
+if TYPE_CHECKING:
+    from imig.stages.filter import FilterConfig
 
 
 @dataclass(frozen=True)

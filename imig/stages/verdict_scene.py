@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from imig.recipe import FilterConfig
+from typing import TYPE_CHECKING
+
 from imig.schema import Scene
+
+if TYPE_CHECKING:
+    from imig.stages.filter import FilterConfig
 
 
 def judge_scene(scene: Scene, config: FilterConfig) -> tuple[str, dict[str, float | int | str]]:

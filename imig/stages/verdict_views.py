@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from imig.recipe import FilterConfig
+from typing import TYPE_CHECKING
+
 from imig.schema import Instance, Reference, Subset
+
+if TYPE_CHECKING:
+    from imig.stages.filter import FilterConfig
 
 _PROMISED = {"complex": "edit", "flexible": "source"}
 """Subset -> the kind of view that every instance of it has."""

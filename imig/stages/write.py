@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from imig.errors import DataError
-from imig.recipe import WriteConfig
+from imig.recipe.parts import StageConfig
 from imig.sample import Sample
 from imig.schema import scene_from_json, scene_to_json
 from imig.shards.features import FEATURES_MEMBER
 from imig.shards.writer import named_members
-from imig.stages.base import BuildContext, Stage
+from imig.stages.base import Stage
 
 
-class WriteStage(Stage):
+class WriteConfig(StageConfig):
+    """Shards."""
+
+    scenes_per_shard: int = Field(
+        default=1000, gt=0, description="Input scenes a shard covers; what survives is written."
+    )
+
+
+class WriteStage(Stage[WriteConfig]):
     """Makes sure that scene and members agree; changes nothing.
 
     Raises DataError when a member is missing or unnamed, or the scene's JSON does not read back:
@@ -20,10 +30,6 @@ class WriteStage(Stage):
 
     name = "write"
     reads = frozenset({"target"})
-
-    def __init__(self, config: WriteConfig, context: BuildContext) -> None:
-        super().__init__(context)
-        self.config = config
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
         for sample in samples:

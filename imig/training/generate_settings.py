@@ -15,7 +15,7 @@ from imig.contextgen.presets import PRESETS, Preset
 from imig.contextgen.settings import AttentionConfig
 from imig.errors import DataError, UsageError
 from imig.models.weights import TINY
-from imig.recipe_file import load_training_recipe
+from imig.recipe.file import load_training_recipe
 from imig.training.recipe import TrainRecipe
 
 DEFAULT_RECIPE = "train-tiny"

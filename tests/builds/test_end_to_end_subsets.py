@@ -12,7 +12,7 @@ from PIL import Image
 from support.commands import call, run
 
 import imig
-from imig.recipe_file import load_recipe, shipped_recipes
+from imig.recipe.file import load_recipe, shipped_recipes
 from imig.schema import Subset
 
 SUBSETS: tuple[Subset, ...] = ("basic", "complex", "flexible")

@@ -21,7 +21,7 @@ from imig.contextgen.components import (
 from imig.contextgen.settings import TextLength
 from imig.errors import UsageError
 from imig.models.registry import list_models, load_model
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 from tools.tiny.contextgen import write_pipeline
 from tools.tiny.contextgen_base import new_base
 from tools.tiny.contextgen_vae import new_vae

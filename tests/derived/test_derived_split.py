@@ -15,8 +15,8 @@ from imig import Dataset
 from imig.cli import main
 from imig.derived.split import Split, choose_groups, split_dataset
 from imig.derived.writing import seal
+from imig.duplicates.config import DuplicatesConfig
 from imig.errors import DataError, UsageError
-from imig.recipe import DuplicatesConfig
 from imig.sample import Sample
 from imig.schema import Subset
 from imig.shards.features import FEATURES_MEMBER, features_to_bytes

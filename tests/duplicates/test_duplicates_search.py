@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import imig.duplicates.cosine as cosine
+from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.find import Duplicate, find_duplicates
 from imig.duplicates.hamming import choose_parts, near_hashes
 from imig.duplicates.keep_first import Pairs, Positions, keep_first
 from imig.duplicates.signatures import Signatures, Signed
 from imig.errors import DataError
-from imig.recipe import DuplicatesConfig
 
 
 def some_hashes(count: int, *, seed: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from imig.engine.parts import part_record, part_tar
 from imig.engine.plan import Plan, Step
 from imig.engine.tally import Tally
 from imig.errors import DataError, UsageError
-from imig.recipe import Resources
+from imig.recipe.parts import Resources
 from imig.shards.validate import validate_dataset
 
 SUPPORT = Path(__file__).resolve().parents[1]

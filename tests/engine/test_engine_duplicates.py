@@ -19,6 +19,7 @@ import imig.engine.build as engine
 import imig.engine.duplicates as duplicates
 from imig import Dataset
 from imig.engine.plan import Plan, Step
+from imig.recipe.parts import StageConfig
 from imig.sample import Sample
 from imig.shards.atomic import atomic_write
 from imig.shards.features import FEATURES_MEMBER, features_to_bytes
@@ -34,7 +35,7 @@ class Copy(Stage):
     name = "quality"
 
     def __init__(self, *, features: bool = False) -> None:
-        super().__init__(CONTEXT)
+        super().__init__(StageConfig(), CONTEXT)
         self._features = features
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:

@@ -18,7 +18,7 @@ from imig.engine.groups import (
     second_copies,
 )
 from imig.engine.machine import Machine
-from imig.recipe import ModelConfig, Resources
+from imig.recipe.parts import ModelConfig, Resources
 
 LAPTOP = Machine(cpus=4, gpus=0, memory=64 << 30)
 WORKSTATION = Machine(cpus=16, gpus=2, memory=256 << 30)

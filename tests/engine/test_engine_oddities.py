@@ -17,9 +17,9 @@ from support.tiny_dataset import make_sample
 
 import imig.engine.build as engine
 from imig.engine.plan import Plan, Step
-from imig.recipe import FolderSource
 from imig.stages.base import BuildContext
 from imig.stages.source import SourceStage
+from imig.stages.sources.config import FolderSource
 
 ASCII_RESOLUTION = (0x011A, 2, 4, b"72\0\0")
 

@@ -15,7 +15,7 @@ from imig.engine.folder import BuildFolder
 from imig.engine.plan import Plan, make_plan
 from imig.engine.plan_text import print_plan
 from imig.errors import UsageError
-from imig.recipe_file import load_recipe
+from imig.recipe.file import load_recipe
 from imig.shards.manifest import MANIFEST_NAME, read_manifest
 
 RECIPE = """\

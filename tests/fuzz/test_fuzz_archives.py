@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from support.archives import picture, read_all, source_of, write_tar
 
 from imig.errors import ImigError
-from imig.recipe import WebdatasetSource
 from imig.stages.sources.archive import list_archive
 from imig.stages.sources.archive_keys import (
     Names,
@@ -32,6 +31,7 @@ from imig.stages.sources.archive_text import (
     value_to_phrases,
     value_to_text,
 )
+from imig.stages.sources.config import WebdatasetSource
 
 RED = picture(200)
 

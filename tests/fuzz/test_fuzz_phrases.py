@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imig.models.weights import resolve_weights
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 
 pytestmark = pytest.mark.model
 

@@ -10,10 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from imig.errors import UsageError
-from imig.recipe import FolderSource, Recipe
-from imig.recipe_file import load_recipe
-from imig.recipe_values import to_values
-from imig.yaml_lines import parse_json, parse_setting, parse_yaml
+from imig.recipe.file import load_recipe
+from imig.recipe.root import Recipe
+from imig.recipe.values import to_values
+from imig.recipe.yaml_lines import parse_json, parse_setting, parse_yaml
+from imig.stages.sources.config import FolderSource
 
 PATH = Path("r.yaml")
 

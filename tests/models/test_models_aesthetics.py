@@ -15,7 +15,7 @@ from imig.errors import UsageError
 from imig.models.aesthetics import read_head
 from imig.models.protocols import AestheticsJudge
 from imig.models.registry import model_record
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 
 TOWER = Path(imig.__file__).parent / "weights" / "open-clip"
 

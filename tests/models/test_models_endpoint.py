@@ -18,7 +18,7 @@ from imig.errors import DataError, UsageError
 from imig.models.endpoint import Usage, endpoint_record, image_part
 from imig.models.endpoint_errors import RequestRefused
 from imig.models.waiting import Pace, asked_seconds, backoff_seconds
-from imig.recipe import EndpointConfig
+from imig.recipe.parts import EndpointConfig
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from imig.models.flux_kontext import seen_size
 from imig.models.pipelines import enough_memory, generators
 from imig.models.protocols import Drawer, DrawRequest, Editor, EditRequest, GeneratorSettings
 from imig.models.registry import load_model, model_record
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 
 TWO_STEPS = GeneratorSettings(steps=2)
 

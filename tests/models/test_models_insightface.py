@@ -17,7 +17,7 @@ from PIL import Image
 from imig.errors import UsageError
 from imig.models.protocols import FaceAnalyser
 from imig.models.registry import load_model
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 
 onnx = pytest.importorskip("onnx", reason="the extra `faces-insightface` is not installed")
 pytest.importorskip("insightface", reason="the extra `faces-insightface` is not installed")

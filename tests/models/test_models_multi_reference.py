@@ -29,7 +29,7 @@ from imig.models.protocols import (
     GeneratorSettings,
 )
 from imig.models.registry import FAMILIES, load_model
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "QwenImageEditPlusPipeline": write_qwen,

@@ -9,7 +9,7 @@ import pytest
 from imig.errors import UsageError
 from imig.models.registry import list_models, pull, resolve_weights
 from imig.models.table import models_text
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 
 
 @pytest.fixture

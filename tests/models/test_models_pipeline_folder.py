@@ -14,7 +14,7 @@ from imig.models import registry
 from imig.models.families import FAMILIES
 from imig.models.pipeline_folder import pipeline_files, pipeline_revision
 from imig.models.registry import list_models, pull, resolve_weights
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 
 FLUX = FAMILIES["flux"]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

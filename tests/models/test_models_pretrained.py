@@ -10,7 +10,7 @@ from transformers import AutoImageProcessor
 
 from imig.models.pretrained import load_processor, preprocess_images
 from imig.models.weights import resolve_weights
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 
 SIZES = ((64, 48), (200, 131), (64, 48), (31, 77), (200, 131), (64, 48))
 

@@ -23,7 +23,7 @@ from imig.models.registry import (
 )
 from imig.models.table import models_text
 from imig.models.weights import HubId, parse_hub_id
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -25,7 +25,7 @@ from imig.models.protocols import (
 )
 from imig.models.registry import FAMILIES, list_models, load_model, model_record, pull
 from imig.models.tabletop import compose_truth, edit_truth
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 from imig.tabletop import draw_prompt, subject_alone
 
 SETTINGS = GeneratorSettings(steps=4, guidance=3.5)

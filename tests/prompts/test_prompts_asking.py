@@ -17,7 +17,7 @@ from imig.prompts.asking import (
 )
 from imig.prompts.record import PromptRecord
 from imig.prompts.templates import STYLES, Template, draw_template
-from imig.recipe import LanguageModelWriter
+from imig.stages.sources.config import LanguageModelWriter
 from imig.text import find_words
 
 WRITER = LanguageModelWriter.model_validate(

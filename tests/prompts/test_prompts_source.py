@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from imig.errors import DataError, UsageError
 from imig.prompts.record import PromptRecord, record_to_line
-from imig.recipe import PromptsSource
 from imig.sample import Sample
 from imig.schema import Subject, Subset
 from imig.stages.base import BuildContext
 from imig.stages.source import SourceStage
+from imig.stages.sources.config import PromptsSource
 
 WRITER = {"kind": "language-model", "endpoint": {"model": "some-model"}}
 

@@ -10,7 +10,6 @@ from support.tiny_dataset import make_sample, seal, write_tiny_dataset
 
 from imig import Dataset
 from imig.errors import DataError
-from imig.recipe import WriteConfig
 from imig.shards.features import FEATURES_MEMBER, features_from_bytes, features_to_bytes
 from imig.shards.index import ADDED_COLUMNS, INDEX_NAME
 from imig.shards.manifest import MANIFEST_NAME, file_sha256, read_manifest, write_manifest
@@ -18,7 +17,7 @@ from imig.shards.validate import validate_dataset
 from imig.shards.writer import write_tar
 from imig.stages.base import BuildContext
 from imig.stages.instances import keep_instances
-from imig.stages.write import WriteStage
+from imig.stages.write import WriteConfig, WriteStage
 
 
 def npy(array: np.ndarray) -> bytes:

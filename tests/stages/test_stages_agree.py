@@ -17,10 +17,9 @@ from support.chat_server import ChatServer, Fault, chat_server, user_text
 from imig.engine.blocks import Block, run_stage
 from imig.errors import DataError, UsageError
 from imig.models.protocols import PictureAnswer
-from imig.recipe import AgreeConfig
 from imig.sample import Sample, image_to_jpeg
 from imig.schema import Instance, Reference, Scene, Source
-from imig.stages.agree import AgreeStage
+from imig.stages.agree import AgreeConfig, AgreeStage
 from imig.stages.base import BuildContext
 
 CONTEXT = BuildContext(recipe_seed=0, subset="complex")
@@ -120,7 +119,7 @@ def test_every_reference_but_faces_is_asked_about() -> None:
         {"endpoint": {"model": "m"}, "question": 'Is "{phrase}" here?'}
     )
     answerer = ColourAnswerer()
-    stage = AgreeStage(config, CONTEXT, answerer=answerer)
+    stage = AgreeStage(config, CONTEXT, models={"model": answerer})
     stage.setup()
     sample = sample_of(0, "red", "blue", phrases=["red wall", "green wall"])
     assert stage([sample]) == [sample]

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from support.archives import Content, link, picture, read_all, source_of, write_tar
 
 from imig.errors import UsageError
-from imig.recipe import WebdatasetSource
-from imig.recipe_file import load_recipe, recipe_to_dict
+from imig.recipe.file import load_recipe, recipe_to_dict
+from imig.stages.sources.config import WebdatasetSource
 
 RED, GREEN, BLUE = (picture(shade) for shade in (250, 120, 10))
 PNG = picture(60, "PNG")

@@ -16,7 +16,7 @@ from support.tabletop_samples import tabletop_sample
 from imig.errors import UsageError
 from imig.layout.masks import mask_area, mask_to_rle
 from imig.models.protocols import DetectedFace
-from imig.recipe import FacesConfig, MatchConfig, ModelConfig
+from imig.recipe.parts import ModelConfig
 from imig.sample import DrawnView, Sample, image_to_jpeg, mask_to_png
 from imig.schema import (
     Drawing,
@@ -34,9 +34,9 @@ from imig.shards.check_sample import check_sample
 from imig.shards.writer import JSON_MEMBER
 from imig.stages.base import BuildContext
 from imig.stages.face_matching import faces_of_instances, recognise
-from imig.stages.faces import FacesStage
+from imig.stages.faces import FacesConfig, FacesStage
 from imig.stages.instances import keep_instances
-from imig.stages.match import MatchStage, view_references
+from imig.stages.match import MatchConfig, MatchStage, view_references
 
 TARGET = (400, 300)
 LEFT, RIGHT = (20, 40, 180, 280), (220, 40, 380, 280)
@@ -51,7 +51,7 @@ def make_stage(
 ) -> tuple[FacesStage, FacesBySize]:
     analyser = FacesBySize(faces)
     context = BuildContext(recipe_seed=0, subset=subset)
-    stage = FacesStage(config, context, analyser=analyser)
+    stage = FacesStage(config, context, models={"model": analyser})
     stage.setup()
     return stage, analyser
 
@@ -291,7 +291,7 @@ def test_match_takes_the_faces_over() -> None:
     }
     stage, _ = make_stage(faces, subset="flexible")
     config = MatchConfig(min_dino=-1.0, min_instances=1)
-    match = MatchStage(config, stage.context, image_model=MeanColourEmbedder())
+    match = MatchStage(config, stage.context, models={"image_model": MeanColourEmbedder()})
     (done,) = match(stage([sample]))
     assert done.reject is None
     owner = next(one for one in done.scene.instances if one.subject == 0)

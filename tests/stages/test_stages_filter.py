@@ -3,9 +3,8 @@ import pytest
 from support.filter_samples import ROW, SIZE, make_sample, run
 
 from imig.layout.masks import mask_to_rle
-from imig.recipe import FilterConfig
 from imig.stages.base import BuildContext
-from imig.stages.filter import FilterStage
+from imig.stages.filter import FilterConfig, FilterStage
 
 
 def test_a_good_scene_passes_unchanged() -> None:

@@ -5,11 +5,10 @@ from typing import Any
 import pytest
 from support.filter_samples import ROW, make_sample, run
 
-from imig.recipe import FilterConfig
 from imig.sample import Sample
 from imig.schema import Agreement, Face, Reference, Similarity, Subset
 from imig.stages.base import BuildContext
-from imig.stages.filter import FilterStage
+from imig.stages.filter import FilterConfig, FilterStage
 
 
 def add_view(

@@ -5,25 +5,16 @@ import pytest
 from support.generator_doubles import DiscGenerator, disc_boxes
 from support.model_doubles import ColourSegmenter, FixedGrounder, MeanColourEmbedder
 
-from imig.recipe import (
-    ComposeConfig,
-    DrawConfig,
-    GroundConfig,
-    MatchConfig,
-    RegroundConfig,
-    SegmentConfig,
-    WriteConfig,
-)
 from imig.sample import Sample
 from imig.schema import Box, Scene, Source, Subject
 from imig.stages.base import BuildContext
-from imig.stages.compose import ComposeStage
-from imig.stages.draw import DrawStage
-from imig.stages.ground import GroundStage
-from imig.stages.match import MatchStage, choose_matches
-from imig.stages.reground import RegroundStage
-from imig.stages.segment import SegmentStage
-from imig.stages.write import WriteStage
+from imig.stages.compose import ComposeConfig, ComposeStage
+from imig.stages.draw import DrawConfig, DrawStage
+from imig.stages.ground import GroundConfig, GroundStage
+from imig.stages.match import MatchConfig, MatchStage, choose_matches
+from imig.stages.reground import RegroundConfig, RegroundStage
+from imig.stages.segment import SegmentConfig, SegmentStage
+from imig.stages.write import WriteConfig, WriteStage
 
 CONTEXT = BuildContext(recipe_seed=0, subset="flexible")
 LEFT: Box = (0, 0, 40, 100)
@@ -118,22 +109,28 @@ def composed_sample(generator: DiscGenerator) -> Sample:
     )
     sample = Sample(scene)
     ((x1, y1, x2, y2),) = disc_boxes(1, 64, 64)
-    DrawStage(DrawConfig(width=64, height=64), CONTEXT, drawer=generator)([sample])
+    DrawStage(DrawConfig(width=64, height=64), CONTEXT, models={"model": generator})([sample])
     alone = FixedGrounder([[x1 - 2, y1 - 2, x2 + 2, y2 + 2]], [0.9], ["ball"])
-    RegroundStage(RegroundConfig(), CONTEXT, grounder=alone, segmenter=ColourSegmenter())([sample])
-    ComposeStage(ComposeConfig(width=192, height=64), CONTEXT, composer=generator)([sample])
+    RegroundStage(
+        RegroundConfig(),
+        CONTEXT,
+        models={"ground_model": alone, "segment_model": ColourSegmenter()},
+    )([sample])
+    ComposeStage(ComposeConfig(width=192, height=64), CONTEXT, models={"model": generator})(
+        [sample]
+    )
     boxes = [[float(edge) for edge in box] for box in disc_boxes(3, 192, 64)]
     # The detector mixes up the phrases; matching must not believe it.
     found = FixedGrounder(boxes, [0.9, 0.8, 0.7], ["green ball", "blue ball", "red ball"])
-    GroundStage(GroundConfig(), CONTEXT, grounder=found)([sample])
-    SegmentStage(SegmentConfig(), CONTEXT, segmenter=ColourSegmenter())([sample])
+    GroundStage(GroundConfig(), CONTEXT, models={"model": found})([sample])
+    SegmentStage(SegmentConfig(), CONTEXT, models={"model": ColourSegmenter()})([sample])
     return sample
 
 
 def test_matched_instances_take_over_the_subject_and_its_view() -> None:
     sample = composed_sample(DiscGenerator())
     config = MatchConfig(min_dino=0.9)
-    MatchStage(config, CONTEXT, image_model=MeanColourEmbedder())([sample])
+    MatchStage(config, CONTEXT, models={"image_model": MeanColourEmbedder()})([sample])
     scene = sample.scene
     assert sample.reject is None
     assert [one.phrase for one in scene.instances] == list(PHRASES)
@@ -158,7 +155,9 @@ def test_an_unmatched_reference_goes_with_its_files() -> None:
     sample.drawn[0].reference = sample.drawn[1].reference.model_copy(
         update={"name": "ref00", "image": "ref00.jpg", "mask": "ref00.mask.png"}
     )
-    MatchStage(MatchConfig(min_dino=0.9), CONTEXT, image_model=MeanColourEmbedder())([sample])
+    MatchStage(MatchConfig(min_dino=0.9), CONTEXT, models={"image_model": MeanColourEmbedder()})(
+        [sample]
+    )
     # Both claim the second disc; of equals the first subject is served.
     assert [one.phrase for one in sample.scene.instances] == ["red ball", "blue ball"]
     names = {name.partition(".")[0] for name in sample.files} - {"target"}
@@ -169,7 +168,7 @@ def test_an_unmatched_reference_goes_with_its_files() -> None:
 def test_too_few_matches_turn_the_scene_down_with_the_best_cosine() -> None:
     sample = composed_sample(DiscGenerator())
     config = MatchConfig(min_dino=1.0)
-    MatchStage(config, CONTEXT, image_model=MeanColourEmbedder())([sample])
+    MatchStage(config, CONTEXT, models={"image_model": MeanColourEmbedder()})([sample])
     assert sample.reject is not None
     assert sample.reject.reason == "too few matches"
     figures = sample.reject.figures

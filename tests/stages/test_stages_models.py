@@ -17,24 +17,16 @@ from support.model_doubles import (
 
 from imig.errors import DataError, UsageError
 from imig.layout.masks import mask_to_box, rle_to_mask
-from imig.recipe import (
-    CaptionConfig,
-    CropConfig,
-    GroundConfig,
-    ModelConfig,
-    ScoreConfig,
-    SegmentConfig,
-    WriteConfig,
-)
+from imig.recipe.parts import ModelConfig
 from imig.sample import Sample, decode_image, image_to_jpeg, png_to_mask
 from imig.schema import Scene, Source, scene_from_json, scene_to_json
 from imig.stages.base import BuildContext
-from imig.stages.caption import CaptionStage
-from imig.stages.crop import CropStage
-from imig.stages.ground import GroundStage, round_outwards
-from imig.stages.score import ScoreStage
-from imig.stages.segment import SegmentStage
-from imig.stages.write import WriteStage
+from imig.stages.caption import CaptionConfig, CaptionStage
+from imig.stages.crop import CropConfig, CropStage
+from imig.stages.ground import GroundConfig, GroundStage, round_outwards
+from imig.stages.score import ScoreConfig, ScoreStage
+from imig.stages.segment import SegmentConfig, SegmentStage
+from imig.stages.write import WriteConfig, WriteStage
 
 CONTEXT = BuildContext(recipe_seed=0, subset="basic")
 RED, GREEN, BLUE = (10, 20, 60, 70), (80, 30, 140, 90), (40, 50, 100, 110)
@@ -64,13 +56,15 @@ def make_sample(*, caption: str = "", nouns: tuple[str, ...] = (), number: int =
 
 def grounded(config: GroundConfig | None = None) -> Sample:
     stage = GroundStage(
-        config or GroundConfig(), CONTEXT, grounder=FixedGrounder(*CANDIDATES, PHRASES)
+        config or GroundConfig(), CONTEXT, models={"model": FixedGrounder(*CANDIDATES, PHRASES)}
     )
     return stage([make_sample(caption="three boxes", nouns=tuple(PHRASES))])[0]
 
 
 def segmented() -> Sample:
-    return SegmentStage(SegmentConfig(), CONTEXT, segmenter=ColourSegmenter())([grounded()])[0]
+    return SegmentStage(SegmentConfig(), CONTEXT, models={"model": ColourSegmenter()})(
+        [grounded()]
+    )[0]
 
 
 def cropped(config: CropConfig | None = None) -> Sample:
@@ -79,7 +73,9 @@ def cropped(config: CropConfig | None = None) -> Sample:
 
 def scored() -> Sample:
     stage = ScoreStage(
-        ScoreConfig(), CONTEXT, text_model=ColourScorer(), image_model=MeanColourEmbedder()
+        ScoreConfig(),
+        CONTEXT,
+        models={"text_model": ColourScorer(), "image_model": MeanColourEmbedder()},
     )
     return stage([cropped()])[0]
 
@@ -89,7 +85,7 @@ def scored() -> Sample:
 
 def test_caption_only_where_there_is_none() -> None:
     captioner = FixedCaptioner(" a red  mug and a blue car ")
-    stage = CaptionStage(CaptionConfig(), CONTEXT, captioner=captioner)
+    stage = CaptionStage(CaptionConfig(), CONTEXT, models={"model": captioner})
     without, own = stage([make_sample(), make_sample(caption="two dogs", number=1)])
     assert captioner.shown == 1
     assert (without.scene.caption, without.scene.caption_model) == (
@@ -104,14 +100,16 @@ def test_caption_only_where_there_is_none() -> None:
 def test_caption_keeps_the_sources_nouns_and_cuts_its_own() -> None:
     config = CaptionConfig(max_nouns=1, overwrite=True, ignored_nouns=("mug",))
     captioner = FixedCaptioner("a red mug, a blue car and a tree")
-    stage = CaptionStage(config, CONTEXT, captioner=captioner)
+    stage = CaptionStage(config, CONTEXT, models={"model": captioner})
     given, cut = stage([make_sample(caption="x", nouns=("a", "b")), make_sample(number=1)])
     assert (given.scene.nouns, given.scene.caption) == (["a", "b"], captioner.sentence)
     assert cut.scene.nouns == ["blue car"]
 
 
 def test_caption_without_nouns_is_rejected() -> None:
-    stage = CaptionStage(CaptionConfig(), CONTEXT, captioner=FixedCaptioner("a view of the sky"))
+    stage = CaptionStage(
+        CaptionConfig(), CONTEXT, models={"model": FixedCaptioner("a view of the sky")}
+    )
     reject = stage([make_sample()])[0].reject
     assert reject is not None
     assert (reject.stage, reject.reason) == ("caption", "no nouns in caption")
@@ -136,7 +134,7 @@ def test_ground_numbers_from_left_to_right() -> None:
 def test_ground_names_what_the_model_cannot_take_and_keeps_the_rest() -> None:
     grounder = FixedGrounder(*CANDIDATES, PHRASES)
     grounder.answer = replace(grounder.answer, unread=("\u200b", "x" * 300))
-    (sample,) = GroundStage(GroundConfig(), CONTEXT, grounder=grounder)(
+    (sample,) = GroundStage(GroundConfig(), CONTEXT, models={"model": grounder})(
         [make_sample(nouns=("red box", "\u200b", "x" * 300))]
     )
     assert len(sample.scene.instances) == 3
@@ -146,7 +144,9 @@ def test_ground_names_what_the_model_cannot_take_and_keeps_the_rest() -> None:
         f"'xxxx{'x' * 55}.. (300 letters)",
     ]
     config = GroundConfig(min_instances=4)
-    (poor,) = GroundStage(config, CONTEXT, grounder=grounder)([make_sample(nouns=("red box",))])
+    (poor,) = GroundStage(config, CONTEXT, models={"model": grounder})(
+        [make_sample(nouns=("red box",))]
+    )
     assert poor.reject is not None
     assert poor.reject.figures["unread_phrases"] == 2
     assert poor.reject.figures["first_unread"] == "'\\u200b'"
@@ -155,7 +155,7 @@ def test_ground_names_what_the_model_cannot_take_and_keeps_the_rest() -> None:
 def test_ground_drops_what_has_no_phrase_or_area_before_it_suppresses() -> None:
     boxes = [[10.2, 20.7, 60.0, 70.0], [10.0, 20.0, 60.0, 70.0], [5.0, 5.0, 5.0, 60.0]]
     grounder = FixedGrounder(boxes, [0.5, 0.9, 0.8], ["red box", "", "red box"])
-    stage = GroundStage(GroundConfig(), CONTEXT, grounder=grounder)
+    stage = GroundStage(GroundConfig(), CONTEXT, models={"model": grounder})
     (instance,) = stage([make_sample(nouns=("red box",))])[0].scene.instances
     assert instance.box == RED
     assert grounder.asked == [["red box"]]
@@ -164,7 +164,7 @@ def test_ground_drops_what_has_no_phrase_or_area_before_it_suppresses() -> None:
 @pytest.mark.parametrize(("once", "count"), [(False, 2), (True, 1)])
 def test_one_box_per_phrase_is_the_recipes_choice(once: bool, count: int) -> None:
     grounder = FixedGrounder(BOXES[1::-1], [0.5, 0.7], ["box", "box"])
-    stage = GroundStage(GroundConfig(one_box_per_phrase=once), CONTEXT, grounder=grounder)
+    stage = GroundStage(GroundConfig(one_box_per_phrase=once), CONTEXT, models={"model": grounder})
     instances = stage([make_sample(nouns=("box",))])[0].scene.instances
     assert len(instances) == count
     assert instances[-1].box == GREEN
@@ -172,7 +172,7 @@ def test_one_box_per_phrase_is_the_recipes_choice(once: bool, count: int) -> Non
 
 def test_ground_rejects_too_few_boxes_and_asks_nothing_without_nouns() -> None:
     grounder = FixedGrounder([], [], [])
-    stage = GroundStage(GroundConfig(), CONTEXT, grounder=grounder)
+    stage = GroundStage(GroundConfig(), CONTEXT, models={"model": grounder})
     empty, without = stage([make_sample(nouns=("cat",)), make_sample(number=1)])
     assert empty.reject is not None
     assert empty.reject.reason == "too few boxes"
@@ -212,7 +212,9 @@ def test_contested_pixels_go_to_the_nearer_instance() -> None:
     masks = np.zeros((3, 120, 160), dtype=bool)
     for mask, (x1, y1, x2, y2) in zip(masks, (RED, BLUE, GREEN), strict=True):
         mask[y1:y2, x1:x2] = True  # all three claim their whole box; blue reaches lowest
-    stage = SegmentStage(SegmentConfig(), CONTEXT, segmenter=GivenSegmenter(masks, [0.9, 0.9, 1.2]))
+    stage = SegmentStage(
+        SegmentConfig(), CONTEXT, models={"model": GivenSegmenter(masks, [0.9, 0.9, 1.2])}
+    )
     scene = stage([grounded()])[0].scene
     assert scene.instances[1].area == 60 * 60
     assert scene.instances[0].area == 50 * 50 - 20 * 20
@@ -226,12 +228,14 @@ def test_segment_drops_empty_and_uncertain_masks() -> None:
     masks[1, 0:10, 0:10] = True  # wholly outside its box
     masks[2, 30:90, 80:140] = True
     segmenter = GivenSegmenter(masks, [0.9, 0.9, 0.2])
-    stage = SegmentStage(SegmentConfig(min_score=0.5), CONTEXT, segmenter=segmenter)
+    stage = SegmentStage(SegmentConfig(min_score=0.5), CONTEXT, models={"model": segmenter})
     sample = stage([grounded()])[0]
     assert [one.phrase for one in sample.scene.instances] == ["red box"]
     assert sample.scene.layer_order == [0]
     nothing = GivenSegmenter(np.zeros_like(masks), [0.9] * 3)
-    reject = SegmentStage(SegmentConfig(), CONTEXT, segmenter=nothing)([grounded()])[0].reject
+    reject = SegmentStage(SegmentConfig(), CONTEXT, models={"model": nothing})([grounded()])[
+        0
+    ].reject
     assert reject is not None
     assert reject.reason == "no mask left"
 
@@ -241,7 +245,9 @@ def test_segment_drops_crumbs_and_fills_pinholes() -> None:
     masks[0, 22:65, 12:30] = True
     masks[0, 40, 20] = False
     masks[0, 68, 58] = True
-    stage = SegmentStage(SegmentConfig(), CONTEXT, segmenter=GivenSegmenter(masks, [0.9] * 3))
+    stage = SegmentStage(
+        SegmentConfig(), CONTEXT, models={"model": GivenSegmenter(masks, [0.9] * 3)}
+    )
     (instance,) = stage([grounded()])[0].scene.instances
     assert instance.mask is not None
     assert mask_to_box(rle_to_mask(instance.mask)) == (12, 22, 30, 65)
@@ -254,7 +260,9 @@ def test_without_clipping_boxes_grow_to_hold_their_masks() -> None:
     masks[0, 15:72, 8:66] = True
     masks[0, 100:110, 10:20] = False
     stage = SegmentStage(
-        SegmentConfig(clip_to_box=False), CONTEXT, segmenter=GivenSegmenter(masks, [0.9] * 3)
+        SegmentConfig(clip_to_box=False),
+        CONTEXT,
+        models={"model": GivenSegmenter(masks, [0.9] * 3)},
     )
     first = stage([grounded()])[0].scene.instances[0]
     assert first.box == (8, 15, 66, 72)
@@ -301,8 +309,10 @@ def test_crop_limits_drop_instances_and_empty_scenes_are_rejected() -> None:
 
 def test_elongated_instances_are_dropped() -> None:
     grounder = FixedGrounder([[0, 40, 150, 60]], [0.9], ["rod"])
-    sample = GroundStage(GroundConfig(), CONTEXT, grounder=grounder)([make_sample(nouns=("rod",))])
-    stage = SegmentStage(SegmentConfig(), CONTEXT, segmenter=ColourSegmenter())
+    sample = GroundStage(GroundConfig(), CONTEXT, models={"model": grounder})(
+        [make_sample(nouns=("rod",))]
+    )
+    stage = SegmentStage(SegmentConfig(), CONTEXT, models={"model": ColourSegmenter()})
     reject = CropStage(CropConfig(min_side=8), CONTEXT)(stage(sample))[0].reject
     assert reject is not None
     assert reject.figures == {"too_elongated": 1}
@@ -333,7 +343,9 @@ def test_scores_tell_phrases_and_identities_apart() -> None:
 def test_the_margin_counts_phrases_that_were_not_found() -> None:
     sample = cropped()
     sample.scene.nouns = [*sample.scene.nouns, "red sphere"]
-    stage = ScoreStage(ScoreConfig(image_model=None), CONTEXT, text_model=ColourScorer())
+    stage = ScoreStage(
+        ScoreConfig(image_model=None), CONTEXT, models={"text_model": ColourScorer()}
+    )
     red, blue, _ = stage([sample])[0].scene.instances
     assert red.scores.phrase_margin == 0.0, "this double knows colours only"
     assert blue.scores.phrase_margin is not None
@@ -351,7 +363,7 @@ def test_background_is_grey_or_kept_as_the_recipe_says() -> None:
 
     for background in ("grey", "keep"):
         config = ScoreConfig.model_validate({"background": background, "image_model": None})
-        ScoreStage(config, CONTEXT, text_model=Watching())([cropped()])
+        ScoreStage(config, CONTEXT, models={"text_model": Watching()})([cropped()])
     grey, kept = (np.asarray(seen[name][0]) for name in ("grey", "keep"))
     assert grey[45, 45].tolist() == [128, 128, 128], "where blue hides red"
     assert kept[45, 45, 2] > 200
@@ -375,7 +387,9 @@ def test_same_inputs_same_bytes_whatever_the_batch() -> None:
     assert digest(alone.files) == digest(again.files)
     assert scene_to_json(alone.scene) == scene_to_json(again.scene)
     stage = ScoreStage(
-        ScoreConfig(), CONTEXT, text_model=ColourScorer(), image_model=MeanColourEmbedder()
+        ScoreConfig(),
+        CONTEXT,
+        models={"text_model": ColourScorer(), "image_model": MeanColourEmbedder()},
     )
     together = stage([cropped(), cropped()])
     assert [scene_to_json(one.scene) for one in together] == [scene_to_json(alone.scene)] * 2

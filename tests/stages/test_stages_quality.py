@@ -12,7 +12,7 @@ from support.tabletop_samples import tabletop_sample
 
 from imig.duplicates.perceptual_hash import perceptual_hash
 from imig.errors import UsageError
-from imig.recipe import ModelConfig, QualityConfig
+from imig.recipe.parts import ModelConfig
 from imig.sample import Sample
 from imig.schema import scene_to_json
 from imig.shards.check_pictures import Findings
@@ -20,7 +20,7 @@ from imig.shards.check_sample import check_sample
 from imig.shards.features import FEATURES_MEMBER, features_from_bytes
 from imig.shards.writer import JSON_MEMBER
 from imig.stages.base import BuildContext
-from imig.stages.quality import CLEAN, MARKED, QualityStage, watermark_hints
+from imig.stages.quality import CLEAN, MARKED, QualityConfig, QualityStage, watermark_hints
 
 CONTEXT = BuildContext(recipe_seed=0, subset="basic")
 TINY = ModelConfig(family="open-clip", weights="tiny", device="cpu")
@@ -89,9 +89,7 @@ def test_every_figure() -> None:
     stage = QualityStage(
         QualityConfig(),
         CONTEXT,
-        aesthetics=judges,
-        preference=judges,
-        watermark=MarkScorer(),
+        models={"aesthetics": judges, "preference": judges, "watermark": MarkScorer()},
     )
     stage.setup()
     captioned, silent = make_sample(0), make_sample(1)

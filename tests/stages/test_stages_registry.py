@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from imig.errors import UsageError
-from imig.recipe import Recipe
-from imig.stages.registry import build_stages
+from imig.recipe.root import Recipe
+from imig.recipe.stages import build_stages
 
 
 def recipe(**blocks: object) -> Recipe:

@@ -13,12 +13,12 @@ from support.tabletop_samples import tabletop_sample
 
 from imig.models.protocols import ImageTextScorer
 from imig.models.registry import load_model
-from imig.recipe import ModelConfig, QualityConfig, ScoreConfig, StageConfig
+from imig.recipe.parts import ModelConfig
 from imig.shards.features import FEATURES_MEMBER
 from imig.stages.base import BuildContext
 from imig.stages.loading import load_as, shared_models
-from imig.stages.quality import QualityStage
-from imig.stages.score import ScoreStage
+from imig.stages.quality import QualityConfig, QualityStage
+from imig.stages.score import ScoreConfig, ScoreStage
 
 CONTEXT = BuildContext(recipe_seed=0, subset="basic")
 TINY = ModelConfig(family="open-clip", device="cpu")
@@ -36,8 +36,7 @@ class CountingScorer(ColourScorer):
 
 
 def load(config: ModelConfig, *, batch_size: int) -> Any:
-    block = StageConfig.model_validate({"resources": {"batch_size": batch_size}})
-    return load_as(ImageTextScorer, config, block, key="x.model", task="scorer")
+    return load_as(ImageTextScorer, config, key="x.model", batch_size=batch_size)
 
 
 def test_one_instance_for_stages_that_name_the_same_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,10 +62,14 @@ def test_quality_shows_no_target_to_a_model_that_score_has_shown_it_to(scored_fi
     scorer = CountingScorer()
     samples = [tabletop_sample(number) for number in (0, 1)]
     score = ScoreStage(
-        ScoreConfig(text_model=TINY), CONTEXT, text_model=scorer, image_model=MeanColourEmbedder()
+        ScoreConfig(text_model=TINY),
+        CONTEXT,
+        models={"text_model": scorer, "image_model": MeanColourEmbedder()},
     )
     quality = QualityStage(
-        QualityConfig(features=TINY, watermark=TINY), CONTEXT, features=scorer, watermark=scorer
+        QualityConfig(features=TINY, watermark=TINY),
+        CONTEXT,
+        models={"features": scorer, "watermark": scorer},
     )
     if scored_first:
         score(samples)
@@ -78,16 +81,18 @@ def test_quality_shows_no_target_to_a_model_that_score_has_shown_it_to(scored_fi
         assert scorer.calls == [2], "the watermark's hint and the feature come from one pass"
     features = [sample.files[FEATURES_MEMBER] for sample in samples]
     alone = [tabletop_sample(number) for number in (0, 1)]
-    QualityStage(QualityConfig(features=TINY), CONTEXT, features=ColourScorer())(alone)
+    QualityStage(QualityConfig(features=TINY), CONTEXT, models={"features": ColourScorer()})(alone)
     assert features == [sample.files[FEATURES_MEMBER] for sample in alone]
 
 
 def test_another_model_looks_itself() -> None:
     scorer = CountingScorer()
     samples = [tabletop_sample(0)]
-    ScoreStage(ScoreConfig(text_model=None, image_model=None), CONTEXT, text_model=scorer)(samples)
+    ScoreStage(
+        ScoreConfig(text_model=None, image_model=None), CONTEXT, models={"text_model": scorer}
+    )(samples)
     before = len(scorer.calls)
-    QualityStage(QualityConfig(features=TINY), CONTEXT, features=scorer)(samples)
+    QualityStage(QualityConfig(features=TINY), CONTEXT, models={"features": scorer})(samples)
     assert scorer.calls[before:] == [1]
 
 

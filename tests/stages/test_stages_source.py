@@ -12,10 +12,16 @@ from PIL import Image
 from support.model_doubles import digest
 
 from imig.errors import DataError, UsageError
-from imig.recipe import FolderSource, ListSource, SourceConfig, TabletopSource, WebdatasetSource
 from imig.sample import Sample, derive_seed, image_to_jpeg
 from imig.stages.base import BuildContext
 from imig.stages.source import SourceStage
+from imig.stages.sources.config import (
+    FolderSource,
+    ListSource,
+    SourceConfig,
+    TabletopSource,
+    WebdatasetSource,
+)
 
 
 def jpeg(colour: str, size: tuple[int, int] = (160, 140)) -> bytes:

@@ -10,22 +10,15 @@ from support.tiny_dataset import make_sample
 
 from imig.errors import UsageError
 from imig.models.protocols import GeneratorSettings, Origin
-from imig.recipe import (
-    ComposeConfig,
-    DrawConfig,
-    EditConfig,
-    EditInstruction,
-    ModelConfig,
-    RegroundConfig,
-    Sampling,
-)
+from imig.recipe.parts import ModelConfig
 from imig.sample import Sample, decode_image, derive_seed, png_to_mask
 from imig.schema import Scene, Source, Subject
 from imig.stages.base import BuildContext
-from imig.stages.compose import ComposeStage
-from imig.stages.draw import DrawStage
-from imig.stages.edit import EditStage, choose_instruction, edit_size
-from imig.stages.reground import RegroundStage
+from imig.stages.compose import ComposeConfig, ComposeStage
+from imig.stages.draw import DrawConfig, DrawStage
+from imig.stages.edit import EditConfig, EditInstruction, EditStage, choose_instruction, edit_size
+from imig.stages.generation import Sampling
+from imig.stages.reground import RegroundConfig, RegroundStage
 
 FLEXIBLE = BuildContext(recipe_seed=0, subset="flexible")
 COMPLEX = BuildContext(recipe_seed=0, subset="complex")
@@ -52,7 +45,7 @@ def prompt_sample(number: int = 0, *, subset: str = "flexible") -> Sample:
 
 
 def drawn_sample(generator: DiscGenerator) -> Sample:
-    stage = DrawStage(DrawConfig(width=64, height=96), FLEXIBLE, drawer=generator)
+    stage = DrawStage(DrawConfig(width=64, height=96), FLEXIBLE, models={"model": generator})
     return stage([prompt_sample()])[0]
 
 
@@ -66,8 +59,7 @@ def reground(sample: Sample, context: BuildContext, **settings: object) -> Sampl
     stage = RegroundStage(
         RegroundConfig.model_validate(settings),
         context,
-        grounder=grounder,
-        segmenter=ColourSegmenter(),
+        models={"ground_model": grounder, "segment_model": ColourSegmenter()},
     )
     return stage([sample])[0]
 
@@ -75,7 +67,9 @@ def reground(sample: Sample, context: BuildContext, **settings: object) -> Sampl
 def test_a_target_is_drawn_from_the_caption() -> None:
     generator = DiscGenerator()
     config = DrawConfig(width=64, height=96, sampling=Sampling(steps=4, guidance=0.0))
-    (sample,) = DrawStage(config, COMPLEX, drawer=generator)([prompt_sample(subset="complex")])
+    (sample,) = DrawStage(config, COMPLEX, models={"model": generator})(
+        [prompt_sample(subset="complex")]
+    )
     scene = sample.scene
     assert sample.target().size == (scene.width, scene.height) == (64, 96)
     (request,) = generator.drawn
@@ -102,15 +96,15 @@ def test_every_subject_is_drawn_alone_with_a_seed_of_its_own() -> None:
 def test_the_template_of_subjects_is_put_around_their_prompts() -> None:
     generator = DiscGenerator()
     config = DrawConfig(width=64, height=64, subject_template="photo of {prompt}, isolated")
-    DrawStage(config, FLEXIBLE, drawer=generator)([prompt_sample()])
+    DrawStage(config, FLEXIBLE, models={"model": generator})([prompt_sample()])
     assert generator.drawn[0].prompt == "photo of a red ball alone, isolated"
 
 
 def test_seeds_depend_on_the_scene_and_on_nothing_else() -> None:
     alone, together = DiscGenerator(), DiscGenerator()
     config = DrawConfig(width=64, height=64)
-    DrawStage(config, FLEXIBLE, drawer=alone)([prompt_sample(3)])
-    DrawStage(config, FLEXIBLE, drawer=together)([prompt_sample(1), prompt_sample(3)])
+    DrawStage(config, FLEXIBLE, models={"model": alone})([prompt_sample(3)])
+    DrawStage(config, FLEXIBLE, models={"model": together})([prompt_sample(1), prompt_sample(3)])
     assert alone.drawn == together.drawn[2:]
 
 
@@ -155,7 +149,7 @@ def test_every_crop_gets_an_edited_view() -> None:
     config = EditConfig(side=64, only_subject="", instructions=(
         EditInstruction(name="light", weight=1, wordings=("paint the {phrase} anew",)),
     ))  # fmt: skip
-    EditStage(config, COMPLEX, editor=generator)([sample])
+    EditStage(config, COMPLEX, models={"model": generator})([sample])
     for instance, crop, request in zip(
         sample.scene.instances, crops, generator.edited, strict=True
     ):
@@ -176,7 +170,9 @@ def test_every_crop_gets_an_edited_view() -> None:
 def test_the_background_of_a_crop_may_be_hidden_from_the_editor() -> None:
     generator = DiscGenerator()
     sample = make_sample(0, subset="complex")
-    EditStage(EditConfig(side=64, background="grey"), COMPLEX, editor=generator)([sample])
+    EditStage(EditConfig(side=64, background="grey"), COMPLEX, models={"model": generator})(
+        [sample]
+    )
     crop = sample.scene.instances[0].references[0]
     assert crop.mask is not None
     outside = ~png_to_mask(sample.files[crop.mask])
@@ -217,8 +213,7 @@ def test_views_without_their_subject_go_and_with_the_last_the_scene() -> None:
     stage = RegroundStage(
         RegroundConfig(),
         FLEXIBLE,
-        grounder=FixedGrounder([], [], []),
-        segmenter=ColourSegmenter(),
+        models={"ground_model": FixedGrounder([], [], []), "segment_model": ColourSegmenter()},
     )
     stage([sample])
     assert sample.reject is not None
@@ -235,12 +230,14 @@ def test_a_mask_that_the_model_doubts_counts_as_not_found() -> None:
 def test_an_edited_view_gets_box_and_mask_and_stays_whole() -> None:
     generator = DiscGenerator()
     sample = make_sample(0, subset="complex", things=2)
-    EditStage(EditConfig(side=80), COMPLEX, editor=generator)([sample])
+    EditStage(EditConfig(side=80), COMPLEX, models={"model": generator})([sample])
     sizes = [(one.width, one.height) for one in generator.edited]
     grounder = FixedGrounder([[0, 0, 200, 200]], [0.7], ["ball"])
-    RegroundStage(RegroundConfig(), COMPLEX, grounder=grounder, segmenter=ColourSegmenter())(
-        [sample]
-    )
+    RegroundStage(
+        RegroundConfig(),
+        COMPLEX,
+        models={"ground_model": grounder, "segment_model": ColourSegmenter()},
+    )([sample])
     assert grounder.asked == [["ball"], ["ball"]]
     edits = [one.references[-1] for one in sample.scene.instances]
     assert [(one.width, one.height) for one in edits] == sizes
@@ -255,7 +252,9 @@ def test_grounding_may_be_asked_for_the_whole_phrase() -> None:
     grounder = FixedGrounder([[0, 0, 60, 60]], [0.7], ["red ball"])
     sample = drawn_sample(DiscGenerator())
     RegroundStage(
-        RegroundConfig(ask="phrase"), FLEXIBLE, grounder=grounder, segmenter=ColourSegmenter()
+        RegroundConfig(ask="phrase"),
+        FLEXIBLE,
+        models={"ground_model": grounder, "segment_model": ColourSegmenter()},
     )([sample])
     assert grounder.asked == [["red ball"], ["green ball"]]
 
@@ -264,7 +263,7 @@ def test_a_target_is_composed_of_the_views() -> None:
     generator = DiscGenerator()
     sample = reground(drawn_sample(generator), FLEXIBLE)
     config = ComposeConfig(width=128, height=64, instruction="All of these: {prompt}")
-    ComposeStage(config, FLEXIBLE, composer=generator)([sample])
+    ComposeStage(config, FLEXIBLE, models={"model": generator})([sample])
     (request,) = generator.composed
     assert request.prompt == f"All of these: {sample.scene.caption}"
     assert [one.phrase for one in request.references] == ["red ball", "green ball"]
@@ -280,7 +279,7 @@ def test_a_scene_with_too_few_references_is_not_composed() -> None:
     generator = DiscGenerator()
     sample = reground(drawn_sample(generator), FLEXIBLE)
     config = ComposeConfig(width=64, height=64, min_references=3)
-    ComposeStage(config, FLEXIBLE, composer=generator)([sample])
+    ComposeStage(config, FLEXIBLE, models={"model": generator})([sample])
     assert sample.reject is not None
     assert sample.reject.figures == {"references": 2, "subjects": 2, "min_references": 3}
     assert generator.composed == []

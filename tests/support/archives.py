@@ -9,10 +9,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from imig.recipe import WebdatasetSource
 from imig.sample import Sample, image_to_jpeg
 from imig.stages.base import BuildContext
 from imig.stages.source import SourceStage
+from imig.stages.sources.config import WebdatasetSource
 
 Content = bytes | tarfile.TarInfo
 

@@ -9,7 +9,7 @@ import pytest
 
 from imig.errors import ImigError
 from imig.models.endpoint import Endpoint
-from imig.recipe import EndpointConfig
+from imig.recipe.parts import EndpointConfig
 from support.chat_server import ChatServer
 
 KEY = "sk-test-0123456789"

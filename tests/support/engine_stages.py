@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw
 
 from imig.engine.plan import Plan, Step
 from imig.errors import UsageError
-from imig.recipe import Resources
-from imig.recipe_file import load_recipe
+from imig.recipe.file import load_recipe
+from imig.recipe.parts import Resources, StageConfig
 from imig.sample import Sample, derive_seed, image_to_jpeg
 from imig.schema import Scene, Source
 from imig.stages.base import BuildContext, Stage
@@ -32,7 +32,7 @@ class Draw(Stage):
     writes = frozenset({"target"})
 
     def __init__(self, count: int) -> None:
-        super().__init__(CONTEXT)
+        super().__init__(StageConfig(), CONTEXT)
         self._count = count
 
     def count(self) -> int:
@@ -93,7 +93,7 @@ class Judge(Stage):
         max_deaths: int = 0,
         setup_error: Exception | None = None,
     ) -> None:
-        super().__init__(CONTEXT)
+        super().__init__(StageConfig(), CONTEXT)
         self._reject_every = reject_every
         self._raise_on = frozenset(raise_on)
         self._seconds = seconds

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from imig.layout.masks import clip_mask_to_box, mask_area, mask_to_rle
-from imig.recipe import FilterConfig
 from imig.sample import Sample
 from imig.schema import Box, Detection, Instance, InstanceScores, Scene, Source
 from imig.stages.base import BuildContext
-from imig.stages.filter import FilterStage
+from imig.stages.filter import FilterConfig, FilterStage
 from imig.stages.instances import set_instances
 
 SIZE = 100

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from imig.models.registry import load_model
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 
 # Every letter is in the vocabulary too, so that no word is unknown.
 WORDS = ("a", "and", "bicycle", "blue", "cat", "cube", "dog", "house", "of", "red", "small", "the")

@@ -16,7 +16,7 @@ import imig.engine.build as engine
 from imig.cli import run_command
 from imig.engine.folder import BuildFolder
 from imig.engine.plan import make_plan
-from imig.recipe_file import load_recipe
+from imig.recipe.file import load_recipe
 from support.engine_build import run_in_process
 
 

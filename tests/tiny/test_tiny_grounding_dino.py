@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from imig.models.registry import load_model
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 from tools.tiny import grounding_dino, grounding_loss
 from tools.tiny.common import Workshop
 from tools.tiny.grounding_dino import _token_targets

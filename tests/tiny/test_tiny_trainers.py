@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from imig.models.registry import load_model
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 from tools.tiny import blip, dinov2, open_clip, segment_anything
 from tools.tiny.common import Workshop
 

@@ -35,7 +35,7 @@ from imig.contextgen.settings import AttentionConfig
 from imig.errors import DataError, UsageError
 from imig.preview.picture import draw_preview
 from imig.preview.stats import dataset_stats
-from imig.recipe_file import load_training_recipe
+from imig.recipe.file import load_training_recipe
 from imig.sample import Sample
 from imig.schema import EncodingRecord, Face, Manifest
 from imig.shards.encoded import ENCODED_MEMBER

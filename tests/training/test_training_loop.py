@@ -18,7 +18,7 @@ from support.tiny_dataset import write_tiny_dataset
 
 from imig.cli import main
 from imig.errors import DataError, UsageError
-from imig.recipe_file import load_training_recipe
+from imig.recipe.file import load_training_recipe
 from imig.training.loop import train
 from imig.training.metrics import read_metrics
 from imig.training.recipe import TrainRecipe

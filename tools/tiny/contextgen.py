@@ -14,7 +14,7 @@ from PIL import Image
 
 from imig.contextgen.components import LatentCodec
 from imig.models.registry import load_model
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 from tools.tiny import contextgen_base as base
 from tools.tiny import contextgen_vae as autoencoder
 from tools.tiny.common import Workshop, finish_folder, parameter_count, write_card

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from imig.recipe import GroundConfig
+from imig.stages.ground import GroundConfig
 from tools.tiny.common import Workshop, finish_folder, parameter_count, write_card
 from tools.tiny.grounding_figures import detect, figures, to_pixels
 from tools.tiny.grounding_loss import grounding_loss

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from benchmarks.cost_parts.networks import NETWORKS
 from imig.models.families import FAMILIES
 from imig.models.weights import tiny_folder
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 
 Write = Callable[[Path, torch.device], ModelConfig]
 

@@ -29,7 +29,7 @@ from imig.models.pipeline_folder import INDEX
 from imig.models.protocols import DrawRequest, GeneratorSettings
 from imig.models.registry import load_model
 from imig.models.weights import tiny_folder
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 
 BLOCKS: Final = FluxConfig(num_layers=2, num_single_layers=4)
 """FLUX's width, a twelfth of its blocks: 1.3 billion numbers."""

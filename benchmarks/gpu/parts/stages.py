@@ -27,7 +27,7 @@ from benchmarks.gpu.timing import peak_memory, seconds_of
 from imig.models.pretrained import load_processor
 from imig.models.registry import load_model
 from imig.models.weights import resolve_weights
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 
 Run = Callable[[Sequence[Image.Image]], object]
 

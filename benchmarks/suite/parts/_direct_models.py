@@ -24,7 +24,7 @@ from transformers import (
 
 from imig.models.segment_anything import load_sam
 from imig.models.weights import resolve_weights
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 from imig.tabletop import render_scene, sample_scene
 
 FLOAT = torch.float32

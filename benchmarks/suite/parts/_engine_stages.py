@@ -6,8 +6,8 @@ import time
 from typing import Any, ClassVar
 
 from imig.engine.plan import Plan, Step
-from imig.recipe import Resources
-from imig.recipe_file import load_recipe
+from imig.recipe.file import load_recipe
+from imig.recipe.parts import Resources, StageConfig
 from imig.sample import Sample
 from imig.schema import Scene, Source
 from imig.stages.base import BuildContext, Stage
@@ -21,7 +21,7 @@ class Placeholders(Stage):
     name = "source"
 
     def __init__(self, count: int, *, picture_bytes: int) -> None:
-        super().__init__(CONTEXT)
+        super().__init__(StageConfig(), CONTEXT)
         self._count = count
         self._picture_bytes = picture_bytes
 
@@ -58,7 +58,7 @@ class Working(Stage):
     name: ClassVar[str] = "working"
 
     def __init__(self, name: str, *, wait: float = 0.0, compute: float = 0.0) -> None:
-        super().__init__(CONTEXT)
+        super().__init__(StageConfig(), CONTEXT)
         self.name = name  # type: ignore[misc]
         self._wait = wait
         self._compute = compute
@@ -78,7 +78,7 @@ class TurnDown(Stage):
     name = "filter"
 
     def __init__(self) -> None:
-        super().__init__(CONTEXT)
+        super().__init__(StageConfig(), CONTEXT)
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
         for sample in samples:

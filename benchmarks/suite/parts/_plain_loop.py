@@ -15,7 +15,7 @@ from pathlib import Path
 from imig.engine.blocks import Block, run_stage
 from imig.engine.parts import write_part
 from imig.engine.plan import make_plan
-from imig.recipe_file import load_recipe
+from imig.recipe.file import load_recipe
 from imig.stages.loading import shared_models
 from imig.threads import limit_threads
 

@@ -16,11 +16,10 @@ from PIL import Image
 from imig.derived.writing import Contents, recipe_sha256, seal, write_shards
 from imig.layout.boxes import parents, relations
 from imig.layout.masks import mask_area, mask_to_rle
-from imig.recipe import CropConfig
 from imig.sample import Sample, derive_seed, image_to_jpeg
 from imig.schema import Counts, Detection, Instance, Manifest, Scene, SceneScores, Source
 from imig.stages.base import BuildContext
-from imig.stages.crop import CropStage
+from imig.stages.crop import CropConfig, CropStage
 from imig.tabletop import render_scene, sample_scene
 
 TRUTH = Detection(score=1.0, model="tabletop:truth")

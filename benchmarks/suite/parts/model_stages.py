@@ -23,7 +23,7 @@ from benchmarks.suite.parts._direct_models import Call, Pictures
 from benchmarks.suite.rows import Bar, Row
 from benchmarks.suite.turns import seconds_in_turn
 from imig.models.registry import load_model
-from imig.recipe import ModelConfig
+from imig.recipe.parts import ModelConfig
 
 _numbers = count()
 BAR = Bar(at_least=0.95)

@@ -9,7 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
-from imig.recipe_sources import WebdatasetMembers
 from imig.stages.pictures import PICTURE_SUFFIXES
 from imig.stages.sources.archive import Listing, Member, list_archive
 from imig.stages.sources.archive_keys import (
@@ -23,6 +22,7 @@ from imig.stages.sources.archive_keys import (
     is_side_picture,
 )
 from imig.stages.sources.archive_pattern import JsonKey, MemberPattern, parse_mapping
+from imig.stages.sources.config import WebdatasetMembers
 
 TEXT_SUFFIXES: Final = ("txt", "caption", "text", "captions", "prompt", "prompts")
 """Last part of a caption's name, the likeliest first; ``.caption`` is kohya's."""

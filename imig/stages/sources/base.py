@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 from imig.errors import DataError, UsageError
 from imig.printable import to_printable
-from imig.recipe import FolderSource, ListSource, WebdatasetSource
 from imig.sample import Sample
 from imig.schema import MAX_CAPTION, MAX_INSTANCES, MAX_TEXT, ModelRecord, Source
+from imig.stages.base import Word
 from imig.stages.pictures import PictureError, bytes_to_target
+from imig.stages.sources.config import FolderSource, ListSource, WebdatasetSource
 from imig.text import bytes_to_text, first_of_alike, to_stored
 
 PixelLimits = FolderSource | ListSource | WebdatasetSource
@@ -47,7 +48,7 @@ class SourceKind(ABC):
     """
 
     @property
-    def writes(self) -> frozenset[str]:
+    def writes(self) -> frozenset[Word]:
         """What it fills in; words as in `imig.stages.base.Stage`."""
         return frozenset({"target"})
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from imig.errors import DataError, UsageError
 from imig.paths import input_path, is_address
-from imig.recipe import FolderSource, ListSource
 from imig.regular_file import read_regular_file
 from imig.sample import Sample
 from imig.schema import Source
+from imig.stages.base import Word
 from imig.stages.pictures import PICTURE_SUFFIXES
 from imig.stages.sources.base import (
     STAGE,
@@ -25,6 +25,7 @@ from imig.stages.sources.base import (
     printable,
     printable_path,
 )
+from imig.stages.sources.config import FolderSource, ListSource
 from imig.text import Line, bytes_to_lines
 
 
@@ -56,7 +57,7 @@ class FolderPictures(SourceKind):
         return sorted(found)
 
     @property
-    def writes(self) -> frozenset[str]:
+    def writes(self) -> frozenset[Word]:
         captioned = any((self._folder / path).with_suffix(".txt").is_file() for path in self._paths)
         return frozenset({"target", "caption"} if captioned else {"target"})
 
@@ -173,8 +174,8 @@ class ListedPictures(SourceKind):
         return next((path for path in paths if _is_there(path)), paths[0])
 
     @property
-    def writes(self) -> frozenset[str]:
-        written = {"target"}
+    def writes(self) -> frozenset[Word]:
+        written: set[Word] = {"target"}
         if any(entry.caption for entry in self._entries):
             written.add("caption")
         if any(entry.nouns for entry in self._entries):

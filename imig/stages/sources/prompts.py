@@ -11,11 +11,11 @@ from imig.paths import input_path
 from imig.prompts.file import PromptsFile, list_prompts
 from imig.prompts.grammar import write_grammar_prompt
 from imig.prompts.record import PromptRecord
-from imig.recipe import LanguageModelWriter, PromptsSource
 from imig.sample import Sample
 from imig.schema import ModelRecord, Source
-from imig.stages.base import BuildContext
+from imig.stages.base import BuildContext, Word
 from imig.stages.sources.base import BLANK_PHRASE, STAGE, SourceKind, fill_text, printable_path
+from imig.stages.sources.config import LanguageModelWriter, PromptsSource
 from imig.text import to_stored
 
 WRITTEN_NAME = "prompts.jsonl"
@@ -38,8 +38,8 @@ class Prompts(SourceKind):
         self._path = _path(config, context)
 
     @property
-    def writes(self) -> frozenset[str]:
-        written = {"caption"}
+    def writes(self) -> frozenset[Word]:
+        written: set[Word] = {"caption"}
         looked_at = [] if self._is_written_first or self._path is None else self._file.first()
         if not looked_at or any(record.nouns for record in looked_at):
             written.add("nouns")

@@ -6,10 +6,10 @@ truth stays outside so that benchmarks can compare.
 
 from __future__ import annotations
 
-from imig.recipe import TabletopSource
 from imig.sample import Sample, image_to_jpeg
 from imig.schema import Source
 from imig.stages.sources.base import SourceKind
+from imig.stages.sources.config import TabletopSource
 
 
 class TabletopPictures(SourceKind):

@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from imig.errors import DataError
-from imig.recipe import WebdatasetSource
 from imig.sample import Sample
 from imig.schema import Source
+from imig.stages.base import Word
 from imig.stages.sources.archive import read_member
 from imig.stages.sources.archive_paths import path_to_archives
 from imig.stages.sources.archive_samples import Entry, Samples, is_json, json_keys, list_samples
@@ -37,6 +37,7 @@ from imig.stages.sources.base import (
     printable,
     printable_path,
 )
+from imig.stages.sources.config import WebdatasetSource
 from imig.text import bytes_to_text
 
 LOOKED_AT: Final = 64
@@ -70,8 +71,9 @@ class WebdatasetPictures(SourceKind):
         return list_samples(self._archives, key=self._config.key, members=self._config.members)
 
     @property
-    def writes(self) -> frozenset[str]:
-        mapped, written = self._config.members, {"target"}
+    def writes(self) -> frozenset[Word]:
+        mapped = self._config.members
+        written: set[Word] = {"target"}
         has_json = any(entry.jsons() for entry in self._samples.entries)
         if mapped.caption or has_json or any(one.texts() for one in self._samples.entries):
             written.add("caption")

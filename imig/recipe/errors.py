@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from imig.yaml_lines import KeyPath
+from imig.recipe.yaml_lines import KeyPath
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:

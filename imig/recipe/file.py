@@ -1,7 +1,7 @@
 """Read recipes from disk, and say where and how they are wrong.
 
 Every error names file and line (or the `--set` that brought the value in) and, for a misspelt key,
-the nearest right one. The meaning of the keys is in `imig.recipe`.
+the nearest right one. The meaning of the keys is in `imig.recipe.root`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from pydantic import BaseModel, ValidationError
 
 from imig.errors import UsageError
 from imig.paths import command_text, expand_home, input_path, shown_path
-from imig.recipe import STAGE_NAMES, ModelConfig, Recipe, Resources
-from imig.recipe_errors import explain_validation_error, nearest
-from imig.recipe_parts import ENDPOINT_DECISIVE, ENDPOINT_MARK
-from imig.recipe_values import to_values, without_other_kind
-from imig.yaml_lines import (
+from imig.recipe.errors import explain_validation_error, nearest
+from imig.recipe.extra import stages_from_outside
+from imig.recipe.parts import ENDPOINT_DECISIVE, ENDPOINT_MARK, ModelConfig, Resources, StageConfig
+from imig.recipe.root import STAGE_NAMES, Recipe
+from imig.recipe.values import to_values, without_other_kind
+from imig.recipe.yaml_lines import (
     KeyPath,
     LinedYaml,
     Written,
@@ -102,7 +103,8 @@ def load_recipe(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> L
     loaded = LoadedRecipe(
         recipe=recipe, raw=values, path=path, lines=document.lines, overrides=origins
     )
-    return replace(loaded, recipe=_resolve(recipe, loaded.where))
+    configs = stages_from_outside(recipe, loaded.where)
+    return replace(loaded, recipe=_resolve(recipe, configs, loaded.where))
 
 
 def load_training_recipe(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> TrainRecipe:
@@ -174,7 +176,7 @@ def _recipes_in(folder: Path) -> Iterator[Path]:
 
 def shipped_folder(name: str) -> Path:
     """`pipelines` or `schemas`: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parent.parent
     installed = package / name
     return installed if installed.is_dir() else package.parent / name
 
@@ -205,6 +207,8 @@ def recipe_to_sha256(recipe: Recipe) -> str:
 
 def without_means(value: Any) -> Any:
     """JSON values of a recipe without what says only how, and where, the work is done."""
+    if isinstance(value, list):
+        return [without_means(inner) for inner in value]
     if not isinstance(value, dict):
         return value
     if ENDPOINT_MARK in value:
@@ -351,11 +355,20 @@ def _where(
     return f"{shown_path(path)}{line}"
 
 
-def _resolve(recipe: Recipe, where: Callable[[str], str]) -> Recipe:
-    """Apply `models`, forget what has been applied, and expand ``~`` in paths."""
+def _resolve(recipe: Recipe, configs: Sequence[StageConfig], where: Callable[[str], str]) -> Recipe:
+    """Apply `models`, forget what has been applied, and expand ``~`` in paths.
+
+    `configs` are the settings of the stages from outside, which are stored with their defaults.
+    """
     resolved = _resolve_value(recipe, "", weights=recipe.models, where=where)
     assert isinstance(resolved, Recipe)
-    return resolved.model_copy(update={"models": None, "tiny": {}})
+    extra = tuple(
+        given.with_settings(
+            _resolve_value(config, f"extra.{number}", weights=recipe.models, where=where)
+        )
+        for number, (given, config) in enumerate(zip(recipe.extra, configs, strict=True))
+    )
+    return resolved.model_copy(update={"models": None, "tiny": {}, "extra": extra})
 
 
 def _resolve_value(

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Final, Literal, Union
 from pydantic import BaseModel
 
 from imig.errors import UsageError
-from imig.recipe_errors import kind_of
-from imig.yaml_lines import Written
+from imig.recipe.errors import kind_of
+from imig.recipe.yaml_lines import Written
 
 _OLD_NUMBER: Final = re.compile(r"[-+]?0[0-9_]+|.*:.*")
 """YAML 1.1 reads 010 as 8 and 1:30 as 90, which nobody means; YAML 1.2 has dropped both."""
@@ -28,7 +28,7 @@ def to_values(raw: Any, annotation: Any) -> Any:
     Parameters
     ----------
     raw:
-        Dicts, lists, values, and `Written` among them, as `imig.yaml_lines` gives them.
+        Dicts, lists, values, and `Written` among them, as `imig.recipe.yaml_lines` gives them.
     annotation:
         Of the field, or the pydantic class, that will check the values.
 

@@ -1,7 +1,7 @@
 """YAML and JSON with the line of every key, no key twice, and every value as it was written.
 
 What YAML 1.1 takes a bare word for (`no`, `2024-05-01`, `007`) is only a guess: a `Written` keeps
-the word beside it until the field is known (`imig.recipe_values`).
+the word beside it until the field is known (`imig.recipe.values`).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from imig.recipe_parts import EndpointConfig, RecipePart, StageConfig
+from imig.recipe.parts import EndpointConfig, RecipePart, StageConfig
 
 
 class TabletopSource(StageConfig):
