@@ -199,6 +199,22 @@ class Reference(_Model):
     face: Face | None = None
 
 
+MAX_FIGURES: Final = 100
+"""Of stages from outside imig, for a scene or an instance."""
+
+Figures = Annotated[
+    dict[
+        Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")],
+        Annotated[float, Field(allow_inf_nan=False)],
+    ],
+    Field(
+        max_length=MAX_FIGURES,
+        exclude_if=lambda figures: not figures,
+        description="Of stages from outside imig, by name.",
+    ),
+]
+
+
 class InstanceScores(_Model):
     """Figures of one instance, stored before any threshold looks at them."""
 
@@ -217,6 +233,7 @@ class InstanceScores(_Model):
         default=None,
         description="Variance of the Laplacian of the grey values in [0, 1] under the mask.",
     )
+    figures: Figures = Field(default_factory=dict)
 
 
 class Instance(_Model):
@@ -298,6 +315,7 @@ class SceneScores(_Model):
     coverage: float | None = Field(
         default=None, ge=0, le=1, description="Share of the target under any mask."
     )
+    figures: Figures = Field(default_factory=dict)
 
 
 class Scene(_Model):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from imig.errors import UsageError
+from imig.models.batched import Runtime
 from imig.models.open_clip import OpenClip
 from imig.models.weights import ResolvedWeights
 
@@ -34,16 +35,9 @@ class Layer(NamedTuple):
 class Aesthetics:
     """An `AestheticsJudge`: the tower from the folder in `weights`, the head from `config`."""
 
-    def __init__(
-        self,
-        weights: ResolvedWeights,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        batch_size: int,
-    ) -> None:
+    def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         self.name = weights.name
-        self._tower = OpenClip(weights, device=device, dtype=dtype, batch_size=batch_size)
+        self._tower = OpenClip(weights, runtime)
         head = weights.files[-1]
         self._layers = read_head(head)
         dimensions = self._tower.embed_images([]).shape[1]

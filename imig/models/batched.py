@@ -1,15 +1,39 @@
-"""A model that several stages share, each with batches of its own size."""
+"""What families have in common: where and how they run, and batches of a size of one's own."""
 
 from __future__ import annotations
 
 import copy
-from typing import Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+if TYPE_CHECKING:
+    import torch
+
+    from imig.models.weights import ResolvedWeights
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how a family runs; the second argument of every family's class."""
+
+    device: torch.device
+    dtype: torch.dtype
+    """Of the weights, where the family leaves a choice."""
+    batch_size: int
+    """Pictures, or captions, that go through a network at once, at most."""
+    offload: Literal["none", "model", "sequential"] = "none"
+    """See `imig.recipe.parts.ModelConfig`; only for families that take it."""
 
 
 class Batched:
     """A family whose networks see at most so many pictures, or captions, at once."""
 
-    _batch_size: int
+    def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
+        self.name = weights.name
+        self._family = weights.family
+        self._device = runtime.device
+        self._dtype = runtime.dtype
+        self._batch_size = runtime.batch_size
 
     def with_batch_size(self, batch_size: int) -> Self:
         """The same networks, for batches of another size: nothing is loaded again."""

@@ -10,7 +10,7 @@ import torch
 from PIL.Image import Image
 from transformers import AutoProcessor, BlipForConditionalGeneration
 
-from imig.models.batched import Batched
+from imig.models.batched import Batched, Runtime
 from imig.models.images import as_rgb, equal_batches
 from imig.models.pretrained import load_pretrained, load_processor, preprocess_images
 from imig.models.weights import ResolvedWeights
@@ -22,24 +22,14 @@ _MAX_NEW_TOKENS: Final = 60
 class Blip(Batched):
     """A `Captioner`. The checkpoint's generation config may ask for beams, never for sampling."""
 
-    def __init__(
-        self,
-        weights: ResolvedWeights,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        batch_size: int,
-    ) -> None:
-        self.name = weights.name
-        self._device = device
-        self._dtype = dtype
-        self._batch_size = batch_size
+    def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
+        super().__init__(weights, runtime)
         self._model = load_pretrained(
             BlipForConditionalGeneration,
             weights,
             model_types=("blip",),
-            device=device,
-            dtype=dtype,
+            device=runtime.device,
+            dtype=runtime.dtype,
         )
         self._processor = load_processor(AutoProcessor, weights)
 

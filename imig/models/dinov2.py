@@ -12,7 +12,7 @@ from PIL import Image
 from torch.nn import functional
 from transformers import AutoImageProcessor, AutoModel
 
-from imig.models.batched import Batched
+from imig.models.batched import Batched, Runtime
 from imig.models.images import as_rgb, equal_batches
 from imig.models.pretrained import load_pretrained, load_processor, preprocess_images
 from imig.models.weights import ResolvedWeights
@@ -24,24 +24,14 @@ _COVERED: Final = 0.5
 class DinoV2(Batched):
     """An `ImageEmbedder`."""
 
-    def __init__(
-        self,
-        weights: ResolvedWeights,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        batch_size: int,
-    ) -> None:
-        self.name = weights.name
-        self._device = device
-        self._dtype = dtype
-        self._batch_size = batch_size
+    def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
+        super().__init__(weights, runtime)
         self._model = load_pretrained(
             AutoModel,
             weights,
             model_types=("dinov2", "dinov2_with_registers"),
-            device=device,
-            dtype=dtype,
+            device=runtime.device,
+            dtype=runtime.dtype,
         )
         self._processor = load_processor(AutoImageProcessor, weights)
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
 
 from imig.errors import UsageError
+from imig.models.batched import Runtime
 from imig.models.images import as_rgb
 from imig.models.protocols import DetectedFace
 from imig.models.weights import ResolvedWeights
@@ -61,17 +61,9 @@ class DlibFaces:
     function of that distance, 1 at 0 and 0.4 at 0.6 (see `distance_features`).
     """
 
-    def __init__(
-        self,
-        weights: ResolvedWeights,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        batch_size: int,
-    ) -> None:
+    def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         # dlib's own CUDA code, where compiled in, takes no torch device, and knows one number
-        # format: the common arguments say nothing to it.
-        del device, dtype, batch_size
+        # format: `runtime` says nothing to it.
         import dlib
 
         self.name = weights.name

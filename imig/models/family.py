@@ -52,11 +52,11 @@ class Family:
     name: str
     tasks: tuple[Task, ...]
     """What it may be asked for; the class obeys the protocol of each."""
-    module: str | None
+    module: str | None = None
     """Module of the adapter below `imig.models`, imported only when a model is loaded; None for a
-    family that no stage calls."""
-    class_name: str | None
-    library: str
+    family that no stage calls, and for one from outside imig."""
+    class_name: str | None = None
+    library: str = ""
     tiny: bool = False
     """Whether a tiny checkpoint ships with the package."""
     tiny_substitute: str | None = None

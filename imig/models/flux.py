@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import torch
 from PIL.Image import Image
 
-from imig.models.batched import Batched
+from imig.models.batched import Batched, Runtime
 from imig.models.images import equal_batches
-from imig.models.pipelines import Offload, check_sizes, generators, load_pipeline, sample
+from imig.models.pipelines import check_sizes, generators, load_pipeline, sample
 from imig.models.protocols import DrawRequest, GeneratorSettings
 from imig.models.weights import ResolvedWeights
 
@@ -27,19 +26,9 @@ class Flux(Batched):
     guidance means nothing to it.
     """
 
-    def __init__(
-        self,
-        weights: ResolvedWeights,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        batch_size: int,
-        offload: Offload = "none",
-    ) -> None:
-        self.name = weights.name
-        self._family = weights.family
-        self._batch_size = batch_size
-        self._pipeline = load_pipeline(weights, device=device, dtype=dtype, offload=offload)
+    def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
+        super().__init__(weights, runtime)
+        self._pipeline = load_pipeline(weights, runtime)
         self._distilled = not self._pipeline.transformer.config.guidance_embeds
 
     def draw(self, requests: Sequence[DrawRequest], *, settings: GeneratorSettings) -> list[Image]:

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-import torch
 from PIL.Image import Image, Resampling
 
-from imig.models.batched import Batched
+from imig.models.batched import Batched, Runtime
 from imig.models.images import as_rgb, equal_batches
-from imig.models.pipelines import Offload, check_sizes, generators, load_pipeline, sample
+from imig.models.pipelines import check_sizes, generators, load_pipeline, sample
 from imig.models.protocols import EditRequest, GeneratorSettings
 from imig.models.weights import ResolvedWeights
 
@@ -23,19 +22,9 @@ class FluxKontext(Batched):
     """An `Editor`. Without settings: 28 steps at guidance 3.5, the pipeline's own (the model's
     card recommends 2.5)."""
 
-    def __init__(
-        self,
-        weights: ResolvedWeights,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        batch_size: int,
-        offload: Offload = "none",
-    ) -> None:
-        self.name = weights.name
-        self._family = weights.family
-        self._batch_size = batch_size
-        self._pipeline = load_pipeline(weights, device=device, dtype=dtype, offload=offload)
+    def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
+        super().__init__(weights, runtime)
+        self._pipeline = load_pipeline(weights, runtime)
 
     def edit(self, requests: Sequence[EditRequest], *, settings: GeneratorSettings) -> list[Image]:
         """A changed picture a request; see `imig.models.protocols.Editor`."""

@@ -54,10 +54,7 @@ class Detector:
 class DetectorGrounder(Batched):
     """A `Grounder` on a `Detector`, which the family makes."""
 
-    def __init__(self, detector: Detector, *, name: str, batch_size: int) -> None:
-        self.name = name
-        self._detector = detector
-        self._batch_size = batch_size
+    _detector: Detector
 
     def ground(
         self,

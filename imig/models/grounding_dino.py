@@ -6,6 +6,7 @@ import torch
 from PIL.Image import Image
 from transformers import AutoProcessor, GroundingDinoForObjectDetection
 
+from imig.models.batched import Runtime
 from imig.models.device import mixed_precision
 from imig.models.grounding import Detector, DetectorGrounder
 from imig.models.pretrained import load_pretrained, load_processor
@@ -15,34 +16,25 @@ from imig.models.weights import ResolvedWeights
 class GroundingDino(DetectorGrounder):
     """A `Grounder`. Weights stay float32; a lower dtype is used by autocast."""
 
-    def __init__(
-        self,
-        weights: ResolvedWeights,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        batch_size: int,
-    ) -> None:
-        self._device = device
-        self._dtype = dtype
+    def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
+        super().__init__(weights, runtime)
         self._model = load_pretrained(
             GroundingDinoForObjectDetection,
             weights,
             model_types=("grounding-dino",),
-            device=device,
+            device=runtime.device,
             # The position embeddings of boxes are float32 whatever the weights are, so a model in
             # half precision fails inside transformers.
             dtype=torch.float32,
         )
         processor = load_processor(AutoProcessor, weights)
         self._image_processor = processor.image_processor
-        detector = Detector(
+        self._detector = Detector(
             tokenizer=processor.tokenizer,
             max_tokens=self._model.config.max_text_len,
             preprocess=self._preprocess,
             forward=self._forward,
         )
-        super().__init__(detector, name=weights.name, batch_size=batch_size)
 
     def _preprocess(self, image: Image) -> torch.Tensor:
         inputs = self._image_processor(images=[image], do_pad=False, return_tensors="pt")

@@ -25,6 +25,7 @@ from torchvision.transforms import functional
 from transformers import AutoConfig, AutoTokenizer, BertModel
 
 from imig.errors import UsageError
+from imig.models.batched import Runtime
 from imig.models.device import mixed_precision
 from imig.models.grounding import Detector, DetectorGrounder
 from imig.models.weights import HubId, ResolvedWeights, find_in_hub_cache
@@ -51,29 +52,20 @@ class GroundingDinoPackage(DetectorGrounder):
     `text_encoder_type`: a folder, a folder of that name beside the weights, or the hub cache.
     """
 
-    def __init__(
-        self,
-        weights: ResolvedWeights,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        batch_size: int,
-    ) -> None:
-        self._device = device
-        self._dtype = dtype
+    def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
+        super().__init__(weights, runtime)
         file = weights.files[0]
         config = read_config(_config_file(weights))
         text_encoder = find_text_encoder(config.text_encoder_type, beside=file.parent)
         self._model = build_model(config, text_encoder)
         _load_state(self._model, file)
-        self._model.to(device).eval()
-        detector = Detector(
+        self._model.to(runtime.device).eval()
+        self._detector = Detector(
             tokenizer=self._model.tokenizer,
             max_tokens=config.max_text_len,
             preprocess=preprocess,
             forward=self._forward,
         )
-        super().__init__(detector, name=weights.name, batch_size=batch_size)
 
     @torch.inference_mode()
     def _forward(

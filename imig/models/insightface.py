@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from imig.errors import UsageError
+from imig.models.batched import Runtime
 from imig.models.images import as_rgb
 from imig.models.protocols import DetectedFace
 from imig.models.weights import ResolvedWeights
@@ -31,18 +32,11 @@ MIN_DETECTION_SCORE: Final = 0.5
 class InsightFace:
     """A `FaceAnalyser`: detector with 5 landmarks and recognition network of one pack."""
 
-    def __init__(
-        self,
-        weights: ResolvedWeights,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        batch_size: int,
-    ) -> None:
-        # The pack's networks are stored in one number format and run a picture at a time.
-        del dtype, batch_size
+    def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
+        # The pack's networks are stored in one number format and run a picture at a time: only the
+        # device is a choice.
         self.name = weights.name
-        self._analysis = _load(weights, device)
+        self._analysis = _load(weights, runtime.device)
 
     def find_faces(self, images: Sequence[Image]) -> list[list[DetectedFace]]:
         """The faces of each image, largest first."""

@@ -12,8 +12,9 @@ from typing import Any, Final
 import torch
 from PIL import Image
 
+from imig.models.batched import Runtime
 from imig.models.images import as_rgb
-from imig.models.pipelines import Offload, check_sizes, generators, load_pipeline, sample
+from imig.models.pipelines import check_sizes, generators, load_pipeline, sample
 from imig.models.protocols import ComposedReference, ComposeRequest, GeneratorSettings
 from imig.models.weights import ResolvedWeights
 
@@ -31,19 +32,11 @@ class MultiReference:
     """A `Composer`. Pictures are made one by one, whatever `batch_size` says: each has its own
     number of references of their own sizes."""
 
-    def __init__(
-        self,
-        weights: ResolvedWeights,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        batch_size: int,
-        offload: Offload = "none",
-    ) -> None:
+    def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         self.name = weights.name
         self._family = weights.family
-        self._device = device
-        self._pipeline = load_pipeline(weights, device=device, dtype=dtype, offload=offload)
+        self._device = runtime.device
+        self._pipeline = load_pipeline(weights, runtime)
         self._call = CALLS[type(self._pipeline).__name__]
 
     def compose(

@@ -15,7 +15,7 @@ from PIL.Image import Image
 from torch.nn import functional
 
 from imig.errors import UsageError
-from imig.models.batched import Batched
+from imig.models.batched import Batched, Runtime
 from imig.models.images import as_rgb
 from imig.models.weights import ResolvedWeights
 from imig.text import to_encodable
@@ -39,19 +39,11 @@ class OpenClip(Batched):
     names one), or a weight file with the architecture's name in the recipe's `config` ("ViT-B-32").
     """
 
-    def __init__(
-        self,
-        weights: ResolvedWeights,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        batch_size: int,
-    ) -> None:
-        self.name = weights.name
-        self._device = device
-        self._dtype = dtype
-        self._batch_size = batch_size
-        self._model, self._transform, self._tokenizer = _load(weights, device=device, dtype=dtype)
+    def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
+        super().__init__(weights, runtime)
+        self._model, self._transform, self._tokenizer = _load(
+            weights, device=runtime.device, dtype=runtime.dtype
+        )
         self._embed_text = lru_cache(maxsize=TEXTS_KEPT)(self._embed_new_text)
 
     @torch.inference_mode()
@@ -90,9 +82,7 @@ def _normalise(features: torch.Tensor) -> NDArray[np.float32]:
     return normalised
 
 
-def _load(
-    weights: ResolvedWeights, *, device: torch.device, dtype: torch.dtype
-) -> tuple[Any, Any, Any]:
+def _load(weights: ResolvedWeights, runtime: Runtime) -> tuple[Any, Any, Any]:
     name: str
     pretrained: str | None
     if weights.path.is_dir():
@@ -109,8 +99,8 @@ def _load(
         model, _, transform = open_clip.create_model_and_transforms(
             name,
             pretrained=pretrained,
-            precision=_PRECISIONS[dtype],
-            device=device,
+            precision=_PRECISIONS[runtime.dtype],
+            device=runtime.device,
             weights_only=True,
         )
         tokenizer = open_clip.get_tokenizer(name)

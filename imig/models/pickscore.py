@@ -14,7 +14,7 @@ import torch
 from PIL.Image import Image
 from transformers import CLIPModel, CLIPProcessor
 
-from imig.models.batched import Batched
+from imig.models.batched import Batched, Runtime
 from imig.models.families import FAMILIES
 from imig.models.images import as_rgb
 from imig.models.pretrained import load_pretrained, load_processor
@@ -28,21 +28,11 @@ MAX_TOKENS: Final = 77
 class PickScore(Batched):
     """A `PreferenceJudge`."""
 
-    def __init__(
-        self,
-        weights: ResolvedWeights,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        batch_size: int,
-    ) -> None:
-        self.name = weights.name
-        self._device = device
-        self._dtype = dtype
-        self._batch_size = batch_size
+    def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
+        super().__init__(weights, runtime)
         self._processor = _processor(weights)
         self._model = load_pretrained(
-            CLIPModel, weights, model_types=("clip",), device=device, dtype=dtype
+            CLIPModel, weights, model_types=("clip",), device=runtime.device, dtype=runtime.dtype
         )
 
     @torch.inference_mode()

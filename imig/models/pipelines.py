@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 import diffusers
 import torch
@@ -15,10 +15,9 @@ from PIL.Image import Image
 from safetensors import SafetensorError
 
 from imig.errors import UsageError
+from imig.models.batched import Runtime
 from imig.models.pipeline_folder import NEVER_LOADED, components, read_index
 from imig.models.weights import ResolvedWeights, find_family
-
-Offload = Literal["none", "model", "sequential"]
 
 # Code of other libraries is never looked for: a model index may name any.
 _LIBRARIES: Final = ("diffusers", "transformers")
@@ -34,18 +33,16 @@ class Sized(Protocol):
     def height(self) -> int: ...
 
 
-def load_pipeline(
-    weights: ResolvedWeights, *, device: torch.device, dtype: torch.dtype, offload: Offload
-) -> Any:
+def load_pipeline(weights: ResolvedWeights, runtime: Runtime) -> Any:
     """The pipeline of a folder, on its device, silent, all of whose weights came from the folder.
 
     Parameters
     ----------
     weights:
         A folder in the layout of `save_pretrained`, checked by `resolve_weights`.
-    offload:
-        On a GPU: `model` keeps the network at work in its memory, `sequential` the layer at work;
-        the rest waits in the machine's memory. On a CPU it changes nothing.
+    runtime:
+        Of it `offload`, on a GPU: `model` keeps the network at work in its memory, `sequential` the
+        layer at work; the rest waits in the machine's memory. On a CPU it changes nothing.
 
     Raises
     ------
@@ -60,7 +57,7 @@ def load_pipeline(
         for name, (library, kind) in components(index).items()
     }
     models = {
-        name: _load_component(weights, name, kind, dtype=dtype)
+        name: _load_component(weights, name, kind, dtype=runtime.dtype)
         for name, kind in parts.items()
         if (weights.path / name / "config.json").is_file()
         and any((weights.path / name).glob("*.safetensors"))
@@ -71,18 +68,18 @@ def load_pipeline(
             weights.path,
             local_files_only=True,
             use_safetensors=True,
-            dtype=dtype,
+            dtype=runtime.dtype,
             **models,
             **skipped,
         )
     pipeline.set_progress_bar_config(disable=True)
     with enough_memory(weights.family):
-        if device.type != "cuda" or offload == "none":
-            pipeline.to(device)
-        elif offload == "model":
-            pipeline.enable_model_cpu_offload(device=device)
+        if runtime.device.type != "cuda" or runtime.offload == "none":
+            pipeline.to(runtime.device)
+        elif runtime.offload == "model":
+            pipeline.enable_model_cpu_offload(device=runtime.device)
         else:
-            pipeline.enable_sequential_cpu_offload(device=device)
+            pipeline.enable_sequential_cpu_offload(device=runtime.device)
     return pipeline
 
 

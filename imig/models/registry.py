@@ -9,7 +9,9 @@ from fnmatch import fnmatch
 from typing import Any
 
 from imig.errors import DataError, UsageError
+from imig.models.batched import Runtime
 from imig.models.families import FAMILIES, Checkpoint, Family
+from imig.models.outside import is_outside, outside_class
 from imig.models.pipeline_folder import CONFIGURATION, INDEX, components, read_index
 from imig.models.protocols import Model
 from imig.models.weights import (
@@ -77,7 +79,7 @@ def load_model(config: ModelConfig, *, batch_size: int) -> Model:
         Unknown family, missing or unfit weights, or a device that is not there.
     """
     family = find_family(config.family)
-    if family.module is None or family.class_name is None:
+    if family.module is None and not is_outside(family.name):
         raise UsageError(
             f"family {family.name} is no model of a stage",
             cure="`imig train` and `imig generate` take its weights",
@@ -92,18 +94,19 @@ def load_model(config: ModelConfig, *, batch_size: int) -> Model:
 
     device = choose_device(config.device)
     make_deterministic()
-    offload = {"offload": config.offload} if family.takes_offload else {}
-    model = _model_class(family)(
-        weights,
+    runtime = Runtime(
         device=device,
         dtype=choose_dtype(config.dtype, device),
         batch_size=batch_size,
-        **offload,
+        offload=config.offload,
     )
+    model = _model_class(family)(weights, runtime)
     return model
 
 
 def _model_class(family: Family) -> Any:
+    if is_outside(family.name):
+        return outside_class(family.name)
     return getattr(importlib.import_module(f"imig.models.{family.module}"), str(family.class_name))
 
 

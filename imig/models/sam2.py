@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from transformers import Sam2Model, Sam2Processor
 
-from imig.models.batched import Batched
+from imig.models.batched import Batched, Runtime
 from imig.models.images import as_rgb
 from imig.models.pretrained import load_pretrained, load_processor
 from imig.models.protocols import SegmentedMasks
@@ -24,25 +24,15 @@ _BOXES_AT_ONCE: Final = 32
 class Sam2(Batched):
     """A `Segmenter`; a single mask for each box, one image embedding for all of them."""
 
-    def __init__(
-        self,
-        weights: ResolvedWeights,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        batch_size: int,
-    ) -> None:
-        self.name = weights.name
-        self._device = device
-        self._dtype = dtype
-        self._batch_size = batch_size
+    def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
+        super().__init__(weights, runtime)
         self._model = load_pretrained(
             Sam2Model,
             weights,
             # The published checkpoints are those of the video model; images need a part of it.
             model_types=("sam2", "sam2_video"),
-            device=device,
-            dtype=dtype,
+            device=runtime.device,
+            dtype=runtime.dtype,
         )
         self._processor = load_processor(Sam2Processor, weights)
 

@@ -18,7 +18,7 @@ from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 
 from imig.errors import UsageError
-from imig.models.batched import Batched
+from imig.models.batched import Batched, Runtime
 from imig.models.device import mixed_precision
 from imig.models.images import as_rgb
 from imig.models.protocols import SegmentedMasks
@@ -39,19 +39,9 @@ class SegmentAnything(Batched):
     encoder and mask decoder are small and stay float32.
     """
 
-    def __init__(
-        self,
-        weights: ResolvedWeights,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        batch_size: int,
-    ) -> None:
-        self.name = weights.name
-        self._device = device
-        self._dtype = dtype
-        self._batch_size = batch_size
-        self._sam = load_sam(weights.files[0]).to(device)
+    def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
+        super().__init__(weights, runtime)
+        self._sam = load_sam(weights.files[0]).to(runtime.device)
         self._transform = ResizeLongestSide(self._sam.image_encoder.img_size)
 
     def segment(

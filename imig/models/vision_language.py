@@ -18,7 +18,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from imig.errors import UsageError
-from imig.models.batched import Batched
+from imig.models.batched import Batched, Runtime
 from imig.models.images import as_rgb, equal_batches
 from imig.models.pretrained import load_pretrained, load_processor
 from imig.models.protocols import PictureAnswer
@@ -33,18 +33,8 @@ _WORDS: Final = "Answer with yes or no first, then with the reason in a few word
 class VisionLanguage(Batched):
     """A `PictureAnswerer`; answers greedily, so that they repeat."""
 
-    def __init__(
-        self,
-        weights: ResolvedWeights,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        batch_size: int,
-    ) -> None:
-        self.name = weights.name
-        self._device = device
-        self._dtype = dtype
-        self._batch_size = batch_size
+    def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
+        super().__init__(weights, runtime)
         self._processor = load_processor(AutoProcessor, weights)
         if not getattr(self._processor, "chat_template", None):
             raise UsageError(
@@ -59,8 +49,8 @@ class VisionLanguage(Batched):
             AutoModelForImageTextToText,
             weights,
             model_types=tuple(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES),
-            device=device,
-            dtype=dtype,
+            device=runtime.device,
+            dtype=runtime.dtype,
         )
 
     def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[PictureAnswer]:

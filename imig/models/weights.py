@@ -15,6 +15,7 @@ from pathlib import Path
 import imig
 from imig.errors import UsageError
 from imig.models.families import FAMILIES, Family
+from imig.models.outside import is_outside, outside_code, outside_family
 from imig.models.packages import require_packages, shipped_folder
 from imig.models.pipeline_folder import pipeline_files, pipeline_revision
 from imig.paths import expand_home, input_path
@@ -134,10 +135,13 @@ def find_weights(config: ModelConfig) -> ResolvedWeights:
 
 def find_family(name: str) -> Family:
     """The family of that name; UsageError with all names when there is none."""
+    if is_outside(name):
+        return outside_family(name)
     family = FAMILIES.get(name)
     if family is None:
         raise UsageError(
-            f"unknown model family {name!r}", cure=f"one of: {', '.join(sorted(FAMILIES))}"
+            f"unknown model family {name!r}",
+            cure=f"one of: {', '.join(sorted(FAMILIES))}; or a class, `package.module:Class`",
         )
     return family
 
@@ -218,7 +222,7 @@ def weight_files(family: Family, path: Path) -> tuple[Path, ...]:
         return (found[0],)
     raise UsageError(
         f"{family.name}: no weights in {path}; looked for {', '.join(family.weight_files)}",
-        cure=how_to_get(family, family.checkpoints[0].weights),
+        cure=how_to_get(family),
     )
 
 
@@ -228,10 +232,12 @@ def sha256_prefix(files: tuple[Path, ...]) -> str:
     return _sha256_prefix(files, tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
 
 
-def how_to_get(family: Family, weights: str) -> str:
+def how_to_get(family: Family, weights: str = "") -> str:
     """The cure for missing weights."""
     if family.get:
         return family.get
+    if not family.checkpoints:
+        return "put the path of its weights into `weights`"
     sizes = {one.weights: one.megabytes for one in family.checkpoints}
     # Of what is no hub id nothing can be pulled: offer the default.
     wanted = weights if parse_hub_id(weights) else family.checkpoints[0].weights
@@ -248,7 +254,7 @@ def _all_files(family: Family, folder: Path) -> tuple[Path, ...]:
     if missing:
         raise UsageError(
             f"{family.name}: no {', '.join(missing)} in {folder}",
-            cure=how_to_get(family, family.checkpoints[0].weights),
+            cure=how_to_get(family),
         )
     return tuple(one for files in found.values() for one in files)
 
@@ -266,11 +272,14 @@ def _shipped(family: Family, config: ModelConfig) -> ResolvedWeights:
 
 
 def _tiny(family: Family, config: ModelConfig) -> ResolvedWeights:
+    if family.layout == "program" and is_outside(family.name):
+        code = outside_code(family.name)
+        return _resolved(config, path=code, files=(code,), revision=sha256_prefix((code,)))
     if not family.tiny:
         substitute = f"family {family.tiny_substitute} has; or " if family.tiny_substitute else ""
         raise UsageError(
             f"{family.name} has no tiny weights",
-            cure=substitute + how_to_get(family, family.checkpoints[0].weights),
+            cure=substitute + how_to_get(family),
         )
     folder = tiny_folder(family)
     if not folder.is_dir():

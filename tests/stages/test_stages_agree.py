@@ -119,7 +119,7 @@ def test_every_reference_but_faces_is_asked_about() -> None:
         {"endpoint": {"model": "m"}, "question": 'Is "{phrase}" here?'}
     )
     answerer = ColourAnswerer()
-    stage = AgreeStage(config, CONTEXT, models={"model": answerer})
+    stage = AgreeStage(config, CONTEXT, models={"endpoint": answerer})
     stage.setup()
     sample = sample_of(0, "red", "blue", phrases=["red wall", "green wall"])
     assert stage([sample]) == [sample]

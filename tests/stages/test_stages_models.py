@@ -417,5 +417,7 @@ def test_a_family_for_another_task_is_a_usage_error(monkeypatch: pytest.MonkeyPa
     # The real loader would need weights; what is tested is what the stage makes of the answer.
     monkeypatch.setattr(registry, "load_model", lambda config, *, batch_size: FixedCaptioner("x"))
     config = GroundConfig(model=ModelConfig(family="blip"))
-    with pytest.raises(UsageError, match=r"ground\.model: the family 'blip' is not a grounder"):
+    with pytest.raises(
+        UsageError, match=r"ground\.model: the family 'blip' is not there to ground"
+    ):
         GroundStage(config, CONTEXT).setup()

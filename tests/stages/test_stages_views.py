@@ -288,5 +288,5 @@ def test_a_scene_with_too_few_references_is_not_composed() -> None:
 @pytest.mark.model
 def test_a_family_that_cannot_draw_is_refused() -> None:
     config = DrawConfig(model=ModelConfig(family="dinov2"), width=64, height=64)
-    with pytest.raises(UsageError, match=r"draw\.model.*not a text-to-image"):
+    with pytest.raises(UsageError, match=r"draw\.model.*not there to draw pictures"):
         DrawStage(config, FLEXIBLE).setup()
