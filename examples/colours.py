@@ -41,7 +41,7 @@ class ColourCaptioner:
         self.name = weights.name
 
     def caption(self, images: Sequence[Image]) -> list[str]:
-        return [f"a {_colour(image)} picture" for image in images]
+        return [f"things on a {_colour(image)} table" for image in images]
 
 
 def _colour(image: Image) -> str:

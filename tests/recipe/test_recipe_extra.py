@@ -19,16 +19,14 @@ from imig.recipe.file import load_recipe
 from imig.recipe.parts import ModelConfig
 from imig.recipe.root import Recipe
 from imig.recipe.stages import build_stages
-from imig.shards.manifest import read_manifest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-RECIPE = EXAMPLES / "brightness.yaml"
 Write = Callable[[str], Path]
 
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Writes a recipe of three scenes with this line under `extra`; the examples can be imported."""
+    """Writes a recipe of three scenes with this line under `extra`; finds the examples."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
 
     def write(extra: str) -> Path:
@@ -116,8 +114,13 @@ def test_a_build_with_both(tmp_path: Path) -> None:
         shutil.copy(EXAMPLES / name, package)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
-        RECIPE.read_text()
-        + EXAMPLES.joinpath("colours.yaml").read_text().partition("source:")[2].partition("\n")[2]
+        """
+name: bright
+source: {kind: tabletop, count: 12}
+caption: {overwrite: true, model: {family: "colours:ColourCaptioner"}}
+extra:
+  - {stage: "brightness:BrightnessStage", after: source, min_brightness: 0.45}
+"""
     )
     output = tmp_path / "bright"
     done = subprocess.run(
@@ -127,12 +130,13 @@ def test_a_build_with_both(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": f"{package}:{os.environ.get('PYTHONPATH', '')}"},
     )
     assert done.returncode == 0, done.stderr
-    scenes = list(imig.Dataset(output))
+    dataset = imig.Dataset(output)
+    scenes = list(dataset)
     assert 0 < len(scenes) < 12
     for scene in scenes:
         assert scene.scene.scores.figures["brightness"] >= 0.45
-        assert scene.caption.endswith("picture")
-    manifest = read_manifest(output)
+        assert scene.caption.endswith("table")
+    manifest = dataset.manifest
     assert manifest.models[0].family == "colours:ColourCaptioner"
     assert manifest.recipe["extra"][0]["after"] == "source"
     validated = subprocess.run([IMIG, "validate", output], capture_output=True, text=True)
