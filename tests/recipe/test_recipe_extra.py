@@ -134,7 +134,7 @@ extra:
     scenes = list(dataset)
     assert 0 < len(scenes) < 12
     for scene in scenes:
-        assert scene.scene.scores.figures["brightness"] >= 0.45
+        assert scene.scores.figures["brightness"] >= 0.45
         assert scene.caption.endswith("table")
     manifest = dataset.manifest
     assert manifest.models[0].family == "colours:ColourCaptioner"
