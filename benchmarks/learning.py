@@ -28,10 +28,10 @@ from benchmarks.learning_figures.measuring import Eyes, Figures
 from benchmarks.learning_figures.sheet import draw_sheet
 from benchmarks.learning_figures.variants import VARIANTS, Variant
 from imig.models.device import choose_device, choose_dtype
-from imig.recipe.file import load_training_recipe
 from imig.training.data import TrainingData
 from imig.training.loop import ADAPTER_FILE, train
 from imig.training.recipe import TrainRecipe
+from imig.training.recipe_file import load_training_recipe
 
 TITLES = ("box mIoU", "instance success", "own reference", "other references", "own nearest")
 

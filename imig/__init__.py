@@ -1,28 +1,39 @@
-"""imig: build multi-instance, identity-annotated image datasets, and read them.
+"""imig: build multi-instance, identity-annotated image datasets, read them, and train on them.
 
-The library face is one class::
+What a user does on the command line, and what that gives::
 
-    dataset = imig.Dataset("shards/")
-    scene = dataset["basic-00000042"]
+    dataset = imig.build("demo", output="shards", limit=24)
+    assert not imig.validate("shards").faults
+    scene = dataset["basic-00000002"]
     scene.target                      # PIL image, decoded on first use
     scene.instances[0].mask           # numpy bool, (height, width)
+    imig.display(scene).save("scene.png")
+    adapter = imig.train("shards", output="runs/first", overrides={"steps": 200})
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imig.api import build, preview, train, validate
     from imig.shards.dataset import Dataset
 
 __version__ = "0.1.0"
-__all__ = ["Dataset", "__version__"]
+__all__ = ["Dataset", "__version__", "build", "preview", "train", "validate"]
+
+_HOME = {
+    "Dataset": "imig.shards.dataset",
+    "build": "imig.api",
+    "preview": "imig.api",
+    "train": "imig.api",
+    "validate": "imig.api",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Lazily, so that `import imig` and `imig --help` load neither numpy nor pandas.
-    if name == "Dataset":
-        from imig.shards.dataset import Dataset
-
-        return Dataset
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'imig' has no attribute {name!r}")

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from imig.cli import main
-from imig.preview.stats import DatasetStats, render_table
+from imig.display.stats import DatasetStats, render_table
 from imig.printable import to_printable
 
 

@@ -9,7 +9,9 @@ import jsonschema
 import pytest
 from support.tiny_dataset import make_sample
 
-from imig.recipe.file import load_recipe, recipe_to_dict, shipped_folder
+from imig.recipe.file import load_recipe
+from imig.recipe.identity import recipe_to_dict
+from imig.recipe.shipped import shipped_folder
 from imig.schema import scene_to_json
 from imig.schema_export import EXPORTED, export_schemas, schema_text
 

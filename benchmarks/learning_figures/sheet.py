@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from imig.contextgen.sample import PictureSample
-from imig.preview import palette
-from imig.preview.target_panel import draw_box
-from imig.preview.text import font, line_height, wrap
+from imig.display import palette
+from imig.display.target_panel import draw_box
+from imig.display.text import font, line_height, wrap
 
 _CELL, _GAP, _MARGIN, _TITLE = 160, 8, 16, 13
 

@@ -67,8 +67,8 @@ def run(options: argparse.Namespace) -> int:
     from imig.startup import objects_that_stay
 
     with objects_that_stay():
-        from imig.recipe.file import load_training_recipe
         from imig.training.encode import encode_dataset
+        from imig.training.recipe_file import load_training_recipe
 
     screen = console()
     encoded = encode_dataset(

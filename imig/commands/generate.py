@@ -145,7 +145,7 @@ def run(options: argparse.Namespace) -> int:
 
         from imig.contextgen.generate import generate
         from imig.contextgen.layout_pictures import layout_to_pictures
-        from imig.preview.result_files import write_results
+        from imig.display.result_files import write_results
         from imig.training.generate_settings import find_settings
 
     if (options.layout is None) == (options.from_shards is None):

@@ -40,17 +40,17 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     import random
 
-    from imig import Dataset
-    from imig.preview.picture import LAYERS, check_layers, draw_preview
+    import imig
+    from imig.display.picture import check_layers
 
     if (options.id is None) == (not options.random):
         raise UsageError("give an ID or --random", cure="imig preview --random")
-    layers = LAYERS if options.layers is None else check_layers(options.layers.split(","))
-    dataset = Dataset(options.shards)
+    layers = None if options.layers is None else check_layers(options.layers.split(","))
+    dataset = imig.Dataset(options.shards)
     if not len(dataset):
         raise UsageError(f"{options.shards} holds no scenes")
     scene = dataset[options.id or random.choice(dataset.ids)]
     out = options.out or Path(f"{scene.id}.png")
-    write_file(out, lambda path: draw_preview(scene, layers=layers).save(path))
+    write_file(out, lambda path: imig.display(scene, layers=layers).save(path))
     print(out)
     return 0

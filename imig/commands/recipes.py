@@ -19,7 +19,7 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     from rich.table import Table
 
-    from imig.recipe.file import recipe_description, shipped_recipes
+    from imig.recipe.shipped import recipe_description, shipped_recipes
 
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, path in shipped_recipes().items():

@@ -10,7 +10,7 @@ from imig.paths import output_path
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
-    from imig.preview.stats import DatasetStats
+    from imig.display.stats import DatasetStats
 
 
 def add_parser(commands: Commands) -> None:
@@ -23,8 +23,8 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from imig import Dataset
-    from imig.preview.plots import draw_plots
-    from imig.preview.stats import dataset_stats, render_table
+    from imig.display.plots import draw_plots
+    from imig.display.stats import dataset_stats, render_table
 
     dataset = Dataset(options.folder)
     stats = dataset_stats(dataset)
@@ -42,7 +42,7 @@ def _stats_to_json(stats: DatasetStats) -> dict[str, object]:
     from collections import Counter
     from dataclasses import fields
 
-    from imig.preview.stats import QUANTILES
+    from imig.display.stats import QUANTILES
 
     shown: dict[str, object] = {}
     for one in fields(stats):

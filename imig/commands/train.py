@@ -63,8 +63,8 @@ def run(options: argparse.Namespace) -> int:
     from imig.startup import objects_that_stay
 
     with objects_that_stay():
-        from imig.recipe.file import load_training_recipe, place_in_training_recipe
         from imig.training.loop import train
+        from imig.training.recipe_file import load_training_recipe, place_in_training_recipe
 
     recipe = load_training_recipe(options.recipe, overrides=options.overrides)
     output = options.output or Path("runs") / recipe.name

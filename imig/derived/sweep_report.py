@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imig.derived.sweep import Curve, Sweep
-from imig.preview import palette
+from imig.display import palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

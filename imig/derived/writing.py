@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from imig.engine.finish import CARD_LICENCES
 from imig.engine.seal import seal_dataset
-from imig.recipe.file import recipe_to_sha256
+from imig.recipe.identity import recipe_to_sha256
 from imig.recipe.root import Recipe
 from imig.sample import Sample
 from imig.schema import Counts, Manifest, Quarantine, Reject, Scene, ShardRecord, Subset

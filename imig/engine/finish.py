@@ -12,7 +12,7 @@ from imig.engine.plan import Plan
 from imig.engine.report import record_to_funnel
 from imig.engine.seal import seal_dataset
 from imig.errors import DataError
-from imig.recipe.file import recipe_to_dict, recipe_to_sha256
+from imig.recipe.identity import recipe_to_dict, recipe_to_sha256
 from imig.schema import Counts, Manifest, SkippedStage
 from imig.shards.funnel import FunnelRow
 from imig.shards.manifest import package_versions

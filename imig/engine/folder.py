@@ -25,7 +25,7 @@ from typing import Any
 from imig.engine.parts import join_parts, part_record, read_record, remove_parts
 from imig.engine.plan import Plan
 from imig.errors import UsageError
-from imig.recipe.file import recipe_to_dict, recipe_to_sha256, without_means
+from imig.recipe.identity import recipe_to_dict, recipe_to_sha256, without_means
 from imig.schema import Manifest
 from imig.shards.atomic import atomic_write_bytes, is_temporary
 from imig.shards.card import PICTURES_FOLDER

@@ -53,7 +53,7 @@ def seal_dataset(
 
 def _draw_pictures(output: Path, manifest: Manifest) -> Iterator[Path]:
     """Previews of the first samples, for the card and the report."""
-    from imig.preview.picture import draw_preview
+    from imig.display.picture import draw_preview
     from imig.shards.atomic import atomic_write
     from imig.shards.views import SceneView
 

@@ -41,9 +41,7 @@ class OpenClip(Batched):
 
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         super().__init__(weights, runtime)
-        self._model, self._transform, self._tokenizer = _load(
-            weights, device=runtime.device, dtype=runtime.dtype
-        )
+        self._model, self._transform, self._tokenizer = _load(weights, runtime)
         self._embed_text = lru_cache(maxsize=TEXTS_KEPT)(self._embed_new_text)
 
     @torch.inference_mode()

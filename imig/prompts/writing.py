@@ -15,7 +15,7 @@ from imig.paths import output_path
 from imig.prompts.grammar import write_grammar_prompt
 from imig.prompts.output import PromptsOutput, count_written, open_output
 from imig.prompts.progress import REDRAW_SECONDS, Figures, figures_to_text
-from imig.recipe.file import without_means
+from imig.recipe.identity import without_means
 from imig.recipe.root import Recipe
 from imig.stages.sources.config import GrammarWriter, LanguageModelWriter, PromptsSource
 

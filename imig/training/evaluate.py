@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from imig.contextgen.batch import make_batch
 from imig.contextgen.components import LatentCodec, load_scheduler
 from imig.contextgen.drawing import draw, picture_seed
-from imig.preview.result_picture import draw_result
+from imig.display.result_picture import draw_result
 from imig.sample import derive_seed
 from imig.training.objective import flow_loss
 from imig.training.processes import process_count, process_rank

@@ -15,8 +15,8 @@ from imig.contextgen.presets import PRESETS, Preset
 from imig.contextgen.settings import AttentionConfig
 from imig.errors import DataError, UsageError
 from imig.models.weights import TINY
-from imig.recipe.file import load_training_recipe
 from imig.training.recipe import TrainRecipe
+from imig.training.recipe_file import load_training_recipe
 
 DEFAULT_RECIPE = "train-tiny"
 FULL_SIZE_RECIPE = "train-kontext"

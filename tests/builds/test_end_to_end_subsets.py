@@ -12,7 +12,8 @@ from PIL import Image
 from support.commands import call, run
 
 import imig
-from imig.recipe.file import load_recipe, shipped_recipes
+from imig.recipe.file import load_recipe
+from imig.recipe.shipped import shipped_recipes
 from imig.schema import Subset
 
 SUBSETS: tuple[Subset, ...] = ("basic", "complex", "flexible")

@@ -20,8 +20,8 @@ from imig.contextgen.adapter import adapter_parameters, add_adapter, save_adapte
 from imig.contextgen.components import load_transformer
 from imig.contextgen.drawing import picture_seed
 from imig.contextgen.settings import AttentionConfig
+from imig.display.result_picture import MARGIN
 from imig.errors import DataError, UsageError
-from imig.preview.result_picture import MARGIN
 from imig.shards.writer import write_tar
 from imig.training.evaluate import draw_pictures
 from imig.training.generate_settings import carried_settings, find_settings

@@ -7,13 +7,9 @@ from pathlib import Path
 import pytest
 
 from imig.errors import UsageError
-from imig.recipe.file import (
-    find_recipe,
-    load_recipe,
-    load_training_recipe,
-    recipe_description,
-    shipped_recipes,
-)
+from imig.recipe.file import load_recipe
+from imig.recipe.shipped import find_recipe, recipe_description, shipped_recipes
+from imig.training.recipe_file import load_training_recipe
 
 RECIPE = """\
 # a recipe

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from imig.errors import UsageError
-from imig.recipe.file import load_recipe, load_training_recipe
+from imig.recipe.file import load_recipe
 from imig.stages.ground import GroundConfig
 from imig.stages.sources.config import FolderSource, PromptsSource
+from imig.training.recipe_file import load_training_recipe
 
 TEXTS = [
     "2024", "007", "0x10", "0b11", "1_000", "1e3", "12:30:00", "1:30", ".inf", ".nan", "-5", "3.0",

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from support.archives import Content, link, picture, read_all, source_of, write_tar
 
 from imig.errors import UsageError
-from imig.recipe.file import load_recipe, recipe_to_dict
+from imig.recipe.file import load_recipe
+from imig.recipe.identity import recipe_to_dict
 from imig.stages.sources.config import WebdatasetSource
 
 RED, GREEN, BLUE = (picture(shade) for shade in (250, 120, 10))

@@ -32,10 +32,9 @@ from imig.contextgen.encode import encode_pictures
 from imig.contextgen.encoded_scene import scene_from_bytes
 from imig.contextgen.sample import EncodedSample
 from imig.contextgen.settings import AttentionConfig
+from imig.display.picture import draw_preview
+from imig.display.stats import dataset_stats
 from imig.errors import DataError, UsageError
-from imig.preview.picture import draw_preview
-from imig.preview.stats import dataset_stats
-from imig.recipe.file import load_training_recipe
 from imig.sample import Sample
 from imig.schema import EncodingRecord, Face, Manifest
 from imig.shards.encoded import ENCODED_MEMBER
@@ -51,6 +50,7 @@ from imig.training.loop import train
 from imig.training.metrics import read_metrics
 from imig.training.prepare import scene_to_pictures
 from imig.training.recipe import TrainRecipe
+from imig.training.recipe_file import load_training_recipe
 
 SHARDS, PER_SHARD = 4, 3
 COMPARED = ("*.tar", "index.parquet", MANIFEST_NAME, "README.md")

@@ -18,10 +18,10 @@ from support.tiny_dataset import write_tiny_dataset
 
 from imig.cli import main
 from imig.errors import DataError, UsageError
-from imig.recipe.file import load_training_recipe
 from imig.training.loop import train
 from imig.training.metrics import read_metrics
 from imig.training.recipe import TrainRecipe
+from imig.training.recipe_file import load_training_recipe
 from imig.training.run_folder import checkpoints
 
 STEPS = 20

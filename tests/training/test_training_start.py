@@ -17,9 +17,9 @@ from support.tiny_dataset import write_tiny_dataset
 from imig.cli import main
 from imig.contextgen.adapter_config import AdapterScale
 from imig.errors import UsageError
-from imig.recipe.file import load_training_recipe
 from imig.training.loop import train
 from imig.training.recipe import AdapterConfig, TrainRecipe
+from imig.training.recipe_file import load_training_recipe
 from imig.training.session import open_session
 from imig.training.start import recipe_with_scale
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from imig.preview import palette
-from imig.preview.labels import PlacedLabel, Rectangle, place_labels
-from imig.preview.text import font, line_height, shorten
+from imig.display import palette
+from imig.display.labels import PlacedLabel, Rectangle, place_labels
+from imig.display.text import font, line_height, shorten
 from imig.shards.views import InstanceView, SceneView
 
 LONG_SIDE = 768

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from imig.preview import palette
-from imig.preview.target_panel import draw_badge
-from imig.preview.text import font, line_height, shorten, wrap
+from imig.display import palette
+from imig.display.target_panel import draw_badge
+from imig.display.text import font, line_height, shorten, wrap
 from imig.shards.views import InstanceView, ReferenceView, SceneView
 
 CELL_WIDTH = 208

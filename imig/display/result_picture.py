@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from imig.contextgen.sample import Box, PictureSample, ReferencePicture
-from imig.preview import palette
-from imig.preview.target_panel import draw_badge, draw_box
-from imig.preview.text import font, line_height, shorten, wrap
+from imig.display import palette
+from imig.display.target_panel import draw_badge, draw_box
+from imig.display.text import font, line_height, shorten, wrap
 
 MARGIN = 20
 PICTURE_SIDE = (384, 768)

@@ -8,8 +8,8 @@ from rich.console import Console
 from support.tabletop_samples import tabletop_sample
 from support.tiny_dataset import make_sample, write_tiny_dataset
 
-from imig.preview.plots import draw_plots
-from imig.preview.stats import DatasetStats, dataset_stats, render_table, scene_stats
+from imig.display.plots import draw_plots
+from imig.display.stats import DatasetStats, dataset_stats, render_table, scene_stats
 from imig.shards.dataset import Dataset
 
 

@@ -14,8 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from imig.contextgen.layout_file import LoadedLayout
 from imig.contextgen.sample import PictureSample
+from imig.display.result_picture import draw_result
 from imig.errors import UsageError
-from imig.preview.result_picture import draw_result
 
 RECORD = "imig"
 """The text of a PNG's metadata that says, in JSON, how the picture was drawn."""
@@ -43,7 +43,7 @@ def write_results(
     results:
         A picture (h, w, 3) for each of `seeds`, in their order.
     note, target:
-        For the comparison, see `imig.preview.result_picture.draw_result`.
+        For the comparison, see `imig.display.result_picture.draw_result`.
     record:
         JSON values of how it was drawn; the result's and the comparison's metadata has them, and
         caption and seed, as the text `imig`.

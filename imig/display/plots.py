@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imig.preview import palette
-from imig.preview.stats import DatasetStats
+from imig.display import palette
+from imig.display.stats import DatasetStats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from PIL import Image, ImageDraw
 
+from imig.display import palette
+from imig.display.layout_panel import draw_layout
+from imig.display.reference_panel import draw_references
+from imig.display.target_panel import draw_target
+from imig.display.text import font, line_height, shorten, wrap
 from imig.errors import UsageError
-from imig.preview import palette
-from imig.preview.layout_panel import draw_layout
-from imig.preview.reference_panel import draw_references
-from imig.preview.target_panel import draw_target
-from imig.preview.text import font, line_height, shorten, wrap
 from imig.schema import Scene
 from imig.shards.views import SceneView
 

@@ -1,8 +1,8 @@
 import numpy as np
 
-from imig.preview import palette
-from imig.preview.labels import PlacedLabel, place_labels
-from imig.preview.text import font, shorten, wrap
+from imig.display import palette
+from imig.display.labels import PlacedLabel, place_labels
+from imig.display.text import font, shorten, wrap
 
 # Machado, Oliveira and Fernandes (2009), severity 1.0, in linear RGB.
 COLOUR_BLINDNESS = {

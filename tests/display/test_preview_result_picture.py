@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from imig.contextgen.sample import PictureSample, ReferencePicture
-from imig.preview import palette
-from imig.preview.result_picture import CELL, MARGIN, draw_result
+from imig.display import palette
+from imig.display.result_picture import CELL, MARGIN, draw_result
 
 GREEN = (10, 240, 20)
 

@@ -4,12 +4,12 @@ from PIL import Image, ImageFilter
 from support.tabletop_samples import tabletop_sample
 from support.tiny_dataset import make_sample
 
+from imig.display import palette
+from imig.display.layout_panel import draw_layout
+from imig.display.picture import LAYERS, draw_preview
+from imig.display.reference_panel import score_lines
+from imig.display.target_panel import draw_target, least_around
 from imig.errors import UsageError
-from imig.preview import palette
-from imig.preview.layout_panel import draw_layout
-from imig.preview.picture import LAYERS, draw_preview
-from imig.preview.reference_panel import score_lines
-from imig.preview.target_panel import draw_target, least_around
 from imig.sample import Sample, image_to_jpeg
 from imig.schema import Instance
 from imig.shards.views import SceneView

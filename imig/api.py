@@ -1,0 +1,171 @@
+"""imig from Python: the same four things that a user does on the command line.
+
+They are attributes of the package (`imig.build`, ...), and are imported when they are first used.
+What goes wrong is raised as `imig.errors.UsageError` (the call is at fault) or `DataError` (the
+data or the run is), with the cure in `cure`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imig.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from rich.console import Console
+
+    from imig.shards.dataset import Dataset
+    from imig.shards.validate import ValidationReport
+    from imig.shards.views import SceneView
+
+Settings = Mapping[str, Any]
+"""Dotted key of a recipe -> its value, as ``--set`` has it: ``{"ground.nms_iou": 0.5}``."""
+
+
+def build(
+    recipe: str | Path,
+    *,
+    output: str | Path,
+    limit: int | None = None,
+    overrides: Settings | None = None,
+    overwrite: bool = False,
+    console: Console | None = None,
+) -> Dataset:
+    """Build a dataset, or finish one that was interrupted, and open it; as `imig build`.
+
+    Parameters
+    ----------
+    recipe:
+        A YAML file, or the name of a recipe that ships with imig.
+    output:
+        The dataset's folder.
+    limit:
+        Only the first so many scenes of the source.
+    overrides:
+        Keys of the recipe to change.
+    overwrite:
+        Delete the dataset that is in the folder first.
+    console:
+        Where progress is shown; without one nowhere.
+
+    Raises
+    ------
+    UsageError
+        Something in the recipe is wrong or missing, or the folder holds something else.
+    DataError
+        Too many scenes fail; finished work is kept, and the same call goes on.
+    """
+    from imig.engine.build import build as build_plan
+    from imig.engine.plan import make_plan
+    from imig.recipe.file import load_recipe
+    from imig.shards.dataset import Dataset
+
+    loaded = load_recipe(recipe, overrides=settings_to_texts(overrides))
+    plan = make_plan(loaded, output=Path(output), limit=limit)
+    build_plan(plan, console or _silent(), overwrite=overwrite)
+    return Dataset(plan.output)
+
+
+def validate(folder: str | Path, *, workers: int = 1) -> ValidationReport:
+    """Check every byte of a dataset; its faults are in the answer, and `not report.faults` is good.
+
+    Parameters
+    ----------
+    workers:
+        Shards checked at a time.
+
+    Raises UsageError when there is no dataset.
+    """
+    from imig.shards.validate import validate_dataset
+
+    return validate_dataset(Path(folder), workers=workers)
+
+
+def preview(scene: SceneView, *, layers: Iterable[str] | None = None) -> Image:
+    """One scene as a picture: the target with its annotations, references, and the layout.
+
+    Parameters
+    ----------
+    scene:
+        Of a `Dataset`.
+    layers:
+        Of boxes, masks, labels, references, layout; all of them where none are named.
+
+    Raises UsageError for a layer that there is not, and DataError for damaged members.
+    """
+    from imig.display.picture import LAYERS, check_layers, draw_preview
+
+    chosen = LAYERS if layers is None else check_layers(list(layers))
+    return draw_preview(scene, layers=chosen)
+
+
+def train(
+    shards: str | Path | Sequence[str | Path],
+    *,
+    output: str | Path,
+    recipe: str | Path = "train-tiny",
+    overrides: Settings | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+) -> Path:
+    """Train ContextGen on one or several datasets; gives the adapter's file; as `imig train`.
+
+    Parameters
+    ----------
+    shards:
+        Folders or addresses of datasets.
+    output:
+        Folder of checkpoints, metrics, pictures and adapter.
+    recipe:
+        A YAML file, or the name of a recipe of a training that ships with imig.
+    overrides:
+        Keys of the recipe to change.
+    resume:
+        Go on from the last checkpoint of `output`, if it has one.
+    console:
+        Where progress is shown; without one nowhere.
+
+    Raises
+    ------
+    UsageError
+        The call is at fault: paths, weights, a run in the way.
+    DataError
+        A sample is damaged, the loss is not finite, or a signal ended the training, which saved
+        first.
+    """
+    from imig.recipe.file import load_training_recipe
+    from imig.training.loop import train as run_training
+
+    folders = [shards] if isinstance(shards, str | Path) else list(shards)
+    run = Path(output)
+    code = run_training(
+        load_training_recipe(recipe, overrides=settings_to_texts(overrides)),
+        folders,
+        run=run,
+        resume=resume,
+        console=console or _silent(),
+    )
+    if code != 0:
+        raise DataError(
+            "the training was ended by a signal, and has saved what it had",
+            cure="the same call with resume=True goes on",
+        )
+    return run / "adapter.safetensors"
+
+
+def settings_to_texts(settings: Settings | None) -> list[str]:
+    """As ``--set`` takes them: ``["ground.nms_iou=0.5"]``."""
+    return [
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in (settings or {}).items()
+    ]
+
+
+def _silent() -> Console:
+    from rich.console import Console
+
+    return Console(quiet=True)
