@@ -378,6 +378,11 @@ class Reject(_Model):
     stage: str
     reason: str = Field(description="A short fixed phrase, so that reasons can be counted.")
     figures: dict[str, float | int | str] = Field(default_factory=dict)
+    path: str | None = Field(
+        default=None,
+        description="Where its picture comes from, as `source.path` of a scene has it: relative to "
+        "the source's folder, as it is listed, or shard/key; null where that is not known.",
+    )
 
 
 class Quarantine(_Model):
@@ -387,6 +392,7 @@ class Quarantine(_Model):
     stage: str
     error: str = Field(description="Class and message of the exception.")
     traceback: str
+    path: str | None = Field(default=None, description="As a reject's.")
 
 
 class ShardRecord(_Model):

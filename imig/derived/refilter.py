@@ -177,7 +177,8 @@ def _write(
             if reject is None:
                 yield sample
             else:
-                rejects.append(reject)
+                path = sample.scene.source.path
+                rejects.append(reject.model_copy(update={"path": path}))
 
     for subset in parent.subsets():
         write_shards(

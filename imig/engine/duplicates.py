@@ -110,14 +110,28 @@ def _decide(output: Path, shards: Sequence[Record], config: DuplicatesConfig) ->
             for _, files in read_tar(output / record.shard.name, only=SIGNED_MEMBERS):
                 add_signature(signatures, scene_from_json(files[JSON_MEMBER]), files, config)
     signed = signatures.sorted_by_id()
-    found = find_duplicates(signed, config)
+    rejects = [one.to_reject() for one in find_duplicates(signed, config)]
+    paths = _source_paths(output, shards, {one.id for one in rejects})
     return Decision(
-        rejects=[one.to_reject() for one in found],
+        rejects=[one.model_copy(update={"path": paths[one.id]}) for one in rejects],
         without_features=(
             config.similarity is not None and len(signed) > 0 and "features" not in signed.known()
         ),
         seconds=time.perf_counter() - started,
     )
+
+
+def _source_paths(
+    output: Path, shards: Sequence[Record], ids: Collection[str]
+) -> dict[str, str | None]:
+    """Where the pictures of some samples come from, which their scenes say."""
+    paths: dict[str, str | None] = {}
+    for record in shards:
+        if record.shard is not None and any(row.id in ids for row in record.rows):
+            for span, files in read_tar(output / record.shard.name, only={JSON_MEMBER}):
+                if span.id in ids:
+                    paths[span.id] = scene_from_json(files[JSON_MEMBER]).source.path
+    return paths
 
 
 def _read(path: Path) -> Decision | None:

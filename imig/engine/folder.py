@@ -16,13 +16,13 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imig.engine.parts import join_parts, part_record, read_record, remove_parts
+from imig.engine.parts import join_parts, remove_parts
 from imig.engine.plan import Plan
 from imig.errors import UsageError
 from imig.recipe_file import recipe_to_dict, recipe_to_sha256, without_means
@@ -83,15 +83,15 @@ class BuildFolder:
         for folder in (self.output, self.state, self.parts, self.state / "shards"):
             remove_temporaries(folder)
 
-    def join_finished_shards(self) -> None:
-        """Join every shard whose blocks are all finished."""
+    def join_finished_shards(self, *, without: Container[int] = ()) -> None:
+        """Join every shard whose blocks are all finished, and none of them among `without`."""
         finished = self.finished_parts()
         for shard in range(self.plan.shards):
             blocks = self.plan.shard_blocks(shard)
             if self.shard_record(shard).is_file():
                 # Killed between writing the record and removing the parts.
                 remove_parts(self.parts, [block for block in blocks if block in finished])
-            elif finished.issuperset(blocks):
+            elif finished.issuperset(blocks) and not any(one in without for one in blocks):
                 self.join_shard(shard)
 
     def join_shard(self, shard: int) -> None:
@@ -101,15 +101,6 @@ class BuildFolder:
             shard=self.output / self.plan.shard_name(shard),
             record=self.shard_record(shard),
         )
-
-    def drop_quarantined_parts(self) -> None:
-        """Forget finished blocks with quarantined scenes, so that the next run tries them again.
-
-        Scenes of shards that are complete already stay in quarantine.
-        """
-        for block in sorted(self.finished_parts()):
-            if read_record(part_record(self.parts, block)).quarantined:
-                remove_parts(self.parts, [block])
 
     def finished_parts(self) -> set[int]:
         return {int(path.stem) for path in self.parts.glob("*.json")}
@@ -259,7 +250,7 @@ def _differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
     if there["models"] != here["models"]:
         yield "the models' weights have changed"
     if there.get("source", here["source"]) != here["source"]:
-        yield "files have been added to the source or removed from it"
+        yield "the source lists other files than it did, or (a list) says other things of them"
 
 
 _FREE = frozenset({"engine.fuse", "engine.max_error_rate", "engine.ray_address"})

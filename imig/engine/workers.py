@@ -31,6 +31,7 @@ class FinishedBlock:
 
     block: int
     input: int
+    written: int
     errors: list[str]
     """Of its quarantined scenes."""
 
@@ -152,6 +153,7 @@ def _finished(block: Block) -> FinishedBlock:
     return FinishedBlock(
         block=block.number,
         input=block.stop - block.start,
+        written=len(block.samples),
         errors=[one.error for one in block.quarantined],
     )
 

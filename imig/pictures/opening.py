@@ -19,6 +19,7 @@ from imig.pictures.colours import (
     profile_to_transform,
 )
 from imig.pictures.containers import strip_metadata
+from imig.pictures.heif import HEIF_CURE, HEIF_FORMAT, has_heif, is_heif
 from imig.pictures.jpeg import endings_to_try
 from imig.pictures.modes import flatten, to_eight_bits, to_mask
 from imig.pictures.orientation import (
@@ -38,7 +39,8 @@ STORED_MAX_PIXELS = 1 << 28
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 """Pillow knows more, among them EPS, which hands the file to an external interpreter. Multi-picture
-files of telephones (MPO) open as JPEG."""
+files of telephones (MPO) open as JPEG. Shards hold no others; from outside HEIC is read too, where
+pillow-heif is installed."""
 
 DAMAGED_METADATA = "damaged metadata left out"
 DAMAGED_EXIF = "damaged EXIF"
@@ -105,7 +107,7 @@ def open_picture(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     check_size: Callable[[tuple[int, int]], None] | None = None,
 ) -> OpenedPicture:
-    """Decode a picture of any of `FORMATS`, turn it upright, and find out about its colours.
+    """Decode a picture of any of `FORMATS` or HEIC, turn it upright, and find out about its colours.
 
     Of an animation the first frame is taken. Metadata that the decoder chokes on are left out.
     Orientation and profile are read by imig itself, which never unpacks more than it looks at.
@@ -125,13 +127,16 @@ def open_picture(
     parts = strip_metadata(data)
     oddities = []
     is_whole = True
+    formats = (*FORMATS, HEIF_FORMAT) if is_heif(data) and has_heif() else FORMATS
     try:
-        image = _decode(data, max_pixels=max_pixels, check_size=check_size)
+        image = _decode(data, max_pixels=max_pixels, check_size=check_size, formats=formats)
     except DECODE_ERRORS as error:
         if parts.pixels == data and not endings_to_try(data):
             raise _unreadable(error, data) from error
         try:
-            image = _decode(parts.pixels, max_pixels=max_pixels, check_size=check_size)
+            image = _decode(
+                parts.pixels, max_pixels=max_pixels, check_size=check_size, formats=formats
+            )
             oddities.append(DAMAGED_METADATA)
         except DECODE_ERRORS as second:
             completed = _complete_jpeg(parts.pixels, max_pixels=max_pixels)
@@ -178,10 +183,17 @@ def decode_pixels(data: bytes) -> Image.Image:
 
 
 def _decode(
-    data: bytes, *, max_pixels: int, check_size: Callable[[tuple[int, int]], None] | None
+    data: bytes,
+    *,
+    max_pixels: int,
+    check_size: Callable[[tuple[int, int]], None] | None,
+    formats: tuple[str, ...] = FORMATS,
 ) -> Image.Image:
+    def decode() -> Image.Image:
+        return _decode_within(data, max_pixels=max_pixels, check_size=check_size, formats=formats)
+
     try:
-        return _decode_within(data, max_pixels=max_pixels, check_size=check_size)
+        return decode()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         if Image.MAX_IMAGE_PIXELS is None or max_pixels <= Image.MAX_IMAGE_PIXELS:
             raise PictureError(
@@ -190,7 +202,7 @@ def _decode(
     # More than Pillow allows, though perhaps not more than the caller does.
     with _pillows_limit(max_pixels):
         try:
-            return _decode_within(data, max_pixels=max_pixels, check_size=check_size)
+            return decode()
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise PictureError(
                 "too many pixels", {"error": str(error), "max_pixels": max_pixels}
@@ -198,10 +210,27 @@ def _decode(
 
 
 def _decode_within(
-    data: bytes, *, max_pixels: int, check_size: Callable[[tuple[int, int]], None] | None
+    data: bytes,
+    *,
+    max_pixels: int,
+    check_size: Callable[[tuple[int, int]], None] | None,
+    formats: tuple[str, ...],
 ) -> Image.Image:
-    image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-    width, height = image.size
+    image: Image.Image = Image.open(io.BytesIO(data), formats=formats)
+    stated = image.size
+    _check_pixels(stated, max_pixels=max_pixels)
+    if check_size is not None:
+        check_size(stated)
+    image.load()
+    if image.size != stated:  # what is coded in a HEIC may be of another size than its header says
+        _check_pixels(image.size, max_pixels=max_pixels)
+        if check_size is not None:
+            check_size(image.size)
+    return image
+
+
+def _check_pixels(size: tuple[int, int], *, max_pixels: int) -> None:
+    width, height = size
     if width * height > max_pixels:
         raise PictureError(
             "too many pixels",
@@ -212,10 +241,6 @@ def _decode_within(
                 "max_pixels": max_pixels,
             },
         )
-    if check_size is not None:
-        check_size(image.size)
-    image.load()
-    return image
 
 
 @contextmanager
@@ -250,7 +275,7 @@ def _complete_jpeg(data: bytes, *, max_pixels: int) -> tuple[Image.Image, bytes]
 
 def _find_orientation(image: Image.Image, parts: Stripped) -> tuple[int, bool]:
     """1 to 8, and whether EXIF is damaged."""
-    if image.format == "TIFF":
+    if image.format in ("TIFF", HEIF_FORMAT):
         return 1, False  # its decoder has turned it
     exif = parts.exif
     if image.format == "AVIF":
@@ -267,7 +292,7 @@ def _find_transform(
 ) -> tuple[ImageCms.ImageCmsTransform | None, str | None]:
     """What makes the colours sRGB, and what kept that from being found."""
     profile = parts.profile
-    if image.format == "AVIF":
+    if image.format in ("AVIF", HEIF_FORMAT):
         profile = image.info.get("icc_profile", b"")
     if parts.damaged_profile:
         return None, UNUSABLE_PROFILE
@@ -293,6 +318,10 @@ def _others_find_it_upright(image: Image.Image) -> bool:
 def _unreadable(error: BaseException, data: bytes) -> PictureError:
     # The message names the address of the buffer, which differs from run to run.
     text = str(error).split(" <_io.BytesIO")[0]
-    return PictureError(
-        "unreadable image", {"error": f"{type(error).__name__}: {text}", "bytes": len(data)}
-    )
+    figures: dict[str, float | int | str] = {
+        "error": f"{type(error).__name__}: {text}",
+        "bytes": len(data),
+    }
+    if is_heif(data) and not has_heif():
+        figures["cure"] = f"it is HEIC: {HEIF_CURE}"
+    return PictureError("unreadable image", figures)

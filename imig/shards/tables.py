@@ -17,8 +17,8 @@ from imig.shards.index import for_arrow, write_records
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_REJECT_COLUMNS = ("id", "stage", "reason", "figures")
-_QUARANTINE_COLUMNS = ("id", "stage", "error", "traceback")
+_REJECT_COLUMNS = ("id", "stage", "reason", "figures", "path")
+_QUARANTINE_COLUMNS = ("id", "stage", "error", "traceback", "path")
 
 
 def write_tables(
@@ -79,7 +79,10 @@ def _read(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
         return []
     try:
         with for_arrow(path, "rb") as source:
-            rows: list[dict[str, Any]] = pq.read_table(source, columns=list(columns)).to_pylist()
+            there = set(pq.read_schema(source).names)
+            # `path` is younger than the other columns.
+            wanted = [one for one in columns if one in there or one != "path"]
+            rows: list[dict[str, Any]] = pq.read_table(source, columns=wanted).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"cannot read {path}: {error}", cure=_CURE) from error
     return rows
