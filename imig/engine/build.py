@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from imig.engine.failures import (
-    Failures,
-    count_failures,
-    drop_cured_parts,
-    drop_failed_parts,
-    errors_must_wait,
-    has_failed_parts,
-    waiting_blocks,
-)
+from imig.engine.failures import Failures, errors_must_wait
 from imig.engine.finish import FinishedBuild, finish_build
 from imig.engine.folder import (
     BUILD_FOLDER,
@@ -34,6 +26,13 @@ from imig.engine.plan_text import print_remarks, print_skipped
 from imig.engine.progress import Progress
 from imig.engine.prompts import write_missing_prompts
 from imig.engine.report import counts_to_text, print_funnel, seconds_to_text
+from imig.engine.retry import (
+    count_failures,
+    drop_cured_parts,
+    drop_failed_parts,
+    has_failed_parts,
+    waiting_blocks,
+)
 from imig.engine.tally import Snapshot
 from imig.errors import DataError
 from imig.paths import command_text

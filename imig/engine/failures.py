@@ -1,19 +1,12 @@
-"""Quarantined scenes: how many a build bears, and which of them the next run tries again.
-
-Shards are joined as soon as they are complete. One with a block that the next run may have to try
-again (a picture that could not be opened, more failures than `max_error_rate` allows, no scene
-left) stays in parts until the build has come through.
-"""
+"""Quarantined scenes: how many of them a build bears."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from imig.engine.folder import BuildFolder
-from imig.engine.parts import Record, part_record, read_record, remove_parts
 from imig.errors import CannotOpenError, DataError
 
 MIN_SEEN: Final = 20
@@ -21,7 +14,8 @@ MIN_SEEN: Final = 20
 MOST_OF_FEW: Final = 0.5
 """Of fewer scenes than `MIN_SEEN` at the end of a build, more than this share is too many."""
 
-_CANNOT_OPEN: Final = f"{CannotOpenError.__name__}: cannot open "
+CANNOT_OPEN: Final = f"{CannotOpenError.__name__}: cannot open "
+"""How the error of a scene begins whose picture the system does not give."""
 
 
 @dataclass
@@ -58,14 +52,14 @@ class Failures:
             raise self._error()
 
     def _error(self) -> DataError:
-        lost = [one for one in self.messages if one.startswith(_CANNOT_OPEN)]
+        lost = [one for one in self.messages if one.startswith(CANNOT_OPEN)]
         count = sum(self.messages[one] for one in lost)
         counted = f"{self.failed} of {self.seen} scenes failed (engine.max_error_rate is "
         counted += f"{self.limit:g}), {self.written} could be written; "
         if 2 * count >= self.failed:
             return DataError(
                 f"{counted}{count} pictures of the source cannot be opened, the first being "
-                f"{lost[0].removeprefix(_CANNOT_OPEN)}",
+                f"{lost[0].removeprefix(CANNOT_OPEN)}",
                 cure="bring them back (is the disk mounted? may you read them?) and run the same "
                 "command again: finished work is kept, and these are tried again" + self._or_allow,
             )
@@ -83,69 +77,13 @@ class Failures:
         return ", or allow more with --set engine.max_error_rate=RATE"
 
 
-def must_wait(record: Record, *, limit: float) -> bool:
-    """Whether the block or shard of this record stays apart until the build has come through."""
-    errors = [one.error for one in record.quarantined]
-    return errors_must_wait(errors, seen=record.input, written=len(record.rows), limit=limit)
+def errors_must_wait(errors: Sequence[str], *, seen: int, written: int, limit: float) -> bool:
+    """Whether a finished block or shard stays apart until the build has come through.
 
-
-def errors_must_wait(errors: list[str], *, seen: int, written: int, limit: float) -> bool:
-    """As `must_wait`, of the errors of a block."""
+    The next run may have to try it again: a picture could not be opened, no scene is left, or more
+    than `limit` of the `seen` ones have failed.
+    """
     if not errors:
         return False
-    lost = any(one.startswith(_CANNOT_OPEN) for one in errors)
+    lost = any(one.startswith(CANNOT_OPEN) for one in errors)
     return lost or not written or len(errors) / seen > limit
-
-
-def count_failures(folder: BuildFolder, *, limit: float) -> Failures:
-    """What has become of all scenes that are through, in this run and in those before."""
-    failures = Failures(limit)
-    for record in _records(folder):
-        errors = (one.error for one in record.quarantined)
-        failures.add(seen=record.input, written=len(record.rows), errors=errors)
-    return failures
-
-
-def has_failed_parts(folder: BuildFolder) -> bool:
-    """Whether blocks that are not in a shard yet have quarantined scenes."""
-    return any(record.quarantined for _, record in _parts(folder))
-
-
-def waiting_blocks(folder: BuildFolder, *, limit: float) -> set[int]:
-    """Finished blocks that stay in parts for now."""
-    return {block for block, record in _parts(folder) if must_wait(record, limit=limit)}
-
-
-def drop_failed_parts(folder: BuildFolder) -> None:
-    """Forget finished blocks with quarantined scenes, so that the next run tries them again.
-
-    What has made them fail may be cured by then. Whether a picture can be opened again is looked at
-    when the next run begins; scenes of joined shards stay in quarantine.
-    """
-    for block, record in _parts(folder):
-        if any(not one.error.startswith(_CANNOT_OPEN) for one in record.quarantined):
-            remove_parts(folder.parts, [block])
-
-
-def drop_cured_parts(folder: BuildFolder) -> None:
-    """Forget finished blocks with pictures that can be opened by now, or with many failures."""
-    limit = folder.plan.loaded.recipe.engine.max_error_rate
-    for block, record in _parts(folder):
-        lost = [one for one in record.quarantined if one.error.startswith(_CANNOT_OPEN)]
-        others = len(record.quarantined) - len(lost)
-        cured = any(folder.plan.source.can_open(one.id) for one in lost)
-        if cured or others > limit * record.input or (others and not record.rows):
-            remove_parts(folder.parts, [block])
-
-
-def _records(folder: BuildFolder) -> Iterator[Record]:
-    for shard in range(folder.plan.shards):
-        if folder.shard_record(shard).is_file():
-            yield read_record(folder.shard_record(shard))
-    for _, record in _parts(folder):
-        yield record
-
-
-def _parts(folder: BuildFolder) -> Iterator[tuple[int, Record]]:
-    for block in sorted(folder.finished_parts()):
-        yield block, read_record(part_record(folder.parts, block))

@@ -184,8 +184,9 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
     Raises
     ------
     UsageError
-        The output is no path of this machine, or lies where the source does. A stage reads what nobody writes, a family is
-        unknown, weights are missing, or the source has nothing; names the recipe line and the cure.
+        The output is no path of this machine, or lies where the source does. A stage reads what
+        nobody writes, a family is unknown, weights are missing, or the source has nothing; names
+        the recipe line and the cure.
     DataError
         None of the source's pictures can be opened, or more are missing than the build would bear.
     """
@@ -204,8 +205,8 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
     check_inputs(loaded, stages)
     source = cast(Source, stages[0])
     try:
-        check_output(source, output)
         count = source.count()
+        check_output(source, output)
         scenes = count if limit is None else min(count, limit)
         check_missing(source, scenes=scenes, limit=loaded.recipe.engine.max_error_rate)
     except (UsageError, DataError) as error:

@@ -44,7 +44,7 @@ def strip_avif(data: bytes) -> Stripped:
 
 
 def avif_colours(data: bytes) -> StatedColours:
-    """Primaries and transfer that an AVIF or HEIF names by number; decoders leave them to their callers."""
+    """Primaries and transfer that an AVIF or HEIF names by number, which decoders do not apply."""
     for box in _find(data, (b"meta", b"iprp", b"ipco", b"colr")):
         if data[box.content : box.content + 4] == b"nclx" and box.content + 8 <= box.end:
             primaries, transfer = struct.unpack_from(">HH", data, box.content + 4)

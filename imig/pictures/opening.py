@@ -107,7 +107,7 @@ def open_picture(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     check_size: Callable[[tuple[int, int]], None] | None = None,
 ) -> OpenedPicture:
-    """Decode a picture of any of `FORMATS` or HEIC, turn it upright, and find out about its colours.
+    """Decode a picture of any of `FORMATS` or HEIC, turn it upright, and find out its colours.
 
     Of an animation the first frame is taken. Metadata that the decoder chokes on are left out.
     Orientation and profile are read by imig itself, which never unpacks more than it looks at.

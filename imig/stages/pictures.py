@@ -46,7 +46,7 @@ that need what is not installed. `picture_suffixes` come first."""
 
 @cache
 def picture_suffixes() -> frozenset[str]:
-    """File names that count as pictures, lower case; HEIC and AVIF where this machine reads them."""
+    """File names that count as pictures, lower case; HEIC and AVIF where they can be read here."""
     return frozenset().union(
         _SUFFIXES,
         _HEIF_SUFFIXES if has_heif() else (),

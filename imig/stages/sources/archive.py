@@ -77,7 +77,7 @@ class Listing:
     """Files whose name starts with a dot, as macOS puts them beside each file (``._a.jpg``)."""
     faults: list[str] = field(default_factory=list)
     """How the tar is damaged; what lies before the damage is listed."""
-    state: FileState = FileState(0, 0)
+    state: FileState | None = None
     """Of the tar when it was listed."""
 
 
@@ -108,8 +108,8 @@ def list_archive(path: Path, number: int) -> Listing:
     found: dict[str, _Link | Member] = {}
     try:
         with open_regular_file(path) as file:
-            listing.state = _state(file)
-            for info in _headers(file, listing.state.size, path, listing):
+            state = listing.state = _state(file)
+            for info in _headers(file, state.size, path, listing):
                 name = clean_name(info.name)
                 if name in found:
                     listing.repeated.append(name)

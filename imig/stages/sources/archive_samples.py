@@ -185,6 +185,7 @@ def _note(samples: Samples, listing: Listing, archive: Path) -> None:
     samples.dangling += [f"{archive.name}/{name}" for name in listing.dangling]
     samples.hidden += listing.hidden
     samples.faults += listing.faults
+    assert listing.state is not None
     samples.states.append(listing.state)
     if not listing.members:
         samples.empty.append(archive.name)
