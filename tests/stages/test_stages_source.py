@@ -317,7 +317,7 @@ def test_texts_of_a_list_are_mended_and_blank_phrases_named(photos: Path) -> Non
     assert mended.oddities == [
         ("phrase that shows nothing", "'\\u200b'"), ("phrase that shows nothing", "' '"),
     ]  # fmt: skip
-    for sample, reason in ((nowhere, "null"), (long, "too long")):
+    for sample, reason in ((nowhere, "no file can have"), (long, "too long")):
         with pytest.raises(CannotOpenError, match=reason):
             stage([sample])
         assert sample.scene.model_dump_json()

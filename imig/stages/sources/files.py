@@ -114,7 +114,7 @@ class FolderPictures(SourceKind):
         listed = self._paths[number]
         path = self._folder / listed
         try:
-            if not _fill_from_file(sample, path, self._config, shown=printable_path(listed)):
+            if not _fill_from_file(sample, path, self._config, shown=printable(listed)):
                 return
             if listed not in self._listing.captioned:
                 return
@@ -305,7 +305,7 @@ class ListedPictures(SourceKind):
 
     def fill(self, sample: Sample, number: int) -> None:
         entry = self._entries[number]
-        shown = printable_path(entry.path)
+        shown = printable(entry.path)
         try:
             if _fill_from_file(sample, self._path(entry), self._config, shown=shown):
                 fill_text(sample, caption=entry.caption, nouns=entry.nouns)

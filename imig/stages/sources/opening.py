@@ -65,8 +65,9 @@ def read_listed_file(path: Path, *, shown: str, limit: int) -> bytes:
 
 def cannot_open(shown: str, error: OSError | ValueError) -> CannotOpenError:
     """The error for what the system does not give."""
-    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return CannotOpenError(f"cannot open {shown}: {reason}")
+    if isinstance(error, ValueError):
+        return CannotOpenError(f"cannot open {shown}: no file can have such a name")
+    return CannotOpenError(f"cannot open {shown}: {error.strerror or error}")
 
 
 def can_open(path: Path) -> bool:
