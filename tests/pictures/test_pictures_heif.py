@@ -61,7 +61,7 @@ def test_heic_is_turned_once(orientation: int, size: tuple[int, int], red: tuple
     exif[0x0112] = orientation
     file = io.BytesIO()
     assert has_heif()  # which makes Pillow know the format
-    corners().save(file, "HEIF", quality=95, exif=exif)
+    corners().save(file, "HEIF", quality=95, exif=exif.tobytes())
     assert b"irot" in file.getvalue() or b"imir" in file.getvalue() or orientation == 1
     opened = open_picture(file.getvalue())
     assert opened.image.size == size
