@@ -32,7 +32,7 @@ def make_source_kind(config: SourceConfig, context: BuildContext) -> SourceKind:
 
             return FolderPictures(config)
         case ListSource():
-            from imig.stages.sources.files import ListedPictures
+            from imig.stages.sources.listed import ListedPictures
 
             return ListedPictures(config)
         case WebdatasetSource():

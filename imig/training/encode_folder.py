@@ -23,7 +23,7 @@ from imig.engine.folder import BUILD_FOLDER, remove_temporaries, require_ours
 from imig.engine.parts import Record, read_record, write_record
 from imig.errors import DataError, UsageError
 from imig.models.device import choose_dtype
-from imig.paths import command_text, output_path
+from imig.paths import command_text, is_within, output_path
 from imig.schema import EncodingRecord, Manifest, ModelRecord
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.card import PICTURES_FOLDER, is_jpeg, write_card
@@ -86,12 +86,8 @@ def make_plan(source: str | Path, recipe: TrainRecipe, *, output: Path) -> Encod
     """
     output = output_path(output)
     dataset = Dataset(source)
-    if isinstance(dataset.folder, LocalFolder) and dataset.folder.root.resolve() == (
-        output.resolve()
-    ):
-        raise UsageError(
-            f"{output} is the dataset that is to be encoded", cure="give another --output"
-        )
+    if isinstance(dataset.folder, LocalFolder):
+        _refuse_overlap(output, dataset.folder.root)
     names = [record.name for record in dataset.manifest.shards]
     shards: dict[str, list[str]] = {name: [] for name in names}
     for sample_id, shard in zip(dataset.ids, dataset.shards, strict=True):
@@ -119,6 +115,15 @@ def make_plan(source: str | Path, recipe: TrainRecipe, *, output: Path) -> Encod
         device=str(device),
         shards=shards,
     )
+
+
+def _refuse_overlap(output: Path, source: Path) -> None:
+    inside, around = is_within(output, source), is_within(source, output)
+    if inside or around:
+        how = "is" if inside and around else "lies inside of" if inside else "holds"
+        raise UsageError(
+            f"{output} {how} the dataset that is to be encoded", cure="give another --output"
+        )
 
 
 def finished_manifest(plan: EncodePlan) -> Manifest | None:

@@ -214,6 +214,7 @@ def test_a_small_build_that_fails_is_not_finished(
 
 def test_few_lost_pictures_are_named_in_the_tables(photos: Path) -> None:
     (photos / "00.jpg").write_bytes(b"no picture")
+    (photos / "raw.cr2").write_bytes(b"x")
     plan = plan_for(photos)
     assert plan.source.count() == 40
     (photos / "05.jpg").unlink()
@@ -225,6 +226,9 @@ def test_few_lost_pictures_are_named_in_the_tables(photos: Path) -> None:
     assert (lost["path"], lost["stage"]) == ("05.jpg", "source")
     assert lost["error"] == "CannotOpenError: cannot open 05.jpg: No such file or directory"
     assert str(photos) not in lost["error"] + lost["traceback"]
+    report = json.loads((photos.parent / "d" / "report.json").read_bytes())
+    assert report["source"] == ["1 file of kinds that are not read: .cr2 (1)"]
+    assert report["stages"][0]["reasons"] == {"unreadable image": 1, "CannotOpenError": 1}
 
 
 def test_tables_without_paths_are_read(tmp_path: Path) -> None:
