@@ -53,12 +53,17 @@ def photos(tmp_path: Path) -> Path:
 
 
 def plan_for(
-    photos: Path, *, judge: Judge | None = None, scenes: int = 40, rate: float = 0.05
+    photos: Path,
+    *,
+    judge: Judge | None = None,
+    scenes: int = 40,
+    rate: float = 0.05,
+    more: str = "",
 ) -> Plan:
     recipe = photos.parent / "lost.yaml"
     recipe.write_text(
         f"name: lost\nsource: {{kind: folder, path: {photos}, min_side: 64}}\n"
-        f"engine: {{block_size: {BLOCK}, max_error_rate: {rate}}}\nwrite: {{scenes_per_shard: 8}}\n"
+        f"engine: {{block_size: {BLOCK}, max_error_rate: {rate}}}\nwrite: {{scenes_per_shard: 8}}\n{more}"
     )
     source = SourceStage(
         FolderSource(kind="folder", path=str(photos), min_side=64),
@@ -231,6 +236,14 @@ def test_few_lost_pictures_are_named_in_the_tables(photos: Path) -> None:
     assert report["stages"][0]["reasons"] == {"unreadable image": 1, "CannotOpenError": 1}
 
 
+def test_duplicates_are_named_in_the_tables(photos: Path) -> None:
+    run(plan_for(photos, judge=Judge(reject_every=1000), scenes=3, more="duplicates: {}\n"))
+    rejects = pd.read_parquet(photos.parent / "d" / "rejects.parquet")
+    # Pictures of one colour look alike.
+    assert list(rejects["stage"]) == ["duplicates"] * 2
+    assert list(rejects["path"]) == ["01.jpg", "02.jpg"]
+
+
 def test_tables_without_paths_are_read(tmp_path: Path) -> None:
     from imig.shards.tables import read_quarantine, read_rejects
 
@@ -238,7 +251,8 @@ def test_tables_without_paths_are_read(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "rejects.parquet")
     row = {"id": "basic-00000002", "stage": "source", "error": "e", "traceback": "t"}
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "quarantine.parquet")
-    assert [one.path for one in (*read_rejects(tmp_path), *read_quarantine(tmp_path))] == [None] * 2
+    assert [one.path for one in read_rejects(tmp_path)] == [None]
+    assert [one.path for one in read_quarantine(tmp_path)] == [None]
 
 
 def test_an_empty_shard_of_an_older_version_is_done_again(photos: Path) -> None:

@@ -235,7 +235,7 @@ def test_folders_that_cannot_be_read_are_named(photos: Path) -> None:
     ]
     for name in ("a.jpg", "b.jpg"):
         (photos / name).unlink()
-    with pytest.raises(DataError, match=r"1 folders cannot be read \(sub: Permission denied\)"):
+    with pytest.raises(DataError, match=r"cannot be read: 1 \(sub: Permission denied\)"):
         folder_of(photos).count()
 
 

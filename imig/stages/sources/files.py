@@ -59,8 +59,8 @@ class FolderPictures(SourceKind):
         listing = self._listing
         if not listing.paths and listing.unreadable:
             raise DataError(
-                f"no pictures in {self._folder} could be listed: {len(listing.unreadable)} "
-                f"folders cannot be read ({name_some(listing.unreadable)})",
+                f"no pictures in {self._folder} could be listed; folders that cannot be read: "
+                f"{len(listing.unreadable)} ({name_some(listing.unreadable)})",
                 cure="make them readable for you, and run the same command again",
             )
         if not listing.paths:
