@@ -63,7 +63,8 @@ def plan_for(
     recipe = photos.parent / "lost.yaml"
     recipe.write_text(
         f"name: lost\nsource: {{kind: folder, path: {photos}, min_side: 64}}\n"
-        f"engine: {{block_size: {BLOCK}, max_error_rate: {rate}}}\nwrite: {{scenes_per_shard: 8}}\n{more}"
+        f"engine: {{block_size: {BLOCK}, max_error_rate: {rate}}}\nwrite: {{scenes_per_shard: 8}}\n"
+        + more
     )
     source = SourceStage(
         FolderSource(kind="folder", path=str(photos), min_side=64),
