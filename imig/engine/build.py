@@ -30,6 +30,7 @@ from imig.engine.retry import (
     count_failures,
     drop_cured_parts,
     drop_failed_parts,
+    drop_hopeless_parts,
     has_failed_parts,
     waiting_blocks,
 )
@@ -77,11 +78,15 @@ def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedB
             write_missing_prompts(plan, console, overwrite=overwrite)
             folder = BuildFolder(plan)
             folder.prepare()
-            drop_cured_parts(folder)
-            join_sound_shards(folder)
-            blocks = folder.pending_blocks()
-            if blocks:
-                run_blocks(folder, blocks, console)
+            drop_hopeless_parts(folder)
+            for again in (False, True):  # what could not be opened may have come back meanwhile
+                drop_cured_parts(folder)
+                folder.join_finished_shards(without=waiting_blocks(folder))
+                blocks = folder.pending_blocks()
+                if blocks and again:
+                    console.print("pictures that could not be opened can be by now: once more")
+                if blocks:
+                    run_blocks(folder, blocks, console)
             join_last_shards(folder)
             finished = finish_build(folder, seconds=time.monotonic() - started)
     _print_end(finished, console, seconds=time.monotonic() - started)
@@ -158,7 +163,7 @@ def collect_blocks(
     limit = plan.loaded.recipe.engine.max_error_rate
     failures = Failures(limit)
     missing = _blocks_by_shard(plan, blocks)
-    waiting = {block // plan.blocks_per_shard for block in waiting_blocks(folder, limit=limit)}
+    waiting = {block // plan.blocks_per_shard for block in waiting_blocks(folder)}
     for event in events:
         if isinstance(event, Snapshot):
             progress.show(event)
@@ -168,17 +173,11 @@ def collect_blocks(
         counts = {"seen": event.input, "written": event.written}
         failures.add(errors=event.errors, **counts)
         failures.require_few()
-        if errors_must_wait(event.errors, limit=limit, **counts):
+        if errors_must_wait(event.errors, **counts):
             waiting.add(shard)
         missing[shard].discard(event.block)
         if not missing[shard] and shard not in waiting:
             folder.join_shard(shard)
-
-
-def join_sound_shards(folder: BuildFolder) -> None:
-    """Join the complete shards of earlier runs in which nothing is to be tried again."""
-    limit = folder.plan.loaded.recipe.engine.max_error_rate
-    folder.join_finished_shards(without=waiting_blocks(folder, limit=limit))
 
 
 def join_last_shards(folder: BuildFolder) -> None:

@@ -27,9 +27,13 @@ def has_failed_parts(folder: BuildFolder) -> bool:
     return any(record.quarantined for _, record in _parts(folder))
 
 
-def waiting_blocks(folder: BuildFolder, *, limit: float) -> set[int]:
+def waiting_blocks(folder: BuildFolder) -> set[int]:
     """Finished blocks that stay in parts for now."""
-    return {block for block, record in _parts(folder) if _must_wait(record, limit=limit)}
+    return {
+        block
+        for block, record in _parts(folder)
+        if _must_wait(record, [one.error for one in record.quarantined])
+    }
 
 
 def drop_failed_parts(folder: BuildFolder) -> None:
@@ -44,13 +48,22 @@ def drop_failed_parts(folder: BuildFolder) -> None:
 
 
 def drop_cured_parts(folder: BuildFolder) -> None:
-    """Forget finished blocks with pictures that can be opened by now, or with many failures."""
-    limit = folder.plan.loaded.recipe.engine.max_error_rate
+    """Forget finished blocks with pictures that could not be opened and can be by now."""
     for block, record in _parts(folder):
-        lost = [one for one in record.quarantined if one.error.startswith(CANNOT_OPEN)]
-        others = len(record.quarantined) - len(lost)
-        cured = any(folder.plan.source.can_open(one.id) for one in lost)
-        if cured or others > limit * record.input or (others and not record.rows):
+        lost = (one.id for one in record.quarantined if one.error.startswith(CANNOT_OPEN))
+        if any(map(folder.plan.source.can_open, lost)):
+            remove_parts(folder.parts, [block])
+
+
+def drop_hopeless_parts(folder: BuildFolder) -> None:
+    """Forget finished blocks in which most scenes have failed: what a killed run has left.
+
+    Scenes whose pictures could not be opened do not count, see `drop_cured_parts`.
+    """
+    for block, record in _parts(folder):
+        errors = [one.error for one in record.quarantined]
+        others = [one for one in errors if not one.startswith(CANNOT_OPEN)]
+        if _must_wait(record, others):
             remove_parts(folder.parts, [block])
 
 
@@ -67,6 +80,5 @@ def _parts(folder: BuildFolder) -> Iterator[tuple[int, Record]]:
         yield block, read_record(part_record(folder.parts, block))
 
 
-def _must_wait(record: Record, *, limit: float) -> bool:
-    errors = [one.error for one in record.quarantined]
-    return errors_must_wait(errors, seen=record.input, written=len(record.rows), limit=limit)
+def _must_wait(record: Record, errors: list[str]) -> bool:
+    return errors_must_wait(errors, seen=record.input, written=len(record.rows))

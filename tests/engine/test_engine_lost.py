@@ -182,6 +182,20 @@ def test_stopped_before_the_limit_lost_pictures_are_tried_again(
     assert found == expected
 
 
+def test_what_comes_back_while_the_build_runs_is_built(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = undisturbed(photos)
+    hidden = photos.parent / "07.jpg"
+    plan = plan_for(photos)
+    assert plan.source.count() == 40
+    (photos / "07.jpg").rename(hidden)
+    after_blocks(monkeypatch, 8, lambda: hidden.rename(photos / "07.jpg"))
+    assert "can be by now: once more" in run(plan)
+    assert counts(photos) == (34, 6, 0)
+    assert digests(photos.parent / "d") == expected
+
+
 @pytest.mark.parametrize(
     ("scenes", "lost", "rate", "is_built"),
     [

@@ -343,7 +343,7 @@ def test_an_output_is_never_read_as_input(
     (tmp_path / "tars").mkdir()
     write_tar(tmp_path / "tars" / "x.tar", "a")
     (photos / "l.txt").write_text(f"{photos}/a.jpg\n")
-    (tmp_path / "l.txt").write_text("photos/a.jpg\n")
+    (tmp_path / "l.txt").write_text("photos/a.jpg\nb.jpg\n")
     located = "{" + source.replace("path: ", f"path: {tmp_path}/") + "}"
     with pytest.raises(UsageError, match=r"recipe\.yaml:\d+: .*" + message) as caught:
         plan(tmp_path, located, output=output)

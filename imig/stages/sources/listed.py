@@ -143,10 +143,13 @@ class ListedPictures(SourceKind):
     @cached_property
     def _missing(self) -> list[int]:
         """Numbers of the entries that are not there, when the build is planned."""
+        folder = str(self._list.parent)
         return [
             number
             for number, entry in enumerate(self._entries)
-            if not os.path.exists(self._path(entry))
+            # The first of the wordings that `_path` tries is nearly always the one.
+            if not os.path.exists(os.path.join(folder, entry.path))
+            and not os.path.exists(self._path(entry))
         ]
 
     def remarks(self) -> list[str]:
@@ -167,8 +170,11 @@ class ListedPictures(SourceKind):
         return bisect_left(self._missing, stop)
 
     def files(self) -> list[Path]:
-        listed = (_listed_path(entry.path, beside=self._list) for entry in self._entries)
-        return [self._list, *sorted({self._list.parent / one.parent for one in listed})]
+        folders = sorted({os.path.dirname(entry.path) for entry in self._entries})
+        return [
+            self._list,
+            *(self._list.parent / _listed_path(one, beside=self._list) for one in folders),
+        ]
 
     def can_open(self, number: int) -> bool:
         return can_open(self._path(self._entries[number]))
