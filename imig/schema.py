@@ -428,9 +428,9 @@ class EncodingRecord(_Model):
     dtype: Literal["float32", "bfloat16"] = Field(
         description="Of these networks, and of what is stored but targets and layouts (float32)."
     )
-    target_width: int = Field(gt=0)
-    reference_side: int = Field(gt=0)
-    max_references: int = Field(gt=0)
+    target_width: Side
+    reference_side: Side
+    max_references: int = Field(gt=0, le=MAX_INSTANCES)
     instruction: str
     text_length: Literal["caption", 512] = Field(
         default="caption",

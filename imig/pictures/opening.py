@@ -52,6 +52,9 @@ DECODE_ERRORS = (
 )  # fmt: skip
 """What Pillow's decoders raise on damaged bytes: there is no common class."""
 
+CheckHeader = Callable[[Image.Image], None]
+"""Sees a picture whose header has been read, and nothing else."""
+
 _WHITE = (255, 255, 255)
 _limit_lock = threading.Lock()
 
@@ -122,16 +125,21 @@ def open_picture(
     PictureError
         "unreadable image" or "too many pixels".
     """
+
+    def check_header(image: Image.Image) -> None:
+        if check_size is not None:
+            check_size(image.size)
+
     parts = strip_metadata(data)
     oddities = []
     is_whole = True
     try:
-        image = _decode(data, max_pixels=max_pixels, check_size=check_size)
+        image = _decode(data, max_pixels=max_pixels, check_header=check_header)
     except DECODE_ERRORS as error:
         if parts.pixels == data and not endings_to_try(data):
             raise _unreadable(error, data) from error
         try:
-            image = _decode(parts.pixels, max_pixels=max_pixels, check_size=check_size)
+            image = _decode(parts.pixels, max_pixels=max_pixels, check_header=check_header)
             oddities.append(DAMAGED_METADATA)
         except DECODE_ERRORS as second:
             completed = _complete_jpeg(parts.pixels, max_pixels=max_pixels)
@@ -157,10 +165,16 @@ def open_picture(
     return OpenedPicture(upright, tuple(oddities), jpeg, transform)
 
 
-def decode_pixels(data: bytes) -> Image.Image:
+def decode_pixels(data: bytes, *, check_header: CheckHeader | None = None) -> Image.Image:
     """A picture as it is stored in a shard, in its own mode: nothing turned, no colours converted.
 
     So its pixels are those that every other reader of the shard sees, and that its boxes mean.
+
+    Parameters
+    ----------
+    check_header:
+        Called with the picture before anything of it is decoded, when format, mode and size are
+        known; what it raises stops the decoding.
 
     Raises
     ------
@@ -169,19 +183,19 @@ def decode_pixels(data: bytes) -> Image.Image:
     """
     try:
         try:
-            return _decode(data, max_pixels=STORED_MAX_PIXELS, check_size=None)
+            return _decode(data, max_pixels=STORED_MAX_PIXELS, check_header=check_header)
         except DECODE_ERRORS:
             stripped = strip_metadata(data).pixels
-            return _decode(stripped, max_pixels=STORED_MAX_PIXELS, check_size=None)
+            return _decode(stripped, max_pixels=STORED_MAX_PIXELS, check_header=check_header)
     except (*DECODE_ERRORS, PictureError) as error:
         raise OSError(str(error)) from error
 
 
 def _decode(
-    data: bytes, *, max_pixels: int, check_size: Callable[[tuple[int, int]], None] | None
+    data: bytes, *, max_pixels: int, check_header: CheckHeader | None
 ) -> Image.Image:
     try:
-        return _decode_within(data, max_pixels=max_pixels, check_size=check_size)
+        return _decode_within(data, max_pixels=max_pixels, check_header=check_header)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         if Image.MAX_IMAGE_PIXELS is None or max_pixels <= Image.MAX_IMAGE_PIXELS:
             raise PictureError(
@@ -190,7 +204,7 @@ def _decode(
     # More than Pillow allows, though perhaps not more than the caller does.
     with _pillows_limit(max_pixels):
         try:
-            return _decode_within(data, max_pixels=max_pixels, check_size=check_size)
+            return _decode_within(data, max_pixels=max_pixels, check_header=check_header)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise PictureError(
                 "too many pixels", {"error": str(error), "max_pixels": max_pixels}
@@ -198,7 +212,7 @@ def _decode(
 
 
 def _decode_within(
-    data: bytes, *, max_pixels: int, check_size: Callable[[tuple[int, int]], None] | None
+    data: bytes, *, max_pixels: int, check_header: CheckHeader | None
 ) -> Image.Image:
     image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     width, height = image.size
@@ -212,8 +226,8 @@ def _decode_within(
                 "max_pixels": max_pixels,
             },
         )
-    if check_size is not None:
-        check_size(image.size)
+    if check_header is not None:
+        check_header(image)
     image.load()
     return image
 
@@ -239,7 +253,7 @@ def _complete_jpeg(data: bytes, *, max_pixels: int) -> tuple[Image.Image, bytes]
     endings = endings_to_try(data)
     try:
         for ending in endings:
-            image = _decode(ending, max_pixels=max_pixels, check_size=None)
+            image = _decode(ending, max_pixels=max_pixels, check_header=None)
             if first is not None and image.tobytes() != first.tobytes():
                 return None
             first = first or image

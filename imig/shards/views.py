@@ -50,26 +50,29 @@ class _Members:
 
     def picture(self, member: str, *, kind: str, mode: str, size: tuple[int, int]) -> Image.Image:
         """A stored picture, which is what the schema says: of that format, mode and size."""
-        data = self.read(member)
+        stated = _describe(kind, mode, size)
+
+        def check(picture: Image.Image) -> None:
+            # Before it is decoded: a few bytes may say that they are gigabytes of pixels.
+            found = _describe(picture.format, picture.mode, picture.size)
+            if found != stated:
+                raise self.damaged(f"{member} is {found} instead of {stated}")
+
         try:
-            picture = decode_pixels(data)
+            picture = decode_pixels(self.read(member), check_header=check)
         except OSError as error:
             raise self.damaged(f"{member} does not decode: {error}") from error
-        found, stated = (
-            f"{one} {how} of {width}x{height}"
-            for one, how, (width, height) in (
-                (picture.format, picture.mode, picture.size),
-                (kind, mode, size),
-            )
-        )
-        if found != stated:
-            raise self.damaged(f"{member} is {found} instead of {stated}")
+        check(picture)  # decoding changes the mode of some
         return picture
 
     def damaged(self, what: str) -> DataError:
         return DataError(
             f"{self.place}: {what}", cure="`imig validate` lists everything that is damaged."
         )
+
+
+def _describe(kind: str | None, mode: str, size: tuple[int, int]) -> str:
+    return f"{kind} {mode} of {size[0]}x{size[1]}"
 
 
 class ReferenceView(_Fields):
