@@ -66,19 +66,19 @@ def _file(name: str | None) -> Callable[[Seeds, Random], tuple[str, bytes]]:
 
 
 KINDS: dict[str, Kind] = {
-    "scene": Kind(240, "json", _scene),
+    "scene": Kind(250, "json", _scene),
     "jpeg": Kind(90, "jpeg", _member("target.jpg", "ref00.jpg", "ref10.jpg")),
     "png": Kind(110, "png", _member("ref00.mask.png", "ref10.mask.png", "face00.png")),
     "features": Kind(60, "npy", _member(FEATURES_MEMBER)),
     "encoding": Kind(120, "safetensors", _member(ENCODED_MEMBER)),
     "runs": Kind(150, "runs", _runs),
-    "shard": Kind(100, "tar", _file(None)),
-    "manifest": Kind(50, "json", _file("dataset.json")),
-    "index": Kind(30, "parquet", _file("index.parquet")),
+    "shard": Kind(90, "tar", _file(None)),
+    "manifest": Kind(60, "json", _file("dataset.json")),
+    "index": Kind(25, "parquet", _file("index.parquet")),
     "report": Kind(20, "json", _file("report.json")),
     "rejects": Kind(10, "parquet", _file("rejects.parquet")),
     "quarantine": Kind(10, "parquet", _file("quarantine.parquet")),
-    "folder": Kind(10, "", _file(None)),
+    "folder": Kind(5, "", _file(None)),
 }
 
 

@@ -55,8 +55,8 @@ def _nest(text: str, random: Random) -> bytes:
 
 
 def damage_value(value: Any, random: Random) -> Any:
-    """A copy of a JSON value with one thing in it changed."""
-    root = {"": copy.deepcopy(value)}
+    """A JSON value with one thing in it changed, in its place."""
+    root = {"": value}
     places: list[tuple[Any, Any]] = []
     _collect(root, places)
     holder, key = random.choice(places)
@@ -344,7 +344,7 @@ def damage_safetensors(data: bytes, random: Random) -> bytes:
                 [*reversed(header[name]["shape"])],
                 [1, *header[name]["shape"]],
                 random.choice(("F16", "BF16", "F64", "BOOL", "I8", "F8_E4M3", "C64", "U64", "x")),
-                damage_value(header[name][field], random),
+                damage_value(copy.deepcopy(header[name][field]), random),
             )
         )
     elif random.random() < 0.5:
