@@ -249,6 +249,7 @@ def _load(kind: Any, folder: Path, part: str, **options: Any) -> Any:
         model, info = kind.from_pretrained(
             folder / part,
             local_files_only=True,
+            use_safetensors=True,
             output_loading_info=True,
             **options,
         )
