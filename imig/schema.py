@@ -230,9 +230,7 @@ class Instance(_Model):
     noun: Text = Field(min_length=1, description="The head noun of the phrase.")
     box: Box
     mask: MaskRLE | None = Field(default=None, description="Visible part, in pixels of the target.")
-    area: int | None = Field(
-        default=None, gt=0, le=MAX_PIXELS, description="Pixels of the mask."
-    )
+    area: int | None = Field(default=None, gt=0, le=MAX_PIXELS, description="Pixels of the mask.")
     layer: int | None = Field(default=None, ge=0, description="0 is drawn first (farthest).")
     occluded_fraction: float | None = Field(
         default=None,

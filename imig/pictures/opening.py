@@ -188,12 +188,10 @@ def decode_pixels(data: bytes, *, check_header: CheckHeader | None = None) -> Im
             stripped = strip_metadata(data).pixels
             return _decode(stripped, max_pixels=STORED_MAX_PIXELS, check_header=check_header)
     except (*DECODE_ERRORS, PictureError) as error:
-        raise OSError(str(error)) from error
+        raise OSError(_without_address(error) or type(error).__name__) from error
 
 
-def _decode(
-    data: bytes, *, max_pixels: int, check_header: CheckHeader | None
-) -> Image.Image:
+def _decode(data: bytes, *, max_pixels: int, check_header: CheckHeader | None) -> Image.Image:
     try:
         return _decode_within(data, max_pixels=max_pixels, check_header=check_header)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -305,8 +303,12 @@ def _others_find_it_upright(image: Image.Image) -> bool:
 
 
 def _unreadable(error: BaseException, data: bytes) -> PictureError:
-    # The message names the address of the buffer, which differs from run to run.
-    text = str(error).split(" <_io.BytesIO")[0]
     return PictureError(
-        "unreadable image", {"error": f"{type(error).__name__}: {text}", "bytes": len(data)}
+        "unreadable image",
+        {"error": f"{type(error).__name__}: {_without_address(error)}", "bytes": len(data)},
     )
+
+
+def _without_address(error: BaseException) -> str:
+    """Pillow's messages name the address of the buffer, which differs from run to run."""
+    return str(error).split(" <_io.BytesIO")[0]

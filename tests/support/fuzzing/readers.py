@@ -161,7 +161,9 @@ def _read_picture(case: Case, bench: Bench) -> Iterator[str]:
     sides = {
         one.image: (one.width, one.height) for each in scene.instances for one in each.references
     }
-    size = sides.get(name, sides.get(name.replace(".mask.png", ".jpg"), (scene.width, scene.height)))
+    size = sides.get(
+        name, sides.get(name.replace(".mask.png", ".jpg"), (scene.width, scene.height))
+    )
     mode, kind = {"mask.png": ("1", "PNG"), "png": ("RGBA", "PNG"), "jpg": ("RGB", "JPEG")}[
         name.partition(".")[2]
     ]
@@ -313,9 +315,7 @@ def _plan(folder: Path) -> None:
     dataset = imig.Dataset(folder)
     assert len(dataset.index) == len(dataset)
     list(_read_dataset(dataset))
-    data = TrainingData(
-        [folder], config=CONFIG, seed=0, batch_size=1, encode_as=lambda: ENCODING
-    )
+    data = TrainingData([folder], config=CONFIG, seed=0, batch_size=1, encode_as=lambda: ENCODING)
     for number in range(3):
         for sample in data[number]:
             assert np.isfinite(sample.target).all()
