@@ -158,6 +158,30 @@ class SceneView(_Fields):
         """Stored bytes by member name, for example ``files["ref00.jpg"]``; without the JSON."""
         return self._members.files
 
+    def check_boxes(self, *, instance: int, reference: int) -> None:
+        """What `imig validate` asks of the boxes with which a reference is laid out.
+
+        Raises
+        ------
+        DataError
+            When one reaches outside its picture.
+        """
+        owner = self.record.instances[instance]
+        view = owner.references[reference]
+        target, own = (self.record.width, self.record.height), (view.width, view.height)
+        for what, box, size in (
+            (f"the box of instance {owner.index}", owner.box, target),
+            (f"the face box of instance {owner.index}", owner.face_box, target),
+            (f"the crop box of {view.name}", view.crop_box, target),
+            (f"the subject box of {view.name}", view.subject_box, own),
+            (f"the face box of {view.name}", view.face and view.face.box, own),
+        ):
+            if box is not None and (box[2] > size[0] or box[3] > size[1]):
+                width, height = size
+                raise self._members.damaged(
+                    f"{what} is {list(box)}, in a picture of {width}x{height}"
+                )
+
     def to_sample(self) -> Sample:
         """A copy that stages and `imig.shards.writer` can work with."""
         return Sample(scene=self.record.model_copy(deep=True), files=dict(self.files))

@@ -54,6 +54,8 @@ def scene_to_pictures(
     picks = pick_references(record, variant=variant, config=config)
     if not picks:
         raise DataError(f"sample {record.id} has no instance with a reference to train on")
+    for pick in picks:
+        scene.check_boxes(instance=pick.instance, reference=pick.reference)
     parts = [
         _read_part(
             scene.instances[pick.instance], pick.reference, size=size, scale=scale, place=record.id

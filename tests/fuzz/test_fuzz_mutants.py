@@ -51,7 +51,7 @@ def test_new_mutants(bench: Bench) -> None:
 
 @pytest.mark.long
 def test_many_new_mutants(tmp_path: Path) -> None:
-    """In a process of its own, with a limit of memory: `support.fuzzing.run` says what was found."""
+    """In a process of its own, with a limit of memory; what was found is in its output."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "support.fuzzing.run"),

@@ -1,4 +1,4 @@
-"""A pickle in the place of any file of a dataset, a list, a recipe or an adapter is never loaded."""
+"""A pickle in the place of any file of a dataset, a recipe or an adapter is never loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Mutants that are kept, packed by zlib, in ``tests/data/mutants``: what failed once, or is read in a way of its own.
+"""Mutants that are kept, packed by zlib, in ``tests/data/mutants``.
+
+They failed once (``found-``), or are read in a way of their own.
 
 ``cd tests && python -m support.fuzzing.corpus FOLDER --seed N`` takes new ones from a run of
 `support.fuzzing.run`: the smallest mutant of each behaviour that is not kept yet.

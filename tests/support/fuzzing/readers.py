@@ -18,9 +18,9 @@ from imig.derived.parents import open_parent
 from imig.errors import ImigError
 from imig.layout.masks import rle_to_mask
 from imig.pictures import PictureError, open_picture
-from imig.printable import to_printable
 from imig.preview.picture import draw_preview
 from imig.preview.stats import scene_stats
+from imig.printable import to_printable
 from imig.schema import MaskRLE, Scene, ShardRecord, scene_from_json, scene_to_json
 from imig.shards.check_encoded import check_encoded
 from imig.shards.check_features import check_features
