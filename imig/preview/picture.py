@@ -74,6 +74,8 @@ def _with_layout(scene: SceneView, target: Image.Image) -> Image.Image:
     """The target with the layout and the scene's figures below it, or beside a tall one."""
     tall = target.height / target.width > _TALL
     width = min(_LAYOUT_WIDTH, target.width * 3 // 4) if tall else _LAYOUT_WIDTH
+    # Of a strip of a picture not higher than the target beside it.
+    width = max(1, min(width, target.height * scene.record.width // scene.record.height))
     layout = draw_layout(scene, width=width)
     if layout is None:
         return target
