@@ -227,6 +227,8 @@ def _decode_within(
     if check_header is not None:
         check_header(image)
     image.load()
+    if image.mode in ("P", "PA") and image.palette is None:
+        raise OSError("its palette is missing")  # which Pillow itself only finds in use
     return image
 
 

@@ -22,6 +22,8 @@ class Case:
     data: bytes
     context: str = ""
     """What it stands among: a scene's number, or a dataset's name and file."""
+    thorough: bool = False
+    """Whether it is shown also to readers that take long, which see a part of the mutants."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ class Kept:
     pictures, where versions of Pillow differ."""
 
     def case(self) -> Case:
-        return Case(self.kind, zlib.decompress((FOLDER / self.file).read_bytes()), self.context)
+        data = zlib.decompress((FOLDER / self.file).read_bytes())
+        return Case(self.kind, data, self.context, thorough=self.file.startswith("found-"))
 
     def __str__(self) -> str:
         return self.file

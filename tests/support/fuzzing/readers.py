@@ -141,9 +141,9 @@ def _use(scene: Scene, view: SceneView, *, rarely: bool) -> Iterator[str]:
         yield attempt(lambda: draw_preview(view))
 
 
-def _is_rare(data: bytes, share: int) -> bool:
+def _is_rare(case: Case, share: int) -> bool:
     """For one of `share` mutants, the same ones always."""
-    return zlib.crc32(data) % share == 0
+    return case.thorough or zlib.crc32(case.data) % share == 0
 
 
 def _read_scene(case: Case, bench: Bench) -> Iterator[str]:
@@ -153,7 +153,7 @@ def _read_scene(case: Case, bench: Bench) -> Iterator[str]:
     yield _kinds(findings.faults)
     if scene is not None:
         view = SceneView(scene, files, place=f"sample {good.id} in x.tar")
-        yield from _use(scene, view, rarely=_is_rare(case.data, 16))
+        yield from _use(scene, view, rarely=_is_rare(case, 16))
 
 
 def _read_picture(case: Case, bench: Bench) -> Iterator[str]:
@@ -174,7 +174,7 @@ def _read_picture(case: Case, bench: Bench) -> Iterator[str]:
     said = attempt(lambda: _look_at_one(view, name))
     assert checked is None or said == "fine", f"validate is content, but: {said}"
     yield said
-    if _is_rare(case.data, 2):
+    if _is_rare(case, 2):
         yield attempt(lambda: _open_as_photo(case.data), PictureError)
 
 
@@ -242,7 +242,7 @@ def _read_shard(case: Case, bench: Bench) -> Iterator[str]:
         yield _kinds(check.faults)
         yield attempt(lambda: list(read_tar(folder / shard)))
         yield from _read_dataset(bench.datasets[dataset])
-        if _is_rare(case.data, 12):
+        if _is_rare(case, 12):
             with _sealed(bench, dataset, check):
                 yield attempt(lambda: list(_read_dataset(imig.Dataset(folder))))
                 yield attempt(lambda: _read_parent(folder, samples=True))
@@ -285,7 +285,7 @@ def _read_manifest(case: Case, bench: Bench) -> Iterator[str]:
             yield _kinds([manifest])
         else:
             yield _kinds(list(check_manifest(folder, manifest, bench.checks[dataset])))
-        if _is_rare(case.data, 4):
+        if _is_rare(case, 4):
             yield attempt(lambda: imig.Dataset(folder))
             yield attempt(lambda: _read_parent(folder, samples=False))
 
@@ -324,7 +324,7 @@ def _plan(folder: Path) -> None:
 def _read_report(case: Case, bench: Bench) -> Iterator[str]:
     with bench.changed(case.context, "report.json", case.data) as folder:
         yield attempt(lambda: read_funnel(folder / "report.json"))
-        if _is_rare(case.data, 4):
+        if _is_rare(case, 4):
             yield _kinds(list(check_files(folder)))
 
 
