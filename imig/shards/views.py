@@ -174,7 +174,7 @@ class SceneView(_Fields):
             (f"the face box of instance {owner.index}", owner.face_box, target),
             (f"the crop box of {view.name}", view.crop_box, target),
             (f"the subject box of {view.name}", view.subject_box, own),
-            (f"the face box of {view.name}", view.face and view.face.box, own),
+            (f"the face box of {view.name}", None if view.face is None else view.face.box, own),
         ):
             if box is not None and (box[2] > size[0] or box[3] > size[1]):
                 width, height = size

@@ -14,6 +14,8 @@ from support.fuzzing.cases import KINDS, Case, make_case
 from support.fuzzing.corpus import Kept, first_words, kept_cases
 from support.fuzzing.readers import Bench, read_case
 
+from imig.errors import ImigError
+
 SHORT, LONG = 150, 20_000
 
 
@@ -80,7 +82,7 @@ def test_a_finding_is_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None
 
     def write(*_: object, **__: object) -> None:
         (bench.root / "written").write_text("by a reader")
-        raise readers.ImigError("and then it fails")
+        raise ImigError("and then it fails")
 
     monkeypatch.setattr(readers, "features_from_bytes", write)
     with pytest.raises(AssertionError, match="opened for writing"):

@@ -23,7 +23,7 @@ WEIGHTS = Path(imig.__file__).parent / "weights"
 Writer = Callable[[Path, Path], Path]
 
 
-@pytest.fixture(params=WRITERS.values(), ids=WRITERS)
+@pytest.fixture(params=list(WRITERS.values()), ids=list(WRITERS))
 def write(request: pytest.FixtureRequest) -> Writer:
     writer: Writer = request.param
     return writer

@@ -28,7 +28,18 @@ _NUMBERS: tuple[float, ...] = (
     *INTEGERS, -1, -2, -(1 << 31), -(1 << 63), 10**400, 0.5, 1.0, -0.1, 1.1, 1e308, 5e-324,
     float("nan"), float("inf"), -float("inf"),
 )  # fmt: skip
-_PLAIN = (None, True, False, [], {}, [None], [[]], {"": {}}, [0, 0, 0, 0], [0, 0, 1, 1])
+_PLAIN: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    [],
+    {},
+    [None],
+    [[]],
+    {"": {}},
+    [0, 0, 0, 0],
+    [0, 0, 1, 1],
+)
 
 
 def damage_json(data: bytes, random: Random) -> bytes:
@@ -165,7 +176,9 @@ def _damage_header(member: bytes, random: Random) -> bytes:
     start, length = _FIELDS[field]
     match field:
         case "name" | "link" | "prefix":
-            new = random.choice((*_NAMES, damage_bytes(header[start : start + length], random)))
+            new = random.choice(
+                (*_NAMES, damage_bytes(bytes(header[start : start + length]), random))
+            )
         case "size":
             new = random.choice((*_SIZES, b"%011o\0" % random.choice(INTEGERS[:34])))
         case "type":

@@ -79,7 +79,7 @@ def good_seeds() -> Seeds:
     with TemporaryDirectory() as place:
         for name, samples in datasets.items():
             folder = Path(place) / name
-            fields = {"encoding": ENCODING} if name == ENCODED else {}
+            fields: dict[str, Any] = {"encoding": ENCODING} if name == ENCODED else {}
             write_dataset(folder, samples, **fields)
             folders[name] = {
                 one.name: one.read_bytes()
