@@ -114,11 +114,12 @@ GUARDS: dict[str, Guard] = {
     ),
     # Run lengths
     "characters of a run": Guard(
-        "layout/masks.py", "or shift == longest:", ":", HOSTILE + "test_run_lengths",
+        "layout/masks.py", "or shift == longest:", ":",
+        LIMITS + "test_a_run_that_is_spelt_longer_than_any",
     ),
     "characters of a run, many masks at once": Guard(
         "shards/run_lengths.py", "if characters.max() > MAX_CHARACTERS:", "if False:",
-        HOSTILE + "test_run_lengths",
+        LIMITS + "test_a_run_that_is_spelt_longer_than_any",
     ),
     "a mask of the target's size": Guard(
         "shards/views.py", "if mask.shape != self._members.size[::-1]:", "if False:",
@@ -178,7 +179,7 @@ GUARDS: dict[str, Guard] = {
     ),
     "kinds in an index": Guard(
         "training/catalogue_columns.py", "if unknown := sorted(set(names) - set(KINDS)):",
-        "if unknown := []:", KEPT + "[found-index-unknown-kind]",
+        "if unknown := []:", LIMITS + "test_a_kind_of_reference_that_is_none",
     ),
     "nulls in an index": Guard(
         "training/catalogue_columns.py", "if values.null_count:", "if False:",
@@ -207,7 +208,7 @@ GUARDS: dict[str, Guard] = {
     # Features and encodings
     "the header of features": Guard(
         "shards/features.py", 'if stored != 2 * int(header["length"]):', "if False:",
-        "shards/test_shards_features.py",
+        LIMITS + "test_features_of_another_length_than_stated",
     ),
     "the norm of features": Guard(
         "shards/features.py", "if not abs(norm - 1) <= NORM_TOLERANCE:", "if False:",

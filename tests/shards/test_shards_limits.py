@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from PIL import Image, JpegImagePlugin
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from support.tiny_dataset import make_sample, write_tiny_dataset
 
 import imig
 from imig.errors import DataError
+from imig.layout.masks import rle_to_mask
 from imig.pictures import decode_pixels
 from imig.preview.picture import draw_preview
 from imig.regular_file import open_regular_file
@@ -30,8 +32,11 @@ from imig.schema import (
     ShardRecord,
     scene_to_json,
 )
+from imig.shards.features import features_from_bytes, features_to_bytes
 from imig.shards.places import check_places
+from imig.shards.run_lengths import mask_extents
 from imig.shards.views import SceneView
+from imig.training.catalogue_columns import columns_to_arrays, scenes_to_column
 from imig.training.prepare import target_size
 from imig.training.recipe import DataConfig
 
@@ -167,3 +172,29 @@ def test_the_preview_of_a_target_like_a_thread() -> None:
     files = {**make_sample(0, things=1).files, "target.jpg": buffer.getvalue()}
     page = draw_preview(SceneView(Scene.model_validate(one), files, place="sample x"))
     assert max(page.size) < 4000
+
+
+def test_a_run_that_is_spelt_longer_than_any() -> None:
+    """Its value is right, but C shifts modulo 64: readers would differ."""
+    width, height, characters = 96, 64, 9
+    groups = [(width * height >> 5 * place) & 31 for place in range(characters)]
+    more = [32] * (characters - 1) + [0]
+    counts = "".join(chr(48 + (one | bit)) for one, bit in zip(groups, more, strict=True))
+    mask = MaskRLE(size=(height, width), counts=counts)
+    assert mask_extents([mask]) == [None]
+    with pytest.raises(DataError, match="mask run lengths do not describe"):
+        rle_to_mask(mask)
+
+
+def test_a_kind_of_reference_that_is_none() -> None:
+    column = scenes_to_column([make_sample(0).scene])
+    rows = column.to_pylist()
+    rows[0][0]["references"][0]["kind"] = "x"
+    with pytest.raises(ValueError, match="a reference is of the kind 'x'"):
+        columns_to_arrays(pa.chunked_array([pa.array(rows, type=column.type)]))
+
+
+def test_features_of_another_length_than_stated() -> None:
+    data = features_to_bytes(range(1, 5)).replace(b"(4,)", b"(5,)")
+    with pytest.raises(DataError, match="8 bytes instead of 5 values"):
+        features_from_bytes(data, place="here")
