@@ -16,7 +16,7 @@ from support.fuzzing.readers import Bench, read_case
 
 from imig.errors import ImigError
 
-SHORT, LONG = 150, 20_000
+SHORT, LONG = 80, 20_000
 
 
 @pytest.fixture(scope="module")

@@ -64,7 +64,7 @@ def open_clip_folder(folder: Path, write: Writer, mark: Path) -> Any:
 
 
 def open_clip_file(folder: Path, write: Writer, mark: Path) -> Any:
-    return load("open-clip", write(folder / "x.pt", mark), config="ViT-B-32")
+    return load("open-clip", write(folder / "x.pt", mark), config="ViT-S-32")
 
 
 def segment_anything_file(folder: Path, write: Writer, mark: Path) -> Any:
