@@ -253,7 +253,7 @@ GUARDS: dict[str, Guard] = {
     ),
     "weights of transformers": Guard(
         "models/pretrained.py", "weights_only=True", "weights_only=False",
-        PICKLES + "test_weights[archive-dinov2]",
+        "guards/test_guards_pickle_calls.py",
     ),
     "weights of open-clip": Guard(
         "models/open_clip.py", "weights_only=True", "weights_only=False",
