@@ -51,6 +51,8 @@ MAX_SEED: Final = (1 << 63) - 1
 MAX_MERGES: Final = 50
 """Of merged datasets within each other, in a manifest's recipe."""
 
+Count = Annotated[int, Field(ge=0, le=MAX_SEED)]
+"""Of samples or bytes."""
 Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
 """Width or height in pixels."""
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
@@ -228,7 +230,7 @@ class Instance(_Model):
     noun: Text = Field(min_length=1, description="The head noun of the phrase.")
     box: Box
     mask: MaskRLE | None = Field(default=None, description="Visible part, in pixels of the target.")
-    area: int | None = Field(default=None, gt=0, description="Pixels of the mask.")
+    area: int | None = Field(default=None, gt=0, le=MAX_PIXELS, description="Pixels of the mask.")
     layer: int | None = Field(default=None, ge=0, description="0 is drawn first (farthest).")
     occluded_fraction: float | None = Field(
         default=None,
@@ -399,8 +401,8 @@ class ShardRecord(_Model):
     """One shard in the manifest."""
 
     name: ShardName
-    samples: int = Field(ge=0)
-    bytes: int = Field(ge=0)
+    samples: Count
+    bytes: Count
     sha256: str
 
 
@@ -415,10 +417,10 @@ class ModelRecord(_Model):
 class Counts(_Model):
     """Of the scenes that entered: written + rejected + quarantined = input."""
 
-    input: int = Field(ge=0)
-    written: int = Field(ge=0)
-    rejected: int = Field(ge=0)
-    quarantined: int = Field(ge=0)
+    input: Count
+    written: Count
+    rejected: Count
+    quarantined: Count
 
 
 HowOften = Literal["never", "sometimes", "always"]
@@ -434,9 +436,9 @@ class EncodingRecord(_Model):
     dtype: Literal["float32", "bfloat16"] = Field(
         description="Of these networks, and of what is stored but targets and layouts (float32)."
     )
-    target_width: int = Field(gt=0)
-    reference_side: int = Field(gt=0)
-    max_references: int = Field(gt=0)
+    target_width: Side
+    reference_side: Side
+    max_references: int = Field(gt=0, le=MAX_INSTANCES)
     instruction: str
     text_length: Literal["caption", 512] = Field(
         default="caption",

@@ -54,6 +54,9 @@ DECODE_ERRORS = (
 )  # fmt: skip
 """What Pillow's decoders raise on damaged bytes: there is no common class."""
 
+CheckHeader = Callable[[Image.Image], None]
+"""Sees a picture whose header has been read, and nothing else."""
+
 _WHITE = (255, 255, 255)
 _limit_lock = threading.Lock()
 
@@ -124,18 +127,23 @@ def open_picture(
     PictureError
         "unreadable image" or "too many pixels".
     """
+
+    def check_header(image: Image.Image) -> None:
+        if check_size is not None:
+            check_size(image.size)
+
     parts = strip_metadata(data)
     oddities = []
     is_whole = True
     formats = (*FORMATS, HEIF_FORMAT) if is_heif(data) and has_heif() else FORMATS
     try:
-        image = _decode(data, max_pixels=max_pixels, check_size=check_size, formats=formats)
+        image = _decode(data, max_pixels=max_pixels, check_header=check_header, formats=formats)
     except DECODE_ERRORS as error:
         if parts.pixels == data and not endings_to_try(data):
             raise _unreadable(error, data) from error
         try:
             image = _decode(
-                parts.pixels, max_pixels=max_pixels, check_size=check_size, formats=formats
+                parts.pixels, max_pixels=max_pixels, check_header=check_header, formats=formats
             )
             oddities.append(DAMAGED_METADATA)
         except DECODE_ERRORS as second:
@@ -162,10 +170,16 @@ def open_picture(
     return OpenedPicture(upright, tuple(oddities), jpeg, transform)
 
 
-def decode_pixels(data: bytes) -> Image.Image:
+def decode_pixels(data: bytes, *, check_header: CheckHeader | None = None) -> Image.Image:
     """A picture as it is stored in a shard, in its own mode: nothing turned, no colours converted.
 
     So its pixels are those that every other reader of the shard sees, and that its boxes mean.
+
+    Parameters
+    ----------
+    check_header:
+        Called with the picture before anything of it is decoded, when format, mode and size are
+        known; what it raises stops the decoding.
 
     Raises
     ------
@@ -174,23 +188,23 @@ def decode_pixels(data: bytes) -> Image.Image:
     """
     try:
         try:
-            return _decode(data, max_pixels=STORED_MAX_PIXELS, check_size=None)
+            return _decode(data, max_pixels=STORED_MAX_PIXELS, check_header=check_header)
         except DECODE_ERRORS:
             stripped = strip_metadata(data).pixels
-            return _decode(stripped, max_pixels=STORED_MAX_PIXELS, check_size=None)
+            return _decode(stripped, max_pixels=STORED_MAX_PIXELS, check_header=check_header)
     except (*DECODE_ERRORS, PictureError) as error:
-        raise OSError(str(error)) from error
+        raise OSError(_without_address(error) or type(error).__name__) from error
 
 
 def _decode(
     data: bytes,
     *,
     max_pixels: int,
-    check_size: Callable[[tuple[int, int]], None] | None,
+    check_header: CheckHeader | None,
     formats: tuple[str, ...] = FORMATS,
 ) -> Image.Image:
     def decode() -> Image.Image:
-        return _decode_within(data, max_pixels=max_pixels, check_size=check_size, formats=formats)
+        return _decode_within(data, max_pixels=max_pixels, check_header=check_header, formats=formats)
 
     try:
         return decode()
@@ -213,19 +227,21 @@ def _decode_within(
     data: bytes,
     *,
     max_pixels: int,
-    check_size: Callable[[tuple[int, int]], None] | None,
+    check_header: CheckHeader | None,
     formats: tuple[str, ...],
 ) -> Image.Image:
     image: Image.Image = Image.open(io.BytesIO(data), formats=formats)
     stated = image.size
     _check_pixels(stated, max_pixels=max_pixels)
-    if check_size is not None:
-        check_size(stated)
+    if check_header is not None:
+        check_header(image)
     image.load()
     if image.size != stated:  # what is coded in a HEIC may be of another size than its header says
         _check_pixels(image.size, max_pixels=max_pixels)
-        if check_size is not None:
-            check_size(image.size)
+        if check_header is not None:
+            check_header(image)
+    if image.mode in ("P", "PA") and image.palette is None:
+        raise OSError("its palette is missing")  # which Pillow itself only finds in use
     return image
 
 
@@ -264,7 +280,7 @@ def _complete_jpeg(data: bytes, *, max_pixels: int) -> tuple[Image.Image, bytes]
     endings = endings_to_try(data)
     try:
         for ending in endings:
-            image = _decode(ending, max_pixels=max_pixels, check_size=None)
+            image = _decode(ending, max_pixels=max_pixels, check_header=None)
             if first is not None and image.tobytes() != first.tobytes():
                 return None
             first = first or image
@@ -316,12 +332,15 @@ def _others_find_it_upright(image: Image.Image) -> bool:
 
 
 def _unreadable(error: BaseException, data: bytes) -> PictureError:
-    # The message names the address of the buffer, which differs from run to run.
-    text = str(error).split(" <_io.BytesIO")[0]
     figures: dict[str, float | int | str] = {
-        "error": f"{type(error).__name__}: {text}",
+        "error": f"{type(error).__name__}: {_without_address(error)}",
         "bytes": len(data),
     }
     if is_heif(data) and not has_heif():
         figures["cure"] = f"it is HEIC: {HEIF_CURE}"
     return PictureError("unreadable image", figures)
+
+
+def _without_address(error: BaseException) -> str:
+    """Pillow's messages name the address of the buffer, which differs from run to run."""
+    return str(error).split(" <_io.BytesIO")[0]

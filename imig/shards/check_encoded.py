@@ -70,6 +70,9 @@ def member_problems(header: EncodedHeader, tensors: Tensors, *, sample: str) -> 
     if tensors[TARGET].ndim != 3:
         yield f"the target is {_shape(tensors[TARGET])}, not rows, columns, channels"
         return
+    for variant, names in header.variants.items():
+        if unknown := [name for name in names if name not in header.boxes]:
+            yield f"variant {variant} shows {', '.join(unknown)}, which is not encoded"
     yield from _text_problems(header, tensors)
     yield from _layout_problems(header, tensors)
     yield from _reference_problems(header, tensors)
@@ -87,8 +90,7 @@ def _variant_problems(scene: Scene, header: EncodedHeader) -> Iterator[str]:
     }
     instances: set[tuple[int, ...]] = set()
     for variant, names in header.variants.items():
-        unknown = [name for name in names if name not in owners or name not in header.boxes]
-        if unknown:
+        if unknown := [name for name in names if name not in owners]:
             yield f"variant {variant} shows {', '.join(unknown)}, which the sample does not have"
             continue
         shown = tuple(owners[name] for name in names)

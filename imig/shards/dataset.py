@@ -203,6 +203,12 @@ class Dataset:
                 raise DataError(
                     f"{self._place(row)} is damaged at byte {position}: {error}", cure=_CHECK
                 ) from error
+            if position + BLOCK + padded(header.size) > end:
+                raise DataError(
+                    f"{self._place(row)} is damaged at byte {position}: {header.name} of "
+                    f"{header.size} bytes reaches beyond the sample",
+                    cure=_CHECK,
+                )
             if header.name == f"{self.ids[row]}.{member}":
                 data = head[position - head_at + BLOCK :][: header.size]
                 if len(data) < header.size:

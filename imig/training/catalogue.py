@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 import numpy as np
 
 from imig.contextgen.settings import TextLength, text_tokens
-from imig.layout.reference_size import TOKEN, picture_size
+from imig.errors import DataError
+from imig.layout.reference_size import TOKEN
+from imig.schema import MAX_SIDE, Subset
 from imig.shards.dataset import Dataset
-from imig.shards.index import INSTANCE_RECORDS
+from imig.shards.index import INDEX_NAME, INSTANCE_RECORDS
 from imig.training.catalogue_columns import (
     KINDS,
     Booleans,
@@ -24,6 +27,7 @@ from imig.training.catalogue_columns import (
 )
 from imig.training.choices import PREFERRED, Variant, caption_text, variants_of_kinds
 from imig.training.lengths import estimate_reference_tokens, estimate_text_tokens
+from imig.training.prepare import target_size
 from imig.training.recipe import DataConfig
 
 if TYPE_CHECKING:
@@ -84,13 +88,18 @@ def read_catalogue(
             # Written before the column was: this takes ten times as long.
             column = scenes_to_column(list(dataset.records()))
             table = table.set_column(_COLUMNS.index(INSTANCE_RECORDS), INSTANCE_RECORDS, column)
-        entries = _entries(
-            table,
-            dataset=number,
-            config=config,
-            drop_background=drop_background,
-            text_length=text_length,
-        )
+        with _naming_index(dataset):
+            _check_scenes(table)
+            entries = list(
+                _entries(
+                    table,
+                    columns_to_arrays(table[INSTANCE_RECORDS]),
+                    dataset=number,
+                    config=config,
+                    drop_background=drop_background,
+                    text_length=text_length,
+                )
+            )
         for sample_id, entry in zip(dataset.ids, entries, strict=True):
             if entry is None:
                 unusable.append(sample_id)
@@ -102,8 +111,35 @@ def read_catalogue(
     return Catalogue(training, held_out[: config.max_validation], unusable)
 
 
+@contextmanager
+def _naming_index(dataset: Dataset) -> Iterator[None]:
+    """Says which index cannot be planned with."""
+    try:
+        yield
+    except ValueError as error:
+        raise DataError(
+            f"{dataset.folder.place(INDEX_NAME)}: {error}",
+            cure="`imig validate` lists everything that is damaged; building again makes a new "
+            "index.",
+        ) from error
+
+
+def _check_scenes(table: pa.Table) -> None:
+    """What is planned with is there, and within the schema's limits; ValueError where not."""
+    for name in _COLUMNS:
+        if table[name].null_count:
+            raise ValueError(f"a row without {name}")
+    for name in ("width", "height"):
+        for side in table[name].unique().to_pylist():
+            if not 0 < side <= MAX_SIDE:
+                raise ValueError(f"a target with a {name} of {side} pixels")
+    if unknown := set(table["subset"].unique().to_pylist()) - set(get_args(Subset)):
+        raise ValueError(f"a scene of the subset {min(unknown)!r}")
+
+
 def _entries(
     table: pa.Table,
+    arrays: tuple[Instances, References],
     *,
     dataset: int,
     config: DataConfig,
@@ -111,7 +147,7 @@ def _entries(
     text_length: TextLength,
 ) -> Iterator[Entry | None]:
     """The entry of every row, None where no sample can be made of the scene."""
-    instances, references = columns_to_arrays(table[INSTANCE_RECORDS])
+    instances, references = arrays
     usable = _usable(references, instances)
     shown = _shown(references, instances, usable, config=config)
     tokens = estimate_reference_tokens(
@@ -205,7 +241,7 @@ def _grids(table: pa.Table, *, config: DataConfig) -> Iterator[tuple[int, int]]:
     known: dict[tuple[int, int], tuple[int, int]] = {}
     for size in zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True):
         if size not in known:
-            width, height = picture_size(*size, target_width=config.target_width)
+            width, height = target_size(*size, config=config)
             known[size] = (height // TOKEN, width // TOKEN)
         yield known[size]
 

@@ -172,6 +172,11 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
                 encoding=encoding,
                 place=f"sample {entry.id} of {dataset.path}",
             )
+            if choice.variant not in scene.layouts:
+                raise DataError(
+                    f"sample {entry.id} of {dataset.path}: {ENCODED_MEMBER} has no layout of the "
+                    f"kind {choice.variant}, of which the index has references"
+                )
             return scene.to_sample(choice.variant, drop_caption=choice.drop_caption)
 
     def _load_pictures(self, entry: Entry, choice: Choice) -> PictureSample:
