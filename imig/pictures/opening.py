@@ -204,7 +204,9 @@ def _decode(
     formats: tuple[str, ...] = FORMATS,
 ) -> Image.Image:
     def decode() -> Image.Image:
-        return _decode_within(data, max_pixels=max_pixels, check_header=check_header, formats=formats)
+        return _decode_within(
+            data, max_pixels=max_pixels, check_header=check_header, formats=formats
+        )
 
     try:
         return decode()
