@@ -7,6 +7,7 @@ bytes come in, whatever they are: TLS, headers, comments that keep a connection 
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import zlib
@@ -24,8 +25,10 @@ from imig.models.endpoint_key import hide_key, hide_key_in_body, hide_key_in_log
 MAX_BODY: Final = 8 << 20
 """Bytes of an answer, decoded. The longest that is asked for has 32,768 tokens: below 0.5 MB of
 text, below 4 MB where every character is written as an escape of six."""
+MAX_HEAD: Final = 256 << 10
+"""Bytes of all that comes before a body; servers of the web take 8 to 64 KiB for headers."""
 MAX_RECEIVED: Final = MAX_BODY + (2 << 20)
-"""Bytes of an answer on the wire: with headers, the lengths of chunks, and TLS's handshake."""
+"""Bytes of an answer on the wire: with headers, and the lengths of chunks."""
 MAX_HOPS: Final = 3
 """Redirections of one request."""
 _WRITTEN: Final = 1 << 16
@@ -66,9 +69,11 @@ class BoundedClient(openai.DefaultHttpxClient):
         timeouts: Mapping[str, Any] = request.extensions.get("timeout") or {}
         seconds = timeouts.get("read") or self._seconds
         started = time.monotonic()
-        with _allowed(started + seconds):
+        with _allowed(started + seconds) as allowance:
             for _ in range(MAX_HOPS + 1):
+                allowance.begin(MAX_HEAD)
                 response = super().send(request, **options)
+                allowance.begin(MAX_RECEIVED)
                 try:
                     if response.next_request is None:
                         body = _read(response)
@@ -86,7 +91,7 @@ class BoundedClient(openai.DefaultHttpxClient):
                 for name, value in response.headers.multi_items()
                 if name.lower() not in _NOT_KEPT
             ],
-            content=hide_key_in_body(body, self._key),
+            content=hide_key_in_body(_one_choice(body), self._key),
             request=response.request,
         )
         answer.elapsed = timedelta(seconds=time.monotonic() - started)
@@ -122,13 +127,31 @@ def _read(response: Any) -> bytes:
     return bytes(body)
 
 
+def _one_choice(body: bytes) -> bytes:
+    """A completion with the choice that is read: one was asked for, and each costs memory."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    choices = value.get("choices") if isinstance(value, dict) else None
+    if not isinstance(choices, list) or len(choices) < 2:
+        return body
+    return json.dumps({**value, "choices": choices[:1]}).encode()
+
+
 @dataclass
 class _Allowance:
     """Of the request that a thread has under way."""
 
     deadline: float
     """Of `time.monotonic`."""
+    most: int = MAX_HEAD
+    """Bytes."""
     received: int = 0
+
+    def begin(self, most: int) -> None:
+        """Count anew."""
+        self.most, self.received = most, 0
 
     def seconds(self, timeout: float | None) -> float:
         """What is left. Raises DeadlinePassed when it is nothing."""
@@ -139,8 +162,8 @@ class _Allowance:
 
     def receive(self, data: bytes) -> bytes:
         self.received += len(data)
-        if self.received > MAX_RECEIVED:
-            raise AnswerTooLarge(f"its answer has more than {MAX_RECEIVED >> 20} MiB")
+        if self.received > self.most:
+            raise AnswerTooLarge(f"its answer has more than {self.most >> 10} KiB on the wire")
         return data
 
 
@@ -152,11 +175,11 @@ _CURRENT: Final = _Current()
 
 
 @contextmanager
-def _allowed(deadline: float) -> Iterator[None]:
+def _allowed(deadline: float) -> Iterator[_Allowance]:
     """The thread's reads and writes stop at that time."""
-    _CURRENT.allowance = _Allowance(deadline)
+    _CURRENT.allowance = allowance = _Allowance(deadline)
     try:
-        yield
+        yield allowance
     finally:
         _CURRENT.allowance = None
 
