@@ -11,11 +11,7 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +25,7 @@ from imig.engine.identity import (
     require_whole,
     write_identity,
 )
+from imig.engine.lock import folder_lock
 from imig.engine.parts import join_parts, part_record, read_record, remove_parts
 from imig.engine.plan import Plan
 from imig.errors import DataError, UsageError
@@ -229,33 +226,7 @@ def build_lock(output: Path) -> Iterator[None]:
         things in it than imig's.
     """
     require_ours(output)  # before there is a `.build` that would make it imig's
-    path = output / BUILD_FOLDER / "lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", errors="replace")
-        if not path.is_file():
-            file.close()
-            raise OSError(errno.EINVAL, f"{path} is no regular file")
-    except OSError as error:
-        raise UsageError(
-            f"cannot write into {output}: {error.strerror}", cure="give another --output"
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise UsageError(
-                f"another build writes into {output}: {file.read(200).strip() or 'just started'}",
-                cure="wait until it ends, or give another --output",
-            ) from error
-        if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
-            raise UsageError(
-                f"another build into {output} has just ended", cure="run the same command again"
-            )
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+    with folder_lock(output / BUILD_FOLDER / "lock", folder=output, who="another build"):
         yield
 
 

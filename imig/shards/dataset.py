@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -68,9 +69,10 @@ class Dataset:
                 f"{self.path} is not a dataset: it has no {MANIFEST_NAME}",
                 cure="A build writes it last; run the same `imig build` again to finish it.",
             )
-        self.manifest: Manifest = manifest_from_json(
-            self.folder.read(MANIFEST_NAME), place=self.folder.place(MANIFEST_NAME)
-        )
+        data = self.folder.read(MANIFEST_NAME)
+        self.fingerprint = hashlib.sha256(data).hexdigest()
+        """Hex SHA-256 of the manifest, which has those of all else."""
+        self.manifest: Manifest = manifest_from_json(data, place=self.folder.place(MANIFEST_NAME))
         table = self.read_columns("id", "shard", "offset", "size")
         check_places(table, self.manifest.shards, index=self.folder.place(INDEX_NAME))
         self.ids: list[str] = table["id"].to_pylist()

@@ -157,7 +157,7 @@ def test_where_it_may_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     folder = write_dataset(tmp_path / "d", scenes(4))
     assert main(["split", str(folder), "--validation", "0.25", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["counts"]["train"]["written"] == 3
-    assert main(["split", str(folder), "--validation", "0.25"]) == 2
+    assert main(["split", str(folder), "--validation", "0.5"]) == 2
     assert "holds a dataset already" in capsys.readouterr().err
     assert main(["split", str(folder), "--validation", "0.25", "--overwrite"]) == 0
     with pytest.raises(SystemExit):

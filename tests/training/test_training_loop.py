@@ -161,8 +161,9 @@ def test_a_finished_run_says_so_and_stays_as_it_is(
     world: Path, undisturbed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (undisturbed / "adapter.safetensors").stat().st_mtime_ns
-    assert main(words(world, undisturbed, "--resume")) == 0
-    assert "steps already" in capsys.readouterr().out
+    for more in (["--resume"], []):
+        assert main(words(world, undisturbed, *more)) == 0
+        assert "is finished already: it has all 20 steps" in capsys.readouterr().out
     assert (undisturbed / "adapter.safetensors").stat().st_mtime_ns == before
 
 
