@@ -53,7 +53,7 @@ class Dataset:
     UsageError
         When the folder does not exist or is not a dataset.
     DataError
-        When the manifest or the index is damaged.
+        When the manifest or the index is damaged, or the store does not answer.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -64,12 +64,12 @@ class Dataset:
                 f"there is no dataset folder {self.path}",
                 cure="`make build-dataset` or `imig build demo` makes one.",
             )
-        if not self.folder.has(MANIFEST_NAME):
+        data = self.folder.find(MANIFEST_NAME)
+        if data is None:
             raise UsageError(
                 f"{self.path} is not a dataset: it has no {MANIFEST_NAME}",
                 cure="A build writes it last; run the same `imig build` again to finish it.",
             )
-        data = self.folder.read(MANIFEST_NAME)
         self.fingerprint = hashlib.sha256(data).hexdigest()
         """Hex SHA-256 of the manifest, which has those of all else."""
         self.manifest: Manifest = manifest_from_json(data, place=self.folder.place(MANIFEST_NAME))
