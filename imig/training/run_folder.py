@@ -22,6 +22,7 @@ from pathlib import Path
 from imig.engine.lock import folder_lock
 from imig.errors import DataError, UsageError
 from imig.paths import output_path
+from imig.regular_file import read_regular_file
 from imig.shards.atomic import atomic_write, atomic_write_bytes, is_temporary, temporary_path
 
 FILES = "files.json"
@@ -143,11 +144,11 @@ def _cure(damaged: Path) -> str:
 def _find_fault(checkpoint: Path) -> str:
     """What is wrong with a checkpoint's files; empty when nothing is."""
     try:
-        files = json.loads((checkpoint / FILES).read_bytes())
+        files = json.loads(read_regular_file(checkpoint / FILES))
         expected = {
             str(name): (int(one["size"]), str(one["sha256"])) for name, one in files.items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"{FILES} cannot be read"
     for name, (size, sha256) in expected.items():
         path = checkpoint / name
@@ -155,7 +156,11 @@ def _find_fault(checkpoint: Path) -> str:
             return f"{name} is missing"
         if path.stat().st_size != size:
             return f"{name} has {path.stat().st_size} bytes and should have {size}"
-        if _sha256(path) != sha256:
+        try:
+            changed = _sha256(path) != sha256
+        except OSError as error:
+            return f"{name} cannot be read: {error.strerror}"
+        if changed:
             return f"{name} has changed since it was written (SHA-256)"
     return ""
 
