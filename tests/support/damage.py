@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import pytest
 
 Damage = Callable[[Path], None]
 
@@ -70,6 +72,19 @@ DAMAGES: Final[dict[str, Damage]] = {
     "dangling-link": _dangling,
     "device": _device,
 }
+
+
+QUICK: Final = ("half", "wrong-types", "deep", "pipe")
+"""Of them, what `make test` looks at; the rest has `make test-all`."""
+
+
+def cases(*without: str) -> list[Any]:
+    """The damages for `parametrize`."""
+    return [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.long)
+        for name in DAMAGES
+        if name not in without
+    ]
 
 
 def look(folder: Path) -> dict[str, str]:
