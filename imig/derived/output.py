@@ -24,11 +24,17 @@ from imig.engine.folder import (
     remove_temporaries,
     require_ours,
 )
-from imig.engine.identity import OTHER_OUTPUT, read_identity, require_whole, write_identity
+from imig.engine.identity import (
+    OTHER_OUTPUT,
+    read_finished,
+    read_identity,
+    require_whole,
+    write_identity,
+)
 from imig.engine.interrupt import interrupt_once
-from imig.errors import DataError, UsageError
+from imig.errors import UsageError
 from imig.schema import Derivation, EncodingRecord, Manifest
-from imig.shards.manifest import MANIFEST_NAME, read_manifest
+from imig.shards.manifest import MANIFEST_NAME
 
 
 @contextmanager
@@ -89,7 +95,7 @@ def is_finished(
         _refuse_parent(folder, parents)
     encoding = None if drop_encoding else parents[0].manifest.encoding
     for folder, derivation in zip(folders, derivations, strict=True):
-        manifest = _read_manifest(folder)
+        manifest = read_finished(folder)
         why = list(_differences(manifest, derivation, parents, encoding=encoding))
         if why:
             raise UsageError(
@@ -102,13 +108,6 @@ def is_finished(
             with build_lock(folder):
                 shutil.rmtree(folder / BUILD_FOLDER, ignore_errors=True)
     return True
-
-
-def _read_manifest(folder: Path) -> Manifest:
-    try:
-        return read_manifest(folder / MANIFEST_NAME)
-    except DataError as error:
-        raise DataError(error.message, cure=OTHER_OUTPUT) from error
 
 
 def _differences(

@@ -21,6 +21,7 @@ from typing import Any
 from imig.engine.identity import (
     OTHER_OUTPUT,
     differences,
+    read_finished,
     read_identity,
     require_whole,
     write_identity,
@@ -34,7 +35,7 @@ from imig.schema import Manifest
 from imig.shards.atomic import is_temporary
 from imig.shards.card import PICTURES_FOLDER
 from imig.shards.check_folder import KNOWN_NAMES
-from imig.shards.manifest import MANIFEST_NAME, read_manifest
+from imig.shards.manifest import MANIFEST_NAME
 
 BUILD_FOLDER = ".build"
 
@@ -159,7 +160,7 @@ def finished_manifest(plan: Plan) -> Manifest | None:
     """
     output = plan.output
     if output.is_dir() and (output / MANIFEST_NAME).is_file():
-        manifest = read_manifest(output / MANIFEST_NAME)
+        manifest = read_finished(output)
         why = list(differences(manifest_identity(manifest), build_identity(plan)))
         if why:
             raise UsageError(

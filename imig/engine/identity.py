@@ -22,6 +22,7 @@ from imig.regular_file import open_regular_file
 from imig.schema import Manifest, first_problem
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.index import INDEX_NAME
+from imig.shards.manifest import MANIFEST_NAME, read_manifest
 
 OTHER_OUTPUT: Final = "take another --output, or --overwrite to delete what is there"
 _MOST: Final = 16 << 20
@@ -86,6 +87,14 @@ def differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
         yield "the models' weights have changed"
     if there.get("source", here.get("source")) != here.get("source"):
         yield "files have been added to the source or removed from it"
+
+
+def read_finished(output: Path) -> Manifest:
+    """The manifest of an output folder that has one. Raises DataError when it is damaged."""
+    try:
+        return read_manifest(output / MANIFEST_NAME)
+    except DataError as error:
+        raise DataError(error.message, cure=OTHER_OUTPUT) from error
 
 
 def require_whole(output: Path, manifest: Manifest) -> None:

@@ -26,7 +26,13 @@ from imig.engine.folder import (
     remove_temporaries,
     require_ours,
 )
-from imig.engine.identity import OTHER_OUTPUT, read_identity, require_whole, write_identity
+from imig.engine.identity import (
+    OTHER_OUTPUT,
+    read_finished,
+    read_identity,
+    require_whole,
+    write_identity,
+)
 from imig.engine.parts import Record, read_record, write_record
 from imig.errors import DataError, UsageError
 from imig.models.device import choose_dtype
@@ -38,7 +44,7 @@ from imig.shards.check_folder import QUARANTINE_NAME, REJECTS_NAME
 from imig.shards.dataset import Dataset
 from imig.shards.folders import LocalFolder
 from imig.shards.index import INDEX_NAME, write_index
-from imig.shards.manifest import MANIFEST_NAME, file_sha256, read_manifest, write_manifest
+from imig.shards.manifest import MANIFEST_NAME, file_sha256, write_manifest
 from imig.training.encoding import differences, encoding_record
 from imig.training.parallel import find_device
 from imig.training.recipe import DataConfig, TrainRecipe
@@ -141,11 +147,10 @@ def finished_manifest(plan: EncodePlan) -> Manifest | None:
     UsageError
         When the folder holds a finished dataset of something else, or files that are not imig's.
     """
-    path = plan.output / MANIFEST_NAME
-    if not path.is_file():
+    if not (plan.output / MANIFEST_NAME).is_file():
         require_ours(plan.output)
         return None
-    manifest = read_manifest(path)
+    manifest = read_finished(plan.output)
     if manifest.encoding is None:
         raise UsageError(f"{plan.output} holds a dataset that is not encoded", cure=OTHER_OUTPUT)
     why = list(differences(manifest.encoding, plan.encoding))
