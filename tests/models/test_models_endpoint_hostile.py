@@ -401,7 +401,7 @@ def test_a_key_in_an_answer_is_kept_nowhere(caplog: pytest.LogCaptureFixture) ->
         Said({"content": [{"type": "text", "text": answer[:-15]}, answer[-15:]]}),
         Said({"content": None, "reasoning_content": answer}, tokens=1),
     ):
-        with chat_server(lambda _, said=said: said) as server:
+        with chat_server(first_then([], said)) as server:
             client = endpoint(server)
             text = ask(client)
             assert HIDDEN in text
@@ -425,7 +425,7 @@ def test_a_key_in_an_error_is_shown_nowhere(
         f"<html><title>{echo}</title>{echo}</html>",
     ):
         fault = Fault(status, body, headers)
-        with chat_server(lambda _, fault=fault: fault) as one, pytest.raises(ImigError) as caught:
+        with chat_server(first_then([], fault)) as one, pytest.raises(ImigError) as caught:
             ask(endpoint(one, max_retries=0))
         shown = "".join(traceback.format_exception(caught.value))
         assert not has_key(shown + caught.value.cure)
