@@ -28,7 +28,7 @@ from imig.models.endpoint_key import HIDDEN, hide_key, hide_key_in_body
 
 GOOD = json.dumps(completion('{"a": 1}', {"model": "some-model", "messages": []})).encode()
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-MORE_MEMORY = 1 << 30
+MORE_MEMORY = 1 << 29
 """Bytes that this process may take above what it has had, at most."""
 
 Answer = Callable[[socket.socket, threading.Event], None]
@@ -162,7 +162,7 @@ def whole(body: bytes, *headers: bytes) -> bytes:
     return HEAD + b"".join(line + b"\r\n" for line in lines) + b"\r\n" + body
 
 
-BOMB = b"[" + b" " * (64 << 20) + b"]"
+BOMB = b"[" + b" " * (12 << 20) + b"]"
 WAVE = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
 LARGE: dict[str, tuple[Answer, str]] = {
     "body": (floods(HEAD + b"\r\n", b" " * 65536), "more than 8 MiB"),
