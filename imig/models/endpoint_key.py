@@ -22,8 +22,9 @@ given, and words that answers need."""
 _SHORTEST_PIECE: Final = 8
 _LONGEST_PIECE: Final = 16
 """Characters of a key in a row that are hidden by themselves: half of it, within these bounds."""
-_BETWEEN: Final = r"[\s\\\u00ad\u200b-\u200d\u2060\ufeff]*"
-"""What may stand between two characters of a key that was wrapped, spaced out or escaped."""
+_BETWEEN: Final = r"[\s\\\u00ad\u200b-\u200d\u2060\ufeff]{0,12}"
+"""What may stand between two characters of a key that was wrapped, spaced out or escaped. Bounded,
+as all repetitions here: a text of blanks or backslashes would take for ever."""
 _LOGGERS: Final = (
     "httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy",
     "httpcore.socks", "openai._base_client",
@@ -148,7 +149,7 @@ def _pieces(text: str, key: str) -> Iterator[tuple[int, int]]:
 def _patterns(key: str) -> tuple[re.Pattern[str], ...]:
     """The whole key, in all ways of writing it."""
     written = _BETWEEN.join(_character(one) for one in key)
-    hexadecimal = "[\\s:,-]*".join(f"(?:0x)?{ord(one):02x}" for one in key)
+    hexadecimal = "[\\s:,-]{0,4}".join(f"(?:0x)?{ord(one):02x}" for one in key)
     encoded = "|".join(sorted({re.escape(one) for one in _base64(key) if one}))
     return (
         re.compile(written, re.IGNORECASE),
@@ -161,8 +162,9 @@ def _character(character: str) -> str:
     """As a pattern: itself, %41, %2541, \\u0041, \\x41, &#65;, &#x41;."""
     code = ord(character)
     return (
-        rf"(?:{re.escape(character)}|%(?:25)*{code:02x}|\\+u00{code:02x}|\\+u\{{0*{code:x}\}}"
-        rf"|\\+x{code:02x}|&(?:amp;)?#0*{code};|&(?:amp;)?#x0*{code:x};)"
+        rf"(?:{re.escape(character)}|%(?:25){{0,3}}{code:02x}"
+        rf"|\\{{1,4}}u00{code:02x}|\\{{1,4}}u\{{0{{0,4}}{code:x}\}}|\\{{1,4}}x{code:02x}"
+        rf"|&(?:amp;)?#0{{0,4}}{code};|&(?:amp;)?#x0{{0,4}}{code:x};)"
     )
 
 

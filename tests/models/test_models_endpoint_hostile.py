@@ -389,6 +389,13 @@ def test_what_is_no_key_stays(key: str | None, text: str) -> None:
     assert hide_key_in_body(body, key) is body
 
 
+@pytest.mark.parametrize("text", ["\\\\", " ", "s ", "&amp;", "%25", KEY[:5], KEY[:7]])
+def test_texts_that_are_nearly_a_key_end(text: str) -> None:
+    # Were the time a square of the length, each would take a day.
+    text = KEY[0] + text * ((1 << 18) // len(text))
+    assert hide_key(text, KEY) == text
+
+
 def test_a_short_key_with_digits_is_hidden() -> None:
     assert hide_key("it is abc-123.", "abc-123") == "it is [key]."
 
