@@ -68,7 +68,7 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     from imig.derived.split import SIDES, split_dataset
 
-    output = options.output or _beside(options.folder)
+    output: Path = options.output or _beside(options.folder)
     result = split_dataset(
         options.folder,
         validation=options.validation,
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
     )
     if result is None:
-        folders = {side: output / side for side in sorted(SIDES)}
+        folders: dict[str, Path] = {side: output / side for side in sorted(SIDES)}
         say_finished(output, folders, verb="splits", as_json=options.json)
     elif options.json:
         print_json(_to_json(result))

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -224,7 +225,7 @@ def parents(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     ]
 
 
-def derive(operation: str, parents: list[Path], output: Path, **more: bool) -> object:
+def derive(operation: str, parents: list[Path], output: Path, **more: Any) -> object:
     if operation == "merge":
         return merge_datasets(parents, output=output, **more)
     if operation == "refilter":
