@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from imig.derived.output import open_outputs, require_outputs
+from imig.derived.output import is_finished, open_outputs, require_outputs
 from imig.derived.parents import Parent, open_parent
 from imig.derived.thresholds import NewThresholds, new_thresholds
 from imig.derived.writing import Contents, seal, write_shards
@@ -60,8 +60,10 @@ def refilter_dataset(
     output: Path,
     overwrite: bool = False,
     drop_encoding: bool = False,
-) -> Refiltered:
+) -> Refiltered | None:
     """Write a dataset with what of `folder` passes the thresholds.
+
+    Returns None when it is finished already.
 
     Raises
     ------
@@ -78,6 +80,8 @@ def refilter_dataset(
         settings={**thresholds.settings, **({"drop_encoding": True} if drop_encoding else {})},
         parents=[parent.record()],
     )
+    if not overwrite and is_finished([output], [derivation], [parent], drop_encoding=drop_encoding):
+        return None
     require_outputs([output], derivation, [parent], overwrite=overwrite)
     foresight = _look_ahead(parent, thresholds, drop_encoding=drop_encoding)
     with open_outputs([output], derivation, [parent], overwrite=overwrite):

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from pydantic import ValidationError
 
 from imig.derived.groups import SceneGroups
-from imig.derived.output import open_outputs, require_outputs
+from imig.derived.output import is_finished, open_outputs, require_outputs
 from imig.derived.parents import Parent, open_parent
 from imig.derived.writing import Contents, seal, write_shards
 from imig.engine.signatures import SIGNED_MEMBERS, add_signature
@@ -77,11 +77,12 @@ def split_dataset(
     seed: int = 0,
     duplicates: DuplicatesConfig | None = None,
     overwrite: bool = False,
-) -> Split:
+) -> Split | None:
     """Write `output`/train and `output`/validation.
 
     Which scene goes where depends on the seed, on ids and on which scenes hang together
-    (`imig.derived.groups`), not on shards or their order.
+    (`imig.derived.groups`), not on shards or their order. Returns None when both are finished
+    already.
 
     Parameters
     ----------
@@ -114,6 +115,8 @@ def split_dataset(
         for side in SIDES
     }
     folders = [output / side for side in SIDES]
+    if not overwrite and is_finished(folders, [derivations[one] for one in SIDES], [parent]):
+        return None
     require_outputs(folders, derivations["train"], [parent], overwrite=overwrite)
     groups = _find_groups(parent, config)
     chosen = choose_groups(groups.groups(), groups.subsets, share=validation, seed=seed)

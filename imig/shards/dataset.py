@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -52,7 +53,7 @@ class Dataset:
     UsageError
         When the folder does not exist or is not a dataset.
     DataError
-        When the manifest or the index is damaged.
+        When the manifest or the index is damaged, or the store does not answer.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -63,14 +64,15 @@ class Dataset:
                 f"there is no dataset folder {self.path}",
                 cure="`make build-dataset` or `imig build demo` makes one.",
             )
-        if not self.folder.has(MANIFEST_NAME):
+        data = self.folder.find(MANIFEST_NAME)
+        if data is None:
             raise UsageError(
                 f"{self.path} is not a dataset: it has no {MANIFEST_NAME}",
                 cure="A build writes it last; run the same `imig build` again to finish it.",
             )
-        self.manifest: Manifest = manifest_from_json(
-            self.folder.read(MANIFEST_NAME), place=self.folder.place(MANIFEST_NAME)
-        )
+        self.fingerprint = hashlib.sha256(data).hexdigest()
+        """Hex SHA-256 of the manifest, which has those of all else."""
+        self.manifest: Manifest = manifest_from_json(data, place=self.folder.place(MANIFEST_NAME))
         table = self.read_columns("id", "shard", "offset", "size")
         check_places(table, self.manifest.shards, index=self.folder.place(INDEX_NAME))
         self.ids: list[str] = table["id"].to_pylist()

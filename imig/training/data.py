@@ -95,6 +95,8 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
         if not folders:
             raise UsageError("no dataset folder to train on", cure="Give `--shards DIR`.")
         self.datasets = [Dataset(folder) for folder in folders]
+        self.fingerprints = [one.fingerprint for one in self.datasets]
+        """Which datasets these are, in their order."""
         self.config = config
         self.seed = seed
         self.rank = rank
