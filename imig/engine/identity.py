@@ -86,7 +86,7 @@ def differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
     if there["models"] != here["models"]:
         yield "the models' weights have changed"
     if there.get("source", here.get("source")) != here.get("source"):
-        yield "files have been added to the source or removed from it"
+        yield "the source lists other files than it did, or (a list) says other things of them"
 
 
 def read_finished(output: Path) -> Manifest:
