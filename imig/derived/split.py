@@ -177,7 +177,7 @@ def _find_groups(parent: Parent, config: DuplicatesConfig) -> SceneGroups:
     groups = SceneGroups()
     for scene, files in parent.members(only=SIGNED_MEMBERS):
         groups.add(scene)
-        add_signature(groups.signatures, scene, files, config)
+        add_signature(groups.signatures, scene, files, config, place=parent.place_of(scene.id))
     groups.join_copies(config)
     return groups
 

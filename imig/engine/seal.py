@@ -57,11 +57,15 @@ def _draw_pictures(output: Path, manifest: Manifest) -> Iterator[Path]:
     from imig.shards.atomic import atomic_write
     from imig.shards.views import SceneView
 
-    samples = (files for shard in manifest.shards for _, files in read_tar(output / shard.name))
-    for files in islice(samples, MAX_PICTURES):
+    samples = (
+        (output / shard.name, files)
+        for shard in manifest.shards
+        for _, files in read_tar(output / shard.name)
+    )
+    for shard, files in islice(samples, MAX_PICTURES):
         scene = scene_from_json(files.pop(JSON_MEMBER))
         path = output / PICTURES_FOLDER / f"{scene.id}.jpg"
         with atomic_write(path) as temporary:
-            picture = draw_preview(SceneView(scene, files, place=f"sample {scene.id}"))
+            picture = draw_preview(SceneView(scene, files, place=f"sample {scene.id} in {shard}"))
             picture.convert("RGB").save(temporary, "JPEG", quality=88)
         yield path

@@ -12,6 +12,7 @@ from imig.pictures.opening import (
     PictureError,
     decode_pixels,
     open_picture,
+    why_undecodable,
 )
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "PictureError",
     "decode_pixels",
     "open_picture",
+    "why_undecodable",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from imig.layout.masks import Mask
 from imig.pictures.colours import (
@@ -174,7 +174,14 @@ def decode_pixels(data: bytes) -> Image.Image:
             stripped = strip_metadata(data).pixels
             return _decode(stripped, max_pixels=STORED_MAX_PIXELS, check_size=None)
     except (*DECODE_ERRORS, PictureError) as error:
-        raise OSError(str(error)) from error
+        raise OSError(why_undecodable(error)) from error
+
+
+def why_undecodable(error: Exception) -> str:
+    """What a decoder has raised, in words that are the same in every run."""
+    if isinstance(error, UnidentifiedImageError):
+        return "it is of no format that imig reads"  # Pillow names an object's place in memory
+    return str(error) or type(error).__name__
 
 
 def _decode(

@@ -10,9 +10,12 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from imig.errors import DataError
+from imig.regular_file import open_regular_file, read_regular_file
 from imig.schema import Manifest, first_problem
 from imig.shards.atomic import is_temporary
 from imig.shards.card import CARD_NAME, PICTURES_FOLDER, is_jpeg
+from imig.shards.check_json import KIND as DOUBLED_KEY
+from imig.shards.check_json import doubled_keys
 from imig.shards.check_shard import ShardCheck
 from imig.shards.faults import Fault
 from imig.shards.funnel import REPORT_JSON, read_funnel
@@ -27,6 +30,7 @@ from imig.shards.index import (
 from imig.shards.manifest import MANIFEST_NAME, file_sha256, read_manifest
 
 REJECTS_NAME: Final = "rejects.parquet"
+REPORT_HTML: Final = "report.html"
 QUARANTINE_NAME: Final = "quarantine.parquet"
 KNOWN_NAMES: Final = frozenset(
     {
@@ -36,7 +40,7 @@ KNOWN_NAMES: Final = frozenset(
         PICTURES_FOLDER,
         QUARANTINE_NAME,
         REJECTS_NAME,
-        "report.html",
+        REPORT_HTML,
         REPORT_JSON,
     }
 )
@@ -65,6 +69,9 @@ def check_manifest(
     folder: Path, manifest: Manifest, checks: Sequence[ShardCheck]
 ) -> Iterator[Fault]:
     """The manifest against the shards that are there, and its counts against each other."""
+    if keys := doubled_keys(read_regular_file(folder / MANIFEST_NAME)):
+        message = f"{MANIFEST_NAME}: {', '.join(map(repr, keys))} more than once"
+        yield Fault(DOUBLED_KEY, message)
     found = {check.name: check for check in checks}
     for record in manifest.shards:
         check = found.pop(record.name, None)
@@ -142,6 +149,7 @@ def check_files(folder: Path) -> Iterator[Fault]:
     if not (folder / CARD_NAME).is_file():
         yield Fault("missing-file", f"there is no {CARD_NAME}")
     yield from _check_report(folder / REPORT_JSON)
+    yield from _check_page(folder / REPORT_HTML)
     yield from _check_pictures(folder / PICTURES_FOLDER)
     for entry in sorted(folder.iterdir()):
         name = entry.name
@@ -198,13 +206,37 @@ def _check_thresholds(manifest: Manifest) -> Iterator[Fault]:
 
 
 def _check_report(path: Path) -> Iterator[Fault]:
-
     try:
         read_funnel(path)
     except FileNotFoundError:
         return  # derived datasets of older versions, and what others have made, have none
     except (OSError, DataError) as error:
         yield Fault("bad-report", str(error))
+
+
+def _check_page(path: Path) -> Iterator[Fault]:
+    try:
+        with open_regular_file(path) as file:
+            is_page = begins_as(REPORT_HTML, file.read(100))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield Fault("bad-report", f"{path}: {error.strerror}")
+        return
+    if not is_page:
+        yield Fault("bad-report", f"{path} is no page")
+
+
+def begins_as(name: str, data: bytes) -> bool:
+    """Whether a file that stands beside the shards begins as one of its name does.
+
+    What does not is not copied into other datasets: it may be a link to anything.
+    """
+    if name.endswith(".parquet"):
+        return data.startswith(b"PAR1")
+    if name.endswith(".html"):
+        return data.lstrip()[:9].lower() == b"<!doctype"
+    return data.lstrip()[:1] == b"{"
 
 
 def _check_pictures(folder: Path) -> Iterator[Fault]:

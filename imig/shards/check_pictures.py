@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from imig.layout.masks import rle_to_mask
-from imig.pictures import FORMATS
+from imig.pictures import FORMATS, why_undecodable
 from imig.schema import Box, EncodingRecord, MaskRLE
 from imig.shards.faults import Fault
 from imig.shards.run_lengths import MaskExtent
@@ -64,7 +64,7 @@ def check_image(
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more on
         # damaged data; whatever it is, the picture does not decode.
-        findings.add("undecodable-image", f"{name}: {error or type(error).__name__}")
+        findings.add("undecodable-image", f"{name}: {why_undecodable(error)}")
         return None
 
 

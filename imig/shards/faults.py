@@ -26,13 +26,14 @@ KINDS: Final[dict[str, str]] = {
     "unexpected-member": "a member that the JSON does not name",
     # JSON
     "bad-json": "the JSON cannot be parsed",
+    "doubled-key": "a key stands twice in an object: parsers differ in which one they take",
     "schema-violation": "the JSON does not obey the schema",
     "id-mismatch": "the id in the JSON is not the sample's key",
     "missing-identity": "an instance without identity id",
     "layer-order": "`layer_order` contradicts the layers of the instances",
     "relation": "a relation contradicts boxes or parents",
     "parent": "an instance whose parent is smaller, or that is its own ancestor",
-    "score-range": "a cosine outside [-1, 1], or not finite",
+    "score-range": "a cosine outside [-1, 1]",
     # What the subset promises
     "view-record": "a view without the record that its kind needs",
     "missing-view": "an instance without a view that the subset promises",

@@ -12,7 +12,8 @@ import numpy as np
 from imig.contextgen.settings import TextLength, text_tokens
 from imig.layout.reference_size import TOKEN, picture_size
 from imig.shards.dataset import Dataset
-from imig.shards.index import INSTANCE_RECORDS
+from imig.shards.index import INDEX_NAME, INSTANCE_RECORDS
+from imig.training.catalogue_check import check_plannable
 from imig.training.catalogue_columns import (
     KINDS,
     Booleans,
@@ -84,6 +85,7 @@ def read_catalogue(
             # Written before the column was: this takes ten times as long.
             column = scenes_to_column(list(dataset.records()))
             table = table.set_column(_COLUMNS.index(INSTANCE_RECORDS), INSTANCE_RECORDS, column)
+        check_plannable(table, index=dataset.folder.place(INDEX_NAME))
         entries = _entries(
             table,
             dataset=number,

@@ -170,7 +170,7 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
                 dataset.read_member(entry.id, ENCODED_MEMBER),
                 sample=entry.id,
                 encoding=encoding,
-                place=f"sample {entry.id} of {dataset.path}",
+                place=dataset.place_of(entry.id),
             )
             return scene.to_sample(choice.variant, drop_caption=choice.drop_caption)
 
