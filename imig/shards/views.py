@@ -121,16 +121,9 @@ class InstanceView(_Fields):
         if self.record.mask is None:
             return None
         try:
-            mask = rle_to_mask(self.record.mask)
+            return rle_to_mask(self.record.mask, size=self._members.size)
         except DataError as error:
             raise self._members.damaged(f"instance {self.record.index}: {error.message}") from error
-        if mask.shape != self._members.size[::-1]:
-            height, width = mask.shape
-            raise self._members.damaged(
-                f"instance {self.record.index}: its mask has {width}x{height} pixels, not those "
-                "of the target"
-            )
-        return mask
 
 
 class SceneView(_Fields):

@@ -55,7 +55,7 @@ class Measured:
 
     def _decode(self, instance: Instance, mask: MaskRLE) -> Mask:
         try:
-            return rle_to_mask(mask)
+            return rle_to_mask(mask, size=(self.scene.width, self.scene.height))
         except DataError as error:
             place = self.place or f"sample {self.scene.id}"
             raise DataError(

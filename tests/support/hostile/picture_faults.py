@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from support.hostile.planted import PICTURES, RECORD, Group, Part
+from support.hostile.planted import ONLY_VALIDATE, PICTURES, RECORD, Group, Part
 from support.hostile.victim import OTHER, SAMPLE, SHARD, Json, Victim
 from support.tiny_dataset import SIZE
 
@@ -25,6 +25,12 @@ PICTURE = Group(
 
 def _of(member: str) -> Part:
     return PICTURES.naming(SHARD, SAMPLE, member)
+
+
+_FACE = PICTURES.without("encode", "train").naming(SHARD, SAMPLE, "face00.png")
+"""An aligned face is trained with only where the target's face is known."""
+_DISREGARDED = ONLY_VALIDATE.naming(SHARD, SAMPLE, "ref00.mask.png")
+"""What does not touch the pixels."""
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -64,6 +70,12 @@ def _target(victim: Victim, data: bytes) -> None:
 def _reference_size(victim: Victim) -> tuple[int, int]:
     reference = _first_reference(victim.scene())
     return reference["width"], reference["height"]
+
+
+def _white(size: tuple[int, int]) -> bytes:
+    """Rows of one bit a pixel, all set."""
+    width, height = size
+    return (b"\0" + b"\xff" * -(-width // 8)) * height
 
 
 def _mask(victim: Victim, make: Callable[[tuple[int, int]], bytes]) -> None:
@@ -176,7 +188,7 @@ def mask_bomb(victim: Victim) -> None:
     victim.put("ref00.mask.png", png(50_000, 50_000, colour=0, depth=1))
 
 
-@PICTURE.fault(_of("face00.png"))
+@PICTURE.fault(_FACE)
 def face_bomb(victim: Victim) -> None:
     """a bomb in place of an aligned face"""
     victim.put("face00.png", png(50_000, 50_000, colour=6))
@@ -208,7 +220,7 @@ def reference_of_another_sample_s_size(victim: Victim) -> None:
     victim.put("ref00.jpg", victim.get("target.jpg", sample=OTHER))
 
 
-@PICTURE.fault(_of("face00.png"))
+@PICTURE.fault(_FACE)
 def face_without_alpha(victim: Victim) -> None:
     """an aligned face without transparency"""
     victim.put("face00.png", _saved("RGB", (32, 32), "PNG"))
@@ -224,6 +236,7 @@ MASKS = {
         "a mask whose comment unpacks to 100 MB",
         lambda size: png(
             *size, colour=0, depth=1,
+            pixels=_white(size),
             before=_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(100_000_000), 9)),
         ),
     ),
@@ -231,12 +244,14 @@ MASKS = {
         "a mask whose colour profile unpacks to 100 MB",
         lambda size: png(
             *size, colour=0, depth=1,
+            pixels=_white(size),
             before=_chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(100_000_000), 9)),
         ),
     ),
 }  # fmt: skip
 for _kind, (_what, _mask_of) in MASKS.items():
-    PICTURE.add(_kind, _what, _of("ref00.mask.png"), partial(_mask, make=_mask_of))
+    _part = _DISREGARDED if _kind.endswith("-bomb") else _of("ref00.mask.png")
+    PICTURE.add(_kind, _what, _part, partial(_mask, make=_mask_of))
 
 
 def _broken(victim: Victim, *, find: bytes, at: int, put: bytes) -> None:
@@ -253,8 +268,12 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
                       {"find": b"IHDR", "at": 17, "put": b"\xff\xff\xff\xff"}),
     "mask-chunk-endless": ("a mask with a chunk of 4 GB",
                            {"find": b"IDAT", "at": -4, "put": b"\xff\xff\xff\xff"}),
+    "mask-pixels-checksum": ("a mask whose pixels have a wrong checksum",
+                             {"find": b"IEND", "at": -8, "put": b"\0\0\0\0"}),
     "mask-interlaced": ("a mask of an interlacing that does not exist",
                         {"find": b"IHDR", "at": 16, "put": b"\x07"}),
 }  # fmt: skip
+DISREGARDED = {"mask-chunk-endless", "mask-pixels-checksum"}
 for _kind, (_what, _options) in BROKEN.items():
-    PICTURE.add(_kind, _what, _of("ref00.mask.png"), partial(_broken, **_options))
+    _part = _DISREGARDED if _kind in DISREGARDED else _of("ref00.mask.png")
+    PICTURE.add(_kind, _what, _part, partial(_broken, **_options))
