@@ -144,6 +144,11 @@ class SceneView(_Fields):
         )
 
     @property
+    def place(self) -> str:
+        """The sample and its shard, for messages."""
+        return self._members.place
+
+    @property
     def files(self) -> Mapping[str, bytes]:
         """Stored bytes by member name, for example ``files["ref00.jpg"]``; without the JSON."""
         return self._members.files

@@ -277,3 +277,12 @@ DISREGARDED = {"mask-chunk-endless", "mask-pixels-checksum"}
 for _kind, (_what, _options) in BROKEN.items():
     _part = _DISREGARDED if _kind in DISREGARDED else _of("ref00.mask.png")
     PICTURE.add(_kind, _what, _part, partial(_broken, **_options))
+
+
+_SHOWN = Part(frozenset({"validate", "encode", "train"}), (SHARD, SAMPLE, "ref00"))
+
+
+@PICTURE.fault(_SHOWN)
+def mask_without_subject(victim: Victim) -> None:
+    """a mask without a pixel: nothing to make a layout of"""
+    _mask(victim, lambda size: _saved("1", size, "PNG"))
