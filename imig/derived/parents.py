@@ -153,7 +153,9 @@ class Parent:
     def _index(self) -> pa.Table:
         """The columns that a new dataset is planned with."""
         path = self.folder / INDEX_NAME
-        table = read_index_table(path, columns=("id", "subset", "shard", "offset", "size"))
+        samples = sum(record.samples for record in self.manifest.shards)
+        columns = ("id", "subset", "shard", "offset", "size")
+        table = read_index_table(path, columns=columns, samples=samples)
         check_places(table, self.manifest.shards, index=str(path))
         require_values(table, "subset", index=str(path))
         return table

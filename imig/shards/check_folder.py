@@ -53,6 +53,10 @@ _HARMLESS = re.compile(
 nothing that a reader would take for data."""
 
 
+_FEW_ROWS: Final = 1000
+"""Rows of an index without a sample that are named one by one."""
+
+
 def read_folder_manifest(folder: Path) -> Manifest | Fault:
     """The manifest, or what is wrong with it."""
     path = folder / MANIFEST_NAME
@@ -118,6 +122,10 @@ def _check_index_rows(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fa
         yield Fault("missing-index", f"{path} is not there")
         return
     try:
+        samples = sum(len(check.sample_ids) for check in checks)
+        rows = _index_rows(path)
+        if rows > 2 * samples + _FEW_ROWS:
+            raise DataError(f"{path} has {rows} rows, the shards {samples} samples")
         stored = read_index_table(path).to_pylist()
         absent = absent_columns(path)
     except DataError as error:
@@ -142,6 +150,19 @@ def _check_index_rows(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fa
     # What lies in a missing shard is that fault, not one of each of its rows.
     for shard, sample_id in sorted(present - indexed):
         yield Fault("index-missing-row", "not in the index", shard=shard, sample=sample_id)
+
+
+def _index_rows(path: Path) -> int:
+    """As its footer says; 0 where that cannot be read, which reading the table explains."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with for_arrow(path, "rb") as source:
+            rows: int = pq.read_metadata(source).num_rows
+    except (OSError, ValueError, pa.ArrowException):
+        return 0
+    return rows
 
 
 def check_files(folder: Path) -> Iterator[Fault]:
@@ -271,6 +292,8 @@ def _check_table(path: Path, count: int) -> Iterator[Fault]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from imig.shards.tables import read_quarantine, read_rejects  # which needs the tables' names
+
     if not path.is_file():
         if count:
             yield Fault("table-rows", f"{path.name} is not there, the manifest counts {count}")
@@ -283,3 +306,8 @@ def _check_table(path: Path, count: int) -> Iterator[Fault]:
         return
     if rows != count:
         yield Fault("table-rows", f"{path.name} has {rows} rows, the manifest counts {count}")
+        return
+    try:
+        (read_rejects if path.name == REJECTS_NAME else read_quarantine)(path.parent)
+    except DataError as error:
+        yield Fault("table-rows", error.message)

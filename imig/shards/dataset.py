@@ -94,11 +94,14 @@ class Dataset:
         DataError
             When the index is missing or damaged.
         """
+        samples = sum(record.samples for record in self.manifest.shards)
         try:
             data = self.folder.read(INDEX_NAME)
         except DataError as error:
             raise DataError(error.message, cure=_CHECK) from error
-        return read_index_table(self.folder.place(INDEX_NAME), data=data, columns=names)
+        return read_index_table(
+            self.folder.place(INDEX_NAME), data=data, columns=names, samples=samples
+        )
 
     def records(self) -> Iterator[Scene]:
         """The scenes in the order of iteration, without their pictures, which are not read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +29,7 @@ def require_values(table: pa.Table, *columns: str, index: str) -> None:
 
 
 def check_places(table: pa.Table, shards: Sequence[ShardRecord], *, index: str) -> None:
-    """Every row lies within a shard of the manifest, and there are as many as samples.
+    """Every row lies within a shard of the manifest, and each sample has one row.
 
     Parameters
     ----------
@@ -43,11 +44,10 @@ def check_places(table: pa.Table, shards: Sequence[ShardRecord], *, index: str) 
         When the index names another file, or bytes that the shard does not have.
     """
     require_values(table, "id", "shard", "offset", "size", index=index)
-    samples = sum(record.samples for record in shards)
-    if len(table) != samples:
-        raise DataError(
-            f"{index} has {len(table)} rows, but the manifest counts {samples} samples", cure=CURE
-        )
+    ids = table["id"].to_pylist()
+    if len(set(ids)) < len(ids):
+        twice = next(one for one, times in Counter(ids).items() if times > 1)
+        raise DataError(f"{index} has sample {twice} twice", cure=CURE)
     lengths = {record.name: record.bytes for record in shards}
     names = table["shard"].to_pylist()
     length = np.array([lengths.get(name, -1) for name in names], dtype=np.int64)

@@ -52,7 +52,11 @@ def scene_to_pictures(
         raise DataError(f"{scene.place} has no instance with a reference to train on")
     parts = [
         _read_part(
-            scene.instances[pick.instance], pick.reference, size=size, scale=scale, place=scene.place
+            scene.instances[pick.instance],
+            pick.reference,
+            size=size,
+            scale=scale,
+            place=scene.place,
         )
         for pick in picks
     ]
