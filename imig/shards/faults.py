@@ -73,7 +73,7 @@ KINDS: Final[dict[str, str]] = {
     "shard-size": "a shard has not the number of bytes in the manifest",
     "shard-checksum": "a shard has not the SHA-256 in the manifest",
     "counts": "the counts of the manifest do not add up",
-    "table-rows": "rejects.parquet or quarantine.parquet is damaged, or not what the manifest counts",
+    "table-rows": "rejects.parquet or quarantine.parquet is damaged, or disagrees with the counts",
     "bad-report": "report.json cannot be read as the report of a build",
     "missing-file": "a file that every dataset has is not there",
     "unexpected-file": "a file that belongs to no dataset",

@@ -60,8 +60,10 @@ def test_every_command_answers_as_the_table_says(
         output = tmp_path / command
         answer = bench.run(command, kind=kind, folder=victim.folder, output=output)
         good = bench.good[kind, command]
-        for what in complaints(fault, command, answer, good=good, output=output):
-            found.append(f"{command}: {what}\n{answer.text[-2000:]}")
+        found += [
+            f"{command}: {what}\n{answer.text[-2000:]}"
+            for what in complaints(fault, command, answer, good=good, output=output)
+        ]
         if snapshot(victim.root) != before:
             found.append(f"{command}: it changes what it reads, or writes beside it")
             before = snapshot(victim.root)

@@ -28,7 +28,7 @@ TESTS: Final = Path(__file__).parents[2]
 PATIENCE: Final = 120
 """Seconds after which a command counts as hanging; on an idle machine the longest takes three."""
 MOST_MEMORY: Final = 12 << 30
-"""Bytes that a command may ask for, so that a fault fails by itself and not by the machine's end."""
+"""Bytes that a command may ask for: a fault then fails by itself, and the machine goes on."""
 HUNG: Final = -1000
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -116,8 +115,10 @@ VALUES: dict[str, tuple[str, Callable[[Json], object]]] = {
                              lambda one: one["shards"].append(copy.deepcopy(one["shards"][0]))),
     "manifest-samples-negative": ("-1 samples in a shard", lambda one: _shard(one, samples=-1)),
     "manifest-recipe-list": ("a recipe that is a list", lambda one: one.update(recipe=[])),
-    "manifest-filter-text": ("a filter that is a text", lambda one: one["recipe"].update(filter="x")),
-    "manifest-source-text": ("a source that is a text", lambda one: one["recipe"].update(source="x")),
+    "manifest-filter-text": ("a filter that is a text",
+                             lambda one: one["recipe"].update(filter="x")),
+    "manifest-source-text": ("a source that is a text",
+                             lambda one: one["recipe"].update(source="x")),
     "manifest-merged-50-deep": ("60 recipes merged into each other",
                                 lambda one: one.update(recipe=_within(60))),
     "manifest-merged-texts": ("recipes that are texts, merged",
@@ -173,16 +174,21 @@ def manifest_counts(victim: Victim) -> None:
 @MANIFESTS.fault(ONLY_VALIDATE.naming(SHARD))
 def manifest_checksum(victim: Victim) -> None:
     """a wrong SHA-256 of a shard"""
-    victim.manifest["shards"][0]["sha256"] = "0" * 64
+
+    def spoil() -> None:
+        victim.manifest["shards"][0]["sha256"] = "0" * 64
+        victim.write_manifest()
+
+    victim.loose(spoil)
 
 
 @MANIFESTS.fault(ONLY_VALIDATE.naming("index.parquet"))
 def manifest_index_checksum(victim: Victim) -> None:
     """a wrong SHA-256 of the index"""
-    manifest = victim.manifest
 
     def spoil() -> None:
-        (victim.folder / NAME).write_text(json.dumps(manifest | {"index_sha256": "0" * 64}))
+        victim.manifest["index_sha256"] = "0" * 64
+        victim.write_manifest()
 
     victim.loose(spoil)
 
