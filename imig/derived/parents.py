@@ -193,7 +193,7 @@ def open_parent(folder: Path) -> Parent:
 def _refuse_newer(folder: Path, data: bytes) -> None:
     try:
         version = json.loads(data).get("schema_version")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return  # what is wrong is said when the manifest is read
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise UsageError(

@@ -102,7 +102,14 @@ def encoded_from_bytes(data: bytes, *, place: str) -> tuple[EncodedHeader, dict[
     try:
         tensors = load(data)
         header = EncodedHeader.model_validate_json(_metadata(data)[_METADATA_KEY])
-    except (SafetensorError, ValidationError, ValueError, KeyError, TypeError) as error:
+    except (
+        SafetensorError,
+        ValidationError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ) as error:
         raise DataError(
             f"{place}: {ENCODED_MEMBER} cannot be read: {_reason(error)}",
             cure="`imig validate` lists everything that is damaged.",
