@@ -197,8 +197,8 @@ def _refuse_newer(folder: Path, data: bytes) -> None:
         return  # what is wrong is said when the manifest is read
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise UsageError(
-            f"{folder / MANIFEST_NAME} has schema version {version}, this imig knows versions up to "
-            f"{SCHEMA_VERSION}",
+            f"{folder / MANIFEST_NAME} has schema version {version}, this imig knows versions "
+            f"up to {SCHEMA_VERSION}",
             cure="install the imig that wrote it, or a newer one",
         )
 
