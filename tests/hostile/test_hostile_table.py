@@ -15,11 +15,13 @@ from support.hostile.planted import Command, PlantedFault
 from support.hostile.table import FAULTS, GROUPS
 from support.hostile.victim import Victim
 
+from imig import Dataset
 from imig.derived.parents import open_parent
-from imig.errors import ImigError
+from imig.errors import DataError, ImigError
+from imig.schema import MAX_PIXELS, MaskRLE
 from imig.shards.validate import validate_dataset
 
-EVERY = 8
+EVERY = 5
 """One fault of so many, of each group; those of encoded samples need torch."""
 SAMPLED = [one for group in GROUPS if not group.encoded for one in group.faults[::EVERY]]
 READ_HERE: tuple[Command, ...] = ("iterate", "records")
@@ -78,3 +80,28 @@ def test_a_fault_is_named(good: Path, tmp_path: Path, fault: PlantedFault) -> No
     code, message = code_of(lambda: read_as_derived(victim.folder))
     if fault.expected("merge") is None:
         assert code == 0, message
+
+
+def test_the_largest_picture_obeys_the_schema() -> None:
+    side = int(MAX_PIXELS**0.5)
+    assert MaskRLE(size=(side, side), counts="0").size == (side, side)
+
+
+@pytest.mark.parametrize("kind", ["caption-1-mb", "phrase-1-mb", "instances-20-000"])
+def test_messages_about_much_are_short(good: Path, tmp_path: Path, kind: str) -> None:
+    victim = Victim(good, tmp_path / "victim")
+    FAULTS[kind].plant(victim)
+    victim.seal()
+    with pytest.raises(DataError, match="does not obey the schema") as caught:
+        list(Dataset(victim.folder).records())
+    assert len(caught.value.message) < 600
+
+
+@pytest.mark.parametrize("kind", ["report-list", "report-types", "report-deep", "report-empty"])
+def test_a_report_that_is_none_costs_the_funnel_alone(
+    good: Path, tmp_path: Path, kind: str
+) -> None:
+    victim = Victim(good, tmp_path / "victim")
+    FAULTS[kind].plant(victim)
+    victim.seal()
+    assert open_parent(victim.folder).funnel() == []
