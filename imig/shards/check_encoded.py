@@ -10,6 +10,7 @@ from imig.layout.reference_size import TOKEN, picture_size, reference_size
 from imig.schema import Scene
 from imig.shards.check_pictures import Findings
 from imig.shards.encoded import (
+    ENCODED_MEMBER,
     TARGET,
     TEXTS,
     EncodedHeader,
@@ -52,7 +53,7 @@ def check_encoded(findings: Findings, scene: Scene, data: bytes) -> None:
         return
     findings.encoding = header.encoding
     for problem in member_problems(header, tensors, sample=findings.sample):
-        findings.add(KIND, problem)
+        findings.add(KIND, f"{ENCODED_MEMBER}: {problem}")
     if tensors[TARGET].ndim != 3:
         return
     for problem in (
@@ -60,7 +61,7 @@ def check_encoded(findings: Findings, scene: Scene, data: bytes) -> None:
         *_target_problems(scene, header, tensors),
         *_grid_problems(scene, header, tensors),
     ):
-        findings.add(KIND, problem)
+        findings.add(KIND, f"{ENCODED_MEMBER}: {problem}")
 
 
 def member_problems(header: EncodedHeader, tensors: Tensors, *, sample: str) -> Iterator[str]:

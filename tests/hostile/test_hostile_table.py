@@ -23,7 +23,14 @@ from imig.shards.validate import validate_dataset
 
 EVERY = 5
 """One fault of so many, of each group; those of encoded samples need torch."""
-SAMPLED = [one for group in GROUPS if not group.encoded for one in group.faults[::EVERY]]
+TOO_LARGE = {"manifest-200-mb", "mask-profile-bomb", "index-of-three-million-rows"}
+SAMPLED = [
+    one
+    for group in GROUPS
+    if not group.encoded
+    for one in group.faults[::EVERY]
+    if one.kind not in TOO_LARGE
+]
 READ_HERE: tuple[Command, ...] = ("iterate", "records")
 
 
@@ -87,7 +94,7 @@ def test_the_largest_picture_obeys_the_schema() -> None:
     assert MaskRLE(size=(side, side), counts="0").size == (side, side)
 
 
-@pytest.mark.parametrize("kind", ["caption-1-mb", "phrase-1-mb", "instances-20-000"])
+@pytest.mark.parametrize("kind", ["caption-1-mb", "phrase-1-mb"])
 def test_messages_about_much_are_short(good: Path, tmp_path: Path, kind: str) -> None:
     victim = Victim(good, tmp_path / "victim")
     FAULTS[kind].plant(victim)
