@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 ENCODED_MEMBER: Final = "encoded.safetensors"
 TARGET: Final = "target"
 TEXTS: Final = ("caption", "empty")
+VARIANTS: Final = ("crop", "edit", "face")
 _METADATA_KEY: Final = "imig"
 _LENGTH_BYTES: Final = 8  # of the file's JSON header, little endian (safetensors' format)
 

@@ -172,6 +172,11 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
                 encoding=encoding,
                 place=dataset.place_of(entry.id),
             )
+            if choice.variant not in scene.layouts:
+                raise DataError(
+                    f"{dataset.place_of(entry.id)}: {ENCODED_MEMBER}: no layout of the variant "
+                    f"{choice.variant}, though the index says that the sample has references for it"
+                )
             return scene.to_sample(choice.variant, drop_caption=choice.drop_caption)
 
     def _load_pictures(self, entry: Entry, choice: Choice) -> PictureSample:

@@ -133,6 +133,10 @@ TENSORS: dict[str, tuple[str, Callable[[dict[str, Tensor], Json], object]]] = {
                               lambda _, header: header["variants"].update(crop=[])),
     "encoded-variant-unknown": ("a variant that shows a reference that is not there",
                                 lambda _, header: header["variants"]["crop"].append("ref99")),
+    "encoded-variant-name": ("a variant that does not exist",
+                             lambda one, header: (
+                                 header["variants"].update(evil=header["variants"].pop("crop")),
+                                 one.update({"layout.evil": one.pop("layout.crop")}))),
     "encoded-header-key": ("a key that the header does not have",
                            lambda _, header: header.update(evil=1)),
 }  # fmt: skip
