@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -72,7 +73,7 @@ def _rejects(victim: Victim, **columns: list[object]) -> None:
     victim.loose(lambda: pq.write_table(pa.table(columns), victim.folder / "rejects.parquet"))
 
 
-ROWS: dict[str, tuple[str, dict[str, list[object]]]] = {
+ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "rejects-figures": ("figures that are no JSON",
                         {"id": ["basic-9"], "stage": ["x"], "reason": ["y"], "figures": ["{"]}),
     "rejects-figures-deep": ("figures of 100,000 brackets",
@@ -131,7 +132,7 @@ def shard_unlisted(victim: Victim) -> None:
 def state_of_a_build(victim: Victim) -> None:
     """leftovers of a build that did not finish"""
     state = victim.folder / ".build"
-    victim.loose(lambda: (state.mkdir(), (state / "build.json").write_text(json.dumps([]))))
+    victim.loose(state.mkdir, lambda: (state / "build.json").write_text(json.dumps([])))
 
 
 @FOLDER.fault(ONLY_VALIDATE.naming("README.md"))

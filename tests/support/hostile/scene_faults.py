@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from support.hostile.planted import (
     MASKS,
@@ -239,7 +240,7 @@ COUNTS = {
 for _kind, (_what, _counts) in COUNTS.items():
     RUN_LENGTHS.add(_kind, _what, _MASK, partial(_set_mask, counts=_counts))
 
-REFUSED: dict[str, tuple[str, dict[str, object]]] = {
+REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "mask-60-000": ("a mask of 60,000 x 60,000 pixels in 7 characters",
                     {"size": [60_000, 60_000], "counts": "0" + run_to_text(60_000**2)}),
     "mask-negative": ("a mask of -64 x -96 pixels", {"size": [-64, -96]}),

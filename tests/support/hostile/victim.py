@@ -100,9 +100,9 @@ class Victim:
         """Change columns of the sample's row."""
         self.edit_rows = lambda rows: [row | new if row["id"] == SAMPLE else row for row in rows]
 
-    def loose(self, change: Callable[[], object]) -> None:
+    def loose(self, *changes: Callable[[], object]) -> None:
         """Do something to files once all of them agree; nothing is mended behind it."""
-        self.afterwards.append(change)
+        self.afterwards += changes
 
     def replace(self, name: str, data: bytes) -> None:
         """Afterwards, other bytes under a file's name."""
@@ -111,17 +111,17 @@ class Victim:
     def pipe(self, name: str) -> None:
         """Afterwards, a named pipe that nobody writes to."""
         path = self.folder / name
-        self.loose(lambda: (path.unlink(missing_ok=True), os.mkfifo(path)))
+        self.loose(lambda: path.unlink(missing_ok=True), lambda: os.mkfifo(path))
 
     def link(self, name: str, target: str | Path) -> None:
         """Afterwards, a symbolic link."""
         path = self.folder / name
-        self.loose(lambda: (path.unlink(missing_ok=True), path.symlink_to(target)))
+        self.loose(lambda: path.unlink(missing_ok=True), lambda: path.symlink_to(target))
 
     def make_folder(self, name: str) -> None:
         """Afterwards, a folder."""
         path = self.folder / name
-        self.loose(lambda: (path.unlink(), path.mkdir()))
+        self.loose(path.unlink, path.mkdir)
 
     def write_index(self, table: pa.Table, **options: Any) -> None:
         pq.write_table(table, self.folder / INDEX_NAME, compression="zstd", **options)
