@@ -89,7 +89,9 @@ MemberName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z0-9]{1,1
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, ser_json_inf_nan="strings")
+    model_config = ConfigDict(
+        extra="forbid", validate_assignment=True, allow_inf_nan=False, ser_json_inf_nan="strings"
+    )
 
 
 def _check_pixels(what: str, width: int, height: int) -> None:
@@ -365,6 +367,8 @@ class Scene(_Model):
         for relation in self.relations:
             if max(relation.subject, relation.object) >= count:
                 raise ValueError(f"relation names an instance that is not there: {relation}")
+            if relation.subject == relation.object:
+                raise ValueError(f"relation of an instance with itself: {relation}")
         for one in self.instances:
             if one.subject is not None and one.subject >= len(self.subjects):
                 raise ValueError(f"instance {one.index} has no such subject: {one.subject}")
@@ -375,6 +379,9 @@ class Scene(_Model):
 
 class Reject(_Model):
     """A scene that a stage turned down."""
+
+    # A figure that is no number may be the very reason.
+    model_config = ConfigDict(allow_inf_nan=True)
 
     id: SampleId
     stage: str

@@ -104,12 +104,15 @@ def refilter_dataset(
     return Refiltered(manifest, funnel, thresholds, foresight.without_features)
 
 
-def refilter_sample(sample: Sample, config: FilterConfig) -> Reject | None:
+def refilter_sample(
+    sample: Sample, config: FilterConfig, *, place: str | None = None
+) -> Reject | None:
     """Take out the instances that fail; why the scene goes, None where it stays.
 
-    A sample that loses nothing stays as it is to the last byte.
+    A sample that loses nothing stays as it is to the last byte. `place` is where it is stored, for
+    messages.
     """
-    verdict = judge(Measured(sample.scene), config)
+    verdict = judge(Measured(sample.scene, place), config)
     if verdict.reason:
         return Reject(
             id=sample.scene.id, stage=OPERATION, reason=verdict.reason, figures=verdict.figures
@@ -128,11 +131,12 @@ def _look_ahead(parent: Parent, thresholds: NewThresholds, *, drop_encoding: boo
     signatures, config = Signatures(), thresholds.duplicates
     only = SIGNED_MEMBERS if config is not None else {JSON_MEMBER}
     for scene, files in parent.members(only=only):
-        verdict = judge(Measured(scene), thresholds.filter)
+        place = parent.place_of(scene.id)
+        verdict = judge(Measured(scene, place), thresholds.filter)
         if not verdict.reason:
             foresight.losing += len(verdict.kept) < len(scene.instances)
             if config is not None:
-                add_signature(signatures, scene, files, config)
+                add_signature(signatures, scene, files, config, place=place)
     if encoded and foresight.losing:
         raise UsageError(
             f"{foresight.losing} scenes would lose instances that their encodings show",
@@ -176,7 +180,8 @@ def _write(
         for sample in samples:
             if drop_encoding:
                 sample.files.pop(ENCODED_MEMBER, None)
-            reject = refilter_sample(sample, thresholds.filter)
+            place = parent.place_of(sample.scene.id)
+            reject = refilter_sample(sample, thresholds.filter, place=place)
             reject = reject or foresight.duplicates.get(sample.scene.id)
             if reject is None:
                 yield sample

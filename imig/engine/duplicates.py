@@ -108,7 +108,9 @@ def _decide(output: Path, shards: Sequence[Record], config: DuplicatesConfig) ->
                 signatures.add(row.id, hash_=row.perceptual_hash)
         elif record.shard is not None:
             for _, files in read_tar(output / record.shard.name, only=SIGNED_MEMBERS):
-                add_signature(signatures, scene_from_json(files[JSON_MEMBER]), files, config)
+                scene = scene_from_json(files[JSON_MEMBER])
+                place = f"sample {scene.id} in {output / record.shard.name}"
+                add_signature(signatures, scene, files, config, place=place)
     signed = signatures.sorted_by_id()
     rejects = [one.to_reject() for one in find_duplicates(signed, config)]
     paths = _source_paths(output, shards, {one.id for one in rejects})

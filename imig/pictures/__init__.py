@@ -13,6 +13,7 @@ from imig.pictures.opening import (
     PictureError,
     decode_pixels,
     open_picture,
+    why_undecodable,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "decode_pixels",
     "has_heif",
     "open_picture",
+    "why_undecodable",
 ]

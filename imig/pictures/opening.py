@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from imig.layout.masks import Mask
 from imig.pictures.colours import (
@@ -193,7 +193,14 @@ def decode_pixels(data: bytes, *, check_header: CheckHeader | None = None) -> Im
             stripped = strip_metadata(data).pixels
             return _decode(stripped, max_pixels=STORED_MAX_PIXELS, check_header=check_header)
     except (*DECODE_ERRORS, PictureError) as error:
-        raise OSError(_without_address(error) or type(error).__name__) from error
+        raise OSError(why_undecodable(error)) from error
+
+
+def why_undecodable(error: Exception) -> str:
+    """What a decoder has raised, in words that are the same in every run."""
+    if isinstance(error, UnidentifiedImageError):
+        return "it is of no format that imig reads"  # Pillow names an object's place in memory
+    return _without_address(error) or type(error).__name__
 
 
 def _decode(

@@ -30,7 +30,7 @@ from imig.shards.tar import (
     walk_tar,
 )
 from imig.shards.views import SceneView
-from imig.shards.writer import JSON_MEMBER
+from imig.shards.writer import JSON_MEMBER, require_members
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,11 +96,14 @@ class Dataset:
         DataError
             When the index is missing or damaged.
         """
+        samples = sum(record.samples for record in self.manifest.shards)
         try:
             data = self.folder.read(INDEX_NAME)
         except DataError as error:
             raise DataError(error.message, cure=_CHECK) from error
-        return read_index_table(self.folder.place(INDEX_NAME), data=data, columns=names)
+        return read_index_table(
+            self.folder.place(INDEX_NAME), data=data, columns=names, samples=samples
+        )
 
     def records(self) -> Iterator[Scene]:
         """The scenes in the order of iteration, without their pictures, which are not read."""
@@ -139,6 +142,10 @@ class Dataset:
         # IndexError, not an error of ours: Python's own sequence protocol relies on it.
         return range(len(self.ids))[position]
 
+    def place_of(self, sample_id: str) -> str:
+        """A sample and its shard, for messages. Raises UsageError when there is no such sample."""
+        return self._place(self._row_of_id(sample_id))
+
     def _place(self, row: int) -> str:
         return f"sample {self.ids[row]} in {self.folder.place(self.shards[row])}"
 
@@ -165,13 +172,15 @@ class Dataset:
             key, member = split_member(item.name)
             if key != sample_id:
                 raise DataError(f"{place} is not where the index says", cure=_CHECK)
-            if not item.plain or member in files:
-                what = "twice" if item.plain else "that is no plain file"
-                raise DataError(f"{place} has a member {member} {what}", cure=_CHECK)
+            if not item.plain:
+                raise self._no_plain_file(row, member)
+            if member in files:
+                raise DataError(f"{place} has a member {member} twice", cure=_CHECK)
             files[member] = member_data(region, item)
         if JSON_MEMBER not in files:
             raise DataError(f"{place} has no JSON member", cure=_CHECK)
         record = self._to_record(row, files.pop(JSON_MEMBER))
+        require_members(record, files, place=place)
         return SceneView(record, files, place=place)
 
     def read_member(self, sample_id: str, member: str) -> bytes:
@@ -212,12 +221,19 @@ class Dataset:
                     cure=_CHECK,
                 )
             if header.name == f"{self.ids[row]}.{member}":
+                if not header.plain:
+                    raise self._no_plain_file(row, member)
                 data = head[position - head_at + BLOCK :][: header.size]
                 if len(data) < header.size:
                     data = self._read_range(row, position + BLOCK, header.size)
                 return data
             position += BLOCK + padded(header.size)
         raise DataError(f"{self._place(row)} has no member {member}", cure=_CHECK)
+
+    def _no_plain_file(self, row: int, member: str) -> DataError:
+        return DataError(
+            f"{self._place(row)} has a member {member} that is no plain file", cure=_CHECK
+        )
 
     def _to_record(self, row: int, data: bytes) -> Scene:
         try:

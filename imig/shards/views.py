@@ -124,16 +124,9 @@ class InstanceView(_Fields):
         if self.record.mask is None:
             return None
         try:
-            mask = rle_to_mask(self.record.mask)
+            return rle_to_mask(self.record.mask, size=self._members.size)
         except DataError as error:
             raise self._members.damaged(f"instance {self.record.index}: {error.message}") from error
-        if mask.shape != self._members.size[::-1]:
-            height, width = mask.shape
-            raise self._members.damaged(
-                f"instance {self.record.index}: its mask has {width}x{height} pixels, not those "
-                "of the target"
-            )
-        return mask
 
 
 class SceneView(_Fields):
@@ -152,6 +145,11 @@ class SceneView(_Fields):
         return self._members.picture(
             self.record.target, kind="JPEG", mode="RGB", size=self._members.size
         )
+
+    @property
+    def place(self) -> str:
+        """The sample and its shard, for messages."""
+        return self._members.place
 
     @property
     def files(self) -> Mapping[str, bytes]:

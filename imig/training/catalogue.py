@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from imig.contextgen.settings import TextLength, text_tokens
-from imig.errors import DataError
 from imig.layout.reference_size import TOKEN
-from imig.schema import MAX_SIDE, Subset
 from imig.shards.dataset import Dataset
 from imig.shards.index import INDEX_NAME, INSTANCE_RECORDS
+from imig.training.catalogue_check import check_plannable
 from imig.training.catalogue_columns import (
     KINDS,
     Booleans,
@@ -88,18 +86,15 @@ def read_catalogue(
             # Written before the column was: this takes ten times as long.
             column = scenes_to_column(list(dataset.records()))
             table = table.set_column(_COLUMNS.index(INSTANCE_RECORDS), INSTANCE_RECORDS, column)
-        with _naming_index(dataset):
-            _check_scenes(table)
-            entries = list(
-                _entries(
-                    table,
-                    columns_to_arrays(table[INSTANCE_RECORDS]),
-                    dataset=number,
-                    config=config,
-                    drop_background=drop_background,
-                    text_length=text_length,
-                )
-            )
+        check_plannable(table, index=dataset.folder.place(INDEX_NAME))
+        entries = _entries(
+            table,
+            columns_to_arrays(table[INSTANCE_RECORDS]),
+            dataset=number,
+            config=config,
+            drop_background=drop_background,
+            text_length=text_length,
+        )
         for sample_id, entry in zip(dataset.ids, entries, strict=True):
             if entry is None:
                 unusable.append(sample_id)
@@ -109,32 +104,6 @@ def read_catalogue(
                 training.append(entry)
     held_out.sort(key=lambda entry: (_hash_of_id(entry.id), entry.dataset))
     return Catalogue(training, held_out[: config.max_validation], unusable)
-
-
-@contextmanager
-def _naming_index(dataset: Dataset) -> Iterator[None]:
-    """Says which index cannot be planned with."""
-    try:
-        yield
-    except ValueError as error:
-        raise DataError(
-            f"{dataset.folder.place(INDEX_NAME)}: {error}",
-            cure="`imig validate` lists everything that is damaged; building again makes a new "
-            "index.",
-        ) from error
-
-
-def _check_scenes(table: pa.Table) -> None:
-    """What is planned with is there, and within the schema's limits; ValueError where not."""
-    for name in _COLUMNS:
-        if table[name].null_count:
-            raise ValueError(f"a row without {name}")
-    for name in ("width", "height"):
-        for side in table[name].unique().to_pylist():
-            if not 0 < side <= MAX_SIDE:
-                raise ValueError(f"a target with a {name} of {side} pixels")
-    if unknown := set(table["subset"].unique().to_pylist()) - set(get_args(Subset)):
-        raise ValueError(f"a scene of the subset {min(unknown)!r}")
 
 
 def _entries(

@@ -172,12 +172,12 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
                 dataset.read_member(entry.id, ENCODED_MEMBER),
                 sample=entry.id,
                 encoding=encoding,
-                place=f"sample {entry.id} of {dataset.path}",
+                place=dataset.place_of(entry.id),
             )
             if choice.variant not in scene.layouts:
                 raise DataError(
-                    f"sample {entry.id} of {dataset.path}: {ENCODED_MEMBER} has no layout of the "
-                    f"kind {choice.variant}, of which the index has references"
+                    f"{dataset.place_of(entry.id)}: {ENCODED_MEMBER} has no layout of the kind "
+                    f"{choice.variant}, of which the index has references"
                 )
             return scene.to_sample(choice.variant, drop_caption=choice.drop_caption)
 

@@ -40,16 +40,17 @@ from imig.paths import command_text, is_within, output_path
 from imig.schema import EncodingRecord, Manifest, ModelRecord
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.card import PICTURES_FOLDER, is_jpeg, write_card
-from imig.shards.check_folder import QUARANTINE_NAME, REJECTS_NAME
+from imig.shards.check_folder import QUARANTINE_NAME, REJECTS_NAME, REPORT_HTML, begins_as
 from imig.shards.dataset import Dataset
 from imig.shards.folders import LocalFolder
+from imig.shards.funnel import REPORT_JSON
 from imig.shards.index import INDEX_NAME, write_index
 from imig.shards.manifest import MANIFEST_NAME, file_sha256, write_manifest
 from imig.training.encoding import differences, encoding_record
 from imig.training.parallel import find_device
 from imig.training.recipe import DataConfig, TrainRecipe
 
-_COPIED = (REJECTS_NAME, QUARANTINE_NAME, "report.json", "report.html")
+_COPIED = (REJECTS_NAME, QUARANTINE_NAME, REPORT_JSON, REPORT_HTML)
 
 
 @dataclass(frozen=True)
@@ -209,8 +210,8 @@ def finish_folder(plan: EncodePlan) -> Manifest:
     rows = [row for record in records for row in record.rows]
     write_index(output / INDEX_NAME, rows)
     for name in _COPIED:
-        if source.folder.has(name):
-            atomic_write_bytes(output / name, source.folder.read(name))
+        if source.folder.has(name) and begins_as(name, data := source.folder.read(name)):
+            atomic_write_bytes(output / name, data)
     others = [one for one in source.manifest.models if one.family != plan.model.family]
     manifest = source.manifest.model_copy(
         update={

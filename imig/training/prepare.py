@@ -53,12 +53,16 @@ def scene_to_pictures(
     scale = (size[0] / record.width, size[1] / record.height)
     picks = pick_references(record, variant=variant, config=config)
     if not picks:
-        raise DataError(f"sample {record.id} has no instance with a reference to train on")
+        raise DataError(f"{scene.place} has no instance with a reference to train on")
     for pick in picks:
         scene.check_boxes(instance=pick.instance, reference=pick.reference)
     parts = [
         _read_part(
-            scene.instances[pick.instance], pick.reference, size=size, scale=scale, place=record.id
+            scene.instances[pick.instance],
+            pick.reference,
+            size=size,
+            scale=scale,
+            place=scene.place,
         )
         for pick in picks
     ]
@@ -162,7 +166,7 @@ def _read_part(
 def _image_and_mask(view: ReferenceView, *, place: str) -> tuple[Image.Image, NDArray[np.bool_]]:
     """RGB and mask of a stored reference; what has no mask is subject all over."""
     image, mask = view.image, view.mask
-    what, cure = f"{view.record.name} of sample {place}", "`imig validate` lists what is damaged."
+    what, cure = f"{view.record.name} of {place}", "`imig validate` lists what is damaged."
     if mask is None:
         mask = np.ones((image.height, image.width), dtype=np.bool_)
     if mask.shape != (image.height, image.width):

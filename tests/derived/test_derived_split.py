@@ -14,7 +14,7 @@ from support.derived_datasets import contents, make_scene, write_dataset
 from imig import Dataset
 from imig.cli import main
 from imig.derived.split import Split, choose_groups, split_dataset
-from imig.derived.writing import seal
+from imig.derived.writing import prepare_seal
 from imig.errors import DataError, UsageError
 from imig.recipe import DuplicatesConfig
 from imig.sample import Sample
@@ -182,9 +182,9 @@ def test_stopped_before_both_sides_are_there(tmp_path: Path, moment: int) -> Non
         calls += 1
         if calls == moment:
             raise KeyboardInterrupt
-        return seal(*arguments, **options)
+        return prepare_seal(*arguments, **options)
 
-    with patch("imig.derived.split.seal", dying), pytest.raises(KeyboardInterrupt):
+    with patch("imig.derived.split.prepare_seal", dying), pytest.raises(KeyboardInterrupt):
         split(folder, tmp_path / "s")
     assert not (tmp_path / "s" / "train" / "dataset.json").exists()
     split(folder, tmp_path / "s")
