@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from imig.duplicates.find import STAGE, find_duplicates
 from imig.duplicates.signatures import Signatures
-from imig.engine.folder import BuildFolder
+from imig.engine.folder import DECISION_NAME, BuildFolder
 from imig.engine.parts import Record
 from imig.engine.signatures import SIGNED_MEMBERS, add_signature
 from imig.engine.tally import StageTally
@@ -26,7 +26,6 @@ from imig.shards.index import IndexRow, shard_to_rows
 from imig.shards.manifest import shard_record
 from imig.shards.writer import JSON_MEMBER, read_tar, write_members
 
-DECISION_NAME = "duplicates.json"
 NO_FEATURES = (
     "no sample has a stored feature, so `similarity` was not looked at; `quality.features` stores "
     "them"

@@ -38,6 +38,7 @@ from imig.shards.check_folder import KNOWN_NAMES
 from imig.shards.manifest import MANIFEST_NAME
 
 BUILD_FOLDER = ".build"
+DECISION_NAME = "duplicates.json"
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class BuildFolder:
     def _require_shard(self, shard: int) -> None:
         record = self.shard_record(shard)
         finished = read_record(record).shard
-        if finished is None:  # none of its scenes has survived
+        # Without scenes that survived there is none; while near copies are taken out, it changes.
+        if finished is None or (self.state / DECISION_NAME).exists():
             return
         path = self.output / finished.name
         if not path.is_file() or path.stat().st_size != finished.bytes:

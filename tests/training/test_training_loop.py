@@ -251,7 +251,7 @@ def test_non_finite_loss_names_the_samples(world: Path, tmp_path: Path) -> None:
 def test_errors_of_the_call(world: Path, undisturbed: Path, tmp_path: Path) -> None:
     shards = [world / "shards"]
     with pytest.raises(UsageError, match="has a training in it"):
-        train(recipe(world), shards, run=undisturbed)
+        train(recipe(world, "steps=24"), shards, run=undisturbed)
     with pytest.raises(UsageError, match="begun with another recipe"):
         train(recipe(world, "batch_size=3"), shards, run=undisturbed, resume=True)
     (tmp_path / "file").touch()
