@@ -137,8 +137,8 @@ def train(
         A sample is damaged, the loss is not finite, or a signal ended the training, which saved
         first.
     """
-    from imig.recipe.file import load_training_recipe
     from imig.training.loop import train as run_training
+    from imig.training.recipe_file import load_training_recipe
 
     folders = [shards] if isinstance(shards, str | Path) else list(shards)
     run = Path(output)

@@ -43,6 +43,17 @@ class DataError(ImigError):
     exit_code = 1
 
 
+class CannotOpenError(DataError):
+    """A picture that the source has listed cannot be opened: missing, forbidden, a failing disk.
+
+    The system is at fault and not the picture, so that the scene is quarantined and not rejected.
+    """
+
+
+class SourceLostError(DataError):
+    """What a build reads is gone, or is not what it was: no scene is at fault, the build stops."""
+
+
 class UsageError(ImigError):
     """The call is at fault: a wrong path, an unknown key, a missing weight. Exit code 2."""
 

@@ -108,6 +108,25 @@ def output_path(text: str | Path) -> Path:
     return path
 
 
+def is_within(path: Path, folder: Path) -> bool:
+    """Whether a path is a folder or lies below it, whatever links and mounts lead there.
+
+    Neither need be there.
+    """
+    inner, outer = (Path(os.path.realpath(one)) for one in (path, folder))
+    if outer in (inner, *inner.parents):
+        return True
+    # Mounted twice, or on a disk that tells no capitals from small letters.
+    return any(_is_same(one, outer) for one in (inner, *inner.parents))
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return False
+
+
 def shown_path(path: Path) -> Path:
     """The path as a person in this folder would type it."""
     try:

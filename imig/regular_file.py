@@ -9,6 +9,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 
+class NotAFileError(OSError):
+    """What has been opened is a folder, a pipe, a socket or a device."""
+
+
+class FileTooLargeError(OSError):
+    """It has more bytes than whoever reads it can use."""
+
+
 def open_regular_file(path: str | Path) -> BinaryIO:
     """A regular file, or a link to one, for reading.
 
@@ -17,19 +25,38 @@ def open_regular_file(path: str | Path) -> BinaryIO:
     Raises
     ------
     OSError
-        When it cannot be opened, or is something else; `strerror` says what.
+        When it cannot be opened; `strerror` says why. `NotAFileError` when it is something else.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket; a device that is not there
+            raise _not_a_file(path) from error
+        raise
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+            raise _not_a_file(path)
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise
 
 
-def read_regular_file(path: str | Path) -> bytes:
-    """All bytes of a regular file; errors as `open_regular_file`'s."""
+def read_regular_file(path: str | Path, *, max_bytes: int | None = None) -> bytes:
+    """All bytes of a regular file; errors as `open_regular_file`'s.
+
+    Of one that has more than `max_bytes` nothing is read: `FileTooLargeError`.
+    """
     with open_regular_file(path) as file:
-        return file.read()
+        if max_bytes is None:
+            return file.read()
+        size = os.fstat(file.fileno()).st_size
+        if size > max_bytes:
+            raise FileTooLargeError(
+                errno.EFBIG, f"its {size} bytes are more than {max_bytes}", str(path)
+            )
+        return file.read(max_bytes + 1)[:max_bytes]
+
+
+def _not_a_file(path: str | Path) -> NotAFileError:
+    return NotAFileError(errno.EINVAL, "it is no regular file", str(path))

@@ -91,7 +91,10 @@ class Sample:
         self, *, stage: str, reason: str, figures: Mapping[str, float | int | str]
     ) -> None:
         """Reject the scene: `reason` is a short fixed phrase, `figures` says how far off it was."""
-        self.reject = Reject(id=self.scene.id, stage=stage, reason=reason, figures=dict(figures))
+        scene = self.scene
+        self.reject = Reject(
+            id=scene.id, stage=stage, reason=reason, figures=dict(figures), path=scene.source.path
+        )
 
 
 def derive_seed(*parts: int | str) -> int:

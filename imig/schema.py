@@ -51,6 +51,8 @@ MAX_SEED: Final = (1 << 63) - 1
 MAX_MERGES: Final = 50
 """Of merged datasets within each other, in a manifest's recipe."""
 
+Count = Annotated[int, Field(ge=0, le=MAX_SEED)]
+"""Of samples or bytes."""
 Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
 """Width or height in pixels."""
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
@@ -87,7 +89,9 @@ MemberName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z0-9]{1,1
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, ser_json_inf_nan="strings")
+    model_config = ConfigDict(
+        extra="forbid", validate_assignment=True, allow_inf_nan=False, ser_json_inf_nan="strings"
+    )
 
 
 def _check_pixels(what: str, width: int, height: int) -> None:
@@ -245,7 +249,7 @@ class Instance(_Model):
     noun: Text = Field(min_length=1, description="The head noun of the phrase.")
     box: Box
     mask: MaskRLE | None = Field(default=None, description="Visible part, in pixels of the target.")
-    area: int | None = Field(default=None, gt=0, description="Pixels of the mask.")
+    area: int | None = Field(default=None, gt=0, le=MAX_PIXELS, description="Pixels of the mask.")
     layer: int | None = Field(default=None, ge=0, description="0 is drawn first (farthest).")
     occluded_fraction: float | None = Field(
         default=None,
@@ -381,6 +385,8 @@ class Scene(_Model):
         for relation in self.relations:
             if max(relation.subject, relation.object) >= count:
                 raise ValueError(f"relation names an instance that is not there: {relation}")
+            if relation.subject == relation.object:
+                raise ValueError(f"relation of an instance with itself: {relation}")
         for one in self.instances:
             if one.subject is not None and one.subject >= len(self.subjects):
                 raise ValueError(f"instance {one.index} has no such subject: {one.subject}")
@@ -392,10 +398,18 @@ class Scene(_Model):
 class Reject(_Model):
     """A scene that a stage turned down."""
 
+    # A figure that is no number may be the very reason.
+    model_config = ConfigDict(allow_inf_nan=True)
+
     id: SampleId
     stage: str
     reason: str = Field(description="A short fixed phrase, so that reasons can be counted.")
     figures: dict[str, float | int | str] = Field(default_factory=dict)
+    path: str | None = Field(
+        default=None,
+        description="Where its picture comes from, as `source.path` of a scene has it: relative to "
+        "the source's folder, as it is listed, or shard/key; null where that is not known.",
+    )
 
 
 class Quarantine(_Model):
@@ -405,14 +419,15 @@ class Quarantine(_Model):
     stage: str
     error: str = Field(description="Class and message of the exception.")
     traceback: str
+    path: str | None = Field(default=None, description="As a reject's.")
 
 
 class ShardRecord(_Model):
     """One shard in the manifest."""
 
     name: ShardName
-    samples: int = Field(ge=0)
-    bytes: int = Field(ge=0)
+    samples: Count
+    bytes: Count
     sha256: str
 
 
@@ -427,10 +442,10 @@ class ModelRecord(_Model):
 class Counts(_Model):
     """Of the scenes that entered: written + rejected + quarantined = input."""
 
-    input: int = Field(ge=0)
-    written: int = Field(ge=0)
-    rejected: int = Field(ge=0)
-    quarantined: int = Field(ge=0)
+    input: Count
+    written: Count
+    rejected: Count
+    quarantined: Count
 
 
 HowOften = Literal["never", "sometimes", "always"]
@@ -446,9 +461,9 @@ class EncodingRecord(_Model):
     dtype: Literal["float32", "bfloat16"] = Field(
         description="Of these networks, and of what is stored but targets and layouts (float32)."
     )
-    target_width: int = Field(gt=0)
-    reference_side: int = Field(gt=0)
-    max_references: int = Field(gt=0)
+    target_width: Side
+    reference_side: Side
+    max_references: int = Field(gt=0, le=MAX_INSTANCES)
     instruction: str
     text_length: Literal["caption", 512] = Field(
         default="caption",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +59,39 @@ def console() -> Console:
             raise BrokenPipeError(errno.EPIPE, "the reader of the output has gone")
 
     return Screen(emoji=False)
+
+
+def say_finished(output: Path, folders: Mapping[str, Path], *, verb: str, as_json: bool) -> None:
+    """A run of the same command has made these datasets before, and nothing was done.
+
+    Parameters
+    ----------
+    folders:
+        The datasets' folders, by the names that their counts have in the JSON; of one dataset "".
+    verb:
+        What `--overwrite` would do: "merges".
+    """
+    from imig.shards.manifest import MANIFEST_NAME, read_manifest
+
+    manifests = {name: read_manifest(one / MANIFEST_NAME) for name, one in folders.items()}
+    if as_json:
+        counts = {name: one.counts.model_dump() for name, one in manifests.items()}
+        print_json(
+            {
+                "output": str(output),
+                "counts": counts.get("", counts),
+                "finished_already": True,
+            }
+        )
+        return
+    for name, manifest in manifests.items():
+        console().print(
+            f"{folders[name]} is finished already: {manifest.counts.written} scenes in "
+            f"{len(manifest.shards)} shards; --overwrite {verb} them anew",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def print_json(value: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from imig.commands.common import console, new_command, print_json
+from imig.commands.common import console, new_command, print_json, say_finished
 from imig.paths import command_text, input_path, output_path
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def run(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         drop_encoding=options.drop_encoding,
     )
-    if options.json:
+    if result is None:
+        say_finished(options.output, {"": options.output}, verb="merges", as_json=options.json)
+    elif options.json:
         print_json(
             {
                 "output": str(options.output),

@@ -40,13 +40,13 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     import random
 
-    import imig
+    from imig import Dataset
     from imig.display.picture import check_layers
 
     if (options.id is None) == (not options.random):
         raise UsageError("give an ID or --random", cure="imig preview --random")
     layers = None if options.layers is None else check_layers(options.layers.split(","))
-    dataset = imig.Dataset(options.shards)
+    dataset = Dataset(options.shards)
     if not len(dataset):
         raise UsageError(f"{options.shards} holds no scenes")
     scene = dataset[options.id or random.choice(dataset.ids)]

@@ -10,6 +10,7 @@ from imig.commands.common import (
     console,
     new_command,
     print_json,
+    say_finished,
     write_file,
 )
 from imig.errors import UsageError
@@ -82,7 +83,9 @@ def run(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         drop_encoding=options.drop_encoding,
     )
-    if options.json:
+    if result is None:
+        say_finished(options.output, {"": options.output}, verb="filters", as_json=options.json)
+    elif options.json:
         print_json(
             {
                 "output": str(options.output),

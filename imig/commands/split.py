@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import console, new_command, print_json
+from imig.commands.common import console, new_command, print_json, say_finished
 from imig.paths import command_text, input_path, output_path
 
 if TYPE_CHECKING:
@@ -66,17 +66,21 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from imig.derived.split import split_dataset
+    from imig.derived.split import SIDES, split_dataset
 
+    output: Path = options.output or _beside(options.folder)
     result = split_dataset(
         options.folder,
         validation=options.validation,
-        output=options.output or _beside(options.folder),
+        output=output,
         seed=options.seed,
         duplicates=_duplicates(options),
         overwrite=options.overwrite,
     )
-    if options.json:
+    if result is None:
+        folders: dict[str, Path] = {side: output / side for side in sorted(SIDES)}
+        say_finished(output, folders, verb="splits", as_json=options.json)
+    elif options.json:
         print_json(_to_json(result))
     else:
         _print(result, share=options.validation)

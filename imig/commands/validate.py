@@ -25,10 +25,10 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    import imig
+    from imig.api import validate
     from imig.shards.validate_report import exit_code, print_report, report_to_json
 
-    report = imig.validate(options.folder, workers=options.workers)
+    report = validate(options.folder, workers=options.workers)
     if options.json:
         print_json(report_to_json(report))
     else:

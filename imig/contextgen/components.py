@@ -249,6 +249,7 @@ def _load(kind: Any, folder: Path, part: str, **options: Any) -> Any:
         model, info = kind.from_pretrained(
             folder / part,
             local_files_only=True,
+            use_safetensors=True,
             output_loading_info=True,
             **options,
         )
@@ -269,7 +270,9 @@ def _load(kind: Any, folder: Path, part: str, **options: Any) -> Any:
 
 def _load_tokenizer(folder: Path, part: str) -> Any:
     try:
-        return AutoTokenizer.from_pretrained(folder / part, local_files_only=True)
+        return AutoTokenizer.from_pretrained(
+            folder / part, local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError) as error:
         raise UsageError(
             f"{FAMILY}: no usable tokenizer in {folder / part}: {error}",

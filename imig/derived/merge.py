@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from imig.derived.names import NewNames, find_new_names
-from imig.derived.output import open_outputs, require_outputs
+from imig.derived.output import is_finished, open_outputs, require_outputs
 from imig.derived.parents import Parent, open_parent
 from imig.derived.writing import Contents, recipe_sha256, seal, write_shards
 from imig.errors import UsageError
@@ -43,10 +43,11 @@ def merge_datasets(
     name: str | None = None,
     overwrite: bool = False,
     drop_encoding: bool = False,
-) -> Merged:
+) -> Merged | None:
     """Write a dataset with all scenes of several, in their order, subset by subset.
 
     `name` is that of the new manifest; None: the parents' names, joined by ``+``.
+    Returns None when the dataset is finished already.
 
     Raises
     ------
@@ -66,6 +67,8 @@ def merge_datasets(
         },
         parents=[parent.record() for parent in parents],
     )
+    if not overwrite and is_finished([output], [derivation], parents, drop_encoding=drop_encoding):
+        return None
     require_outputs([output], derivation, parents, overwrite=overwrite)
     rejects = [parent.rejects() for parent in parents]
     quarantined = [parent.quarantined() for parent in parents]

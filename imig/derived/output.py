@@ -25,12 +25,16 @@ from imig.engine.folder import (
     remove_temporaries,
     require_ours,
 )
+from imig.engine.identity import (
+    OTHER_OUTPUT,
+    read_finished,
+    read_identity,
+    require_whole,
+    write_identity,
+)
 from imig.errors import UsageError
-from imig.schema import Derivation
-from imig.shards.atomic import atomic_write_bytes
+from imig.schema import Derivation, EncodingRecord, Manifest
 from imig.shards.manifest import MANIFEST_NAME
-
-_CURE = "take another --output, or --overwrite to delete what is there"
 
 
 @contextmanager
@@ -50,6 +54,8 @@ def open_outputs(
     ------
     UsageError
         A folder is one of the parents', has something else in it, or cannot be written.
+    DataError
+        What says what a folder's unfinished work is, is damaged.
     """
     require_outputs(folders, derivation, parents, overwrite=overwrite)
     identity = _identity(derivation, parents)
@@ -62,6 +68,81 @@ def open_outputs(
         yield
         for folder in folders:
             shutil.rmtree(folder / BUILD_FOLDER, ignore_errors=True)
+
+
+def is_finished(
+    folders: Sequence[Path],
+    derivations: Sequence[Derivation],
+    parents: Sequence[Parent],
+    *,
+    drop_encoding: bool = False,
+) -> bool:
+    """Whether the folders hold the datasets of this very operation, finished.
+
+    What a run that was killed at its very end has left beside them is removed.
+
+    Raises
+    ------
+    UsageError
+        A folder holds a finished dataset of something else: says what differs.
+    DataError
+        A folder's dataset was finished, and its manifest cannot be read or a file is missing.
+    """
+    names = [folder / MANIFEST_NAME for folder in folders]
+    if not all(name.is_file() for name in names):
+        return False
+    for folder in folders:
+        _refuse_parent(folder, parents)
+    encoding = None if drop_encoding else parents[0].manifest.encoding
+    for folder, derivation in zip(folders, derivations, strict=True):
+        manifest = read_finished(folder)
+        why = list(_differences(manifest, derivation, parents, encoding=encoding))
+        if why:
+            raise UsageError(
+                f"{folder} holds a dataset already, which differs: {'; '.join(why)}",
+                cure=OTHER_OUTPUT,
+            )
+        require_whole(folder, manifest)
+    for folder in folders:
+        if (folder / BUILD_FOLDER).exists():
+            with build_lock(folder):
+                shutil.rmtree(folder / BUILD_FOLDER, ignore_errors=True)
+    return True
+
+
+def _differences(
+    manifest: Manifest,
+    derivation: Derivation,
+    parents: Sequence[Parent],
+    *,
+    encoding: EncodingRecord | None,
+) -> Iterator[str]:
+    if not manifest.derived:
+        yield "it was built, and not made of another"
+        return
+    there, here = manifest.derived[-1], _as_stored(derivation)
+    if there.operation != here.operation:
+        yield f"it was made by `imig {there.operation}`"
+        return
+    if there.parents != here.parents:
+        folders = ", ".join(str(one.folder) for one in parents)
+        yield f"it was made of other datasets, or {folders} has changed"
+    for key in {**there.settings, **here.settings}:
+        old, new = there.settings.get(key), here.settings.get(key)
+        if old != new:
+            yield f"{key} is {_shown(old)} there and {_shown(new)} here"
+    if manifest.encoding != encoding:
+        states = ("not encoded", "encoded")
+        one, other = states[manifest.encoding is not None], states[encoding is not None]
+        yield f"it is {one}, this one {other}" if one != other else "it is encoded otherwise"
+
+
+def _as_stored(derivation: Derivation) -> Derivation:
+    return Derivation.model_validate_json(derivation.model_dump_json())
+
+
+def _shown(value: object) -> str:
+    return "not set" if value is None else str(value)
 
 
 def require_outputs(
@@ -82,8 +163,7 @@ def _clear(folder: Path, identity: dict[str, Any]) -> None:
     delete_dataset(folder)
     remove_temporaries(folder)
     remove_temporaries(folder / BUILD_FOLDER)
-    text = json.dumps(identity, indent=1, ensure_ascii=False)
-    atomic_write_bytes(folder / BUILD_FOLDER / "build.json", text.encode())
+    write_identity(folder / BUILD_FOLDER / "build.json", identity)
 
 
 def _identity(derivation: Derivation, parents: Sequence[Parent]) -> dict[str, Any]:
@@ -112,13 +192,9 @@ def _require_free(folder: Path, identity: dict[str, Any], *, overwrite: bool) ->
     require_ours(folder)
     if overwrite or not folder.exists():
         return
-    state = folder / BUILD_FOLDER / "build.json"
-    if state.is_file():
-        try:
-            if json.loads(state.read_bytes()) == identity:
-                return
-        except (OSError, ValueError):
-            pass  # half written or unreadable: nothing that could be told apart from other work
-        raise UsageError(f"{folder} holds unfinished work that differs", cure=_CURE)
-    if (folder / MANIFEST_NAME).is_file():
-        raise UsageError(f"{folder} holds a dataset already", cure=_CURE)
+    there = read_identity(folder / BUILD_FOLDER / "build.json")
+    if there is not None:
+        if there != json.loads(json.dumps(identity)):
+            raise UsageError(f"{folder} holds unfinished work that differs", cure=OTHER_OUTPUT)
+    elif (folder / MANIFEST_NAME).is_file():
+        raise UsageError(f"{folder} holds a dataset already", cure=OTHER_OUTPUT)

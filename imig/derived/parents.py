@@ -26,12 +26,13 @@ from imig.schema import (
     first_problem,
     scene_from_json,
 )
+from imig.shards.check_folder import QUARANTINE_NAME, REJECTS_NAME
 from imig.shards.funnel import REPORT_JSON, FunnelRow, read_funnel
 from imig.shards.index import INDEX_NAME, read_index_table
 from imig.shards.manifest import MANIFEST_NAME, manifest_from_json
-from imig.shards.places import check_places
+from imig.shards.places import check_places, require_values
 from imig.shards.tables import read_quarantine, read_rejects
-from imig.shards.writer import JSON_MEMBER, read_tar
+from imig.shards.writer import JSON_MEMBER, read_tar, require_members
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,10 +53,23 @@ class Parent:
         return ParentDataset(name=self.manifest.name, manifest_sha256=self.sha256)
 
     def rejects(self) -> list[Reject]:
-        return read_rejects(self.folder)
+        """Raises DataError when they are damaged, or not as many as the manifest counts."""
+        rejects = read_rejects(self.folder)
+        self._require_count(REJECTS_NAME, len(rejects), self.manifest.counts.rejected)
+        return rejects
 
     def quarantined(self) -> list[Quarantine]:
-        return read_quarantine(self.folder)
+        """Raises as `rejects` does."""
+        quarantined = read_quarantine(self.folder)
+        self._require_count(QUARANTINE_NAME, len(quarantined), self.manifest.counts.quarantined)
+        return quarantined
+
+    def _require_count(self, name: str, rows: int, counted: int) -> None:
+        if rows != counted:
+            raise DataError(
+                f"{self.folder / name} has {rows} rows, {MANIFEST_NAME} counts {counted}",
+                cure=_CURE,
+            )
 
     def samples(self, *, subset: Subset | None = None) -> Iterator[Sample]:
         """All samples, or those of a subset, in the order of the shards; one in memory at a time.
@@ -80,6 +94,14 @@ class Parent:
             path, count = self.folder / record.name, 0
             for span, files in read_tar(path, only=only):
                 scene = _read_scene(path, span.id, files)
+                place = _place(path, span.id)
+                if only is None:
+                    require_members(scene, files, place=place)
+                if (indexed := self._subset_of.get(scene.id)) != scene.subset:
+                    raise DataError(
+                        f"{place} is of the subset {scene.subset}, {INDEX_NAME} says {indexed}",
+                        cure=_CURE,
+                    )
                 count += 1
                 if subset is None or scene.subset == subset:
                     yield scene, files
@@ -87,6 +109,10 @@ class Parent:
                 raise DataError(
                     f"{path} has {count} samples, {MANIFEST_NAME} says {record.samples}", cure=_CURE
                 )
+
+    def place_of(self, sample_id: str) -> str:
+        """A sample and its shard, for messages."""
+        return _place(self.folder / self._shard_of.get(sample_id, ""), sample_id)
 
     def subsets(self) -> list[Subset]:
         """Those of which there are samples, sorted."""
@@ -116,11 +142,22 @@ class Parent:
         return values
 
     @cached_property
+    def _subset_of(self) -> dict[str, str]:
+        return dict(zip(self._column("id"), self._column("subset"), strict=True))
+
+    @cached_property
+    def _shard_of(self) -> dict[str, str]:
+        return dict(zip(self._column("id"), self._column("shard"), strict=True))
+
+    @cached_property
     def _index(self) -> pa.Table:
         """The columns that a new dataset is planned with."""
         path = self.folder / INDEX_NAME
-        table = read_index_table(path, columns=("id", "subset", "shard", "offset", "size"))
+        samples = sum(record.samples for record in self.manifest.shards)
+        columns = ("id", "subset", "shard", "offset", "size")
+        table = read_index_table(path, columns=columns, samples=samples)
         check_places(table, self.manifest.shards, index=str(path))
+        require_values(table, "subset", index=str(path))
         return table
 
 
@@ -156,28 +193,31 @@ def open_parent(folder: Path) -> Parent:
 def _refuse_newer(folder: Path, data: bytes) -> None:
     try:
         version = json.loads(data).get("schema_version")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return  # what is wrong is said when the manifest is read
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise UsageError(
-            f"{folder} has schema version {version}, this imig knows versions up to "
-            f"{SCHEMA_VERSION}",
+            f"{folder / MANIFEST_NAME} has schema version {version}, this imig knows versions "
+            f"up to {SCHEMA_VERSION}",
             cure="install the imig that wrote it, or a newer one",
         )
 
 
 def _read_scene(path: Path, sample_id: str, files: dict[str, bytes]) -> Scene:
+    place = _place(path, sample_id)
     try:
         scene = scene_from_json(files[JSON_MEMBER])
     except KeyError as error:
-        raise DataError(f"sample {sample_id} in {path} has no JSON member", cure=_CURE) from error
+        raise DataError(f"{place} has no JSON member", cure=_CURE) from error
     except ValidationError as error:
         raise DataError(
-            f"sample {sample_id} in {path} does not obey the schema: {first_problem(error)}",
-            cure=_CURE,
+            f"{place} does not obey the schema: {first_problem(error)}", cure=_CURE
         ) from error
     if scene.id != sample_id:
-        raise DataError(
-            f"sample {sample_id} in {path} has the id {scene.id} in its JSON", cure=_CURE
-        )
+        raise DataError(f"{place} has the id {scene.id} in its JSON", cure=_CURE)
     return scene
+
+
+def _place(path: Path, sample_id: str) -> str:
+    """As `imig.Dataset` has it in its messages."""
+    return f"sample {sample_id} in {path}"

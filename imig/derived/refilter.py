@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from imig.derived.output import open_outputs, require_outputs
+from imig.derived.output import is_finished, open_outputs, require_outputs
 from imig.derived.parents import Parent, open_parent
 from imig.derived.thresholds import NewThresholds, new_thresholds
 from imig.derived.writing import Contents, seal, write_shards
@@ -61,8 +61,10 @@ def refilter_dataset(
     output: Path,
     overwrite: bool = False,
     drop_encoding: bool = False,
-) -> Refiltered:
+) -> Refiltered | None:
     """Write a dataset with what of `folder` passes the thresholds.
+
+    Returns None when it is finished already.
 
     Raises
     ------
@@ -79,6 +81,8 @@ def refilter_dataset(
         settings={**thresholds.settings, **({"drop_encoding": True} if drop_encoding else {})},
         parents=[parent.record()],
     )
+    if not overwrite and is_finished([output], [derivation], [parent], drop_encoding=drop_encoding):
+        return None
     require_outputs([output], derivation, [parent], overwrite=overwrite)
     foresight = _look_ahead(parent, thresholds, drop_encoding=drop_encoding)
     with open_outputs([output], derivation, [parent], overwrite=overwrite):
@@ -101,12 +105,15 @@ def refilter_dataset(
     return Refiltered(manifest, funnel, thresholds, foresight.without_features)
 
 
-def refilter_sample(sample: Sample, config: FilterConfig) -> Reject | None:
+def refilter_sample(
+    sample: Sample, config: FilterConfig, *, place: str | None = None
+) -> Reject | None:
     """Take out the instances that fail; why the scene goes, None where it stays.
 
-    A sample that loses nothing stays as it is to the last byte.
+    A sample that loses nothing stays as it is to the last byte. `place` is where it is stored, for
+    messages.
     """
-    verdict = judge(Measured(sample.scene), config)
+    verdict = judge(Measured(sample.scene, place), config)
     if verdict.reason:
         return Reject(
             id=sample.scene.id, stage=OPERATION, reason=verdict.reason, figures=verdict.figures
@@ -125,11 +132,12 @@ def _look_ahead(parent: Parent, thresholds: NewThresholds, *, drop_encoding: boo
     signatures, config = Signatures(), thresholds.duplicates
     only = SIGNED_MEMBERS if config is not None else {JSON_MEMBER}
     for scene, files in parent.members(only=only):
-        verdict = judge(Measured(scene), thresholds.filter)
+        place = parent.place_of(scene.id)
+        verdict = judge(Measured(scene, place), thresholds.filter)
         if not verdict.reason:
             foresight.losing += len(verdict.kept) < len(scene.instances)
             if config is not None:
-                add_signature(signatures, scene, files, config)
+                add_signature(signatures, scene, files, config, place=place)
     if encoded and foresight.losing:
         raise UsageError(
             f"{foresight.losing} scenes would lose instances that their encodings show",
@@ -173,12 +181,14 @@ def _write(
         for sample in samples:
             if drop_encoding:
                 sample.files.pop(ENCODED_MEMBER, None)
-            reject = refilter_sample(sample, thresholds.filter)
+            place = parent.place_of(sample.scene.id)
+            reject = refilter_sample(sample, thresholds.filter, place=place)
             reject = reject or foresight.duplicates.get(sample.scene.id)
             if reject is None:
                 yield sample
             else:
-                rejects.append(reject)
+                path = sample.scene.source.path
+                rejects.append(reject.model_copy(update={"path": path}))
 
     for subset in parent.subsets():
         write_shards(

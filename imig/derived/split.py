@@ -13,9 +13,9 @@ from typing import Final, Literal
 from pydantic import ValidationError
 
 from imig.derived.groups import SceneGroups
-from imig.derived.output import open_outputs, require_outputs
+from imig.derived.output import is_finished, open_outputs, require_outputs
 from imig.derived.parents import Parent, open_parent
-from imig.derived.writing import Contents, seal, write_shards
+from imig.derived.writing import Contents, prepare_seal, write_shards
 from imig.duplicates.config import DuplicatesConfig
 from imig.engine.signatures import SIGNED_MEMBERS, add_signature
 from imig.errors import DataError
@@ -23,7 +23,7 @@ from imig.paths import output_path
 from imig.sample import Sample
 from imig.schema import Derivation, Manifest, Subset, first_problem
 from imig.shards.funnel import FunnelRow
-from imig.shards.manifest import MANIFEST_NAME
+from imig.shards.manifest import MANIFEST_NAME, write_manifest
 
 Side = Literal["train", "validation"]
 SIDES: Final[tuple[Side, Side]] = ("train", "validation")
@@ -77,11 +77,12 @@ def split_dataset(
     seed: int = 0,
     duplicates: DuplicatesConfig | None = None,
     overwrite: bool = False,
-) -> Split:
+) -> Split | None:
     """Write `output`/train and `output`/validation.
 
     Which scene goes where depends on the seed, on ids and on which scenes hang together
-    (`imig.derived.groups`), not on shards or their order.
+    (`imig.derived.groups`), not on shards or their order. Returns None when both are finished
+    already.
 
     Parameters
     ----------
@@ -114,6 +115,8 @@ def split_dataset(
         for side in SIDES
     }
     folders = [output / side for side in SIDES]
+    if not overwrite and is_finished(folders, [derivations[one] for one in SIDES], [parent]):
+        return None
     require_outputs(folders, derivations["train"], [parent], overwrite=overwrite)
     groups = _find_groups(parent, config)
     chosen = choose_groups(groups.groups(), groups.subsets, share=validation, seed=seed)
@@ -127,9 +130,8 @@ def split_dataset(
     with open_outputs(folders, derivations["train"], [parent], overwrite=overwrite):
         contents = {side: _write(parent, side, output / side, chosen) for side in SIDES}
         manifests = {}
-        # The manifests last, and one right after the other.
         for side in reversed(SIDES):
-            manifests[side] = seal(
+            manifests[side] = prepare_seal(
                 output / side,
                 parent.manifest.model_copy(
                     update={"derived": [*parent.manifest.derived, derivations[side]]}
@@ -138,6 +140,9 @@ def split_dataset(
                 funnel=[_funnel_row(len(groups.subsets), len(contents[side].rows), started)],
                 seconds=time.monotonic() - started,
             )
+        # One right after the other, when nothing can fail any more: both are finished, or none.
+        for side in reversed(SIDES):
+            write_manifest(output / side / MANIFEST_NAME, manifests[side])
     lines = _lines(groups, chosen, share=validation)
     return Split(output, manifests, lines, groups.causes())
 
@@ -177,7 +182,7 @@ def _find_groups(parent: Parent, config: DuplicatesConfig) -> SceneGroups:
     groups = SceneGroups()
     for scene, files in parent.members(only=SIGNED_MEMBERS):
         groups.add(scene)
-        add_signature(groups.signatures, scene, files, config)
+        add_signature(groups.signatures, scene, files, config, place=parent.place_of(scene.id))
     groups.join_copies(config)
     return groups
 

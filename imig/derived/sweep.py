@@ -82,7 +82,10 @@ def sweep(parent: Parent, config: FilterConfig) -> Sweep:
 
 
 def _measured(parent: Parent) -> Iterator[Measured]:
-    return (Measured(scene) for scene, _ in parent.members(only={JSON_MEMBER}))
+    return (
+        Measured(scene, parent.place_of(scene.id))
+        for scene, _ in parent.members(only={JSON_MEMBER})
+    )
 
 
 def _verdicts(measured: Measured, curve: Curve, tried: list[FilterConfig]) -> Iterator[Verdict]:

@@ -13,14 +13,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from imig.engine.finish import CARD_LICENCES
-from imig.engine.seal import seal_dataset
+from imig.engine.seal import write_side_files
 from imig.recipe.identity import recipe_to_sha256
 from imig.recipe.root import Recipe
 from imig.sample import Sample
 from imig.schema import Counts, Manifest, Quarantine, Reject, Scene, ShardRecord, Subset
 from imig.shards.funnel import FunnelRow
 from imig.shards.index import IndexRow, scene_to_row
-from imig.shards.manifest import shard_record
+from imig.shards.manifest import MANIFEST_NAME, shard_record, write_manifest
 from imig.shards.writer import write_tar
 
 
@@ -83,7 +83,21 @@ def seal(
     seconds: float,
 ) -> Manifest:
     """Write what stands beside the shards; the manifest gets counts and shards, and comes last."""
-    return seal_dataset(
+    manifest = prepare_seal(folder, manifest, contents, funnel=funnel, seconds=seconds)
+    write_manifest(folder / MANIFEST_NAME, manifest)
+    return manifest
+
+
+def prepare_seal(
+    folder: Path,
+    manifest: Manifest,
+    contents: Contents,
+    *,
+    funnel: Sequence[FunnelRow],
+    seconds: float,
+) -> Manifest:
+    """As `seal`, all but writing the manifest: where several folders are finished together."""
+    return write_side_files(
         folder,
         manifest.model_copy(update={"counts": contents.counts(), "shards": contents.shards}),
         rows=contents.rows,

@@ -26,6 +26,8 @@ def draw_layout(scene: SceneView, *, width: int) -> Image.Image | None:
     drawn = [(one, reference) for one, reference in chosen if reference is not None]
     if not drawn:
         return None
+    for owner, view in drawn:
+        scene.check_boxes(instance=owner.record.index, reference=owner.references.index(view))
     record = scene.record
     scale = width / record.width
     size = (width, max(1, round(record.height * scale)))

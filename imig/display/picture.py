@@ -74,7 +74,9 @@ def _with_layout(scene: SceneView, target: Image.Image) -> Image.Image:
     """The target with the layout and the scene's figures below it, or beside a tall one."""
     tall = target.height / target.width > _TALL
     width = min(_LAYOUT_WIDTH, target.width * 3 // 4) if tall else _LAYOUT_WIDTH
-    layout = draw_layout(scene, width=width)
+    # No higher than the target beside it, which of a thread would leave nothing to see.
+    width = min(width, target.height * scene.record.width // scene.record.height)
+    layout = draw_layout(scene, width=width) if width else None
     if layout is None:
         return target
     if tall:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from imig.engine.tally import StageTally
-from imig.errors import UsageError
+from imig.errors import SourceLostError, UsageError
 from imig.sample import Sample
 from imig.schema import Quarantine, Reject
 from imig.shards.funnel import Oddity
@@ -42,8 +42,8 @@ def run_stage(block: Block, stage: Stage, *, batch_size: int) -> None:
 
     Raises
     ------
-    UsageError
-        Raised by the stage: the call is at fault, not a sample.
+    UsageError, SourceLostError
+        Raised by the stage: the call, or what the build reads, is at fault, and no sample.
     RuntimeError
         The stage returned other samples than it was given.
     """
@@ -78,7 +78,7 @@ def _run_batch(block: Block, stage: Stage, batch: list[Sample]) -> list[Sample]:
     untouched = [sample.snapshot() for sample in batch]
     try:
         return _call(stage, batch)
-    except UsageError:
+    except (UsageError, SourceLostError):
         raise
     except Exception:
         return list(_one_by_one(block, stage, [restore() for restore in untouched]))
@@ -86,9 +86,11 @@ def _run_batch(block: Block, stage: Stage, batch: list[Sample]) -> list[Sample]:
 
 def _one_by_one(block: Block, stage: Stage, batch: list[Sample]) -> Iterator[Sample]:
     for sample in batch:
-        sample_id = sample.scene.id
+        sample_id, path = sample.scene.id, sample.scene.source.path
         try:
             yield from _call(stage, [sample])
+        except SourceLostError:
+            raise
         except Exception as error:
             block.quarantined.append(
                 Quarantine(
@@ -96,6 +98,7 @@ def _one_by_one(block: Block, stage: Stage, batch: list[Sample]) -> Iterator[Sam
                     stage=stage.name,
                     error=f"{type(error).__name__}: {error}",
                     traceback=traceback.format_exc(),
+                    path=path,
                 )
             )
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from imig.console.interrupt import interrupt_once
 from imig.console.texts import seconds_to_text
+from imig.engine.failures import Failures, errors_must_wait
 from imig.engine.finish import FinishedBuild, finish_build
 from imig.engine.folder import (
     BUILD_FOLDER,
@@ -27,12 +27,20 @@ from imig.engine.plan_text import print_remarks, print_skipped
 from imig.engine.progress import Progress
 from imig.engine.prompts import write_missing_prompts
 from imig.engine.report import counts_to_text, print_funnel
+from imig.engine.retry import (
+    count_failures,
+    drop_cured_parts,
+    drop_failed_parts,
+    drop_hopeless_parts,
+    has_failed_parts,
+    waiting_blocks,
+)
 from imig.engine.tally import Snapshot
 from imig.errors import DataError
 from imig.paths import command_text
 
-MIN_SEEN = 20
-"""Scenes seen before `max_error_rate` is looked at: one bad picture in ten is no rate yet."""
+if TYPE_CHECKING:
+    from imig.engine.workers import FinishedBlock
 
 
 def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedBuild | None:
@@ -55,9 +63,10 @@ def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedB
             # Killed between writing the manifest and clearing up.
             with build_lock(plan.output):
                 BuildFolder(plan).remove_state()
+        counts = manifest.counts
         console.print(
-            f"{plan.output} is finished already: {manifest.counts.written} scenes in "
-            f"{len(manifest.shards)} shards; --overwrite builds it anew",
+            f"{plan.output} is finished already: {counts.written} scenes in "
+            f"{len(manifest.shards)} shards ({counts_to_text(counts)}); --overwrite builds it anew",
             highlight=False,
             soft_wrap=True,
             markup=False,
@@ -70,10 +79,16 @@ def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedB
             write_missing_prompts(plan, console, overwrite=overwrite)
             folder = BuildFolder(plan)
             folder.prepare()
-            folder.join_finished_shards()
-            blocks = folder.pending_blocks()
-            if blocks:
-                run_blocks(folder, blocks, console)
+            drop_hopeless_parts(folder)
+            for again in (False, True):  # what could not be opened may have come back meanwhile
+                drop_cured_parts(folder)
+                folder.join_finished_shards(without=waiting_blocks(folder))
+                blocks = folder.pending_blocks()
+                if blocks and again:
+                    console.print("pictures that could not be opened can be by now: once more")
+                if blocks:
+                    run_blocks(folder, blocks, console)
+            join_last_shards(folder)
             finished = finish_build(folder, seconds=time.monotonic() - started)
     _print_end(finished, console, seconds=time.monotonic() - started)
     return finished
@@ -112,22 +127,18 @@ def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None
     )
     print_skipped(plan, console)
     print_remarks(plan, console)
-    errors = _Errors(plan)
     try:
         with Progress(plan, console, finished_scenes=finished) as progress:
-            _stream(folder, blocks, progress, errors)
-        errors.require_some_success()
+            _stream(folder, blocks, progress)
     except DataError:
-        # What made scenes fail may be cured: the next run tries them again.
-        folder.drop_quarantined_parts()
+        drop_failed_parts(folder)
         raise
 
 
-def _stream(folder: BuildFolder, blocks: list[int], progress: Progress, errors: _Errors) -> None:
+def _stream(folder: BuildFolder, blocks: list[int], progress: Progress) -> None:
     from imig.engine.cluster import require_resources
 
     plan = folder.plan
-    missing = _blocks_by_shard(plan, blocks)
     with _ray_session([plan]) as machine:
         # Imports Ray, which reads the environment that the session has set.
         from imig.engine.stream import stream_blocks
@@ -136,16 +147,56 @@ def _stream(folder: BuildFolder, blocks: list[int], progress: Progress, errors: 
         require_resources(groups)
         stream = stream_blocks(plan, blocks, groups=groups, parts=folder.parts)
         with closing(stream) as events:
-            for event in events:
-                if isinstance(event, Snapshot):
-                    progress.show(event)
-                    continue
-                progress.advance(event.input)
-                errors.add(event.input, event.errors)
-                shard = event.block // plan.blocks_per_shard
-                missing[shard].discard(event.block)
-                if not missing[shard]:
-                    folder.join_shard(shard)
+            collect_blocks(folder, blocks, events, progress)
+
+
+def collect_blocks(
+    folder: BuildFolder,
+    blocks: Sequence[int],
+    events: Iterable[FinishedBlock | Snapshot],
+    progress: Progress,
+) -> None:
+    """Join shards as they become complete, and watch how many scenes fail.
+
+    Raises DataError when too many do.
+    """
+    plan = folder.plan
+    limit = plan.loaded.recipe.engine.max_error_rate
+    failures = Failures(limit)
+    missing = _blocks_by_shard(plan, blocks)
+    waiting = {block // plan.blocks_per_shard for block in waiting_blocks(folder)}
+    for event in events:
+        if isinstance(event, Snapshot):
+            progress.show(event)
+            continue
+        progress.advance(event.input)
+        shard = event.block // plan.blocks_per_shard
+        counts = {"seen": event.input, "written": event.written}
+        failures.add(errors=event.errors, **counts)
+        failures.require_few()
+        if errors_must_wait(event.errors, **counts):
+            waiting.add(shard)
+        missing[shard].discard(event.block)
+        if not missing[shard] and shard not in waiting:
+            folder.join_shard(shard)
+
+
+def join_last_shards(folder: BuildFolder) -> None:
+    """Join the shards that have waited for the end, now that every block is through.
+
+    Raises
+    ------
+    DataError
+        Nothing could be written, or too many scenes have failed; the next run tries them again.
+    """
+    if has_failed_parts(folder):
+        limit = folder.plan.loaded.recipe.engine.max_error_rate
+        try:
+            count_failures(folder, limit=limit).require_success()
+        except DataError:
+            drop_failed_parts(folder)
+            raise
+    folder.join_finished_shards()
 
 
 def _ray_session(plans: Sequence[Plan]) -> AbstractContextManager[Machine]:
@@ -159,43 +210,11 @@ def _ray_session(plans: Sequence[Plan]) -> AbstractContextManager[Machine]:
     )
 
 
-def _blocks_by_shard(plan: Plan, blocks: list[int]) -> dict[int, set[int]]:
+def _blocks_by_shard(plan: Plan, blocks: Sequence[int]) -> dict[int, set[int]]:
     by_shard: dict[int, set[int]] = {}
     for block in blocks:
         by_shard.setdefault(block // plan.blocks_per_shard, set()).add(block)
     return by_shard
-
-
-@dataclass
-class _Errors:
-    """Quarantined scenes of this run, against `max_error_rate`."""
-
-    plan: Plan
-    seen: int = 0
-    messages: Counter[str] = field(default_factory=Counter)
-
-    def add(self, scenes: int, messages: list[str]) -> None:
-        """Count a block; raises DataError when too many scenes have failed."""
-        self.seen += scenes
-        self.messages.update(messages)
-        rate = self.messages.total() / self.seen
-        if self.seen >= MIN_SEEN and rate > self.plan.loaded.recipe.engine.max_error_rate:
-            raise self._error()
-
-    def require_some_success(self) -> None:
-        """Raises DataError when every single scene of the run has failed."""
-        if self.messages.total() == self.seen:
-            raise self._error()
-
-    def _error(self) -> DataError:
-        message, count = self.messages.most_common(1)[0]
-        limit = self.plan.loaded.recipe.engine.max_error_rate
-        return DataError(
-            f"{self.messages.total()} of {self.seen} scenes failed (engine.max_error_rate is "
-            f"{limit:g}); the most common error ({count} times): {message}",
-            cure="finished work is kept: remove the cause and run the same command again, or "
-            "allow more with --set engine.max_error_rate=RATE",
-        )
 
 
 def _print_end(finished: FinishedBuild, console: Console, *, seconds: float) -> None:

@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -194,19 +194,29 @@ def _make_temp_folder() -> Path:
 
     Folders of builds that were killed are removed on the way.
     """
-    base = Path(tempfile.gettempdir())
-    parent = (base if len(str(base)) < 30 else Path("/tmp")) / f"imig-{os.getuid()}"
-    parent.mkdir(mode=0o700, exist_ok=True)
-    for old in parent.iterdir():
-        if old.name.isdigit() and not _is_alive(int(old.name)):
-            shutil.rmtree(old, ignore_errors=True)
-    folder = parent / str(os.getpid())
-    folder.mkdir(exist_ok=True)
+    try:
+        base = Path(tempfile.gettempdir())
+        parent = (base if len(str(base)) < 30 else Path("/tmp")) / f"imig-{os.getuid()}"
+        parent.mkdir(mode=0o700, exist_ok=True)
+        for old in parent.iterdir():
+            if old.name.isdigit() and not _is_alive(int(old.name)):
+                shutil.rmtree(old, ignore_errors=True)
+        folder = parent / str(os.getpid())
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        raise UsageError(
+            f"Ray has no place for its temporary files: {place}{error.strerror}",
+            cure="make room there, or export TMPDIR=FOLDER, a short path that you may write to",
+        ) from error
     return folder
 
 
 def _is_alive(process: int) -> bool:
-    with suppress(ProcessLookupError):
+    try:
         os.kill(process, 0)
-        return True
-    return False
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True

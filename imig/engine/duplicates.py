@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.find import STAGE, find_duplicates
 from imig.duplicates.signatures import Signatures
-from imig.engine.folder import BuildFolder
+from imig.engine.folder import DECISION_NAME, BuildFolder
 from imig.engine.parts import Record
 from imig.engine.signatures import SIGNED_MEMBERS, add_signature
 from imig.engine.tally import StageTally
@@ -26,7 +26,6 @@ from imig.shards.index import IndexRow, shard_to_rows
 from imig.shards.manifest import shard_record
 from imig.shards.writer import JSON_MEMBER, read_tar, write_members
 
-DECISION_NAME = "duplicates.json"
 NO_FEATURES = (
     "no sample has a stored feature, so `similarity` was not looked at; `quality.features` stores "
     "them"
@@ -108,16 +107,32 @@ def _decide(output: Path, shards: Sequence[Record], config: DuplicatesConfig) ->
                 signatures.add(row.id, hash_=row.perceptual_hash)
         elif record.shard is not None:
             for _, files in read_tar(output / record.shard.name, only=SIGNED_MEMBERS):
-                add_signature(signatures, scene_from_json(files[JSON_MEMBER]), files, config)
+                scene = scene_from_json(files[JSON_MEMBER])
+                place = f"sample {scene.id} in {output / record.shard.name}"
+                add_signature(signatures, scene, files, config, place=place)
     signed = signatures.sorted_by_id()
-    found = find_duplicates(signed, config)
+    rejects = [one.to_reject() for one in find_duplicates(signed, config)]
+    paths = _source_paths(output, shards, {one.id for one in rejects})
     return Decision(
-        rejects=[one.to_reject() for one in found],
+        rejects=[one.model_copy(update={"path": paths[one.id]}) for one in rejects],
         without_features=(
             config.similarity is not None and len(signed) > 0 and "features" not in signed.known()
         ),
         seconds=time.perf_counter() - started,
     )
+
+
+def _source_paths(
+    output: Path, shards: Sequence[Record], ids: Collection[str]
+) -> dict[str, str | None]:
+    """Where the pictures of some samples come from, which their scenes say."""
+    paths: dict[str, str | None] = {}
+    for record in shards:
+        if record.shard is not None and any(row.id in ids for row in record.rows):
+            for span, files in read_tar(output / record.shard.name, only={JSON_MEMBER}):
+                if span.id in ids:
+                    paths[span.id] = scene_from_json(files[JSON_MEMBER]).source.path
+    return paths
 
 
 def _read(path: Path) -> Decision | None:

@@ -37,6 +37,7 @@ def finish_build(folder: BuildFolder, *, seconds: float) -> FinishedBuild:
     """
     plan, output = folder.plan, folder.output
     shards = [read_record(folder.shard_record(shard)) for shard in range(plan.shards)]
+    _require_some_written(folder, shards)
     skipped = remove_duplicates(folder, shards)
     whole = merge_records(shards)
     _require_exactly_once(plan, whole)
@@ -75,6 +76,21 @@ def _manifest(
         shards=[record.shard for record in shards if record.shard is not None],
         skipped=[*plan.skipped, *skipped],
     )
+
+
+def _require_some_written(folder: BuildFolder, shards: list[Record]) -> None:
+    """An empty dataset is none while scenes have failed: older versions joined such shards."""
+    if any(record.rows for record in shards):
+        return
+    errors = [one.error for record in shards for one in record.quarantined]
+    if errors:
+        for shard in range(folder.plan.shards):
+            folder.shard_record(shard).unlink()
+        raise DataError(
+            f"nothing was written: {len(errors)} of {folder.plan.scenes} scenes failed, the first "
+            f"error being: {errors[0]}",
+            cure="remove the cause, and run the same command again: they are tried again",
+        )
 
 
 def _require_exactly_once(plan: Plan, whole: Record) -> None:

@@ -11,29 +11,34 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import shutil
-import socket
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imig.engine.parts import join_parts, part_record, read_record, remove_parts
+from imig.engine.identity import (
+    OTHER_OUTPUT,
+    differences,
+    read_finished,
+    read_identity,
+    require_whole,
+    write_identity,
+)
+from imig.engine.lock import folder_lock
+from imig.engine.parts import join_parts, read_record, remove_parts
 from imig.engine.plan import Plan
-from imig.errors import UsageError
-from imig.recipe.identity import recipe_to_dict, recipe_to_sha256, without_means
+from imig.errors import DataError, UsageError
+from imig.recipe.identity import recipe_to_dict, recipe_to_sha256
 from imig.schema import Manifest
-from imig.shards.atomic import atomic_write_bytes, is_temporary
+from imig.shards.atomic import is_temporary
 from imig.shards.card import PICTURES_FOLDER
 from imig.shards.check_folder import KNOWN_NAMES
-from imig.shards.manifest import MANIFEST_NAME, read_manifest
+from imig.shards.manifest import MANIFEST_NAME
 
 BUILD_FOLDER = ".build"
-_OVERWRITE = "take another --output, or --overwrite to delete what is there"
+DECISION_NAME = "duplicates.json"
 
 
 @dataclass(frozen=True)
@@ -68,31 +73,46 @@ class BuildFolder:
         ------
         UsageError
             When the folder holds an unfinished build of something else; says what differs.
+        DataError
+            When it holds something unfinished, and what says of which build is damaged or gone.
         """
-        if self.identity.is_file():
-            differences = list(_differences(_read_json(self.identity), build_identity(self.plan)))
-            if differences:
-                raise UsageError(
-                    f"{self.output} holds an unfinished build that differs: "
-                    + "; ".join(differences),
-                    cure=f"go on with the same command, {_OVERWRITE}",
-                )
+        there = read_identity(self.identity)
+        if there is None:
+            refuse_nameless(self.identity, self.parts, self.state / "shards")
+        elif why := list(differences(there, build_identity(self.plan))):
+            raise UsageError(
+                f"{self.output} holds an unfinished build that differs: " + "; ".join(why),
+                cure=f"go on with the same command, {OTHER_OUTPUT}",
+            )
         self.parts.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(build_identity(self.plan), indent=1, ensure_ascii=False)
-        atomic_write_bytes(self.identity, text.encode())
+        write_identity(self.identity, build_identity(self.plan))
         for folder in (self.output, self.state, self.parts, self.state / "shards"):
             remove_temporaries(folder)
 
-    def join_finished_shards(self) -> None:
-        """Join every shard whose blocks are all finished."""
+    def join_finished_shards(self, *, without: Container[int] = ()) -> None:
+        """Join every shard whose blocks are all finished, and none of them among `without`."""
         finished = self.finished_parts()
         for shard in range(self.plan.shards):
             blocks = self.plan.shard_blocks(shard)
             if self.shard_record(shard).is_file():
+                self._require_shard(shard)
                 # Killed between writing the record and removing the parts.
                 remove_parts(self.parts, [block for block in blocks if block in finished])
-            elif finished.issuperset(blocks):
+            elif finished.issuperset(blocks) and not any(one in without for one in blocks):
                 self.join_shard(shard)
+
+    def _require_shard(self, shard: int) -> None:
+        record = self.shard_record(shard)
+        finished = read_record(record).shard
+        # Without scenes that survived there is none; while near copies are taken out, it changes.
+        if finished is None or (self.state / DECISION_NAME).exists():
+            return
+        path = self.output / finished.name
+        if not path.is_file() or path.stat().st_size != finished.bytes:
+            raise DataError(
+                f"{path}, which an earlier run has finished, is missing or has another size",
+                cure=f"remove {record}, and the same command builds that shard anew",
+            )
 
     def join_shard(self, shard: int) -> None:
         join_parts(
@@ -102,17 +122,8 @@ class BuildFolder:
             record=self.shard_record(shard),
         )
 
-    def drop_quarantined_parts(self) -> None:
-        """Forget finished blocks with quarantined scenes, so that the next run tries them again.
-
-        Scenes of shards that are complete already stay in quarantine.
-        """
-        for block in sorted(self.finished_parts()):
-            if read_record(part_record(self.parts, block)).quarantined:
-                remove_parts(self.parts, [block])
-
     def finished_parts(self) -> set[int]:
-        return {int(path.stem) for path in self.parts.glob("*.json")}
+        return {int(path.stem) for path in self.parts.glob("*.json") if path.stem.isdecimal()}
 
     def pending_blocks(self) -> list[int]:
         """Blocks that are neither in a finished shard nor finished parts, in order."""
@@ -137,19 +148,32 @@ def finished_manifest(plan: Plan) -> Manifest | None:
     ------
     UsageError
         When the folder holds a finished dataset of something else, or files that are not imig's.
+    DataError
+        When it was finished, and its manifest cannot be read or a file is missing.
     """
     output = plan.output
     if output.is_dir() and (output / MANIFEST_NAME).is_file():
-        manifest = read_manifest(output / MANIFEST_NAME)
-        differences = list(_differences(manifest_identity(manifest), build_identity(plan)))
-        if differences:
+        manifest = read_finished(output)
+        why = list(differences(manifest_identity(manifest), build_identity(plan)))
+        if why:
             raise UsageError(
-                f"{output} holds a finished dataset that differs: " + "; ".join(differences),
-                cure=_OVERWRITE,
+                f"{output} holds a finished dataset that differs: " + "; ".join(why),
+                cure=OTHER_OUTPUT,
             )
+        require_whole(output, manifest)
         return manifest
     require_ours(output)
     return None
+
+
+def refuse_nameless(identity: Path, *folders: Path) -> None:
+    """Raise DataError where an earlier run has left records of which nothing says what they are."""
+    for folder in folders:
+        for record in sorted(folder.glob("*.json")):
+            raise DataError(
+                f"{identity} is missing, and nothing else says what {record} is a part of",
+                cure=OTHER_OUTPUT,
+            )
 
 
 def require_ours(output: Path) -> None:
@@ -179,7 +203,7 @@ def delete_dataset(output: Path) -> None:
     shutil.rmtree(output / PICTURES_FOLDER, ignore_errors=True)
     for path in output.glob(f"{BUILD_FOLDER}/*"):
         # The lock is held by whoever calls this.
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         elif path.name != "lock":
             path.unlink()
@@ -196,30 +220,7 @@ def build_lock(output: Path) -> Iterator[None]:
         things in it than imig's.
     """
     require_ours(output)  # before there is a `.build` that would make it imig's
-    path = output / BUILD_FOLDER / "lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+")
-    except OSError as error:
-        raise UsageError(
-            f"cannot write into {output}: {error.strerror}", cure="give another --output"
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise UsageError(
-                f"another build writes into {output}: {file.read().strip() or 'just started'}",
-                cure="wait until it ends, or give another --output",
-            ) from error
-        if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
-            raise UsageError(
-                f"another build into {output} has just ended", cure="run the same command again"
-            )
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+    with folder_lock(output / BUILD_FOLDER / "lock", folder=output, who="another build"):
         yield
 
 
@@ -243,40 +244,6 @@ def manifest_identity(manifest: Manifest) -> dict[str, Any]:
         "scenes": manifest.counts.input,
         "models": [record.model_dump() for record in manifest.models],
     }
-
-
-def _differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
-    if there["recipe_sha256"] != here["recipe_sha256"]:
-        old, new = (_flat(without_means(one["recipe"])) for one in (there, here))
-        keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-        decisive = [key for key in keys if key not in _FREE]
-        for key in decisive[:5]:
-            yield f"{key} is {old.get(key)} there and {new.get(key)} here"
-        if len(decisive) > 5:
-            yield f"and {len(decisive) - 5} more"
-    if there["scenes"] != here["scenes"]:
-        yield f"it has {there['scenes']} input scenes, this one {here['scenes']} (--limit?)"
-    if there["models"] != here["models"]:
-        yield "the models' weights have changed"
-    if there.get("source", here["source"]) != here["source"]:
-        yield "files have been added to the source or removed from it"
-
-
-_FREE = frozenset({"engine.fuse", "engine.max_error_rate", "engine.ray_address"})
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        flat |= _flat(inner, f"{prefix}.{key}" if prefix else key)
-    return flat
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(path.read_bytes())
-    return value
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ValidationError
 from imig.engine.blocks import Block
 from imig.engine.tally import StageTally
 from imig.errors import DataError
-from imig.schema import Quarantine, Reject, ShardRecord
+from imig.regular_file import read_regular_file
+from imig.schema import Quarantine, Reject, ShardRecord, first_problem
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.index import IndexRow, scene_to_row
 from imig.shards.manifest import shard_record
@@ -69,12 +70,18 @@ def write_record(path: Path, record: Record) -> None:
 def read_record(path: Path) -> Record:
     """Read a part's or a shard's record. Raises DataError when it is damaged."""
     try:
-        return Record.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise DataError(
-            f"the build's own record {path} cannot be read: {error}",
-            cure=f"remove {path} and the .tar beside it, then run the same command again",
-        ) from error
+        return Record.model_validate_json(read_regular_file(path))
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error)) from error
+    except ValidationError as error:
+        raise _damaged(path, first_problem(error)) from error
+
+
+def _damaged(record: Path, reason: str) -> DataError:
+    return DataError(
+        f"the build's own record {record} cannot be read: {reason}",
+        cure=f"remove {record}, and the same command makes that part anew",
+    )
 
 
 def join_parts(folder: Path, blocks: Sequence[int], *, shard: Path, record: Path) -> Record:
@@ -83,10 +90,18 @@ def join_parts(folder: Path, blocks: Sequence[int], *, shard: Path, record: Path
     Safe to be killed anywhere: done again, it writes the same bytes.
     """
     parts = [read_record(part_record(folder, block)) for block in blocks]
+    for block, part in zip(blocks, parts, strict=True):
+        _require_tar(folder, block, part)
     joined = merge_records(parts)
     tars = [part_tar(folder, block) for block, part in zip(blocks, parts, strict=True) if part.rows]
     if tars:
         spans = concatenate_parts(tars, shard)
+        if [span.id for span in spans] != [row.id for row in joined.rows]:
+            shard.unlink()
+            raise DataError(
+                f"parts of {shard.name} in {folder} hold other samples than their records say",
+                cure=f"remove {folder}, and the same command builds what is in it anew",
+            )
         joined.rows = [
             replace(row, shard=shard.name, offset=span.offset, size=span.size)
             for row, span in zip(joined.rows, spans, strict=True)
@@ -95,6 +110,18 @@ def join_parts(folder: Path, blocks: Sequence[int], *, shard: Path, record: Path
     write_record(record, joined)
     remove_parts(folder, blocks)
     return joined
+
+
+def _require_tar(folder: Path, block: int, part: Record) -> None:
+    """Raise DataError when the tar of a part is not the one that its record was written for."""
+    if not part.rows:
+        return
+    tar, end = part_tar(folder, block), max(row.offset + row.size for row in part.rows)
+    if not tar.is_file() or tar.stat().st_size < end:
+        raise DataError(
+            f"{tar}, which an earlier run has finished, is missing or too short",
+            cure=f"remove {part_record(folder, block)}, and the same command makes it anew",
+        )
 
 
 def remove_parts(folder: Path, blocks: Iterable[int]) -> None:

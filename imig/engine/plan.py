@@ -11,7 +11,8 @@ from typing import Protocol, cast
 from imig.engine.groups import Group, StageLoad, group_stages
 from imig.engine.machine import Machine
 from imig.engine.plan_checks import check_figures, check_inputs, check_subset_stages
-from imig.errors import UsageError
+from imig.engine.plan_source import check_missing, check_output
+from imig.errors import DataError, ImigError, UsageError
 from imig.models.endpoint import FAMILY as ENDPOINT_FAMILY
 from imig.models.families import FAMILIES
 from imig.models.protocols import TASKS
@@ -44,6 +45,22 @@ class Source(Protocol):
 
     def remarks(self) -> list[str]:
         """What is odd about the listing, a line for each kind."""
+        ...
+
+    def missing(self, stop: int) -> int:
+        """How many of the first `stop` pictures are known not to be there."""
+        ...
+
+    def folders(self) -> list[Path]:
+        """Folders whose whole content is listed: nothing may be written into them."""
+        ...
+
+    def files(self) -> list[Path]:
+        """Files that are read: the output's folder may hold none of them."""
+        ...
+
+    def can_open(self, sample_id: str) -> bool:
+        """Whether the system gives the sample's picture now."""
         ...
 
 
@@ -147,8 +164,11 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
     Raises
     ------
     UsageError
-        The output is no path of this machine. A stage reads what nobody writes, a family is
-        unknown, weights are missing, or the source has nothing; names the recipe line and the cure.
+        The output is no path of this machine, or lies where the source does. A stage reads what
+        nobody writes, a family is unknown, weights are missing, or the source has nothing; names
+        the recipe line and the cure.
+    DataError
+        None of the source's pictures can be opened, or more are missing than the build would bear.
     """
     from imig.recipe.stages import build_stages
 
@@ -156,19 +176,21 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
     try:
         stages = build_stages(loaded.recipe, output=output)
     except SourceError as error:
-        raise _located(loaded, error.key, error) from error
+        raise _located_source(loaded, error) from error
     skipped = tuple(_skipped(loaded, stages))
     check_subset_stages(loaded)
     check_figures(loaded)
     models = tuple(_find_models(loaded, stages, without={one.stage for one in skipped}))
     steps = tuple(Step(stage, stage.config.resources) for stage in stages)
     check_inputs(loaded, stages)
+    source = cast(Source, stages[0])
     try:
-        count = cast(Source, stages[0]).count()
-    except UsageError as error:
-        key = error.key if isinstance(error, SourceError) else "source.path"
-        raise _located(loaded, key, error) from error
-    scenes = count if limit is None else min(count, limit)
+        count = source.count()
+        check_output(source, output)
+        scenes = count if limit is None else min(count, limit)
+        check_missing(source, scenes=scenes, limit=loaded.recipe.engine.max_error_rate)
+    except (UsageError, DataError) as error:
+        raise _located_source(loaded, error) from error
     return Plan(
         loaded=loaded,
         steps=steps,
@@ -224,5 +246,11 @@ def _check_family(loaded: LoadedRecipe, key: str, use: ModelUse) -> None:
         )
 
 
-def _located(loaded: LoadedRecipe, key: str, error: UsageError) -> UsageError:
-    return UsageError(f"{loaded.where(key)}: {error.message}", cure=error.cure)
+def _located(loaded: LoadedRecipe, key: str, error: ImigError) -> ImigError:
+    kind = UsageError if isinstance(error, UsageError) else DataError
+    return kind(f"{loaded.where(key)}: {error.message}", cure=error.cure)
+
+
+def _located_source(loaded: LoadedRecipe, error: ImigError) -> ImigError:
+    key = error.key if isinstance(error, SourceError) else "source.path"
+    return _located(loaded, key, error)

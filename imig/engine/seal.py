@@ -28,9 +28,37 @@ def seal_dataset(
     licence: str,
     remarks: Sequence[str] = (),
 ) -> Manifest:
-    """Write everything that stands beside the shards, the manifest last.
+    """`write_side_files`, and then the manifest, which makes the dataset a finished one."""
+    manifest = write_side_files(
+        output,
+        manifest,
+        rows=rows,
+        rejects=rejects,
+        quarantined=quarantined,
+        funnel=funnel,
+        seconds=seconds,
+        licence=licence,
+        remarks=remarks,
+    )
+    write_manifest(output / MANIFEST_NAME, manifest)
+    return manifest
 
-    Safe to be killed anywhere and done again. Returns the manifest with the index's checksum.
+
+def write_side_files(
+    output: Path,
+    manifest: Manifest,
+    *,
+    rows: Sequence[IndexRow],
+    rejects: Sequence[Reject],
+    quarantined: Sequence[Quarantine],
+    funnel: Sequence[FunnelRow],
+    seconds: float,
+    licence: str,
+    remarks: Sequence[str] = (),
+) -> Manifest:
+    """Write everything that stands beside the shards but the manifest, which is returned.
+
+    Safe to be killed anywhere and done again. The manifest gets the index's checksum.
 
     Parameters
     ----------
@@ -47,7 +75,6 @@ def seal_dataset(
     pictures = list(_draw_pictures(output, manifest))
     write_reports(output, manifest, funnel, seconds=seconds, pictures=pictures, remarks=remarks)
     write_card(output, manifest, rows, pictures=pictures, licence=licence)
-    write_manifest(output / MANIFEST_NAME, manifest)
     return manifest
 
 
@@ -57,11 +84,15 @@ def _draw_pictures(output: Path, manifest: Manifest) -> Iterator[Path]:
     from imig.shards.atomic import atomic_write
     from imig.shards.views import SceneView
 
-    samples = (files for shard in manifest.shards for _, files in read_tar(output / shard.name))
-    for files in islice(samples, MAX_PICTURES):
+    samples = (
+        (output / shard.name, files)
+        for shard in manifest.shards
+        for _, files in read_tar(output / shard.name)
+    )
+    for shard, files in islice(samples, MAX_PICTURES):
         scene = scene_from_json(files.pop(JSON_MEMBER))
         path = output / PICTURES_FOLDER / f"{scene.id}.jpg"
         with atomic_write(path) as temporary:
-            picture = draw_preview(SceneView(scene, files, place=f"sample {scene.id}"))
+            picture = draw_preview(SceneView(scene, files, place=f"sample {scene.id} in {shard}"))
             picture.convert("RGB").save(temporary, "JPEG", quality=88)
         yield path

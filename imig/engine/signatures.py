@@ -19,11 +19,17 @@ SIGNED_MEMBERS: Final = frozenset({JSON_MEMBER, FEATURES_MEMBER, "target.jpg"})
 
 
 def add_signature(
-    signatures: Signatures, scene: Scene, files: Mapping[str, bytes], config: DuplicatesConfig
+    signatures: Signatures,
+    scene: Scene,
+    files: Mapping[str, bytes],
+    config: DuplicatesConfig,
+    *,
+    place: str,
 ) -> None:
     """Take note of a sample's hash and feature, as far as `config` compares them.
 
-    A hash that no stage has stored is computed from the target.
+    A hash that no stage has stored is computed from the target. `place` is the sample's, for
+    messages.
 
     Raises
     ------
@@ -32,17 +38,17 @@ def add_signature(
     """
     hash_, features = None, None
     if config.hash_distance is not None:
-        hash_ = scene.scores.perceptual_hash or _hash_of_target(scene, files)
+        hash_ = scene.scores.perceptual_hash or _hash_of_target(scene, files, place)
     if config.similarity is not None and FEATURES_MEMBER in files:
-        features = features_from_bytes(files[FEATURES_MEMBER], place=f"sample {scene.id}")
+        features = features_from_bytes(files[FEATURES_MEMBER], place=place)
     signatures.add(scene.id, hash_=hash_, features=features)
 
 
-def _hash_of_target(scene: Scene, files: Mapping[str, bytes]) -> str:
+def _hash_of_target(scene: Scene, files: Mapping[str, bytes], place: str) -> str:
     try:
         return perceptual_hash(decode_image(files[scene.target]))
     except (KeyError, OSError) as error:
         raise DataError(
-            f"sample {scene.id}: {scene.target} does not decode: {error}",
+            f"{place}: {scene.target} does not decode: {error}",
             cure="`imig validate` lists everything that is damaged.",
         ) from error

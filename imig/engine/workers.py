@@ -31,6 +31,7 @@ class FinishedBlock:
 
     block: int
     input: int
+    written: int
     errors: list[str]
     """Of its quarantined scenes."""
 
@@ -106,7 +107,7 @@ class StageWorker:
         done = {step.stage.name: block.tallies[step.stage.name] for step in self._steps}
         written = self._parts is not None
         self._tally.end.remote(done, self._group, block.number, written=written)
-        return pickle_to_table(block if self._parts is None else _finished(block))
+        return pickle_to_table(block if self._parts is None else finished_block(block))
 
     def _receive(self, batch: pa.Table) -> Block:
         if self._blocks is None:
@@ -148,10 +149,12 @@ def pickle_to_table(value: Block | FinishedBlock) -> pa.Table:
     return pa.table({"pickle": pa.array([pickle.dumps(value)], pa.large_binary())})
 
 
-def _finished(block: Block) -> FinishedBlock:
+def finished_block(block: Block) -> FinishedBlock:
+    """What the driver gets to know of a block whose part has been written."""
     return FinishedBlock(
         block=block.number,
         input=block.stop - block.start,
+        written=len(block.samples),
         errors=[one.error for one in block.quarantined],
     )
 

@@ -27,18 +27,25 @@ def mask_to_rle(mask: Mask) -> MaskRLE:
     return MaskRLE(size=(height, width), counts=encoded["counts"].decode("ascii"))
 
 
-def rle_to_mask(rle: MaskRLE) -> Mask:
+def rle_to_mask(rle: MaskRLE, *, size: tuple[int, int] | None = None) -> Mask:
     """Decompress; (height, width) as `rle.size` says.
+
+    `size` is the picture's, (width, height), where the mask must be of that.
 
     Raises
     ------
     DataError
-        When the run lengths do not fill exactly that size (pycocotools itself would read or write
-        past the end of its buffer).
+        When it is of another size, or the run lengths do not fill exactly its size (pycocotools
+        itself would read or write past the end of its buffer).
     """
     from pycocotools import mask as coco
 
     height, width = rle.size
+    if size not in (None, (width, height)):
+        raise DataError(
+            f"its mask has {width}x{height} pixels, not those of the target",
+            cure="the scene's JSON is damaged; build the dataset again",
+        )
     if height <= 0 or width <= 0 or _pixels_in_counts(rle.counts) != height * width:
         raise DataError(
             f"mask run lengths do not describe a {width}x{height} image",

@@ -20,6 +20,7 @@ from PIL.Image import Image
 from imig.errors import UsageError
 from imig.models.batched import Runtime
 from imig.models.open_clip import OpenClip
+from imig.models.unloadable import unloadable_reason
 from imig.models.weights import ResolvedWeights
 
 
@@ -98,7 +99,7 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        raise _unfit(path, str(error).splitlines()[0]) from error
+        raise _unfit(path, unloadable_reason(error).splitlines()[0]) from error
     if not isinstance(state, dict) or not all(
         isinstance(one, torch.Tensor) for one in state.values()
     ):

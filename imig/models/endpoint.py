@@ -292,7 +292,7 @@ class Endpoint:
         if fault and not getattr(answer, "choices", None):
             # Some routers answer 200 and put the error into the body.
             raise ServerFault({"error": fault})
-        reply = completion_to_reply(answer)
+        reply = completion_to_reply(answer).map_texts(self._explainer.hide)
         if reply.finish == "error":
             raise ServerFault({"error": getattr(answer.choices[0], "error", None) or "no reason"})
         usage = getattr(answer, "usage", None)
@@ -374,11 +374,14 @@ def _read_key(config: EndpointConfig) -> str | None:
 def _make_client(config: EndpointConfig, explainer: Explainer) -> openai.OpenAI:
     import openai
 
+    from imig.models.endpoint_client import BoundedClient
+
     try:
         return openai.OpenAI(
             api_key=explainer.key or "none",
             base_url=base_url(config.url),
             timeout=config.timeout_seconds,
+            http_client=BoundedClient(key=explainer.key, seconds=config.timeout_seconds),
             max_retries=0,  # ours count, hold the other threads too, and can be shown
         )
     except Exception as error:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from imig.errors import DataError, ImigError, UsageError
+from imig.models.endpoint_key import hide_key
 from imig.models.endpoint_place import (
     Proxy,
     base_url,
@@ -75,6 +76,22 @@ class ServerFault(Exception):
         self.body = body
 
 
+class Unanswered(Exception):
+    """A request that got no answer which could be used; the message says why."""
+
+
+class DeadlinePassed(Unanswered):
+    """The answer was not there in time."""
+
+
+class AnswerTooLarge(Unanswered):
+    """It has no end, or none that is worth waiting for."""
+
+
+class Redirected(Unanswered):
+    """To another server, which was promised neither the key nor the pictures."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """A try that failed."""
@@ -109,7 +126,11 @@ class Explainer:
         """What to do about what a try raised."""
         import openai
 
-        if isinstance(error, openai.APITimeoutError):
+        if isinstance(error, Redirected):
+            return Failure(self.clean(str(error)), self._redirected(str(error)))
+        if isinstance(error, Unanswered) and not isinstance(error, DeadlinePassed):
+            return Failure(self._by_proxy(self.clean(str(error))))
+        if isinstance(error, (openai.APITimeoutError, DeadlinePassed)):
             return Failure(
                 self._by_proxy(f"no answer within {self.config.timeout_seconds:g} s"),
             )
@@ -145,6 +166,13 @@ class Explainer:
         )
         return UsageError(
             f"no server answers at {self.config.url}: {self._by_proxy(reason)}", cure=cure
+        )
+
+    def _redirected(self, reason: str) -> UsageError:
+        return UsageError(
+            f"{self.config.url} cannot be asked: {self._by_proxy(self.clean(reason))}",
+            cure=f"where that is the server you mean, --set {self.name}.url=URL with its address: "
+            "key and pictures go to no other than the one that is named",
         )
 
     def no_client(self, error: Exception) -> UsageError:
@@ -201,11 +229,13 @@ class Explainer:
             + (f"; the server has: {names}" if there else f", as {self.config.url}/models lists"),
         )
 
+    def hide(self, text: str) -> str:
+        """Without the key."""
+        return hide_key(text, self.key)
+
     def clean(self, text: str) -> str:
         """In one line, short, and without the key."""
-        if self.key:
-            text = text.replace(self.key, "[key]")
-        text = " ".join(text.split())
+        text = " ".join(self.hide(text).split())
         return text if len(text) <= _MESSAGE_LENGTH else f"{text[:_MESSAGE_LENGTH]}..."
 
     @property

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 _LENGTH: Final = ("length", "max_tokens", "max_output_tokens", "model_length")
@@ -39,6 +39,16 @@ class Reply:
     @property
     def thoughts_only(self) -> bool:
         return not self.text.strip() and bool(self.thoughts.strip())
+
+    def map_texts(self, change: Callable[[str], str]) -> Reply:
+        """The reply with its texts changed, which may have come in several parts."""
+        return replace(
+            self,
+            text=change(self.text),
+            thoughts=change(self.thoughts),
+            finish=change(self.finish),
+            refusal=change(self.refusal),
+        )
 
 
 def completion_to_reply(completion: Any) -> Reply:

@@ -28,6 +28,7 @@ from imig.errors import UsageError
 from imig.models.batched import Runtime
 from imig.models.device import mixed_precision
 from imig.models.grounding import Detector, DetectorGrounder
+from imig.models.unloadable import unloadable_reason
 from imig.models.weights import HubId, ResolvedWeights, find_in_hub_cache
 from imig.paths import input_path
 
@@ -137,7 +138,9 @@ def build_model(config: SimpleNamespace, text_encoder: Path) -> nn.Module:
 
     def build_bert(_: str) -> BertModel:
         # Random: the checkpoint holds the text encoder too. Eager attention takes our mask as is.
-        settings = AutoConfig.from_pretrained(text_encoder, local_files_only=True)
+        settings = AutoConfig.from_pretrained(
+            text_encoder, local_files_only=True, trust_remote_code=False
+        )
         settings._attn_implementation = "eager"
         return BertModel(settings)
 
@@ -224,7 +227,7 @@ def _load_state(model: nn.Module, file: Path) -> None:
         missing, unexpected = model.load_state_dict(state, strict=False)
     except (RuntimeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
         raise UsageError(
-            f"groundingdino: {file} does not load: {error}",
+            f"groundingdino: {file} does not load: {unloadable_reason(error)}",
             cure="is it the official checkpoint, whole, and does `config` fit it?",
         ) from error
     foreign = [key for key in unexpected if not key.startswith(_UNUSED_KEYS)]

@@ -17,6 +17,7 @@ from torch.nn import functional
 from imig.errors import UsageError
 from imig.models.batched import Batched, Runtime
 from imig.models.images import as_rgb
+from imig.models.unloadable import unloadable_reason
 from imig.models.weights import ResolvedWeights
 from imig.text import to_encodable
 
@@ -86,7 +87,8 @@ def _load(weights: ResolvedWeights, runtime: Runtime) -> tuple[Any, Any, Any]:
     if weights.path.is_dir():
         name, pretrained = f"local-dir:{weights.path}", None
     elif weights.config is not None and weights.config in open_clip.list_models():
-        name, pretrained = weights.config, str(weights.path)
+        # Absolute: it takes a bare name for one of its own checkpoints.
+        name, pretrained = weights.config, str(weights.path.absolute())
     else:
         raise UsageError(
             f"open-clip: {weights.path} is a file, and `config` ({weights.config}) does not name "
@@ -104,7 +106,7 @@ def _load(weights: ResolvedWeights, runtime: Runtime) -> tuple[Any, Any, Any]:
         tokenizer = open_clip.get_tokenizer(name)
     except (RuntimeError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise UsageError(
-            f"open-clip: {weights.path} does not load: {error}",
+            f"open-clip: {weights.path} does not load: {unloadable_reason(error)}",
             cure="is it whole, and of the architecture that its config names?",
         ) from error
     return model.eval(), transform, tokenizer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from transformers.utils import logging
 
 from imig.errors import UsageError
 from imig.models.images import equal_batches
+from imig.models.unloadable import unloadable_reason
 from imig.models.weights import ResolvedWeights
 
 
@@ -52,9 +54,9 @@ def load_pretrained(
             weights_only=True,
             output_loading_info=True,
         )
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         raise UsageError(
-            f"{weights.family}: {weights.path} does not load: {error}",
+            f"{weights.family}: {weights.path} does not load: {unloadable_reason(error)}",
             cure="is the copy complete? `imig models list` names checkpoints that fit",
         ) from error
     if info["missing_keys"] or info["mismatched_keys"]:

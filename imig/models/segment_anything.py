@@ -23,6 +23,7 @@ from imig.models.device import mixed_precision
 from imig.models.images import as_rgb
 from imig.models.protocols import SegmentedMasks
 from imig.models.segment_anything_tiny import build_sam, read_sam_config
+from imig.models.unloadable import unloadable_reason
 from imig.models.weights import ResolvedWeights
 
 # Width of the image encoder (`segment_anything.build_sam`) -> name in the package's registry.
@@ -130,7 +131,7 @@ def load_sam(file: Path) -> Sam:
         sam.load_state_dict(state)
     except (RuntimeError, KeyError, OSError, pickle.UnpicklingError, ValidationError) as error:
         raise UsageError(
-            f"segment-anything: {file} does not load: {error}",
+            f"segment-anything: {file} does not load: {unloadable_reason(error)}",
             cure="official weights are sam_vit_h_4b8939.pth, sam_vit_l_0b3195.pth and "
             "sam_vit_b_01ec64.pth (see `imig models list`); a transformers checkpoint of SAM is "
             "another format",

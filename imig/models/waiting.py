@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -62,14 +63,18 @@ def asked_seconds(headers: Mapping[str, str]) -> float | None:
     """How long the server asks to wait (`Retry-After`: seconds, or a date); None: it does not."""
     text = headers.get("retry-after-ms", "")
     try:
-        return max(0.0, float(text) / 1000)
+        return _seconds(float(text) / 1000)
     except ValueError:
         text = headers.get("retry-after", "").strip()
     try:
-        return max(0.0, float(text))
+        return _seconds(float(text))
     except ValueError:
         pass
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError):
+        return _seconds(parsedate_to_datetime(text).timestamp() - time.time())
+    except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _seconds(asked: float) -> float | None:
+    return None if math.isnan(asked) else max(0.0, asked)

@@ -5,6 +5,7 @@ metadata never decide about sound pixels; what was wrong and did not matter is a
 builds count and `imig generate` prints.
 """
 
+from imig.pictures.heif import HEIF_CURE, has_heif
 from imig.pictures.opening import (
     DEFAULT_MAX_PIXELS,
     FORMATS,
@@ -12,13 +13,17 @@ from imig.pictures.opening import (
     PictureError,
     decode_pixels,
     open_picture,
+    why_undecodable,
 )
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
     "FORMATS",
+    "HEIF_CURE",
     "OpenedPicture",
     "PictureError",
     "decode_pixels",
+    "has_heif",
     "open_picture",
+    "why_undecodable",
 ]

@@ -1,4 +1,4 @@
-"""AVIF and JPEG 2000, which both keep everything in nested boxes, without metadata."""
+"""AVIF, HEIF and JPEG 2000, which keep everything in nested boxes, without metadata."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def is_avif(data: bytes) -> bool:
 def strip_avif(data: bytes) -> Stripped:
     """Give the items that hold metadata a type that no decoder knows; offsets stay as they are.
 
-    Which orientation and profile it has, its decoder says, and they are not stored in these items.
+    For HEIF too. Which orientation and profile it has, its decoder says, and they are not stored in
+    these items.
     """
     pixels = bytearray(data)
     for box in _find(data, (b"meta", b"iinf")):
@@ -43,7 +44,7 @@ def strip_avif(data: bytes) -> Stripped:
 
 
 def avif_colours(data: bytes) -> StatedColours:
-    """Primaries and transfer that an AVIF names by number; decoders leave them to their callers."""
+    """Primaries and transfer that an AVIF or HEIF names by number, which decoders do not apply."""
     for box in _find(data, (b"meta", b"iprp", b"ipco", b"colr")):
         if data[box.content : box.content + 4] == b"nclx" and box.content + 8 <= box.end:
             primaries, transfer = struct.unpack_from(">HH", data, box.content + 4)

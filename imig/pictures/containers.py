@@ -5,6 +5,7 @@ from __future__ import annotations
 from imig.pictures.boxes import JPEG_2000_SIGNATURE, is_avif, strip_avif, strip_jpeg_2000
 from imig.pictures.gif import SIGNATURES as GIF_SIGNATURES
 from imig.pictures.gif import strip_gif
+from imig.pictures.heif import is_heif
 from imig.pictures.jpeg import SIGNATURE as JPEG_SIGNATURE
 from imig.pictures.jpeg import strip_jpeg
 from imig.pictures.png import SIGNATURE as PNG_SIGNATURE
@@ -29,7 +30,7 @@ def strip_metadata(data: bytes) -> Stripped:
         return strip_tiff(data)
     if data.startswith(GIF_SIGNATURES):
         return strip_gif(data)
-    if is_avif(data):
+    if is_avif(data) or is_heif(data):
         return strip_avif(data)
     if data.startswith(JPEG_2000_SIGNATURE):
         return strip_jpeg_2000(data)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from imig.layout.masks import Mask
 from imig.pictures.colours import (
@@ -19,6 +19,7 @@ from imig.pictures.colours import (
     profile_to_transform,
 )
 from imig.pictures.containers import strip_metadata
+from imig.pictures.heif import HEIF_CURE, HEIF_FORMAT, has_heif, is_heif
 from imig.pictures.jpeg import endings_to_try
 from imig.pictures.modes import flatten, to_eight_bits, to_mask
 from imig.pictures.orientation import (
@@ -38,7 +39,8 @@ STORED_MAX_PIXELS = 1 << 28
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 """Pillow knows more, among them EPS, which hands the file to an external interpreter. Multi-picture
-files of telephones (MPO) open as JPEG."""
+files of telephones (MPO) open as JPEG. Shards hold no others; from outside HEIC is read too, where
+pillow-heif is installed."""
 
 DAMAGED_METADATA = "damaged metadata left out"
 DAMAGED_EXIF = "damaged EXIF"
@@ -51,6 +53,9 @@ DECODE_ERRORS = (
     AssertionError, MemoryError, EOFError, RuntimeError, Warning, struct.error, zlib.error,
 )  # fmt: skip
 """What Pillow's decoders raise on damaged bytes: there is no common class."""
+
+CheckHeader = Callable[[Image.Image], None]
+"""Sees a picture whose header has been read, and nothing else."""
 
 _WHITE = (255, 255, 255)
 _limit_lock = threading.Lock()
@@ -105,7 +110,7 @@ def open_picture(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     check_size: Callable[[tuple[int, int]], None] | None = None,
 ) -> OpenedPicture:
-    """Decode a picture of any of `FORMATS`, turn it upright, and find out about its colours.
+    """Decode a picture of any of `FORMATS` or HEIC, turn it upright, and find out its colours.
 
     Of an animation the first frame is taken. Metadata that the decoder chokes on are left out.
     Orientation and profile are read by imig itself, which never unpacks more than it looks at.
@@ -122,16 +127,24 @@ def open_picture(
     PictureError
         "unreadable image" or "too many pixels".
     """
+
+    def check_header(image: Image.Image) -> None:
+        if check_size is not None:
+            check_size(image.size)
+
     parts = strip_metadata(data)
     oddities = []
     is_whole = True
+    formats = (*FORMATS, HEIF_FORMAT) if is_heif(data) and has_heif() else FORMATS
     try:
-        image = _decode(data, max_pixels=max_pixels, check_size=check_size)
+        image = _decode(data, max_pixels=max_pixels, check_header=check_header, formats=formats)
     except DECODE_ERRORS as error:
         if parts.pixels == data and not endings_to_try(data):
             raise _unreadable(error, data) from error
         try:
-            image = _decode(parts.pixels, max_pixels=max_pixels, check_size=check_size)
+            image = _decode(
+                parts.pixels, max_pixels=max_pixels, check_header=check_header, formats=formats
+            )
             oddities.append(DAMAGED_METADATA)
         except DECODE_ERRORS as second:
             completed = _complete_jpeg(parts.pixels, max_pixels=max_pixels)
@@ -157,10 +170,16 @@ def open_picture(
     return OpenedPicture(upright, tuple(oddities), jpeg, transform)
 
 
-def decode_pixels(data: bytes) -> Image.Image:
+def decode_pixels(data: bytes, *, check_header: CheckHeader | None = None) -> Image.Image:
     """A picture as it is stored in a shard, in its own mode: nothing turned, no colours converted.
 
     So its pixels are those that every other reader of the shard sees, and that its boxes mean.
+
+    Parameters
+    ----------
+    check_header:
+        Called with the picture before anything of it is decoded, when format, mode and size are
+        known; what it raises stops the decoding.
 
     Raises
     ------
@@ -169,19 +188,35 @@ def decode_pixels(data: bytes) -> Image.Image:
     """
     try:
         try:
-            return _decode(data, max_pixels=STORED_MAX_PIXELS, check_size=None)
+            return _decode(data, max_pixels=STORED_MAX_PIXELS, check_header=check_header)
         except DECODE_ERRORS:
             stripped = strip_metadata(data).pixels
-            return _decode(stripped, max_pixels=STORED_MAX_PIXELS, check_size=None)
+            return _decode(stripped, max_pixels=STORED_MAX_PIXELS, check_header=check_header)
     except (*DECODE_ERRORS, PictureError) as error:
-        raise OSError(str(error)) from error
+        raise OSError(why_undecodable(error)) from error
+
+
+def why_undecodable(error: Exception) -> str:
+    """What a decoder has raised, in words that are the same in every run."""
+    if isinstance(error, UnidentifiedImageError):
+        return "it is of no format that imig reads"  # Pillow names an object's place in memory
+    return _without_address(error) or type(error).__name__
 
 
 def _decode(
-    data: bytes, *, max_pixels: int, check_size: Callable[[tuple[int, int]], None] | None
+    data: bytes,
+    *,
+    max_pixels: int,
+    check_header: CheckHeader | None,
+    formats: tuple[str, ...] = FORMATS,
 ) -> Image.Image:
+    def decode() -> Image.Image:
+        return _decode_within(
+            data, max_pixels=max_pixels, check_header=check_header, formats=formats
+        )
+
     try:
-        return _decode_within(data, max_pixels=max_pixels, check_size=check_size)
+        return decode()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         if Image.MAX_IMAGE_PIXELS is None or max_pixels <= Image.MAX_IMAGE_PIXELS:
             raise PictureError(
@@ -190,7 +225,7 @@ def _decode(
     # More than Pillow allows, though perhaps not more than the caller does.
     with _pillows_limit(max_pixels):
         try:
-            return _decode_within(data, max_pixels=max_pixels, check_size=check_size)
+            return decode()
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise PictureError(
                 "too many pixels", {"error": str(error), "max_pixels": max_pixels}
@@ -198,10 +233,29 @@ def _decode(
 
 
 def _decode_within(
-    data: bytes, *, max_pixels: int, check_size: Callable[[tuple[int, int]], None] | None
+    data: bytes,
+    *,
+    max_pixels: int,
+    check_header: CheckHeader | None,
+    formats: tuple[str, ...],
 ) -> Image.Image:
-    image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-    width, height = image.size
+    image: Image.Image = Image.open(io.BytesIO(data), formats=formats)
+    stated = image.size
+    _check_pixels(stated, max_pixels=max_pixels)
+    if check_header is not None:
+        check_header(image)
+    image.load()
+    if image.size != stated:  # what is coded in a HEIC may be of another size than its header says
+        _check_pixels(image.size, max_pixels=max_pixels)
+        if check_header is not None:
+            check_header(image)
+    if image.mode in ("P", "PA") and image.palette is None:
+        raise OSError("its palette is missing")  # which Pillow itself only finds in use
+    return image
+
+
+def _check_pixels(size: tuple[int, int], *, max_pixels: int) -> None:
+    width, height = size
     if width * height > max_pixels:
         raise PictureError(
             "too many pixels",
@@ -212,10 +266,6 @@ def _decode_within(
                 "max_pixels": max_pixels,
             },
         )
-    if check_size is not None:
-        check_size(image.size)
-    image.load()
-    return image
 
 
 @contextmanager
@@ -239,7 +289,7 @@ def _complete_jpeg(data: bytes, *, max_pixels: int) -> tuple[Image.Image, bytes]
     endings = endings_to_try(data)
     try:
         for ending in endings:
-            image = _decode(ending, max_pixels=max_pixels, check_size=None)
+            image = _decode(ending, max_pixels=max_pixels, check_header=None)
             if first is not None and image.tobytes() != first.tobytes():
                 return None
             first = first or image
@@ -250,7 +300,7 @@ def _complete_jpeg(data: bytes, *, max_pixels: int) -> tuple[Image.Image, bytes]
 
 def _find_orientation(image: Image.Image, parts: Stripped) -> tuple[int, bool]:
     """1 to 8, and whether EXIF is damaged."""
-    if image.format == "TIFF":
+    if image.format in ("TIFF", HEIF_FORMAT):
         return 1, False  # its decoder has turned it
     exif = parts.exif
     if image.format == "AVIF":
@@ -267,7 +317,7 @@ def _find_transform(
 ) -> tuple[ImageCms.ImageCmsTransform | None, str | None]:
     """What makes the colours sRGB, and what kept that from being found."""
     profile = parts.profile
-    if image.format == "AVIF":
+    if image.format in ("AVIF", HEIF_FORMAT):
         profile = image.info.get("icc_profile", b"")
     if parts.damaged_profile:
         return None, UNUSABLE_PROFILE
@@ -291,8 +341,15 @@ def _others_find_it_upright(image: Image.Image) -> bool:
 
 
 def _unreadable(error: BaseException, data: bytes) -> PictureError:
-    # The message names the address of the buffer, which differs from run to run.
-    text = str(error).split(" <_io.BytesIO")[0]
-    return PictureError(
-        "unreadable image", {"error": f"{type(error).__name__}: {text}", "bytes": len(data)}
-    )
+    figures: dict[str, float | int | str] = {
+        "error": f"{type(error).__name__}: {_without_address(error)}",
+        "bytes": len(data),
+    }
+    if is_heif(data) and not has_heif():
+        figures["cure"] = f"it is HEIC: {HEIF_CURE}"
+    return PictureError("unreadable image", figures)
+
+
+def _without_address(error: BaseException) -> str:
+    """Pillow's messages name the address of the buffer, which differs from run to run."""
+    return str(error).split(" <_io.BytesIO")[0]

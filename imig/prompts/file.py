@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
-from imig.errors import DataError, UsageError
+from imig.errors import DataError, SourceLostError, UsageError
 from imig.prompts.record import CURE, PromptRecord, line_to_record
 from imig.text import Line, bytes_to_lines
 
@@ -37,14 +37,20 @@ class PromptsFile:
     def read(self, number: int) -> PromptRecord:
         """The record of that number, from 0.
 
-        Raises DataError when its line is wrong or the file has changed since it was listed.
+        Raises DataError when its line is wrong, SourceLostError when the file is gone or has
+        changed since it was listed.
         """
         if _sha256_now(self.path) != self.sha256:
-            raise DataError(
+            raise SourceLostError(
                 f"{self.path} has changed since the build began",
                 cure="leave the file alone during a build, or start anew with --overwrite",
             )
-        offset = self.offsets[number]
+        try:
+            return self._read_line(self.offsets[number])
+        except OSError as error:
+            raise _lost(self.path, error) from error
+
+    def _read_line(self, offset: int) -> PromptRecord:
         if self.wide:
             wide_line = _wide_lines(self.path, self.sha256)[offset]
             return line_to_record(wide_line.data, place=f"{self.path}:{wide_line.number}")
@@ -126,7 +132,14 @@ def _sha256_now(path: Path) -> str:
         stat = path.stat()
         return _sha256(path, stat.st_size, stat.st_mtime_ns)
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+        raise _lost(path, error) from error
+
+
+def _lost(path: Path, error: OSError) -> SourceLostError:
+    return SourceLostError(
+        f"cannot read {path}: {error.strerror}",
+        cure="bring it back, and run the same command again: finished work is kept",
+    )
 
 
 @lru_cache(maxsize=8)

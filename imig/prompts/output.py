@@ -12,6 +12,7 @@ Every line is flushed as it is written, and a line that a kill has torn is cut o
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -21,9 +22,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from imig.errors import DataError, UsageError
 from imig.models.endpoint import Usage
 from imig.prompts.record import PromptRecord, line_to_record, record_to_line
+from imig.regular_file import read_regular_file
+from imig.schema import first_problem
 from imig.shards.atomic import atomic_write_bytes
 
 _PENDING_BYTES = 1 << 20
@@ -57,7 +62,7 @@ class PromptsOutput:
 
     def __init__(self, paths: OutputPaths, file: BinaryIO, identity: Mapping[str, Any]) -> None:
         self.paths = paths
-        self.usage = Usage(**_state(paths).get("usage", {}))
+        self.usage = _state(paths).usage
         """Of earlier runs; the caller adds its own."""
         self.offsets = _whole_lines(file)
         """Where each prompt that is there begins."""
@@ -67,9 +72,9 @@ class PromptsOutput:
         self._file = file
         self._quarantine = _open(paths.quarantine)
         self._pending = _open(paths.pending)
-        for line in _lines(self._quarantine):
-            if line["number"] >= len(self.offsets):
-                self.attempts[line["number"]] = line["attempt"] + 1
+        for line in _lines(self._quarantine, paths.quarantine):
+            if line.number >= len(self.offsets):
+                self.attempts[line.number] = line.attempt + 1
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -91,10 +96,9 @@ class PromptsOutput:
 
     def kept(self) -> Iterator[tuple[int, int, PromptRecord]]:
         """Number, attempt and record of answers that an earlier run has kept."""
-        for line in _lines(self._pending):
-            if line["number"] >= len(self):
-                record = PromptRecord.model_validate(line["record"])
-                yield line["number"], line["attempt"], record
+        for line in _lines(self._pending, self.paths.pending):
+            if line.record is not None and line.number >= len(self):
+                yield line.number, line.attempt, line.record
 
     def forget_kept(self) -> None:
         """Nothing waits any more."""
@@ -184,7 +188,7 @@ def count_written(prompts: Path, *, identity: Mapping[str, Any]) -> int:
 def _require_same(paths: OutputPaths, identity: Mapping[str, Any], *, empty: bool) -> None:
     if empty and not (paths.pending.is_file() and paths.pending.stat().st_size):
         return
-    there = _state(paths).get("identity")
+    there = _state(paths).identity
     if there == json.loads(json.dumps(identity)):
         return
     if there is None:
@@ -195,16 +199,33 @@ def _require_same(paths: OutputPaths, identity: Mapping[str, Any], *, empty: boo
     raise UsageError(message, cure="give another --output, or --overwrite to write it anew")
 
 
-def _state(paths: OutputPaths) -> dict[str, Any]:
-    if not paths.state.is_file():
-        return {}
+class _State(BaseModel):
+    """`prompts.state.json`."""
+
+    model_config = ConfigDict(strict=True)
+
+    identity: dict[str, Any] | None = None
+    usage: Usage = Field(default_factory=Usage)
+
+
+class _Line(BaseModel):
+    """What is read again of a line of quarantine or pending prompts."""
+
+    number: int = Field(ge=0)
+    attempt: int = Field(ge=0)
+    record: PromptRecord | None = None
+
+
+def _state(paths: OutputPaths) -> _State:
+    if not os.path.lexists(paths.state):
+        return _State()
     try:
-        state: dict[str, Any] = json.loads(paths.state.read_bytes())
-    except ValueError as error:
+        return _State.model_validate_json(read_regular_file(paths.state))
+    except (OSError, ValidationError) as error:
+        reason = first_problem(error) if isinstance(error, ValidationError) else error.strerror
         raise DataError(
-            f"{paths.state} is damaged: {error}", cure="--overwrite writes all prompts anew"
+            f"{paths.state} is damaged: {reason}", cure="--overwrite writes all prompts anew"
         ) from error
-    return state
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
@@ -219,6 +240,8 @@ def _lock(file: BinaryIO, path: Path) -> None:
 def _open(path: Path) -> BinaryIO:
     # Not "a+": truncating and reading are wanted too, and there is one writer.
     path.touch()
+    if not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
     return path.open("r+b")
 
 
@@ -235,10 +258,20 @@ def _whole_lines(file: BinaryIO) -> list[int]:
     return offsets
 
 
-def _lines(file: BinaryIO) -> Iterator[dict[str, Any]]:
-    for offset in _whole_lines(file):
+def _lines(file: BinaryIO, path: Path) -> Iterator[_Line]:
+    for place, offset in enumerate(_whole_lines(file), start=1):
         file.seek(offset)
-        yield json.loads(file.readline())
+        line = file.readline()
+        try:
+            # Not pydantic's own parser: answers may hold halves of characters.
+            yield _Line.model_validate(json.loads(line))
+        except (ValueError, RecursionError) as error:
+            reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
+            raise DataError(
+                f"{path}:{place} is damaged: {reason}",
+                cure="remove that line: what it holds is asked for again; --overwrite writes all "
+                "prompts anew",
+            ) from error
     file.seek(0, os.SEEK_END)
 
 

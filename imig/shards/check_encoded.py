@@ -10,8 +10,10 @@ from imig.layout.reference_size import TOKEN, picture_size, reference_size
 from imig.schema import Scene
 from imig.shards.check_pictures import Findings
 from imig.shards.encoded import (
+    ENCODED_MEMBER,
     TARGET,
     TEXTS,
+    VARIANTS,
     EncodedHeader,
     encoded_from_bytes,
     layout_name,
@@ -52,7 +54,7 @@ def check_encoded(findings: Findings, scene: Scene, data: bytes) -> None:
         return
     findings.encoding = header.encoding
     for problem in member_problems(header, tensors, sample=findings.sample):
-        findings.add(KIND, problem)
+        findings.add(KIND, f"{ENCODED_MEMBER}: {problem}")
     if tensors[TARGET].ndim != 3:
         return
     for problem in (
@@ -60,7 +62,7 @@ def check_encoded(findings: Findings, scene: Scene, data: bytes) -> None:
         *_target_problems(scene, header, tensors),
         *_grid_problems(scene, header, tensors),
     ):
-        findings.add(KIND, problem)
+        findings.add(KIND, f"{ENCODED_MEMBER}: {problem}")
 
 
 def member_problems(header: EncodedHeader, tensors: Tensors, *, sample: str) -> Iterator[str]:
@@ -70,16 +72,29 @@ def member_problems(header: EncodedHeader, tensors: Tensors, *, sample: str) -> 
     if tensors[TARGET].ndim != 3:
         yield f"the target is {_shape(tensors[TARGET])}, not rows, columns, channels"
         return
+    yield from _shown_problems(header)
     yield from _text_problems(header, tensors)
     yield from _layout_problems(header, tensors)
     yield from _reference_problems(header, tensors)
     yield from _value_problems(tensors)
 
 
-def _variant_problems(scene: Scene, header: EncodedHeader) -> Iterator[str]:
-    """Every variant shows one reference of each instance that the others show."""
+def _shown_problems(header: EncodedHeader) -> Iterator[str]:
+    """Every variant shows references, and only such as are there."""
     if not header.variants:
         yield "it has no layout"
+    for variant, names in header.variants.items():
+        if variant not in VARIANTS:
+            yield f"variant {variant} is none of {', '.join(VARIANTS)}"
+        if not names:
+            yield f"variant {variant} shows no reference"
+        for name in names:
+            if name not in header.boxes:
+                yield f"variant {variant} shows {name}, which is not encoded"
+
+
+def _variant_problems(scene: Scene, header: EncodedHeader) -> Iterator[str]:
+    """Every variant shows one reference of each instance that the others show."""
     owners = {
         reference.name: instance.index
         for instance in scene.instances
@@ -87,8 +102,7 @@ def _variant_problems(scene: Scene, header: EncodedHeader) -> Iterator[str]:
     }
     instances: set[tuple[int, ...]] = set()
     for variant, names in header.variants.items():
-        unknown = [name for name in names if name not in owners or name not in header.boxes]
-        if unknown:
+        if unknown := [name for name in names if name not in owners]:
             yield f"variant {variant} shows {', '.join(unknown)}, which the sample does not have"
             continue
         shown = tuple(owners[name] for name in names)

@@ -10,9 +10,12 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from imig.errors import DataError
+from imig.regular_file import open_regular_file, read_regular_file
 from imig.schema import Manifest, first_problem
 from imig.shards.atomic import is_temporary
 from imig.shards.card import CARD_NAME, PICTURES_FOLDER, is_jpeg
+from imig.shards.check_json import KIND as DOUBLED_KEY
+from imig.shards.check_json import doubled_keys
 from imig.shards.check_shard import ShardCheck
 from imig.shards.faults import Fault
 from imig.shards.funnel import REPORT_JSON, read_funnel
@@ -27,6 +30,7 @@ from imig.shards.index import (
 from imig.shards.manifest import MANIFEST_NAME, file_sha256, read_manifest
 
 REJECTS_NAME: Final = "rejects.parquet"
+REPORT_HTML: Final = "report.html"
 QUARANTINE_NAME: Final = "quarantine.parquet"
 KNOWN_NAMES: Final = frozenset(
     {
@@ -36,7 +40,7 @@ KNOWN_NAMES: Final = frozenset(
         PICTURES_FOLDER,
         QUARANTINE_NAME,
         REJECTS_NAME,
-        "report.html",
+        REPORT_HTML,
         REPORT_JSON,
     }
 )
@@ -47,6 +51,10 @@ _HARMLESS = re.compile(
 )
 """What people and hubs add to a dataset, and the prompts that were written for it: no shard,
 nothing that a reader would take for data."""
+
+
+_FEW_ROWS: Final = 1000
+"""Rows of an index without a sample that are named one by one."""
 
 
 def read_folder_manifest(folder: Path) -> Manifest | Fault:
@@ -65,6 +73,9 @@ def check_manifest(
     folder: Path, manifest: Manifest, checks: Sequence[ShardCheck]
 ) -> Iterator[Fault]:
     """The manifest against the shards that are there, and its counts against each other."""
+    if keys := doubled_keys(read_regular_file(folder / MANIFEST_NAME)):
+        message = f"{MANIFEST_NAME}: {', '.join(map(repr, keys))} more than once"
+        yield Fault(DOUBLED_KEY, message)
     found = {check.name: check for check in checks}
     for record in manifest.shards:
         check = found.pop(record.name, None)
@@ -111,6 +122,10 @@ def _check_index_rows(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fa
         yield Fault("missing-index", f"{path} is not there")
         return
     try:
+        samples = sum(len(check.sample_ids) for check in checks)
+        rows = _index_rows(path)
+        if rows > 2 * samples + _FEW_ROWS:
+            raise DataError(f"{path} has {rows} rows, the shards {samples} samples")
         stored = read_index_table(path).to_pylist()
         absent = absent_columns(path)
     except DataError as error:
@@ -137,11 +152,25 @@ def _check_index_rows(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fa
         yield Fault("index-missing-row", "not in the index", shard=shard, sample=sample_id)
 
 
+def _index_rows(path: Path) -> int:
+    """As its footer says; 0 where that cannot be read, which reading the table explains."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with for_arrow(path, "rb") as source:
+            rows: int = pq.read_metadata(source).num_rows
+    except (OSError, ValueError, pa.ArrowException):
+        return 0
+    return rows
+
+
 def check_files(folder: Path) -> Iterator[Fault]:
     """Files that should be there and are not, and the other way round."""
     if not (folder / CARD_NAME).is_file():
         yield Fault("missing-file", f"there is no {CARD_NAME}")
     yield from _check_report(folder / REPORT_JSON)
+    yield from _check_page(folder / REPORT_HTML)
     yield from _check_pictures(folder / PICTURES_FOLDER)
     for entry in sorted(folder.iterdir()):
         name = entry.name
@@ -199,13 +228,37 @@ def _check_thresholds(manifest: Manifest) -> Iterator[Fault]:
 
 
 def _check_report(path: Path) -> Iterator[Fault]:
-
     try:
         read_funnel(path)
     except FileNotFoundError:
         return  # derived datasets of older versions, and what others have made, have none
     except (OSError, DataError) as error:
         yield Fault("bad-report", str(error))
+
+
+def _check_page(path: Path) -> Iterator[Fault]:
+    try:
+        with open_regular_file(path) as file:
+            is_page = begins_as(REPORT_HTML, file.read(100))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield Fault("bad-report", f"{path}: {error.strerror}")
+        return
+    if not is_page:
+        yield Fault("bad-report", f"{path} is no page")
+
+
+def begins_as(name: str, data: bytes) -> bool:
+    """Whether a file that stands beside the shards begins as one of its name does.
+
+    What does not is not copied into other datasets: it may be a link to anything.
+    """
+    if name.endswith(".parquet"):
+        return data.startswith(b"PAR1")
+    if name.endswith(".html"):
+        return data.lstrip()[:9].lower() == b"<!doctype"
+    return data.lstrip()[:1] == b"{"
 
 
 def _check_pictures(folder: Path) -> Iterator[Fault]:
@@ -240,6 +293,8 @@ def _check_table(path: Path, count: int) -> Iterator[Fault]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from imig.shards.tables import read_quarantine, read_rejects  # which needs the tables' names
+
     if not path.is_file():
         if count:
             yield Fault("table-rows", f"{path.name} is not there, the manifest counts {count}")
@@ -252,3 +307,8 @@ def _check_table(path: Path, count: int) -> Iterator[Fault]:
         return
     if rows != count:
         yield Fault("table-rows", f"{path.name} has {rows} rows, the manifest counts {count}")
+        return
+    try:
+        (read_rejects if path.name == REJECTS_NAME else read_quarantine)(path.parent)
+    except DataError as error:
+        yield Fault("table-rows", error.message)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
 
 from imig.layout.masks import rle_to_mask
-from imig.pictures import FORMATS
+from imig.pictures import FORMATS, why_undecodable
 from imig.schema import Box, EncodingRecord, MaskRLE
 from imig.shards.faults import Fault
 from imig.shards.run_lengths import MaskExtent
@@ -18,6 +19,8 @@ MIN_SUBJECT_IOU = 0.25
 """Of a reference's subject box and its mask's bounds (our choice). They are equal where the box was
 measured on the mask; a detector's box may be larger, and the released filter accepts masks that
 cover 60 % of it in width and height (0.36)."""
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass
@@ -60,12 +63,35 @@ def check_image(
             # is left out is arithmetic on it, which cannot fail and takes most of the time.
             image.draft(None, (max(size[0] // 8, 1), max(size[1] // 8, 1)))
             image.load()
+            if kind == "PNG" and (problem := png_problem(data)):
+                findings.add("undecodable-image", f"{name}: {problem}")
+                return None
             return image
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more on
         # damaged data; whatever it is, the picture does not decode.
-        findings.add("undecodable-image", f"{name}: {error or type(error).__name__}")
+        findings.add("undecodable-image", f"{name}: {why_undecodable(error)}")
         return None
+
+
+def png_problem(data: bytes) -> str | None:
+    """What is wrong with the chunks of a PNG, where a decoder that is not careful reads its pixels.
+
+    The format is W3C's Portable Network Graphics: after 8 bytes, chunks of length, name, data and
+    CRC-32, the last of them IEND.
+    """
+    position, name = len(_PNG_SIGNATURE), b""
+    while position < len(data) and name != b"IEND":
+        length, name = int.from_bytes(data[position : position + 4]), data[position + 4 :][:4]
+        end = position + 12 + length
+        if end > len(data):
+            return f"its chunk {name.decode('ascii', 'backslashreplace')} is cut off"
+        if zlib.crc32(data[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
+            return f"its chunk {name.decode('ascii', 'backslashreplace')} has a wrong checksum"
+        position = end
+    if name != b"IEND":
+        return "its last chunk is missing"
+    return None if position == len(data) else "there is more behind its last chunk"
 
 
 def check_box(findings: Findings, what: str, box: Box | None, *, width: int, height: int) -> None:

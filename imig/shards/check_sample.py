@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 
 from pydantic import ValidationError
@@ -11,6 +10,8 @@ from imig.layout.boxes import iou
 from imig.schema import Instance, MaskRLE, Reference, Scene, scene_from_json
 from imig.shards.check_encoded import check_encoded
 from imig.shards.check_features import check_features
+from imig.shards.check_json import KIND as DOUBLED_KEY
+from imig.shards.check_json import doubled_keys
 from imig.shards.check_pictures import (
     Findings,
     check_box,
@@ -88,7 +89,7 @@ def check_scene(
 
 def _read_scene(findings: Findings, data: bytes) -> Scene | None:
     try:
-        return scene_from_json(data)
+        scene = scene_from_json(data)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False, include_context=False)
         kind = "bad-json" if details[0]["type"] == "json_invalid" else "schema-violation"
@@ -98,6 +99,9 @@ def _read_scene(findings: Findings, data: bytes) -> Scene | None:
         ]
         findings.add(kind, "; ".join(places))
         return None
+    if keys := doubled_keys(data):
+        findings.add(DOUBLED_KEY, f"{', '.join(map(repr, keys))} more than once")
+    return scene
 
 
 def _check_member_names(findings: Findings, scene: Scene, files: Mapping[str, bytes]) -> None:
@@ -194,9 +198,7 @@ def _check_structure(findings: Findings, scene: Scene) -> None:
         assert overlaps is not None
         pair = f"{relation.subject} {relation.kind} {relation.object}"
         true_iou = float(overlaps[relation.subject, relation.object])
-        if relation.subject == relation.object:
-            findings.add("relation", f"{pair}: an instance and itself")
-        elif abs(relation.iou - true_iou) > IOU_TOLERANCE:
+        if abs(relation.iou - true_iou) > IOU_TOLERANCE:
             findings.add("relation", f"{pair}: IoU {relation.iou}, but the boxes have {true_iou}")
         elif relation.kind == "contains" and instances[relation.object].parent != relation.subject:
             findings.add("relation", f"{pair}, but the latter's parent is another or none")
@@ -216,5 +218,5 @@ def _check_scores(findings: Findings, scene: Scene) -> None:
                 figures.append((f"{reference.name} {name} similarity", value, 1))
     for name, value, limit in figures:
         # float32 cosines of a vector with itself come out a little above 1.
-        if value is not None and not (math.isfinite(value) and abs(value) <= limit + 1e-3):
+        if value is not None and abs(value) > limit + 1e-3:
             findings.add("score-range", f"{name} is {value}")

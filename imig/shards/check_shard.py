@@ -25,6 +25,7 @@ from imig.shards.writer import JSON_MEMBER
 
 _SAMPLE_ID: TypeAdapter[str] = TypeAdapter(SampleId)
 _MEMBER_NAME: TypeAdapter[str] = TypeAdapter(MemberName)
+_OF_THE_END = ("missing-end-of-archive", "data-after-end")
 _TOGETHER = 64  # samples whose scenes are in memory at a time; their pictures are not
 
 
@@ -120,7 +121,7 @@ def _group_members(check: ShardCheck, data: Buffer) -> dict[str, _Group]:
 
     for item in walk_tar(data):
         if isinstance(item, TarFault):
-            add(item.kind, item.message, sample=current or None)
+            add(item.kind, item.message, sample=_sample_of(item, current))
             continue
         key, name = split_member(item.name)
         if not item.plain:
@@ -147,6 +148,13 @@ def _group_members(check: ShardCheck, data: Buffer) -> dict[str, _Group]:
         run.members[name] = item
         run.end, last = item.end, name
     return groups
+
+
+def _sample_of(fault: TarFault, current: str) -> str | None:
+    """Whose fault damage is: of the member's sample, else of the last one before it."""
+    if fault.member is not None:
+        return split_member(fault.member)[0]
+    return None if fault.kind in _OF_THE_END else current or None
 
 
 def _is_safe(key: str, member: str) -> bool:

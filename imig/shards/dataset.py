@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ from imig.shards.tar import (
     walk_tar,
 )
 from imig.shards.views import SceneView
-from imig.shards.writer import JSON_MEMBER
+from imig.shards.writer import JSON_MEMBER, require_members
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +53,7 @@ class Dataset:
     UsageError
         When the folder does not exist or is not a dataset.
     DataError
-        When the manifest or the index is damaged.
+        When the manifest or the index is damaged, or the store does not answer.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -63,14 +64,15 @@ class Dataset:
                 f"there is no dataset folder {self.path}",
                 cure="`make build-dataset` or `imig build demo` makes one.",
             )
-        if not self.folder.has(MANIFEST_NAME):
+        data = self.folder.find(MANIFEST_NAME)
+        if data is None:
             raise UsageError(
                 f"{self.path} is not a dataset: it has no {MANIFEST_NAME}",
                 cure="A build writes it last; run the same `imig build` again to finish it.",
             )
-        self.manifest: Manifest = manifest_from_json(
-            self.folder.read(MANIFEST_NAME), place=self.folder.place(MANIFEST_NAME)
-        )
+        self.fingerprint = hashlib.sha256(data).hexdigest()
+        """Hex SHA-256 of the manifest, which has those of all else."""
+        self.manifest: Manifest = manifest_from_json(data, place=self.folder.place(MANIFEST_NAME))
         table = self.read_columns("id", "shard", "offset", "size")
         check_places(table, self.manifest.shards, index=self.folder.place(INDEX_NAME))
         self.ids: list[str] = table["id"].to_pylist()
@@ -94,11 +96,14 @@ class Dataset:
         DataError
             When the index is missing or damaged.
         """
+        samples = sum(record.samples for record in self.manifest.shards)
         try:
             data = self.folder.read(INDEX_NAME)
         except DataError as error:
             raise DataError(error.message, cure=_CHECK) from error
-        return read_index_table(self.folder.place(INDEX_NAME), data=data, columns=names)
+        return read_index_table(
+            self.folder.place(INDEX_NAME), data=data, columns=names, samples=samples
+        )
 
     def records(self) -> Iterator[Scene]:
         """The scenes in the order of iteration, without their pictures, which are not read."""
@@ -137,6 +142,10 @@ class Dataset:
         # IndexError, not an error of ours: Python's own sequence protocol relies on it.
         return range(len(self.ids))[position]
 
+    def place_of(self, sample_id: str) -> str:
+        """A sample and its shard, for messages. Raises UsageError when there is no such sample."""
+        return self._place(self._row_of_id(sample_id))
+
     def _place(self, row: int) -> str:
         return f"sample {self.ids[row]} in {self.folder.place(self.shards[row])}"
 
@@ -163,13 +172,15 @@ class Dataset:
             key, member = split_member(item.name)
             if key != sample_id:
                 raise DataError(f"{place} is not where the index says", cure=_CHECK)
-            if not item.plain or member in files:
-                what = "twice" if item.plain else "that is no plain file"
-                raise DataError(f"{place} has a member {member} {what}", cure=_CHECK)
+            if not item.plain:
+                raise self._no_plain_file(row, member)
+            if member in files:
+                raise DataError(f"{place} has a member {member} twice", cure=_CHECK)
             files[member] = member_data(region, item)
         if JSON_MEMBER not in files:
             raise DataError(f"{place} has no JSON member", cure=_CHECK)
         record = self._to_record(row, files.pop(JSON_MEMBER))
+        require_members(record, files, place=place)
         return SceneView(record, files, place=place)
 
     def read_member(self, sample_id: str, member: str) -> bytes:
@@ -203,13 +214,26 @@ class Dataset:
                 raise DataError(
                     f"{self._place(row)} is damaged at byte {position}: {error}", cure=_CHECK
                 ) from error
+            if position + BLOCK + padded(header.size) > end:
+                raise DataError(
+                    f"{self._place(row)} is damaged at byte {position}: {header.name} of "
+                    f"{header.size} bytes reaches beyond the sample",
+                    cure=_CHECK,
+                )
             if header.name == f"{self.ids[row]}.{member}":
+                if not header.plain:
+                    raise self._no_plain_file(row, member)
                 data = head[position - head_at + BLOCK :][: header.size]
                 if len(data) < header.size:
                     data = self._read_range(row, position + BLOCK, header.size)
                 return data
             position += BLOCK + padded(header.size)
         raise DataError(f"{self._place(row)} has no member {member}", cure=_CHECK)
+
+    def _no_plain_file(self, row: int, member: str) -> DataError:
+        return DataError(
+            f"{self._place(row)} has a member {member} that is no plain file", cure=_CHECK
+        )
 
     def _to_record(self, row: int, data: bytes) -> Scene:
         try:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 ENCODED_MEMBER: Final = "encoded.safetensors"
 TARGET: Final = "target"
 TEXTS: Final = ("caption", "empty")
+VARIANTS: Final = ("crop", "edit", "face")
 _METADATA_KEY: Final = "imig"
 _LENGTH_BYTES: Final = 8  # of the file's JSON header, little endian (safetensors' format)
 
@@ -102,7 +103,14 @@ def encoded_from_bytes(data: bytes, *, place: str) -> tuple[EncodedHeader, dict[
     try:
         tensors = load(data)
         header = EncodedHeader.model_validate_json(_metadata(data)[_METADATA_KEY])
-    except (SafetensorError, ValidationError, ValueError, KeyError, TypeError) as error:
+    except (
+        SafetensorError,
+        ValidationError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ) as error:
         raise DataError(
             f"{place}: {ENCODED_MEMBER} cannot be read: {_reason(error)}",
             cure="`imig validate` lists everything that is damaged.",

@@ -15,6 +15,9 @@ from imig.errors import DataError, UsageError
 from imig.paths import input_path
 from imig.regular_file import open_regular_file, read_regular_file
 
+_REASON = 300
+"""Characters of what a store says."""
+
 
 class Folder(Protocol):
     """A folder with files directly in it. Pickles; keeps no file open."""
@@ -26,6 +29,9 @@ class Folder(Protocol):
 
     def has(self, name: str) -> bool:
         """Whether it has that file."""
+
+    def find(self, name: str) -> bytes | None:
+        """A whole file; None where there is none. Raises DataError when it cannot be read."""
 
     def place(self, name: str) -> str:
         """The file's path or address, for messages."""
@@ -44,6 +50,8 @@ def open_folder(path: str | Path) -> Folder:
     ------
     UsageError
         When the address is of a kind for which nothing is installed.
+    DataError
+        When nothing answers there.
     """
     if "://" not in str(path):
         return LocalFolder(input_path(path))
@@ -55,6 +63,8 @@ def open_folder(path: str | Path) -> Folder:
             f"cannot open {path}: {error}",
             cure="fsspec reaches http(s) with aiohttp, s3 with s3fs, gs with gcsfs installed.",
         ) from error
+    except Exception as error:  # some kinds of stores are connected to right away
+        raise _unreachable(str(path), error) from error
     return folder
 
 
@@ -70,6 +80,9 @@ class LocalFolder:
 
     def has(self, name: str) -> bool:
         return (self.root / name).is_file()
+
+    def find(self, name: str) -> bytes | None:
+        return self.read(name) if self.has(name) else None
 
     def place(self, name: str) -> str:
         return str(self.root / name)
@@ -117,6 +130,16 @@ class RemoteFolder:
     def has(self, name: str) -> bool:
         return bool(self._filesystem.isfile(self.place(name)))
 
+    def find(self, name: str) -> bytes | None:
+        # Not `has`, which in fsspec is False for a store that does not answer, too.
+        try:
+            data: bytes = self._filesystem.cat_file(self.place(name))
+        except (FileNotFoundError, IsADirectoryError):
+            return None
+        except Exception as error:  # every kind of store has errors of its own
+            raise _unreachable(self.place(name), error) from error
+        return data
+
     def place(self, name: str) -> str:
         return f"{self.address}/{name}"
 
@@ -134,3 +157,12 @@ class RemoteFolder:
                 f"cannot read {self.place(name)}: {type(error).__name__}: {error}"
             ) from error
         return data
+
+
+def _unreachable(place: str, error: Exception) -> DataError:
+    reason = str(error) or type(error).__name__
+    return DataError(
+        f"cannot reach {place}: {reason[:_REASON]}",
+        cure="is the store up, the address right, and may you read there? Keys and proxies come "
+        "from the environment of this process",
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from imig.errors import DataError
+from imig.regular_file import open_regular_file
 from imig.schema import Scene, scene_from_json
 from imig.shards.atomic import atomic_write
 from imig.shards.writer import JSON_MEMBER, read_tar
@@ -241,7 +242,12 @@ def write_records(path: Path, records: Sequence[dict[str, Any]], *, schema: pa.S
 
 @contextmanager
 def for_arrow(path: Path | str, mode: Literal["rb", "wb"]) -> Iterator[Any]:
-    """What pyarrow takes for a path: itself, or an open file where its name is not UTF-8."""
+    """What pyarrow takes for a path: itself, or an open file where its name is not UTF-8.
+
+    Raises OSError where something that is no file would be read: pyarrow waits for a pipe's writer.
+    """
+    if mode == "rb":
+        open_regular_file(path).close()
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -252,7 +258,11 @@ def for_arrow(path: Path | str, mode: Literal["rb", "wb"]) -> Iterator[Any]:
 
 
 def read_index_table(
-    path: Path | str, *, data: bytes | None = None, columns: Sequence[str] | None = None
+    path: Path | str,
+    *,
+    data: bytes | None = None,
+    columns: Sequence[str] | None = None,
+    samples: int | None = None,
 ) -> pa.Table:
     """The index as a pyarrow table.
 
@@ -264,6 +274,8 @@ def read_index_table(
         Its bytes, where they are read already.
     columns:
         Those that are wanted, None for all; the others are not decoded.
+    samples:
+        How many rows there must be; a few bytes of Parquet can stand for billions.
 
     Raises
     ------
@@ -281,6 +293,11 @@ def read_index_table(
             for_arrow(path, "rb") if data is None else nullcontext(pa.BufferReader(data)) as source
         ):
             file = pq.ParquetFile(source)
+            if samples is not None and file.metadata.num_rows != samples:
+                raise DataError(
+                    f"{path} has {file.metadata.num_rows} rows, but there are {samples} samples",
+                    cure=cure,
+                )
             missing = set(schema.names).difference(file.schema_arrow.names)
             if lacking := [name for name in schema.names if name in missing - ADDED_COLUMNS]:
                 raise DataError(

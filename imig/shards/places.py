@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -15,8 +16,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+CURE: Final = "`imig validate` lists everything that is damaged; building again makes a new index."
+
+
+def require_values(table: pa.Table, *columns: str, index: str) -> None:
+    """Raise DataError when a row lacks one of these columns; `index` is its place, for messages."""
+    for column in columns:
+        if table[column].null_count:
+            row = table[column].is_null().to_pylist().index(True)
+            sample = f": sample {table['id'][row].as_py()}" if "id" in table.column_names else ""
+            raise DataError(f"{index} has rows without {column}{sample}", cure=CURE)
+
+
 def check_places(table: pa.Table, shards: Sequence[ShardRecord], *, index: str) -> None:
-    """Every row lies within a shard of the manifest, and there are as many as samples.
+    """Every row lies within a shard of the manifest, and each sample has one row.
 
     Parameters
     ----------
@@ -30,15 +43,11 @@ def check_places(table: pa.Table, shards: Sequence[ShardRecord], *, index: str) 
     DataError
         When the index names another file, or bytes that the shard does not have.
     """
-    cure = "`imig validate` lists everything that is damaged; building again makes a new index."
-    for column in ("id", "shard", "offset", "size"):
-        if table[column].null_count:
-            raise DataError(f"{index} has rows without {column}", cure=cure)
-    samples = sum(record.samples for record in shards)
-    if len(table) != samples:
-        raise DataError(
-            f"{index} has {len(table)} rows, but the manifest counts {samples} samples", cure=cure
-        )
+    require_values(table, "id", "shard", "offset", "size", index=index)
+    ids = table["id"].to_pylist()
+    if len(set(ids)) < len(ids):
+        twice = next(one for one, times in Counter(ids).items() if times > 1)
+        raise DataError(f"{index} has sample {twice} twice", cure=CURE)
     lengths = {record.name: record.bytes for record in shards}
     names = table["shard"].to_pylist()
     length = np.array([lengths.get(name, -1) for name in names], dtype=np.int64)
@@ -56,4 +65,4 @@ def check_places(table: pa.Table, shards: Sequence[ShardRecord], *, index: str) 
         if name in lengths
         else "which the manifest does not list"
     )
-    raise DataError(f"{index}: sample {sample} lies at {where}, {what}", cure=cure)
+    raise DataError(f"{index}: sample {sample} lies at {where}, {what}", cure=CURE)

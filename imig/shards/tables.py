@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from imig.errors import DataError
-from imig.schema import Quarantine, Reject
+from imig.schema import Quarantine, Reject, first_problem
 from imig.shards.check_folder import QUARANTINE_NAME, REJECTS_NAME
 from imig.shards.index import for_arrow, write_records
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_REJECT_COLUMNS = ("id", "stage", "reason", "figures")
-_QUARANTINE_COLUMNS = ("id", "stage", "error", "traceback")
+_REJECT_COLUMNS = ("id", "stage", "reason", "figures", "path")
+_QUARANTINE_COLUMNS = ("id", "stage", "error", "traceback", "path")
 
 
 def write_tables(
@@ -55,8 +55,8 @@ def read_rejects(folder: Path) -> list[Reject]:
             Reject(**{**row, "figures": json.loads(row["figures"])})
             for row in _read(path, _REJECT_COLUMNS)
         ]
-    except (ValidationError, ValueError, TypeError) as error:
-        raise DataError(f"cannot read {path}: {error}", cure=_CURE) from error
+    except (ValidationError, ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"cannot read {path}: {_first_line(error)}", cure=_CURE) from error
 
 
 def read_quarantine(folder: Path) -> list[Quarantine]:
@@ -65,7 +65,7 @@ def read_quarantine(folder: Path) -> list[Quarantine]:
     try:
         return [Quarantine(**row) for row in _read(path, _QUARANTINE_COLUMNS)]
     except ValidationError as error:
-        raise DataError(f"cannot read {path}: {error}", cure=_CURE) from error
+        raise DataError(f"cannot read {path}: {_first_line(error)}", cure=_CURE) from error
 
 
 _CURE = "`imig validate` lists everything that is damaged."
@@ -79,10 +79,17 @@ def _read(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
         return []
     try:
         with for_arrow(path, "rb") as source:
-            rows: list[dict[str, Any]] = pq.read_table(source, columns=list(columns)).to_pylist()
+            there = set(pq.read_schema(source).names)
+            # `path` is younger than the other columns.
+            wanted = [one for one in columns if one in there or one != "path"]
+            rows: list[dict[str, Any]] = pq.read_table(source, columns=wanted).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"cannot read {path}: {error}", cure=_CURE) from error
     return rows
+
+
+def _first_line(error: Exception) -> str:
+    return first_problem(error) if isinstance(error, ValidationError) else str(error)
 
 
 def _texts(columns: Sequence[str]) -> pa.Schema:

@@ -62,6 +62,8 @@ class TarFault:
     kind: str
     offset: int
     message: str
+    member: str | None = None
+    """The damaged member, where its name is known."""
 
 
 def make_header(name: str, size: int) -> bytes:
@@ -144,9 +146,8 @@ def walk_tar(data: Buffer, *, whole: bool = True) -> Iterator[TarMember | TarFau
         member = TarMember(header.name, position, position + BLOCK, header.size, header.plain)
         if member.data_offset + member.size > length:
             missing = member.data_offset + member.size - length
-            yield TarFault(
-                "truncated-data", position, f"{member.name}: the last {missing} bytes are missing"
-            )
+            message = f"{member.name}: the last {missing} bytes are missing"
+            yield TarFault("truncated-data", position, message, member.name)
             return
         yield member
         position = member.end

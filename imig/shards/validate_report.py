@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 from rich.console import Console
@@ -43,7 +44,7 @@ def faults_to_table(report: ValidationReport, *, examples: int = 3) -> Table:
     table = Table(show_lines=True)
     table.add_column("fault", no_wrap=True)
     table.add_column("count", justify="right")
-    table.add_column("samples", overflow="fold")
+    table.add_column("where", overflow="fold")
     table.add_column("what, and the first one", overflow="fold")
     for kind, faults in report.by_kind().items():
         table.add_row(
@@ -78,10 +79,12 @@ def _checked(report: ValidationReport) -> str:
 
 
 def _places(faults: list[Fault], *, examples: int) -> str:
-    """The first few different samples; shards where a fault belongs to no sample."""
-    names = dict.fromkeys(
-        to_printable(name) for one in faults if (name := one.sample or one.shard) is not None
-    )
-    shown = list(names)[:examples]
-    more = len(names) - len(shown)
-    return "\n".join([*shown, *([f"and {more} more"] if more else [])])
+    """The first few different places: each shard once, its samples below it."""
+    places = dict.fromkeys((one.shard, one.sample) for one in faults if one.shard is not None)
+    shown = sorted(list(places)[:examples], key=lambda place: place[0])
+    lines = []
+    for shard, group in groupby(shown, key=lambda place: place[0]):
+        lines.append(to_printable(shard))
+        lines += [f"  {to_printable(sample)}" for _, sample in group if sample is not None]
+    more = len(places) - len(shown)
+    return "\n".join([*lines, *([f"and {more} more"] if more else [])])

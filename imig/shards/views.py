@@ -50,26 +50,29 @@ class _Members:
 
     def picture(self, member: str, *, kind: str, mode: str, size: tuple[int, int]) -> Image.Image:
         """A stored picture, which is what the schema says: of that format, mode and size."""
-        data = self.read(member)
+        stated = _describe(kind, mode, size)
+
+        def check(picture: Image.Image) -> None:
+            # Before it is decoded: a few bytes may say that they are gigabytes of pixels.
+            found = _describe(picture.format, picture.mode, picture.size)
+            if found != stated:
+                raise self.damaged(f"{member} is {found} instead of {stated}")
+
         try:
-            picture = decode_pixels(data)
+            picture = decode_pixels(self.read(member), check_header=check)
         except OSError as error:
             raise self.damaged(f"{member} does not decode: {error}") from error
-        found, stated = (
-            f"{one} {how} of {width}x{height}"
-            for one, how, (width, height) in (
-                (picture.format, picture.mode, picture.size),
-                (kind, mode, size),
-            )
-        )
-        if found != stated:
-            raise self.damaged(f"{member} is {found} instead of {stated}")
+        check(picture)  # decoding changes the mode of some
         return picture
 
     def damaged(self, what: str) -> DataError:
         return DataError(
             f"{self.place}: {what}", cure="`imig validate` lists everything that is damaged."
         )
+
+
+def _describe(kind: str | None, mode: str, size: tuple[int, int]) -> str:
+    return f"{kind} {mode} of {size[0]}x{size[1]}"
 
 
 class ReferenceView(_Fields):
@@ -121,16 +124,9 @@ class InstanceView(_Fields):
         if self.record.mask is None:
             return None
         try:
-            mask = rle_to_mask(self.record.mask)
+            return rle_to_mask(self.record.mask, size=self._members.size)
         except DataError as error:
             raise self._members.damaged(f"instance {self.record.index}: {error.message}") from error
-        if mask.shape != self._members.size[::-1]:
-            height, width = mask.shape
-            raise self._members.damaged(
-                f"instance {self.record.index}: its mask has {width}x{height} pixels, not those "
-                "of the target"
-            )
-        return mask
 
 
 class SceneView(_Fields):
@@ -151,9 +147,38 @@ class SceneView(_Fields):
         )
 
     @property
+    def place(self) -> str:
+        """The sample and its shard, for messages."""
+        return self._members.place
+
+    @property
     def files(self) -> Mapping[str, bytes]:
         """Stored bytes by member name, for example ``files["ref00.jpg"]``; without the JSON."""
         return self._members.files
+
+    def check_boxes(self, *, instance: int, reference: int) -> None:
+        """What `imig validate` asks of the boxes with which a reference is laid out.
+
+        Raises
+        ------
+        DataError
+            When one reaches outside its picture.
+        """
+        owner = self.record.instances[instance]
+        view = owner.references[reference]
+        target, own = (self.record.width, self.record.height), (view.width, view.height)
+        for what, box, size in (
+            (f"the box of instance {owner.index}", owner.box, target),
+            (f"the face box of instance {owner.index}", owner.face_box, target),
+            (f"the crop box of {view.name}", view.crop_box, target),
+            (f"the subject box of {view.name}", view.subject_box, own),
+            (f"the face box of {view.name}", None if view.face is None else view.face.box, own),
+        ):
+            if box is not None and (box[2] > size[0] or box[3] > size[1]):
+                width, height = size
+                raise self._members.damaged(
+                    f"{what} is {list(box)}, in a picture of {width}x{height}"
+                )
 
     def to_sample(self) -> Sample:
         """A copy that stages and `imig.shards.writer` can work with."""

@@ -27,6 +27,7 @@ from imig.shards.tar import (
 )
 
 JSON_MEMBER = "json"
+_CURE = "`imig validate` lists everything that is damaged."
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,7 @@ def sample_to_members(sample: Sample) -> list[tuple[str, bytes]]:
         When the sample lacks a member that its scene names.
     """
     scene = sample.scene
-    missing = sorted(named_members(scene) - sample.files.keys())
-    if missing:
-        raise DataError(f"sample {scene.id} lacks {', '.join(missing)}, which its scene names")
+    require_members(scene, sample.files, place=f"sample {scene.id}")
     members = {JSON_MEMBER: scene_to_json(scene), **sample.files}
     return [(f"{scene.id}.{name}", members[name]) for name in sorted(members)]
 
@@ -59,6 +58,16 @@ def named_members(scene: Scene) -> set[str]:
     references = [reference for one in scene.instances for reference in one.references]
     masks = {reference.mask for reference in references if reference.mask is not None}
     return {scene.target, *(reference.image for reference in references), *masks}
+
+
+def require_members(scene: Scene, members: Collection[str], *, place: str) -> None:
+    """Raise DataError when a scene names members that are not among these."""
+    missing = sorted(named_members(scene).difference(members))
+    if missing:
+        raise DataError(
+            f"{place} lacks {', '.join(missing)}, which its scene names",
+            cure=_CURE,
+        )
 
 
 def write_tar(path: Path, samples: Iterable[Sample]) -> list[SampleSpan]:
@@ -144,18 +153,21 @@ def read_tar(
 
 
 def _group(path: Path, data: Buffer) -> Iterator[tuple[SampleSpan, Mapping[str, TarMember]]]:
-    key, members, start, end = "", dict[str, TarMember](), 0, 0
+    key, members, start, end, last = "", dict[str, TarMember](), 0, 0, ""
     for item in walk_tar(data):
         if isinstance(item, TarFault):
-            raise DataError(f"{path} is damaged at byte {item.offset}: {item.message}")
+            where = f", behind {last!r}" if last else ""
+            raise DataError(
+                f"{path} is damaged at byte {item.offset}{where}: {item.message}", cure=_CURE
+            )
         its_key, name = split_member(item.name)
         if members and its_key != key:
             yield SampleSpan(id=key, offset=start, size=end - start), members
             members, start = {}, item.offset
         if not item.plain or name in members:
             what = "twice" if item.plain else "that is no plain file"
-            raise DataError(f"{path} has a member {item.name!r} {what}")
-        key, end = its_key, item.end
+            raise DataError(f"{path} has a member {item.name!r} {what}", cure=_CURE)
+        key, end, last = its_key, item.end, item.name
         members[name] = item
     if members:
         yield SampleSpan(id=key, offset=start, size=end - start), members

@@ -6,22 +6,59 @@ and the figures that the reject will carry.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import Final
 
-from PIL import Image
+from PIL import Image, features
 
-from imig.pictures import PictureError, open_picture
+from imig.pictures import HEIF_CURE, PictureError, has_heif, open_picture
 from imig.sample import image_to_jpeg
 
-__all__ = ["PICTURE_SUFFIXES", "PictureError", "Target", "bytes_to_target"]
+__all__ = [
+    "UNREAD_SUFFIXES",
+    "PictureError",
+    "Target",
+    "bytes_to_target",
+    "picture_suffixes",
+    "unread_cures",
+]
 
-PICTURE_SUFFIXES = frozenset(
+_SUFFIXES: Final = frozenset(
     {
-        ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm",
+        ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm",
         ".png", ".ppm", ".tif", ".tiff", ".webp",
     }
 )  # fmt: skip
-"""File names that count as pictures, lower case."""
+_HEIF_SUFFIXES: Final = frozenset({".heic", ".heif", ".hif"})
+_AVIF_SUFFIXES: Final = frozenset({".avif"})
+
+UNREAD_SUFFIXES: Final = _HEIF_SUFFIXES | _AVIF_SUFFIXES | {
+    ".3fr", ".ai", ".arw", ".cr2", ".cr3", ".dds", ".dng", ".emf", ".eps", ".erf", ".exr", ".hdr",
+    ".icns", ".ico", ".iiq", ".j2k", ".jpc", ".jpf", ".jpx", ".jxl", ".jxr", ".kdc", ".mrw",
+    ".nef", ".nrw", ".orf", ".pcx", ".pef", ".psb", ".psd", ".raf", ".raw", ".rw2", ".rwl",
+    ".sr2", ".srf", ".srw", ".svg", ".svgz", ".tga", ".wdp", ".wmf", ".x3f", ".xcf",
+}  # fmt: skip
+"""File names of pictures that are not read, lower case: of raw photographs, drawings, and of those
+that need what is not installed. `picture_suffixes` come first."""
+
+
+@cache
+def picture_suffixes() -> frozenset[str]:
+    """File names that count as pictures, lower case; HEIC and AVIF where they can be read here."""
+    return frozenset().union(
+        _SUFFIXES,
+        _HEIF_SUFFIXES if has_heif() else (),
+        _AVIF_SUFFIXES if features.check("avif") else (),
+    )
+
+
+def unread_cures(counts: Mapping[str, int]) -> str:
+    """What would make files of these suffixes readable; "" where imig knows nothing."""
+    if _HEIF_SUFFIXES.isdisjoint(counts) or has_heif():
+        return ""
+    return HEIF_CURE
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from imig.errors import DataError
+from pathlib import Path
+
+from imig.errors import SourceLostError
 from imig.sample import Sample, derive_seed
 from imig.schema import ModelRecord, Scene, Source
 from imig.stages.base import BuildContext, Stage
@@ -30,7 +32,7 @@ def make_source_kind(config: SourceConfig, context: BuildContext) -> SourceKind:
 
             return FolderPictures(config)
         case ListSource():
-            from imig.stages.sources.files import ListedPictures
+            from imig.stages.sources.listed import ListedPictures
 
             return ListedPictures(config)
         case WebdatasetSource():
@@ -46,8 +48,9 @@ def make_source_kind(config: SourceConfig, context: BuildContext) -> SourceKind:
 class SourceStage(Stage[SourceConfig]):
     """Numbers the pictures on the driver, reads them in the workers.
 
-    Turns down: "unreadable image", "too many pixels", "image too small", "no image in the sample",
-    "too few subjects", "prompt that shows nothing".
+    Turns down: "unreadable image", "too many pixels", "too many bytes", "image too small", "no
+    image in the sample", "too few subjects", "prompt that shows nothing". Raises CannotOpenError
+    for a picture that the system does not give, and SourceLostError when all are gone.
     """
 
     name = STAGE
@@ -79,14 +82,30 @@ class SourceStage(Stage[SourceConfig]):
         """What is odd about the listing, a line for each kind."""
         return self._kind.remarks()
 
+    def missing(self, stop: int) -> int:
+        """How many of the first `stop` pictures are known not to be there."""
+        return self._kind.missing(stop)
+
+    def folders(self) -> list[Path]:
+        """Folders whose whole content is listed: nothing may be written into them."""
+        return self._kind.folders()
+
+    def files(self) -> list[Path]:
+        """Files that are read: the output's folder may hold none of them."""
+        return self._kind.files()
+
+    def can_open(self, sample_id: str) -> bool:
+        """Whether the system gives the sample's picture now."""
+        return self._kind.can_open(_number(sample_id))
+
     def models(self) -> list[ModelRecord]:
         return self._kind.models()
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
         for sample in samples:
-            number = int(sample.scene.id.rpartition("-")[2])
+            number = _number(sample.scene.id)
             if self._record(number).path != sample.scene.source.path:
-                raise DataError(
+                raise SourceLostError(
                     f"sample {sample.scene.id}: the source has changed since the build began",
                     cure="leave the source alone during a build, or start anew with --overwrite",
                 )
@@ -115,3 +134,7 @@ class SourceStage(Stage[SourceConfig]):
                 }
             )
         )
+
+
+def _number(sample_id: str) -> int:
+    return int(sample_id.rpartition("-")[2])

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from imig.errors import DataError
 from imig.layout.boxes import iou
-from imig.layout.masks import box_coverage, rle_to_mask
-from imig.schema import Instance, Scene
+from imig.layout.masks import Mask, box_coverage, rle_to_mask
+from imig.schema import Instance, MaskRLE, Scene
 from imig.stages.verdict_scene import judge_scene
 from imig.stages.verdict_views import view_fault
 
@@ -41,14 +42,28 @@ class Measured:
     """A scene, and what is computed of its boxes and masks once, however often it is judged."""
 
     scene: Scene
+    place: str | None = None
+    """Where it is stored, for messages."""
 
     @cached_property
     def mask_coverage(self) -> list[float]:
-        """The smaller share of width and height, an instance; 1 where there is no mask."""
+        """The smaller share of width and height, an instance; 1 where there is no mask.
+
+        Raises DataError when the run lengths of a mask are damaged.
+        """
         return [
-            1.0 if one.mask is None else min(box_coverage(rle_to_mask(one.mask), one.box))
+            1.0 if one.mask is None else min(box_coverage(self._decode(one, one.mask), one.box))
             for one in self.scene.instances
         ]
+
+    def _decode(self, instance: Instance, mask: MaskRLE) -> Mask:
+        try:
+            return rle_to_mask(mask, size=(self.scene.width, self.scene.height))
+        except DataError as error:
+            place = self.place or f"sample {self.scene.id}"
+            raise DataError(
+                f"{place}: instance {instance.index}: {error.message}", cure=error.cure
+            ) from error
 
     @cached_property
     def overlap(self) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Protocol, cast
 
 from imig.stages import lexicon
@@ -73,9 +74,12 @@ class _Tagger(Protocol):
 
 @cache
 def _tagger() -> _Tagger:
-    from HanTa.HanoverTagger import HanoverTagger  # 50 MB, for those who read captions
+    from HanTa import HanoverTagger  # 50 MB, for those who read captions
 
-    return cast(_Tagger, HanoverTagger("morphmodel_en.pgz"))
+    # Its model is a pickle. By its name alone HanTa would take it from the current folder first,
+    # where anybody's data may lie.
+    model = Path(HanoverTagger.__file__).parent / "morphmodel_en.pgz"
+    return cast(_Tagger, HanoverTagger.HanoverTagger(str(model)))
 
 
 def classify(tokens: list[str]) -> list[Word]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from imig.contextgen.settings import TextLength, text_tokens
-from imig.layout.reference_size import TOKEN, picture_size
+from imig.layout.reference_size import TOKEN
 from imig.shards.dataset import Dataset
-from imig.shards.index import INSTANCE_RECORDS
+from imig.shards.index import INDEX_NAME, INSTANCE_RECORDS
+from imig.training.catalogue_check import check_plannable
 from imig.training.catalogue_columns import (
     KINDS,
     Booleans,
@@ -24,6 +25,7 @@ from imig.training.catalogue_columns import (
 )
 from imig.training.choices import PREFERRED, Variant, caption_text, variants_of_kinds
 from imig.training.lengths import estimate_reference_tokens, estimate_text_tokens
+from imig.training.prepare import target_size
 from imig.training.recipe import DataConfig
 
 if TYPE_CHECKING:
@@ -84,8 +86,10 @@ def read_catalogue(
             # Written before the column was: this takes ten times as long.
             column = scenes_to_column(list(dataset.records()))
             table = table.set_column(_COLUMNS.index(INSTANCE_RECORDS), INSTANCE_RECORDS, column)
+        check_plannable(table, index=dataset.folder.place(INDEX_NAME))
         entries = _entries(
             table,
+            columns_to_arrays(table[INSTANCE_RECORDS]),
             dataset=number,
             config=config,
             drop_background=drop_background,
@@ -104,6 +108,7 @@ def read_catalogue(
 
 def _entries(
     table: pa.Table,
+    arrays: tuple[Instances, References],
     *,
     dataset: int,
     config: DataConfig,
@@ -111,7 +116,7 @@ def _entries(
     text_length: TextLength,
 ) -> Iterator[Entry | None]:
     """The entry of every row, None where no sample can be made of the scene."""
-    instances, references = columns_to_arrays(table[INSTANCE_RECORDS])
+    instances, references = arrays
     usable = _usable(references, instances)
     shown = _shown(references, instances, usable, config=config)
     tokens = estimate_reference_tokens(
@@ -205,7 +210,7 @@ def _grids(table: pa.Table, *, config: DataConfig) -> Iterator[tuple[int, int]]:
     known: dict[tuple[int, int], tuple[int, int]] = {}
     for size in zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True):
         if size not in known:
-            width, height = picture_size(*size, target_width=config.target_width)
+            width, height = target_size(*size, config=config)
             known[size] = (height // TOKEN, width // TOKEN)
         yield known[size]
 

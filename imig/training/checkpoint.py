@@ -11,14 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -30,6 +31,8 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.optim.lr_scheduler import LambdaLR
 
 from imig.errors import DataError, UsageError
+from imig.regular_file import read_regular_file
+from imig.schema import first_problem
 from imig.shards.atomic import atomic_write, atomic_write_bytes
 from imig.training.optimizer import Average, fold_up
 from imig.training.processes import gather_objects, on_first_process, process_count, process_rank
@@ -53,6 +56,7 @@ MAY_DIFFER = (
 """Keys of a recipe that say how long, how and where it is computed, not what."""
 
 _ABSENT = object()
+_Json = TypeVar("_Json", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -137,20 +141,49 @@ def load_checkpoint(checkpoint: Path, training: Training, *, recipe: BaseModel) 
         The recipe is another one.
     """
     randoms, scheduler, progress = on_first_process(lambda: _read_small(checkpoint, recipe))
-    _load_averages(checkpoint, training)
-    _load_model(training.model, _read_on_first(checkpoint, "adapter"), checkpoint)
-    set_optimizer_state_dict(
-        training.model,
-        training.optimizer,
-        _read_on_first(checkpoint, "optimizer"),
-        options=_load_options(),
-    )
-    training.scheduler.load_state_dict(scheduler)
-    _apply_schedule(training)
-    exact = progress["processes"] == process_count()
-    if exact:
-        _restore_random_state(randoms[process_rank()], training.generators)
-    return Position(step=progress["step"], data=progress["data"], exact=exact)
+    exact = progress.processes == process_count()
+    with _of_our_form(checkpoint):
+        _load_averages(checkpoint, training)
+        _load_model(training.model, _read_on_first(checkpoint, "adapter"), checkpoint)
+        set_optimizer_state_dict(
+            training.model,
+            training.optimizer,
+            _read_on_first(checkpoint, "optimizer"),
+            options=_load_options(),
+        )
+        training.scheduler.load_state_dict(scheduler)
+        _apply_schedule(training)
+        if exact:
+            _restore_random_state(randoms[process_rank()], training.generators)
+    return Position(step=progress.step, data=progress.data, exact=exact)
+
+
+@contextmanager
+def _of_our_form(checkpoint: Path) -> Iterator[None]:
+    """What PyTorch and dicts raise over a state that was whole and means nothing here."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise DataError(
+            f"{checkpoint} cannot be used: {type(error).__name__}: {str(error)[:300]}",
+            cure="its files are as they were written: another version of imig or PyTorch wrote "
+            "them, go on with that one, or begin anew with another --output (adapter.start may be "
+            "this one's adapter)",
+        ) from error
+
+
+class _Progress(BaseModel):
+    """`progress.json`."""
+
+    step: int = Field(ge=0)
+    data: dict[str, Any]
+    processes: int = Field(ge=1)
+
+
+class _SavedRecipe(BaseModel):
+    """`recipe.json`."""
+
+    recipe: dict[str, Any]
 
 
 def recipe_sha256(recipe: BaseModel) -> str:
@@ -203,19 +236,32 @@ def _adapter_state(model: nn.Module, options: StateDictOptions) -> dict[str, Ten
     return cast(dict[str, Tensor], get_model_state_dict(model, options=options))
 
 
-def _read_small(checkpoint: Path, recipe: BaseModel) -> tuple[list[Any], Any, dict[str, Any]]:
+def _read_small(checkpoint: Path, recipe: BaseModel) -> tuple[list[Any], Any, _Progress]:
     """Random states, scheduler and progress of a checkpoint that was found to be whole."""
     verify_checkpoint(checkpoint)
-    saved = json.loads((checkpoint / "recipe.json").read_bytes())
-    if names := differing_keys(saved["recipe"], recipe):
+    saved = _read_json(checkpoint / "recipe.json", _SavedRecipe)
+    if names := differing_keys(saved.recipe, recipe):
         raise UsageError(
             f"the training in {checkpoint.parent.parent} was begun with another recipe; "
             f"different: {', '.join(names)}",
             cure="give it the recipe and the --set of then, or begin anew with another --output "
             "(adapter.start may be this one's adapter)",
         )
-    progress: dict[str, Any] = json.loads((checkpoint / "progress.json").read_bytes())
+    progress = _read_json(checkpoint / "progress.json", _Progress)
     return _read(checkpoint, "random"), _read(checkpoint, "scheduler"), progress
+
+
+def _read_json(path: Path, kind: type[_Json]) -> _Json:
+    try:
+        return kind.model_validate_json(read_regular_file(path))
+    except (OSError, ValidationError) as error:
+        reason = first_problem(error) if isinstance(error, ValidationError) else error.strerror
+        # Its checksum is right.
+        raise DataError(
+            f"cannot read {path}: {reason}",
+            cure="another version of imig wrote it, or it was edited: go on with that version, or "
+            "begin anew with another --output",
+        ) from error
 
 
 def _write_state(path: Path, state: Any) -> None:
@@ -233,7 +279,11 @@ def _read(checkpoint: Path, name: str) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # Its checksum is right, so another version of PyTorch wrote it, or it was edited by hand.
-        raise DataError(f"cannot read {path}: {error}") from error
+        raise DataError(
+            f"cannot read {path}: {str(error)[:300]}",
+            cure="go on with the version of PyTorch that wrote it, or begin anew with another "
+            "--output",
+        ) from error
 
 
 def _read_on_first(checkpoint: Path, name: str) -> dict[str, Any]:

@@ -95,6 +95,8 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
         if not folders:
             raise UsageError("no dataset folder to train on", cure="Give `--shards DIR`.")
         self.datasets = [Dataset(folder) for folder in folders]
+        self.fingerprints = [one.fingerprint for one in self.datasets]
+        """Which datasets these are, in their order."""
         self.config = config
         self.seed = seed
         self.rank = rank
@@ -170,8 +172,13 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
                 dataset.read_member(entry.id, ENCODED_MEMBER),
                 sample=entry.id,
                 encoding=encoding,
-                place=f"sample {entry.id} of {dataset.path}",
+                place=dataset.place_of(entry.id),
             )
+            if choice.variant not in scene.layouts:
+                raise DataError(
+                    f"{dataset.place_of(entry.id)}: {ENCODED_MEMBER} has no layout of the kind "
+                    f"{choice.variant}, of which the index has references"
+                )
             return scene.to_sample(choice.variant, drop_caption=choice.drop_caption)
 
     def _load_pictures(self, entry: Entry, choice: Choice) -> PictureSample:

@@ -11,33 +11,46 @@ It lies in its folder as a build's does (`imig.engine.folder`)::
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from imig.contextgen.components import FAMILY, find_components
 from imig.engine.finish import CARD_LICENCES
-from imig.engine.folder import BUILD_FOLDER, remove_temporaries, require_ours
+from imig.engine.folder import (
+    BUILD_FOLDER,
+    refuse_nameless,
+    remove_temporaries,
+    require_ours,
+)
+from imig.engine.identity import (
+    OTHER_OUTPUT,
+    read_finished,
+    read_identity,
+    require_whole,
+    write_identity,
+)
 from imig.engine.parts import Record, read_record, write_record
 from imig.errors import DataError, UsageError
 from imig.models.device import choose_dtype
-from imig.paths import command_text, output_path
+from imig.paths import command_text, is_within, output_path
 from imig.schema import EncodingRecord, Manifest, ModelRecord
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.card import PICTURES_FOLDER, is_jpeg, write_card
-from imig.shards.check_folder import QUARANTINE_NAME, REJECTS_NAME
+from imig.shards.check_folder import QUARANTINE_NAME, REJECTS_NAME, REPORT_HTML, begins_as
 from imig.shards.dataset import Dataset
 from imig.shards.folders import LocalFolder
+from imig.shards.funnel import REPORT_JSON
 from imig.shards.index import INDEX_NAME, write_index
-from imig.shards.manifest import MANIFEST_NAME, file_sha256, read_manifest, write_manifest
+from imig.shards.manifest import MANIFEST_NAME, file_sha256, write_manifest
 from imig.training.encoding import differences, encoding_record
 from imig.training.parallel import find_device
 from imig.training.recipe import DataConfig, TrainRecipe
 
-_COPIED = (REJECTS_NAME, QUARANTINE_NAME, "report.json", "report.html")
-_CURE = "take another --output, or --overwrite to delete what is there"
+_COPIED = (REJECTS_NAME, QUARANTINE_NAME, REPORT_JSON, REPORT_HTML)
 
 
 @dataclass(frozen=True)
@@ -71,7 +84,13 @@ class EncodePlan:
         return self.state / "shards" / f"{shard}.json"
 
     def shard_is_finished(self, shard: str) -> bool:
-        return self.record_path(shard).is_file() and (self.output / shard).is_file()
+        """Whether it need not be encoded again; a record that is damaged raises DataError."""
+        record, path = self.record_path(shard), self.output / shard
+        if not record.exists():
+            return False
+        finished = read_record(record).shard
+        # None: all of its samples were empty, and so is the record
+        return finished is None or (path.is_file() and path.stat().st_size == finished.bytes)
 
 
 def make_plan(source: str | Path, recipe: TrainRecipe, *, output: Path) -> EncodePlan:
@@ -86,12 +105,8 @@ def make_plan(source: str | Path, recipe: TrainRecipe, *, output: Path) -> Encod
     """
     output = output_path(output)
     dataset = Dataset(source)
-    if isinstance(dataset.folder, LocalFolder) and dataset.folder.root.resolve() == (
-        output.resolve()
-    ):
-        raise UsageError(
-            f"{output} is the dataset that is to be encoded", cure="give another --output"
-        )
+    if isinstance(dataset.folder, LocalFolder):
+        _refuse_overlap(output, dataset.folder.root)
     names = [record.name for record in dataset.manifest.shards]
     shards: dict[str, list[str]] = {name: [] for name in names}
     for sample_id, shard in zip(dataset.ids, dataset.shards, strict=True):
@@ -121,6 +136,15 @@ def make_plan(source: str | Path, recipe: TrainRecipe, *, output: Path) -> Encod
     )
 
 
+def _refuse_overlap(output: Path, source: Path) -> None:
+    inside, around = is_within(output, source), is_within(source, output)
+    if inside or around:
+        how = "is" if inside and around else "lies inside of" if inside else "holds"
+        raise UsageError(
+            f"{output} {how} the dataset that is to be encoded", cure="give another --output"
+        )
+
+
 def finished_manifest(plan: EncodePlan) -> Manifest | None:
     """The manifest of the output where it is this very encoding, finished; else None.
 
@@ -129,20 +153,21 @@ def finished_manifest(plan: EncodePlan) -> Manifest | None:
     UsageError
         When the folder holds a finished dataset of something else, or files that are not imig's.
     """
-    path = plan.output / MANIFEST_NAME
-    if not path.is_file():
+    if not (plan.output / MANIFEST_NAME).is_file():
         require_ours(plan.output)
         return None
-    manifest = read_manifest(path)
+    manifest = read_finished(plan.output)
     if manifest.encoding is None:
-        raise UsageError(f"{plan.output} holds a dataset that is not encoded", cure=_CURE)
+        raise UsageError(f"{plan.output} holds a dataset that is not encoded", cure=OTHER_OUTPUT)
     why = list(differences(manifest.encoding, plan.encoding))
     if manifest.encoded_from != plan.source_sha256:
         why.append(f"it was made of another dataset, or {plan.source.path} has changed")
     if why:
         raise UsageError(
-            f"{plan.output} holds an encoded dataset that differs: {'; '.join(why)}", cure=_CURE
+            f"{plan.output} holds an encoded dataset that differs: {'; '.join(why)}",
+            cure=OTHER_OUTPUT,
         )
+    require_whole(plan.output, manifest)
     return manifest
 
 
@@ -153,17 +178,19 @@ def prepare_folder(plan: EncodePlan) -> None:
     ------
     UsageError
         When the folder holds something else that is unfinished; says what differs.
+    DataError
+        When what says so is damaged or gone.
     """
-    identity = _identity(plan)
-    if plan.identity.is_file():
-        there = json.loads(plan.identity.read_bytes())
-        if there != identity:
-            raise UsageError(
-                f"{plan.output} holds unfinished work that differs: {_why(there, plan)}",
-                cure=f"go on with the same command, {_CURE}",
-            )
+    identity, there = _identity(plan), read_identity(plan.identity)
+    if there is None:
+        refuse_nameless(plan.identity, plan.state / "shards", plan.state / "parts")
+    elif there != identity:
+        raise UsageError(
+            f"{plan.output} holds unfinished work that differs: {_why(there, plan)}",
+            cure=f"go on with the same command, {OTHER_OUTPUT}",
+        )
     (plan.state / "shards").mkdir(parents=True, exist_ok=True)
-    atomic_write_bytes(plan.identity, json.dumps(identity, indent=1, ensure_ascii=False).encode())
+    write_identity(plan.identity, identity)
     for folder in (plan.output, plan.state, plan.state / "shards"):
         remove_temporaries(folder)
 
@@ -183,8 +210,8 @@ def finish_folder(plan: EncodePlan) -> Manifest:
     rows = [row for record in records for row in record.rows]
     write_index(output / INDEX_NAME, rows)
     for name in _COPIED:
-        if source.folder.has(name):
-            atomic_write_bytes(output / name, source.folder.read(name))
+        if source.folder.has(name) and begins_as(name, data := source.folder.read(name)):
+            atomic_write_bytes(output / name, data)
     others = [one for one in source.manifest.models if one.family != plan.model.family]
     manifest = source.manifest.model_copy(
         update={
@@ -238,7 +265,10 @@ def _why(there: dict[str, Any], plan: EncodePlan) -> str:
     encoding = there["recipe"].get("encoding")
     if encoding is None:
         return "it is a build of `imig build`"
-    old = EncodingRecord.model_validate(encoding)
+    try:
+        old = EncodingRecord.model_validate(encoding)
+    except ValidationError:
+        return f"{plan.identity} says nothing that this imig can read"
     why = list(differences(old, plan.encoding, exact=True))
     if there["recipe_sha256"] != _identity(plan)["recipe_sha256"]:
         why.append(f"it is made of another dataset, or {plan.source.path} has changed")

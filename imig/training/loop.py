@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -14,9 +15,9 @@ from imig.contextgen.batch import ModelBatch, make_batch
 from imig.contextgen.flops import batch_work, sizes_of
 from imig.contextgen.sample import EncodedSample, PictureSample
 from imig.contextgen.tokens import Role
-from imig.errors import DataError
+from imig.errors import DataError, UsageError
 from imig.sample import derive_seed
-from imig.training.checkpoint import load_checkpoint, save_checkpoint
+from imig.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from imig.training.data import make_loader
 from imig.training.evaluate import draw_pictures, validation_loss
 from imig.training.objective import dpo_loss, draw_timesteps, flow_loss
@@ -24,7 +25,7 @@ from imig.training.optimizer import clip_gradients, learning_rate
 from imig.training.parallel import gradients_stay, joined_processes
 from imig.training.processes import any_process, on_first_process, process_rank
 from imig.training.recipe import TrainRecipe
-from imig.training.run_folder import open_run
+from imig.training.run_folder import open_run, run_lock
 from imig.training.session import Session, open_session
 from imig.training.stop import StopRequest
 from imig.training.watch import StepFigures, Watch
@@ -65,16 +66,30 @@ def train(
     DataError
         A sample is damaged, or the loss is not finite.
     """
-    with StopRequest() as stop, joined_processes(recipe.device) as device:
-        checkpoint = on_first_process(lambda: open_run(run, resume=resume))
+    with StopRequest() as stop, joined_processes(recipe.device) as device, ExitStack() as held:
+
+        def open_alone() -> Path | None:
+            checkpoint = open_run(run, resume=resume, steps=recipe.steps)
+            held.enter_context(run_lock(run))
+            return checkpoint
+
+        checkpoint = on_first_process(open_alone)
         session = open_session(recipe, folders, device=device, place=place)
         recipe = session.recipe
         start = 0
         if checkpoint is not None:
-            start = load_checkpoint(checkpoint, session.training, recipe=recipe).step
+            position = load_checkpoint(checkpoint, session.training, recipe=recipe)
+            start = position.step
+            if not resume:
+                _require_same_data(session, position, run)
         if start >= recipe.steps:
+            if not on_first_process((run / ADAPTER_FILE).is_file):
+                session.export(run / ADAPTER_FILE)
             if process_rank() == 0:
-                done = f"{run} has all {recipe.steps} steps already"
+                done = (
+                    f"{run} is finished already: it has all {recipe.steps} steps; another "
+                    "--output trains anew"
+                )
                 (console or Console()).print(done, soft_wrap=True, markup=False, emoji=False)
             return 0
         batches = make_loader(
@@ -105,6 +120,16 @@ def train(
                     watch.message(f"stopped after step {step} and saved; --resume goes on")
                     return stop.exit_code or 130
     return 0
+
+
+def _require_same_data(session: Session, position: Position, run: Path) -> None:
+    """A run is finished for those who ask for it with the datasets that it was trained on."""
+    if position.data.get("datasets") != session.data.fingerprints:
+        raise UsageError(
+            f"{run} has a training in it, which came to step {position.step}, on other datasets "
+            "than these, or they have changed",
+            cure="choose another --output; --resume takes these datasets for those",
+        )
 
 
 def train_step(
@@ -266,7 +291,10 @@ def _save(session: Session, run: Path, *, step: int) -> None:
         run,
         session.training,
         step=step,
-        data={"batch": step * session.recipe.accumulate},
+        data={
+            "batch": step * session.recipe.accumulate,
+            "datasets": session.data.fingerprints,
+        },
         recipe=session.recipe,
         keep=session.recipe.saving.keep,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from collections.abc import Mapping
@@ -21,18 +22,24 @@ def append_metrics(path: Path, step: int, figures: Mapping[str, float]) -> None:
     """
     values = {key: value if math.isfinite(value) else None for key, value in figures.items()}
     try:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "it is no regular file")
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
     except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
+        raise DataError(
+            f"cannot write {path}: {error.strerror or error}",
+            cure="make room on the disk, or remove what is in its place; --resume goes on from the "
+            "last checkpoint",
+        ) from error
 
 
 def read_metrics(path: Path) -> list[dict[str, float | None]]:
     """The lines, in the order in which they were written; none when there is no file.
 
-    The last line is left out when the process was killed while it wrote it.
+    What is no line of figures is left out: a process that was killed wrote half of it.
     """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    lines = path.read_text("utf-8", errors="replace").split("\n") if path.is_file() else []
     return [line for text in lines if (line := _parse(text)) is not None]
 
 
@@ -46,6 +53,7 @@ def cut_metrics(path: Path, step: int) -> None:
 def _parse(text: str) -> dict[str, float | None] | None:
     try:
         line = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return line if isinstance(line, dict) and "step" in line else None
+    step = line.get("step") if isinstance(line, dict) else None
+    return line if isinstance(step, (int, float)) else None

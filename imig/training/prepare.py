@@ -19,6 +19,7 @@ from imig.layout.layering import layer_order
 from imig.layout.placement import Rectangle, aligned_face_box, face_anchor, subject_cut
 from imig.layout.put_back import put_back
 from imig.layout.reference_size import picture_size, prepare_reference
+from imig.schema import MAX_PIXELS
 from imig.shards.views import InstanceView, ReferenceView, SceneView
 from imig.training.choices import Variant, pick_references
 from imig.training.recipe import DataConfig
@@ -45,14 +46,23 @@ def scene_to_pictures(
         When a picture is damaged or missing, a mask is empty, or no instance has a reference.
     """
     record = scene.record
-    size = picture_size(record.width, record.height, target_width=config.target_width)
+    try:
+        size = target_size(record.width, record.height, config=config)
+    except ValueError as error:
+        raise DataError(f"sample {record.id}: {error}") from error
     scale = (size[0] / record.width, size[1] / record.height)
     picks = pick_references(record, variant=variant, config=config)
     if not picks:
-        raise DataError(f"sample {record.id} has no instance with a reference to train on")
+        raise DataError(f"{scene.place} has no instance with a reference to train on")
+    for pick in picks:
+        scene.check_boxes(instance=pick.instance, reference=pick.reference)
     parts = [
         _read_part(
-            scene.instances[pick.instance], pick.reference, size=size, scale=scale, place=record.id
+            scene.instances[pick.instance],
+            pick.reference,
+            size=size,
+            scale=scale,
+            place=scene.place,
         )
         for pick in picks
     ]
@@ -76,6 +86,23 @@ def scene_to_pictures(
         ),
         target=resize_lanczos(np.array(scene.target), size),
     )
+
+
+def target_size(width: int, height: int, *, config: DataConfig) -> tuple[int, int]:
+    """(width, height) at which a target is trained on.
+
+    Raises
+    ------
+    ValueError
+        When it is so much higher than wide that it would be larger than any picture.
+    """
+    size = picture_size(width, height, target_width=config.target_width)
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(
+            f"a target of {width}x{height} pixels would have {size[0]}x{size[1]} at "
+            f"data.target_width; the most are {MAX_PIXELS} pixels"
+        )
+    return size
 
 
 @dataclass(frozen=True)
@@ -139,7 +166,7 @@ def _read_part(
 def _image_and_mask(view: ReferenceView, *, place: str) -> tuple[Image.Image, NDArray[np.bool_]]:
     """RGB and mask of a stored reference; what has no mask is subject all over."""
     image, mask = view.image, view.mask
-    what, cure = f"{view.record.name} of sample {place}", "`imig validate` lists what is damaged."
+    what, cure = f"{view.record.name} of {place}", "`imig validate` lists what is damaged."
     if mask is None:
         mask = np.ones((image.height, image.width), dtype=np.bool_)
     if mask.shape != (image.height, image.width):

@@ -16,22 +16,26 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from imig.engine.lock import folder_lock
 from imig.errors import DataError, UsageError
 from imig.paths import output_path
+from imig.regular_file import read_regular_file
 from imig.shards.atomic import atomic_write, atomic_write_bytes, is_temporary, temporary_path
 
 FILES = "files.json"
 _STEP = re.compile(r"step-(\d{6,})")
 
 
-def open_run(run: Path, *, resume: bool) -> Path | None:
+def open_run(run: Path, *, resume: bool, steps: int | None = None) -> Path | None:
     """The checkpoint that a training starts from; None when it starts at its beginning.
 
     With `resume` in a folder that has no checkpoint yet it starts at its beginning too: whoever
     gives the same command again after every interruption need not know how far the last one came.
+    A run that has come to `steps` exactly is given back without `resume` too: whoever asks for it
+    finds out whether it is the same one, and finished.
 
     Raises
     ------
@@ -44,12 +48,17 @@ def open_run(run: Path, *, resume: bool) -> Path | None:
     except OSError as error:
         raise UsageError(f"cannot write {run}: {error}", cure="choose another --output") from error
     latest = latest_checkpoint(run)
-    if latest is not None and not resume:
+    if latest is not None and not resume and step_of(latest) != steps:
         raise UsageError(
             f"{run} has a training in it, which came to step {step_of(latest)}",
             cure="go on with it by --resume, or choose another --output",
         )
     return latest
+
+
+def run_lock(run: Path) -> AbstractContextManager[None]:
+    """Hold the folder for one training; errors as `imig.engine.lock.folder_lock`'s."""
+    return folder_lock(run / ".lock", folder=run, who="another training")
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -135,11 +144,11 @@ def _cure(damaged: Path) -> str:
 def _find_fault(checkpoint: Path) -> str:
     """What is wrong with a checkpoint's files; empty when nothing is."""
     try:
-        files = json.loads((checkpoint / FILES).read_bytes())
+        files = json.loads(read_regular_file(checkpoint / FILES))
         expected = {
             str(name): (int(one["size"]), str(one["sha256"])) for name, one in files.items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"{FILES} cannot be read"
     for name, (size, sha256) in expected.items():
         path = checkpoint / name
@@ -147,7 +156,11 @@ def _find_fault(checkpoint: Path) -> str:
             return f"{name} is missing"
         if path.stat().st_size != size:
             return f"{name} has {path.stat().st_size} bytes and should have {size}"
-        if _sha256(path) != sha256:
+        try:
+            changed = _sha256(path) != sha256
+        except OSError as error:
+            return f"{name} cannot be read: {error.strerror}"
+        if changed:
             return f"{name} has changed since it was written (SHA-256)"
     return ""
 

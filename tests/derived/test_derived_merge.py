@@ -31,6 +31,7 @@ from imig.shards.validate import validate_dataset
 
 def merge(*folders: Path, output: Path, drop_encoding: bool = False) -> Merged:
     result = merge_datasets(folders, output=output, drop_encoding=drop_encoding)
+    assert result is not None
     assert validate_dataset(output).faults == []
     return result
 
@@ -197,6 +198,7 @@ def test_refilter_of_parts_that_were_filtered_differently(tmp_path: Path) -> Non
     ]
     merge(*folders, output=tmp_path / "all")
     result = refilter_dataset(tmp_path / "all", overrides=[], output=tmp_path / "new")
+    assert result is not None
     assert (result.manifest.counts.written, result.thresholds.built) == (2, None)
     assert len(result.manifest.recipe["merged"]) == 2
 

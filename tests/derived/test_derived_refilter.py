@@ -239,9 +239,9 @@ _SLOW = """
 import sys, time
 import imig.derived.refilter as module
 before = module.refilter_sample
-def slow(*arguments):
+def slow(*arguments, **options):
     time.sleep(0.15)
-    return before(*arguments)
+    return before(*arguments, **options)
 module.refilter_sample = slow
 from imig.cli import main
 sys.exit(main(sys.argv[1:]))

@@ -14,7 +14,7 @@ from support.derived_datasets import contents, make_scene, write_dataset
 from imig import Dataset
 from imig.cli import main
 from imig.derived.split import Split, choose_groups, split_dataset
-from imig.derived.writing import seal
+from imig.derived.writing import prepare_seal
 from imig.duplicates.config import DuplicatesConfig
 from imig.errors import DataError, UsageError
 from imig.sample import Sample
@@ -25,6 +25,7 @@ from imig.shards.validate import validate_dataset
 
 def split(folder: Path, output: Path, share: float = 0.25, **options: int | bool) -> Split:
     result = split_dataset(folder, validation=share, output=output, **options)  # type: ignore[arg-type]
+    assert result is not None
     for side in ("train", "validation"):
         assert validate_dataset(output / side).faults == []
     ids = [set(Dataset(output / side).ids) for side in ("train", "validation")]
@@ -115,6 +116,7 @@ def test_what_hangs_together_stays_together(tmp_path: Path, share, cause: str) -
         output = tmp_path / f"s{seed}"
         config = DuplicatesConfig(similarity=0.99)
         result = split_dataset(folder, validation=0.4, output=output, seed=seed, duplicates=config)
+        assert result is not None
         side = sides(output)
         groups = [[0, 1, 3, 6, 7]] if share is share_feature else [[0, 3, 6], [1, 7]]
         if share is share_prompt:
@@ -157,7 +159,7 @@ def test_where_it_may_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     folder = write_dataset(tmp_path / "d", scenes(4))
     assert main(["split", str(folder), "--validation", "0.25", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["counts"]["train"]["written"] == 3
-    assert main(["split", str(folder), "--validation", "0.25"]) == 2
+    assert main(["split", str(folder), "--validation", "0.5"]) == 2
     assert "holds a dataset already" in capsys.readouterr().err
     assert main(["split", str(folder), "--validation", "0.25", "--overwrite"]) == 0
     with pytest.raises(SystemExit):
@@ -180,9 +182,9 @@ def test_stopped_before_both_sides_are_there(tmp_path: Path, moment: int) -> Non
         calls += 1
         if calls == moment:
             raise KeyboardInterrupt
-        return seal(*arguments, **options)
+        return prepare_seal(*arguments, **options)
 
-    with patch("imig.derived.split.seal", dying), pytest.raises(KeyboardInterrupt):
+    with patch("imig.derived.split.prepare_seal", dying), pytest.raises(KeyboardInterrupt):
         split(folder, tmp_path / "s")
     assert not (tmp_path / "s" / "train" / "dataset.json").exists()
     split(folder, tmp_path / "s")

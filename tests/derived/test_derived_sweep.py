@@ -46,6 +46,7 @@ def test_each_value_keeps_what_a_refilter_keeps(small: Path, tmp_path: Path) -> 
             refiltered = refilter_dataset(
                 small, overrides=[f"filter.{key}={value}"], output=tmp_path / "new", overwrite=True
             )
+            assert refiltered is not None
             assert refiltered.manifest.counts.written == scenes
             assert pd.read_parquet(tmp_path / "new" / "index.parquet").instances.sum() == instances
 

@@ -1,16 +1,20 @@
 """`imig.Dataset`: random access, iteration, lazy pictures, errors for people."""
 
 import pickle
+import socket
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from fsspec.implementations.memory import MemoryFileSystem
 from support.tiny_dataset import make_samples, write_tiny_dataset
 
 import imig
+from imig.cli import main
 from imig.errors import DataError, UsageError
 from imig.layout.masks import rle_to_mask
 from imig.shards.card import size_category, write_card
@@ -149,3 +153,23 @@ def test_the_card_has_front_matter_that_hubs_read(tmp_path: Path) -> None:
     assert "| instances per scene | 2: 2, 3: 1 |" in text
     assert 'src="pictures/a.png"' in text
     assert (size_category(1000), size_category(10**8)) == ("1K<n<10K", "n>10M")
+
+
+def test_a_store_that_is_down_is_not_called_no_dataset(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert main(["stats", f"ftp://127.0.0.1:{port}/shards"]) == 1
+    error, cure = capsys.readouterr().err.splitlines()
+    assert error == (
+        f"error: cannot reach ftp://127.0.0.1:{port}/shards: [Errno 111] Connection refused"
+    )
+    assert "is the store up" in cure
+    with pytest.raises(UsageError, match="is not a dataset: it has no dataset"):
+        imig.Dataset("memory://nothing-is-here")
+    for failure in (PermissionError("403"), TimeoutError(), ConnectionResetError("reset")):
+        monkeypatch.setattr(MemoryFileSystem, "cat_file", Mock(side_effect=failure))
+        with pytest.raises(DataError, match="cannot reach memory://nothing-is-here/dataset") as it:
+            imig.Dataset("memory://nothing-is-here")
+        assert (str(failure) or "TimeoutError") in it.value.message

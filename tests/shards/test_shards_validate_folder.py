@@ -214,7 +214,8 @@ def test_files_that_are_missing_or_too_many(folder: Path) -> None:
 
 
 def test_tables_are_counted(folder: Path) -> None:
-    pq.write_table(pa.table({"id": ["a", "b"]}), folder / "rejects.parquet")
+    texts = {"id": ["a", "b"], "stage": ["x", "x"], "reason": ["y", "y"], "figures": ["{}", "{}"]}
+    pq.write_table(pa.table(texts), folder / "rejects.parquet")
     assert kinds(folder) == {"table-rows"}
     edit_manifest(folder, lambda manifest: manifest["counts"].update(rejected=2, input=8))
     assert kinds(folder) == set()

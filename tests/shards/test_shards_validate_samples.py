@@ -188,7 +188,7 @@ PLANTED: list[tuple[str, Callable[[Draft], None]]] = [
     ("relation", relation_contains),
     ("parent", parent),
     ("score-range", score_range),
-    ("score-range", score_not_finite),
+    ("schema-violation", score_not_finite),
     ("undecodable-image", undecodable_target),
     ("undecodable-image", undecodable_reference_mask),
     ("image-size", image_size),

@@ -579,17 +579,6 @@ def test_a_recipe_that_maps_nothing_keeps_its_checksum(tmp_path: Path) -> None:
     assert WebdatasetSource.model_validate(source).members.nouns == "json:a"
 
 
-def test_a_tar_that_goes_while_it_is_read(tmp_path: Path) -> None:
-    path = write_tar(tmp_path / "x.tar", [("a.jpg", RED)])
-    stage = source_of(path)
-    samples = stage.enumerate(0, 1)
-    path.unlink()
-    reject = stage(samples)[0].reject
-    assert reject is not None
-    assert reject.reason == "unreadable image"
-    assert str(tmp_path) not in str(reject.figures)
-
-
 def test_the_report_has_the_remarks(tmp_path: Path) -> None:
     from imig.engine.report import write_reports
     from imig.schema import Counts, Manifest

@@ -11,7 +11,7 @@ import webdataset
 from PIL import Image
 from support.model_doubles import digest
 
-from imig.errors import DataError, UsageError
+from imig.errors import CannotOpenError, DataError, UsageError
 from imig.sample import Sample, derive_seed, image_to_jpeg
 from imig.stages.base import BuildContext
 from imig.stages.source import SourceStage
@@ -117,16 +117,6 @@ def test_pipes_are_not_waited_for(photos: Path) -> None:
     assert pipe.reject.figures == {"error": "OSError: it is no regular file"}
 
 
-def test_file_gone_since_the_listing_is_rejected(photos: Path) -> None:
-    stage = stage_of(FolderSource(kind="folder", path=str(photos)))
-    samples = stage.enumerate(2, 3)
-    (photos / "z.jpg").unlink()
-    reject = stage(samples)[0].reject
-    assert reject is not None
-    assert reject.reason == "unreadable image"
-    assert str(photos) not in str(reject.figures)
-
-
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"caf\xe9.jpg")).write_bytes(jpeg("red"))
     sample = read_all(stage_of(FolderSource(kind="folder", path=str(tmp_path))))[0]
@@ -159,12 +149,12 @@ def test_list_of_paths_and_json_lines(photos: Path) -> None:
     listing.write_text(f"# comment\n\n{photos}/z.jpg\n{json.dumps(entry)}\nphotos/nowhere.jpg\n")
     stage = stage_of(ListSource(kind="list", path=str(listing)))
     assert stage.writes == {"target", "caption", "nouns"}
-    red, blue, gone = read_all(stage)
+    red, blue = stage(stage.enumerate(0, 2))
     assert red.scene.caption == ""
     assert (blue.scene.caption, blue.scene.nouns) == ("a blue wall", ["wall", "blue wall"])
     assert blue.scene.source.path == "photos/b/A.PNG"
-    assert gone.reject is not None
-    assert "FileNotFoundError" in str(gone.reject.figures["error"])
+    with pytest.raises(CannotOpenError, match=r"cannot open photos/nowhere\.jpg: No such file"):
+        stage(stage.enumerate(2, 3))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +164,6 @@ def test_list_of_paths_and_json_lines(photos: Path) -> None:
         ('a.jpg\n{"paht": "a.jpg"}', "list.txt:2: unknown key 'paht'"),
         ('{"caption": "a"}', "list.txt:1: path and caption"),
         ('{"path": "a.jpg", "nouns": "dog"}', "list.txt:1: nouns is a list"),
-        ("nowhere.jpg", "none of the 1 files"),
         ("# nothing", "names no picture"),
     ],
 )
@@ -326,15 +315,17 @@ def test_texts_of_a_list_are_mended_and_blank_phrases_named(photos: Path) -> Non
     }
     odd = {"path": "photos/\ud83d\x00.jpg"}
     listing.write_text(f"{json.dumps(entry)}\n{json.dumps(odd)}\n{'x' * 5000}.jpg\n")
-    mended, nowhere, long = read_all(stage_of(ListSource(kind="list", path=str(listing))))
+    stage = stage_of(ListSource(kind="list", path=str(listing)))
+    mended, nowhere, long = stage.enumerate(0, 3)
+    (mended,) = stage([mended])
     assert mended.scene.caption == "café & \ufffd"
     assert mended.scene.nouns == ["Red mug", "café"]
     assert mended.oddities == [
         ("phrase that shows nothing", "'\\u200b'"), ("phrase that shows nothing", "' '"),
     ]  # fmt: skip
-    for sample in (nowhere, long):
-        assert sample.reject is not None
-        assert sample.reject.reason == "unreadable image"
+    for sample, reason in ((nowhere, "no file can have"), (long, "too long")):
+        with pytest.raises(CannotOpenError, match=reason):
+            stage([sample])
         assert sample.scene.model_dump_json()
 
 

@@ -189,7 +189,7 @@ def user_text(request: Mapping[str, Any]) -> str:
     return "\n".join(part["text"] for part in content if part["type"] == "text")
 
 
-def first_then(faults: Sequence[Fault | str | Said], answer: str) -> Reply:
+def first_then(faults: Sequence[Fault | str | Said], answer: Fault | str | Said) -> Reply:
     """These one after the other, then the answer for ever."""
     left, lock = list(faults), threading.Lock()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -20,6 +21,10 @@ from imig.cli import run_command
 from imig.engine.blocks import Block, run_stage
 from imig.engine.folder import BuildFolder
 from imig.engine.parts import write_part
+from imig.engine.progress import Progress
+from imig.engine.retry import drop_failed_parts
+from imig.engine.workers import FinishedBlock, finished_block
+from imig.errors import DataError
 from support.engine_stages import Judge, make_test_plan
 
 SCENES = 90
@@ -40,6 +45,16 @@ def build_here(output: Path, recipe: Path, *, ray: bool, seconds: float = 0.0) -
 
 def run_in_process(folder: BuildFolder, blocks: list[int], console: Console) -> None:
     """Stands in for Ray's execution, which has tests of its own."""
+    try:
+        with Progress(folder.plan, console, finished_scenes=0) as progress:
+            engine.collect_blocks(folder, blocks, finish_blocks(folder, blocks), progress)
+    except DataError:
+        drop_failed_parts(folder)
+        raise
+
+
+def finish_blocks(folder: BuildFolder, blocks: Sequence[int]) -> Iterator[FinishedBlock]:
+    """Run blocks one after the other and write their parts."""
     plan = folder.plan
     for number in blocks:
         start, stop = plan.block_range(number)
@@ -47,9 +62,7 @@ def run_in_process(folder: BuildFolder, blocks: list[int], console: Console) -> 
         for step in plan.steps:
             run_stage(block, step.stage, batch_size=step.resources.batch_size)
         write_part(folder.parts, block)
-        shard = number // plan.blocks_per_shard
-        if set(plan.shard_blocks(shard)) <= folder.finished_parts():
-            folder.join_shard(shard)
+        yield finished_block(block)
 
 
 def main() -> int:

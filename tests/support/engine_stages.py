@@ -47,6 +47,18 @@ class Draw(Stage):
     def remarks(self) -> list[str]:
         return []
 
+    def missing(self, stop: int) -> int:
+        return 0
+
+    def folders(self) -> list[Path]:
+        return []
+
+    def files(self) -> list[Path]:
+        return []
+
+    def can_open(self, sample_id: str) -> bool:
+        return True
+
     def enumerate(self, start: int, stop: int) -> list[Sample]:
         ids = [f"basic-{number:08d}" for number in range(start, stop)]
         return [

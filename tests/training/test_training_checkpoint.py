@@ -1,5 +1,6 @@
 """Checkpoints: exact resume, kill -9 at any moment, damage, and errors for people."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -17,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.damage import DAMAGES
 from support.training_runs import SmallRun, small_recipe
 from torch import nn
 
-from imig.errors import DataError, UsageError
+from imig.errors import DataError, ImigError, UsageError
 from imig.training.checkpoint import recipe_sha256
 from imig.training.recipe import TrainRecipe
 from imig.training.run_folder import (
@@ -29,6 +31,7 @@ from imig.training.run_folder import (
     checkpoints,
     latest_checkpoint,
     open_run,
+    run_lock,
     verify_checkpoint,
 )
 
@@ -230,6 +233,67 @@ def test_damage_of_the_only_checkpoint(tmp_path: Path) -> None:
     _flip(checkpoint_path(tmp_path, 1) / "progress.json")
     with pytest.raises(DataError, match="no older checkpoint is intact"):
         SmallRun(small_recipe()).load(checkpoint_path(tmp_path, 1))
+
+
+@pytest.mark.parametrize("damage", ["pipe", "deep", "null", "wrong-types"])
+def test_a_list_of_files_that_is_none(tmp_path: Path, damage: str) -> None:
+    _saved(tmp_path, 1)
+    DAMAGES[damage](checkpoint_path(tmp_path, 1) / FILES)
+    with pytest.raises(DataError, match=f"{FILES} cannot be read"):
+        SmallRun(small_recipe()).load(checkpoint_path(tmp_path, 1))
+
+
+def _rewrite(checkpoint: Path, name: str, value: object) -> None:
+    """As another version would have written it: with its checksum."""
+    if name.endswith(".pt"):
+        torch.save(value, checkpoint / name)
+    else:
+        (checkpoint / name).write_text(value if isinstance(value, str) else json.dumps(value))
+    data = (checkpoint / name).read_bytes()
+    files = json.loads((checkpoint / FILES).read_bytes())
+    files[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (checkpoint / FILES).write_text(json.dumps(files))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("progress.json", []),
+        ("progress.json", {"step": "x", "data": {}, "processes": 1}),
+        ("progress.json", {"step": 1}),
+        ("progress.json", "[" * 100_000),
+        ("recipe.json", {}),
+        ("recipe.json", "null"),
+        ("recipe.json", {"recipe": 3}),
+        ("random.pt", []),
+        ("random.pt", [{"python": 3}]),
+        ("scheduler.pt", 3),
+        ("optimizer.pt", {"state": 3}),
+        ("optimizer.pt", [1]),
+        ("average.pt", {"values": {}}),
+        ("average.pt", 3),
+        ("adapter.pt", 3),
+        ("adapter.pt", {"a": 1}),
+    ],
+)
+def test_a_checkpoint_of_another_version(tmp_path: Path, name: str, value: object) -> None:
+    _saved(tmp_path, 1)
+    checkpoint = checkpoint_path(tmp_path, 1)
+    _rewrite(checkpoint, name, value)
+    with pytest.raises(ImigError, match=str(checkpoint)) as caught:
+        SmallRun(small_recipe()).load(checkpoint)
+    assert caught.value.cure
+
+
+def test_one_training_at_a_time(tmp_path: Path) -> None:
+    with (
+        run_lock(tmp_path),
+        pytest.raises(UsageError, match="another training writes into"),
+        run_lock(tmp_path),
+    ):
+        pass
+    with run_lock(tmp_path):
+        pass
 
 
 class _Harmful:

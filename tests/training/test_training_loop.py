@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -161,9 +162,34 @@ def test_a_finished_run_says_so_and_stays_as_it_is(
     world: Path, undisturbed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (undisturbed / "adapter.safetensors").stat().st_mtime_ns
-    assert main(words(world, undisturbed, "--resume")) == 0
-    assert "steps already" in capsys.readouterr().out
+    for more in (["--resume"], []):
+        assert main(words(world, undisturbed, *more)) == 0
+        assert "is finished already: it has all 20 steps" in capsys.readouterr().out
     assert (undisturbed / "adapter.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_finished_run_is_finished_for_the_same_command_only(
+    world: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    (run / "adapter.safetensors").unlink()  # killed just before it was written
+    assert main(words(world, run)) == 0
+    assert (run / "adapter.safetensors").read_bytes() == (
+        undisturbed / "adapter.safetensors"
+    ).read_bytes()
+    write_tiny_dataset(tmp_path / "shards", scenes=14)
+    before = sorted(run.rglob("*"))
+    others = (
+        ([*words(world, run), "--set", "steps=10"], "which came to step 20"),
+        ([*words(world, run), "--set", "seed=5"], "another recipe; different: seed"),
+        ([*words(world, run), "--shards", str(tmp_path / "shards")], "on other datasets"),
+    )
+    for command, why in others:
+        capsys.readouterr()
+        assert main(command) == 2
+        assert why in capsys.readouterr().err
+    assert sorted(run.rglob("*")) == before
 
 
 def test_what_a_run_leaves(undisturbed: Path) -> None:
@@ -225,7 +251,7 @@ def test_non_finite_loss_names_the_samples(world: Path, tmp_path: Path) -> None:
 def test_errors_of_the_call(world: Path, undisturbed: Path, tmp_path: Path) -> None:
     shards = [world / "shards"]
     with pytest.raises(UsageError, match="has a training in it"):
-        train(recipe(world), shards, run=undisturbed)
+        train(recipe(world, "steps=24"), shards, run=undisturbed)
     with pytest.raises(UsageError, match="begun with another recipe"):
         train(recipe(world, "batch_size=3"), shards, run=undisturbed, resume=True)
     (tmp_path / "file").touch()

@@ -30,7 +30,7 @@ CONFIG = DataConfig(target_width=192, reference_side=96)
 
 
 def _view(sample: Sample) -> SceneView:
-    return SceneView(sample.scene, sample.files, place="test")
+    return SceneView(sample.scene, sample.files, place=f"sample {sample.scene.id}")
 
 
 def _pictures(sample: Sample, *, variant: Variant = "crop") -> PictureSample:

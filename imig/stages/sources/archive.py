@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
+from imig.regular_file import open_regular_file
 from imig.stages.sources.archive_paths import explain_no_tar
 from imig.stages.sources.base import SourceError, printable_path
 
@@ -45,6 +46,22 @@ class Member(NamedTuple):
         return sum(size for _, size in self.pieces) if self.pieces else self.size
 
 
+class FileState(NamedTuple):
+    """What tells that a file is still the one that was listed."""
+
+    size: int
+    changed: int
+    """Time of its last change, in nanoseconds."""
+
+
+class ChangedArchiveError(Exception):
+    """A tar is not what it was when it was listed: what lay at an offset may lie elsewhere."""
+
+
+class OddMemberError(Exception):
+    """A member that nobody should read; the message says why."""
+
+
 @dataclass
 class Listing:
     """The files of a tar, in the order of their first appearance, and what was odd."""
@@ -60,6 +77,8 @@ class Listing:
     """Files whose name starts with a dot, as macOS puts them beside each file (``._a.jpg``)."""
     faults: list[str] = field(default_factory=list)
     """How the tar is damaged; what lies before the damage is listed."""
+    state: FileState | None = None
+    """Of the tar when it was listed."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +107,9 @@ def list_archive(path: Path, number: int) -> Listing:
     names: dict[str, str] = {}
     found: dict[str, _Link | Member] = {}
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            for info in _headers(file, size, path, listing):
+        with open_regular_file(path) as file:
+            state = listing.state = _state(file)
+            for info in _headers(file, state.size, path, listing):
                 name = clean_name(info.name)
                 if name in found:
                     listing.repeated.append(name)
@@ -202,19 +221,56 @@ def _end_fault(file: BinaryIO, offset: int, size: int) -> str:
     return ""
 
 
-def read_member(path: Path, member: Member) -> bytes:
-    """The bytes of a member. Raises OSError when they are not there, or too many."""
-    with path.open("rb") as file:
+def read_member(
+    path: Path, member: Member, *, state: FileState | None = None, limit: int | None = None
+) -> bytes:
+    """The bytes of a member.
+
+    Parameters
+    ----------
+    state:
+        The tar's when it was listed.
+    limit:
+        Bytes beyond which a member is not read.
+
+    Raises
+    ------
+    OSError
+        The system does not give them.
+    ChangedArchiveError
+        The tar is another by now.
+    OddMemberError
+        There are too many.
+    """
+    if limit is not None and member.size > limit:
+        raise OddMemberError(f"its {member.size} bytes are more than {limit}")
+    if member.pieces and member.size > _MAX_SPARSE:
+        raise OddMemberError(f"a sparse member of {member.size} bytes")
+    with open_regular_file(path) as file:
+        if state is not None and _state(file) != state:
+            raise ChangedArchiveError
         file.seek(member.offset)
         data = file.read(member.stored)
     if len(data) < member.stored:
-        raise OSError(0, f"{path.name} has become shorter")
+        raise ChangedArchiveError
     if not member.pieces:
         return data
-    if member.size > _MAX_SPARSE:
-        raise OSError(0, f"a sparse member of {member.size} bytes")
     whole, position = bytearray(member.size), 0
     for offset, size in member.pieces:
         whole[offset : offset + size] = data[position : position + size]
         position += size
     return bytes(whole[: member.size])
+
+
+def is_unchanged(path: Path, state: FileState) -> bool:
+    """Whether the tar is there, and is what it was when it was listed."""
+    try:
+        with open_regular_file(path) as file:
+            return _state(file) == state
+    except OSError:
+        return False
+
+
+def _state(file: BinaryIO) -> FileState:
+    found = os.fstat(file.fileno())
+    return FileState(found.st_size, found.st_mtime_ns)

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from imig.stages.pictures import PICTURE_SUFFIXES
+from imig.stages.pictures import picture_suffixes
 from imig.stages.sources.archive import Member
 
 Names = Mapping[str, tuple[str, Member]]
@@ -60,7 +60,7 @@ class Group:
 @lru_cache(maxsize=4096)  # of millions of members only few extensions differ
 def is_picture(name: str) -> bool:
     """Whether a member's name or extension says that it is a picture."""
-    return f".{name.rpartition('.')[2].lower()}" in PICTURE_SUFFIXES
+    return f".{name.rpartition('.')[2].lower()}" in picture_suffixes()
 
 
 @lru_cache(maxsize=4096)

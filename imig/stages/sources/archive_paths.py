@@ -68,6 +68,13 @@ def _folder_to_archives(folder: Path) -> list[Path]:
     names = sorted(one.name for one in folder.iterdir() if not one.name.startswith("."))
     found = [folder / name for name in names if name.lower().endswith(".tar")]
     archives = [one for one in found if one.is_file()]
+    lost = [one for one in found if not one.is_file() and not one.is_dir()]
+    if lost:
+        leads = "is a link that leads nowhere" if lost[0].is_symlink() else "is no regular file"
+        raise SourceError(
+            f"{lost[0]} {leads} ({len(lost)} of the {len(found)} .tar in the folder are such)",
+            cure="bring back what it leads to, or take it out of the folder",
+        )
     if archives:
         return archives
     packed = [name for name in names if name.lower().endswith(_COMPRESSED_SUFFIXES)]

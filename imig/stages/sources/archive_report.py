@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from imig.errors import DataError
+from imig.stages.pictures import UNREAD_SUFFIXES
 from imig.stages.sources.archive_keys import is_picture, is_side_picture
 from imig.stages.sources.archive_samples import Entry, Samples
 from imig.stages.sources.archive_text import key_paths
-from imig.stages.sources.base import printable
+from imig.stages.sources.base import name_some, printable, unread_to_remark
 from imig.stages.sources.webdataset import SampleText
 
 SHOWN: Final = 3
-"""First samples of the plan's table, and names that a remark gives."""
+"""First samples of the plan's table."""
 _KINDS: Final = 8
 _COLUMN: Final = 40
 
@@ -97,8 +98,14 @@ def samples_to_remarks(samples: Samples) -> list[str]:
         has = _kinds(Counter(_text_kind(one) for one in with_picture if one.has_text()))
         what = f"samples with a picture but none of what others have ({has})"
         counted.append((what, [place(one) for one in silent]))
-    remarks += [f"{what}: {len(names):,} ({_names(names)})" for what, names in counted if names]
-    return remarks
+    remarks += [f"{what}: {len(names):,} ({name_some(names)})" for what, names in counted if names]
+    unread = Counter(
+        suffix
+        for entry in alone
+        for name in entry.members
+        if (suffix := f".{name.rpartition('.')[2].lower()}") in UNREAD_SUFFIXES
+    )
+    return [*remarks, *unread_to_remark(unread)]
 
 
 def _lost_pictures(samples: Samples) -> list[str]:
@@ -176,7 +183,3 @@ def _kinds(counts: Counter[str]) -> str:
     shown = ", ".join(f"{printable(name)} {count:,}" for name, count in ranked[:_KINDS])
     more = f", and {len(ranked) - _KINDS} other kinds" if len(ranked) > _KINDS else ""
     return shown + more or "none"
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(map(printable, names[:SHOWN])) + (", .." if len(names) > SHOWN else "")

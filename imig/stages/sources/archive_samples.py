@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
-from imig.stages.pictures import PICTURE_SUFFIXES
-from imig.stages.sources.archive import Listing, Member, list_archive
+from imig.stages.pictures import picture_suffixes
+from imig.stages.sources.archive import FileState, Listing, Member, list_archive
 from imig.stages.sources.archive_keys import (
     Group,
     Names,
@@ -30,7 +30,7 @@ JSON_SUFFIXES: Final = ("json", "jsonl", "ndjson")
 
 _PICTURE_ORDER: Final = (
     "jpg", "jpeg", "png", "webp",
-    *sorted({suffix[1:] for suffix in PICTURE_SUFFIXES} - {"jpg", "jpeg", "png", "webp"}),
+    *sorted({suffix[1:] for suffix in picture_suffixes()} - {"jpg", "jpeg", "png", "webp"}),
 )  # fmt: skip
 _PICTURE_WORDS: Final = ("image", "img", "picture", "photo", "rgb", "original", "main")
 _CAPTION_WORDS: Final = ("caption", "prompt", "text", "description", "alt")
@@ -145,6 +145,8 @@ class Samples:
     faults: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     """Tars without members."""
+    states: list[FileState] = field(default_factory=list)
+    """Of each tar, when it was listed."""
 
     def place(self, entry: Entry) -> str:
         """Where a sample lies, for people and for the scene's record."""
@@ -183,6 +185,8 @@ def _note(samples: Samples, listing: Listing, archive: Path) -> None:
     samples.dangling += [f"{archive.name}/{name}" for name in listing.dangling]
     samples.hidden += listing.hidden
     samples.faults += listing.faults
+    assert listing.state is not None
+    samples.states.append(listing.state)
     if not listing.members:
         samples.empty.append(archive.name)
 

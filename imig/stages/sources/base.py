@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
 
 from imig.errors import DataError, UsageError
 from imig.printable import to_printable
 from imig.sample import Sample
 from imig.schema import MAX_CAPTION, MAX_INSTANCES, MAX_TEXT, ModelRecord, Source
 from imig.stages.base import Word
-from imig.stages.pictures import PictureError, bytes_to_target
+from imig.stages.pictures import PictureError, bytes_to_target, unread_cures
 from imig.stages.sources.config import FolderSource, ListSource, WebdatasetSource
 from imig.text import bytes_to_text, first_of_alike, to_stored
 
@@ -23,12 +25,16 @@ BLANK_PHRASE = "phrase that shows nothing"
 """An oddity: blanks, or characters without width; it is left out."""
 UNDECODABLE_CAPTION = "undecodable caption"
 """An oddity: the picture is used, as one without a caption."""
+UNUSABLE_CAPTION = "caption left out"
+"""An oddity: its file is no regular file, or too large."""
 LONG_CAPTION = f"caption of more than {MAX_CAPTION} characters cut"
 """An oddity, as are the next ones: the largest sizes are those of `imig.schema`."""
 LONG_PHRASE = f"phrase of more than {MAX_TEXT} characters left out"
 MANY_PHRASES = f"phrases beyond the first {MAX_INSTANCES} left out"
 UNREADABLE_JSON = "unreadable JSON"
 """An oddity: what a sample's JSON says is not known."""
+SHOWN: Final = 3
+"""Names that a remark gives."""
 
 
 class SourceError(UsageError):
@@ -88,9 +94,33 @@ class SourceKind(ABC):
         """
         return []
 
+    def missing(self, stop: int) -> int:
+        """How many of the first `stop` pictures are known not to be there."""
+        return 0
+
+    def folders(self) -> list[Path]:
+        """Folders whose whole content is listed: nothing may be written into them."""
+        return []
+
+    def files(self) -> list[Path]:
+        """Files that are read: the output's folder may hold none of them."""
+        return []
+
+    def can_open(self, number: int) -> bool:
+        """Whether the system gives picture `number` now; see `imig.errors.CannotOpenError`."""
+        return True
+
     @abstractmethod
     def fill(self, sample: Sample, number: int) -> None:
-        """Set target, size, and caption, nouns and style where it has them; or turn it down."""
+        """Set target, size, and caption, nouns and style where it has them; or turn it down.
+
+        Raises
+        ------
+        CannotOpenError
+            The system does not give the picture, which is no fault of the picture.
+        SourceLostError
+            The whole source is gone, or is another: the build stops.
+        """
 
 
 def fill_from_bytes(sample: Sample, data: bytes, limits: PixelLimits) -> None:
@@ -104,12 +134,17 @@ def fill_from_bytes(sample: Sample, data: bytes, limits: PixelLimits) -> None:
             max_pixels=limits.max_pixels,
         )
     except PictureError as error:
-        sample.turn_down(stage=STAGE, reason=error.reason, figures=error.figures)
+        turn_down(sample, error)
         return
     for oddity in target.oddities:
         sample.note_oddity(oddity, "")
     sample.files[sample.scene.target] = target.data
     sample.scene.width, sample.scene.height = target.width, target.height
+
+
+def turn_down(sample: Sample, error: PictureError) -> None:
+    """Reject the scene whose picture cannot be used."""
+    sample.turn_down(stage=STAGE, reason=error.reason, figures=error.figures)
 
 
 def fill_text(sample: Sample, *, caption: str, nouns: Sequence[str]) -> None:
@@ -163,3 +198,22 @@ def printable_path(path: str) -> str:
 def printable(text: str) -> str:
     """A name for a person's screen: what no screen shows is written as its escape."""
     return to_printable(printable_path(text))
+
+
+def name_some(names: Sequence[str]) -> str:
+    """The first few names, for a remark: ``a, b, c, ..``."""
+    return ", ".join(map(printable, names[:SHOWN])) + (", .." if len(names) > SHOWN else "")
+
+
+def unread_to_remark(counts: Mapping[str, int]) -> list[str]:
+    """``12 files of kinds that are not read: .heic (12): pip install ..``; none without files."""
+    if not counts:
+        return []
+    ranked = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    kinds = ", ".join(f"{suffix} ({count:,})" for suffix, count in ranked)
+    cure = unread_cures(counts)
+    total = sum(counts.values())
+    return [
+        f"{total:,} file{'s' * (total != 1)} of kinds that are not read: {kinds}"
+        + (f": {cure}" if cure else "")
+    ]

@@ -63,6 +63,9 @@ class Prompts(SourceKind):
         name = None if self._path is None else printable_path(self._path.name)
         return Source(kind="prompt", path=name, seed=seed)
 
+    def files(self) -> list[Path]:
+        return [] if self._path is None or self._is_written_first else [self._path]
+
     def fingerprint(self) -> str:
         if self._path is None:
             return "grammar"  # its prompts follow from the recipe, which is compared anyway

@@ -7,14 +7,23 @@ tar's headers are read once, and its pictures later, each at its offset.
 from __future__ import annotations
 
 import difflib
+import hashlib
+from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from imig.errors import DataError
+from imig.errors import CannotOpenError, DataError, SourceLostError
 from imig.sample import Sample
 from imig.schema import Source
 from imig.stages.base import Word
-from imig.stages.sources.archive import read_member
+from imig.stages.pictures import PictureError
+from imig.stages.sources.archive import (
+    ChangedArchiveError,
+    OddMemberError,
+    is_unchanged,
+    read_member,
+)
 from imig.stages.sources.archive_paths import path_to_archives
 from imig.stages.sources.archive_samples import Entry, Samples, is_json, json_keys, list_samples
 from imig.stages.sources.archive_text import (
@@ -36,8 +45,10 @@ from imig.stages.sources.base import (
     fill_text,
     printable,
     printable_path,
+    turn_down,
 )
 from imig.stages.sources.config import WebdatasetSource
+from imig.stages.sources.opening import MAX_TEXT_BYTES, cannot_open, max_bytes, require_some
 from imig.text import bytes_to_text
 
 LOOKED_AT: Final = 64
@@ -87,6 +98,24 @@ class WebdatasetPictures(SourceKind):
         self._check_mapping()
         return len(self._samples.entries)
 
+    def folders(self) -> list[Path]:
+        folder = Path(self._config.path).expanduser()
+        return [folder] if folder.is_dir() else []
+
+    def files(self) -> list[Path]:
+        return self._archives
+
+    def can_open(self, number: int) -> bool:
+        members = self._samples.entries[number].members.values()
+        return all(
+            is_unchanged(self._archives[one], self._samples.states[one])
+            for one in {member.archive for member in members}
+        )
+
+    def fingerprint(self) -> str:
+        sizes = [state.size for state in self._samples.states]
+        return hashlib.sha256(f"{super().fingerprint()} {sizes}".encode()).hexdigest()
+
     def record(self, number: int, *, seed: int) -> Source:
         place = self._samples.place(self._samples.entries[number])
         return Source(kind="shard", path=printable_path(place))
@@ -103,12 +132,11 @@ class WebdatasetPictures(SourceKind):
             )
             return
         try:
-            data = self._read(entry, picture)
-            text = self.text(entry)
-        except OSError as error:
-            figures = {"error": f"{type(error).__name__}: {error.strerror}"}
-            sample.turn_down(stage=STAGE, reason="unreadable image", figures={**figures})
+            data = self._read(entry, picture, limit=max_bytes(self._config.max_pixels))
+        except OddMemberError as error:
+            turn_down(sample, PictureError("too many bytes", {"error": str(error)}))
             return
+        text = self.text(entry)
         fill_from_bytes(sample, data, self._config)
         if sample.reject is None:
             for problem in text.undecodable:
@@ -165,21 +193,47 @@ class WebdatasetPictures(SourceKind):
             return value_to_phrases(look_up(value, key))
         return [] if self._config.members.nouns else json_to_nouns(value)
 
-    def _read(self, entry: Entry, extension: str) -> bytes:
+    def _read(self, entry: Entry, extension: str, *, limit: int = MAX_TEXT_BYTES) -> bytes:
+        """The bytes of a member.
+
+        Raises CannotOpenError, SourceLostError, and OddMemberError when it is too large.
+        """
         member = entry.members[extension]
-        return read_member(self._archives[member.archive], member)
+        path = self._archives[member.archive]
+        try:
+            return read_member(
+                path, member, state=self._samples.states[member.archive], limit=limit
+            )
+        except ChangedArchiveError as error:
+            raise SourceLostError(
+                f"{path} is not what it was when the build began",
+                cure="leave the source alone during a build, and run the same command again: it "
+                "goes on where the tars still hold the same samples",
+            ) from error
+        except OSError as error:
+            require_some(self._archives, what="tar that was listed")
+            raise cannot_open(self._where(entry, extension), error) from None
 
     def _read_text(self, entry: Entry, extension: str, undecodable: list[str]) -> str:
         """A text member; "" where it is in no encoding, which `undecodable` gets to know."""
         where = self._where(entry, extension)
         try:
-            return bytes_to_text(self._read(entry, extension), where=where)
+            data = self._read(entry, extension)
+        except OddMemberError as error:
+            undecodable.append(f"{where}: {error}")
+            return ""
+        try:
+            return bytes_to_text(data, where=where)
         except DataError as error:
             undecodable.append(error.message)
             return ""
 
     def _read_json(self, entry: Entry, extension: str) -> Any:
-        return bytes_to_json(self._read(entry, extension), where=self._where(entry, extension))
+        try:
+            data = self._read(entry, extension)
+        except OddMemberError:
+            return None
+        return bytes_to_json(data, where=self._where(entry, extension))
 
     def _where(self, entry: Entry, extension: str) -> str:
         return printable(f"{self._samples.place(entry)}.{extension}")
@@ -189,10 +243,8 @@ class WebdatasetPictures(SourceKind):
         values = []
         for entry in entries:
             for name in entry.jsons():
-                try:
+                with suppress(CannotOpenError):  # the build will say so
                     values.append(self._read_json(entry, name))
-                except OSError:
-                    continue  # the build will say so
         return values
 
     def _check_mapping(self) -> None:

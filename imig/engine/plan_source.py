@@ -1,0 +1,61 @@
+"""What can be wrong between a source and the build that is to read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from imig.engine.failures import Failures
+from imig.errors import DataError, UsageError
+from imig.paths import is_within
+
+
+class Source(Protocol):
+    """What is asked of a source here."""
+
+    def missing(self, stop: int) -> int: ...
+
+    def folders(self) -> list[Path]: ...
+
+    def files(self) -> list[Path]: ...
+
+    def remarks(self) -> list[str]: ...
+
+
+def check_output(source: Source, output: Path) -> None:
+    """Raise UsageError when the output could be read as input, or deleting it would take the input.
+
+    Whatever links, dots and mounts lead there.
+    """
+    for folder in source.folders():
+        if is_within(output, folder):
+            how = "is" if is_within(folder, output) else "lies inside of"
+            raise UsageError(
+                f"the output {output} {how} the folder that the source reads, {folder}",
+                cure="give an --output elsewhere: what a build writes must never be its input",
+            )
+    for path in (*source.folders(), *source.files()):
+        if is_within(path, output):
+            raise UsageError(
+                f"the source reads {path}, which lies inside of the output {output}",
+                cure="give an --output elsewhere: what a build writes must never be its input",
+            )
+
+
+def check_missing(source: Source, *, scenes: int, limit: float) -> None:
+    """Raise DataError when more pictures are known to be missing than the build would bear.
+
+    `limit` is the recipe's `engine.max_error_rate`.
+    """
+    missing = source.missing(scenes)
+    failures = Failures(limit)
+    failures.add(seen=scenes, written=scenes - missing, errors=["missing"] * missing)
+    try:
+        failures.require_success()
+    except DataError as error:
+        raise DataError(
+            f"{missing} of the {scenes} pictures are not there, more than a build bears "
+            f"(engine.max_error_rate is {limit:g}): {'; '.join(source.remarks())}",
+            cure="bring them back (is the disk mounted?), or take them out of the source"
+            + ("" if missing == scenes else "; or --set engine.max_error_rate=RATE"),
+        ) from error

@@ -1,0 +1,31 @@
+"""All planted faults, in the order of docs/reliability.md."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from support.hostile.archive_faults import ARCHIVES
+from support.hostile.encoded_faults import ENCODINGS
+from support.hostile.feature_faults import NPY
+from support.hostile.folder_faults import FOLDER
+from support.hostile.index_faults import INDICES
+from support.hostile.manifest_faults import MANIFESTS
+from support.hostile.name_faults import NAMES
+from support.hostile.picture_faults import PICTURE
+from support.hostile.planted import Group, PlantedFault
+from support.hostile.scene_faults import RUN_LENGTHS, SCENES
+
+GROUPS: Final[tuple[Group, ...]] = (
+    ARCHIVES,
+    NAMES,
+    PICTURE,
+    SCENES,
+    RUN_LENGTHS,
+    MANIFESTS,
+    INDICES,
+    FOLDER,
+    NPY,
+    ENCODINGS,
+)
+FAULTS: Final[dict[str, PlantedFault]] = {one.kind: one for group in GROUPS for one in group.faults}
+assert len(FAULTS) == sum(len(group.faults) for group in GROUPS), "a kind stands twice"
