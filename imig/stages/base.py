@@ -30,8 +30,10 @@ class Stage(ABC):
     it raise.
 
     `reads` and `writes` are checked before anything runs. Their words: ``target``, ``caption``,
-    ``nouns``, ``boxes``, ``masks``, ``references``, ``scores``, ``verdict``. They may depend on the
-    recipe (a list of images has captions or has none), so ask the instance, not the class.
+    ``nouns``, ``subjects`` (what is to be drawn, each alone), ``drawn views`` and ``edited views``
+    (their subjects not found yet), ``views`` (found), ``boxes``, ``masks``, ``references``,
+    ``scores``, ``verdict``. They may depend on recipe and subset (a list of images has captions or
+    has none), so ask the instance, not the class.
     """
 
     name: ClassVar[str]
