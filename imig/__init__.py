@@ -6,6 +6,8 @@ The library face is one class::
     scene = dataset["basic-00000042"]
     scene.target                      # PIL image, decoded on first use
     scene.instances[0].mask           # numpy bool, (height, width)
+
+`REFERENCE 2.1` in a comment is section 2.1 of docs/reference.md: facts of the paper and its code.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -22,10 +21,10 @@ FAQ = ROOT / "docs" / "faq.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
 _CITED = re.compile(r"REFERENCE[\s#]+(\d(?:\.\d+[a-z]?)?(?:,[\s#]+\d\.\d+[a-z]?)*)(?!\d)")
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$|((?:^    .*\n)+)", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$|((?:^    [^\n]*\n)+)", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
-_COMMAND = re.compile(r"(?:^|[\s$(])(?:-m )?imig ([a-z][\w-]*)((?: (?! )[^|;>`]*)?)")
+_COMMAND = re.compile(r"(?:^ *|\$ |: |-m )imig ([a-z][\w-]*)((?: [^|;>`]*)?)")
 _MADE_UP = ".."
 """In a message that the FAQ quotes: what differs from case to case."""
 
@@ -73,29 +72,18 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
-class Parsers(NamedTuple):
-    """Options of the commands; those with actions are there as `models pull`, too."""
-
-    options: dict[str, set[str]]
-
-    @classmethod
-    def read(cls) -> Parsers:
-        found: dict[str, set[str]] = {}
-        cls._walk(_make_parser(), "", found)
-        return cls(found)
-
-    @classmethod
-    def _walk(cls, parser: argparse.ArgumentParser, name: str, found: dict[str, set[str]]) -> None:
-        found[name] = {word for one in parser._actions for word in one.option_strings}
-        for action in parser._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                for word, below in action.choices.items():
-                    cls._walk(below, f"{name} {word}".strip(), found)
-
-
 @cache
 def parsers() -> dict[str, set[str]]:
-    return Parsers.read().options
+    """Options of every command, and of its actions (`models pull`); of imig itself under ""."""
+    return dict(_options(_make_parser(), ""))
+
+
+def _options(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, set[str]]]:
+    yield name, {word for one in parser._actions for word in one.option_strings}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, below in action.choices.items():
+                yield from _options(below, f"{name} {word}".strip())
 
 
 def _codes(page: Path) -> Iterator[str]:
@@ -164,18 +152,20 @@ def test_every_family_and_package_is_described() -> None:
     assert [name for name in FAMILIES if f"`{name}`" not in models] == []
     drawn = ARCHITECTURE.read_text(encoding="utf-8")
     packages = sorted(one.parent.name for one in (ROOT / "imig").glob("*/__init__.py"))
-    assert [name for name in packages if f"`{name}/`" not in drawn] == []
+    assert [name for name in packages if f"{name}/" not in drawn] == []
 
 
 @cache
 def messages() -> list[str]:
-    """Every text of the package, with `_MADE_UP` where something is put in."""
-    found: list[str] = []
-    for path in (ROOT / "imig").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.JoinedStr | ast.BinOp | ast.Constant):
-                found.append(_template(node))
-    return found
+    """Every text in the package's code, with `_MADE_UP` where something is put in."""
+    return [
+        _template(node)
+        for path in (ROOT / "imig").rglob("*.py")
+        for above in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if not isinstance(above, ast.Expr)  # docstrings
+        for node in ast.iter_child_nodes(above)
+        if isinstance(node, ast.JoinedStr | ast.BinOp | ast.Constant)
+    ]
 
 
 def _template(node: ast.AST) -> str:
@@ -191,7 +181,8 @@ def _template(node: ast.AST) -> str:
 
 def quoted() -> list[str]:
     """What the FAQ quotes: messages as headings, and reasons in the first column of a table."""
-    return re.findall(r"^(?:### |\| )`(.+?)`(?: \||$)", FAQ.read_text(encoding="utf-8"), re.MULTILINE)
+    text = FAQ.read_text(encoding="utf-8")
+    return re.findall(r"^(?:### |\| )`(.+?)`(?: \||$)", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("message", quoted())
