@@ -141,10 +141,7 @@ def test_make_has_the_targets(page: Path) -> None:
 
 
 def test_the_readme_is_a_front_door() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert text.count("\n") < 200
-    missing = [p.name for p in PAGES if p.parent != ROOT and f"docs/{p.name}" not in text]
-    assert missing == [], "pages that README leads to nowhere"
+    assert (ROOT / "README.md").read_text(encoding="utf-8").count("\n") < 200
 
 
 def test_every_family_and_package_is_described() -> None:
