@@ -7,8 +7,10 @@ What a user does on the command line, and what that gives::
     scene = dataset["basic-00000002"]
     scene.target                      # PIL image, decoded on first use
     scene.instances[0].mask           # numpy bool, (height, width)
-    imig.display(scene).save("scene.png")
+    imig.preview(scene).save("scene.png")
     adapter = imig.train("shards", output="runs/first", overrides={"steps": 200})
+
+`REFERENCE 2.1` in a comment is section 2.1 of docs/reference.md: facts of the paper and its code.
 """
 
 from __future__ import annotations

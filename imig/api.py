@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from rich.console import Console
 
+    from imig.checks.dataset import ValidationReport
     from imig.shards.dataset import Dataset
-    from imig.shards.validate import ValidationReport
     from imig.shards.views import SceneView
 
 Settings = Mapping[str, Any]
@@ -80,7 +80,7 @@ def validate(folder: str | Path, *, workers: int = 1) -> ValidationReport:
 
     Raises UsageError when there is no dataset.
     """
-    from imig.shards.validate import validate_dataset
+    from imig.checks.dataset import validate_dataset
 
     return validate_dataset(Path(folder), workers=workers)
 

@@ -22,6 +22,7 @@ NOT_FAST = frozenset(
         "contextgen",
         "engine/test_engine_build.py",
         "engine/test_engine_kill.py",
+        "fuzz/test_fuzz_adapters.py",
         "models",
         "stages/test_stages_sharing.py",
         "test_benchmark_full_size_cost.py",

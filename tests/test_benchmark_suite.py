@@ -113,8 +113,6 @@ def test_figures_come_between_the_markers_and_nothing_else_changes() -> None:
 def test_a_part_without_a_place_is_an_error() -> None:
     with pytest.raises(ValueError, match="no markers for third"):
         fill_page(TEXT, report(row("third")))
-    some = report(row("first"), row("third"))
-    assert fill_page(TEXT, some, whole=False) == fill_page(TEXT, report(row("first")))
 
 
 def test_the_command_fills_the_file(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_the_count_is_that_of_the_reference() -> None:
     assert row.released_tokens == 512 + 2 * 2304 + 4 * 1024
     assert row.released == pytest.approx(727e12, rel=0.05)
     assert row.ours == pytest.approx(425e12, rel=0.05)
-    # The README says both: what is saved exactly, and with captions at their own length.
+    # docs/quality.md says both: what is saved exactly, and with captions at their own length.
     assert row.ratio == pytest.approx(0.596, abs=5e-4)
     own = count_row(FULL, batch=1, fill=0.6, checkpoint_blocks=1.0)
     assert own.ratio == pytest.approx(0.552, abs=5e-4)

@@ -15,9 +15,9 @@ import pytest
 from support.tiny_dataset import write_tiny_dataset
 
 import imig
+from imig.checks.dataset import validate_dataset
 from imig.cli import main
 from imig.commands.common import print_json
-from imig.shards.validate import validate_dataset
 
 COMMANDS = (
     "prompts", "build", "validate", "preview", "stats", "refilter", "split", "merge", "encode",

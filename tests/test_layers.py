@@ -29,7 +29,8 @@ LAYERS = (
     # the steps of a build, and the recipe that is composed of them
     ("stages",),
     ("recipe",),
-    ("checks",),
+    ("prompts.dialogue", "checks"),
+    ("prompts.writing",),
     # what does the work
     ("contextgen",),
     ("display",),

@@ -1,4 +1,4 @@
-"""Writes the figures of the last `make bench` into docs/performance.md, and some into README.md.
+"""Writes the figures of the last `make bench` into docs/performance.md.
 
     python -m benchmarks.suite.page [--json benchmarks/results/suite.json]
 
@@ -18,8 +18,6 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs" / "performance.md"
-README = REPOSITORY / "README.md"
-"""It shows some parts only."""
 FIGURES = REPOSITORY / "benchmarks" / "results" / "suite.json"
 MACHINE = "machine"
 """The section that says where and when it was measured."""
@@ -32,25 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, default=FIGURES, metavar="FILE")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="only this page, with all parts")
+    parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE")
     given = parser.parse_args(arguments)
     report = json.loads(given.json.read_text(encoding="utf-8"))
-    pages = {given.page: True} if given.page else {PAGE: True, README: False}
-    for page, whole in pages.items():
-        text = fill_page(page.read_text(encoding="utf-8"), report, whole=whole)
-        page.write_text(text, encoding="utf-8")
+    text = fill_page(given.page.read_text(encoding="utf-8"), report)
+    given.page.write_text(text, encoding="utf-8")
     return 0
 
 
-def fill_page(page: str, report: Mapping[str, Any], *, whole: bool = True) -> str:
+def fill_page(page: str, report: Mapping[str, Any]) -> str:
     """The page with the figures of a report that `benchmarks.suite` wrote.
 
     A part that the report lacks says so in its place: figures of an older run do not stay.
-
-    Parameters
-    ----------
-    whole:
-        Whether the page must have a place for every part.
 
     Raises
     ------
@@ -61,7 +52,7 @@ def fill_page(page: str, report: Mapping[str, Any], *, whole: bool = True) -> st
     for row in report["rows"]:
         parts.setdefault(row["part"].replace(" ", "_"), []).append(row)
     missing = sorted(set(parts) - set(marked_parts(page)))
-    if missing and whole:
+    if missing:
         raise ValueError(f"the page has no markers for {', '.join(missing)}")
 
     def filled(match: re.Match[str]) -> str:

@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
     import random
 
     from imig import Dataset
+    from imig.api import preview
     from imig.display.picture import check_layers
 
     if (options.id is None) == (not options.random):
@@ -51,6 +52,6 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.shards} holds no scenes")
     scene = dataset[options.id or random.choice(dataset.ids)]
     out = options.out or Path(f"{scene.id}.png")
-    write_file(out, lambda path: imig.display(scene, layers=layers).save(path))
+    write_file(out, lambda path: preview(scene, layers=layers).save(path))
     print(out)
     return 0

@@ -59,9 +59,9 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from imig.console.interrupt import interrupt_once
+    from imig.prompts.config import PromptsSource
     from imig.prompts.writing import write_prompts
     from imig.recipe.file import load_recipe
-    from imig.stages.sources.config import PromptsSource
 
     loaded = load_recipe(options.recipe, overrides=options.overrides)
     source = loaded.recipe.source

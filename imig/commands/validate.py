@@ -26,7 +26,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from imig.api import validate
-    from imig.shards.validate_report import exit_code, print_report, report_to_json
+    from imig.checks.report import exit_code, print_report, report_to_json
 
     report = validate(options.folder, workers=options.workers)
     if options.json:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from imig.checks.encoded import member_problems
 from imig.contextgen.sample import EncodedReference, EncodedSample, TextEmbedding
 from imig.errors import DataError
 from imig.schema import EncodingRecord
-from imig.shards.check_encoded import member_problems
 from imig.shards.encoded import (
     ENCODED_MEMBER,
     TARGET,

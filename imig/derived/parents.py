@@ -26,10 +26,10 @@ from imig.schema import (
     first_problem,
     scene_from_json,
 )
-from imig.shards.check_folder import QUARANTINE_NAME, REJECTS_NAME
 from imig.shards.funnel import REPORT_JSON, FunnelRow, read_funnel
 from imig.shards.index import INDEX_NAME, read_index_table
 from imig.shards.manifest import MANIFEST_NAME, manifest_from_json
+from imig.shards.names import QUARANTINE_NAME, REJECTS_NAME
 from imig.shards.places import check_places, require_values
 from imig.shards.tables import read_quarantine, read_rejects
 from imig.shards.writer import JSON_MEMBER, read_tar, require_members

@@ -34,8 +34,8 @@ from imig.recipe.identity import recipe_to_dict, recipe_to_sha256
 from imig.schema import Manifest
 from imig.shards.atomic import is_temporary
 from imig.shards.card import PICTURES_FOLDER
-from imig.shards.check_folder import KNOWN_NAMES
 from imig.shards.manifest import MANIFEST_NAME
+from imig.shards.names import KNOWN_NAMES
 
 BUILD_FOLDER = ".build"
 DECISION_NAME = "duplicates.json"

@@ -8,10 +8,10 @@ from rich.console import Console
 
 from imig.engine.plan import Plan
 from imig.errors import UsageError
+from imig.prompts.config import LanguageModelWriter, PromptsSource
 from imig.prompts.output import OutputPaths, count_written
 from imig.prompts.writing import prompts_identity, write_prompts
 from imig.recipe.root import Recipe
-from imig.stages.sources.config import LanguageModelWriter, PromptsSource
 from imig.stages.sources.prompts import WRITTEN_NAME
 
 

@@ -20,8 +20,7 @@ from imig.engine.parts import Record
 from imig.schema import Counts, Manifest
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.funnel import REPORT_JSON, FunnelRow
-
-REPORT_HTML = "report.html"
+from imig.shards.names import REPORT_HTML
 
 
 def record_to_funnel(record: Record) -> list[FunnelRow]:

@@ -22,13 +22,13 @@ from imig.prompts.asking import (
     answer_to_records,
     briefs_to_messages,
 )
+from imig.prompts.config import LanguageModelWriter, PromptsSource
 from imig.prompts.output import PromptsOutput
 from imig.prompts.progress import Figures, figures_to_text
 from imig.prompts.record import PromptRecord
 from imig.prompts.similarity import NearDuplicates
 from imig.prompts.templates import draw_template
 from imig.recipe.root import Recipe
-from imig.stages.sources.config import LanguageModelWriter, PromptsSource
 
 AHEAD = 4
 """Requests a thread, so far ahead of the first number that is still missing."""

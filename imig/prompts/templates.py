@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from imig.prompts.config import LanguageModelWriter
 from imig.sample import derive_seed
 from imig.schema import Subset
-from imig.stages.sources.config import LanguageModelWriter
 
 REALISTIC: Final = "realistic"
 STYLES: Final = ("watercolour", "anime", "fantasy", "cyberpunk", "illustration")

@@ -12,12 +12,12 @@ from rich.console import Console
 from imig.console.live_line import LiveLine
 from imig.models.endpoint import Endpoint, Usage
 from imig.paths import output_path
+from imig.prompts.config import GrammarWriter, LanguageModelWriter, PromptsSource
 from imig.prompts.grammar import write_grammar_prompt
 from imig.prompts.output import PromptsOutput, count_written, open_output
 from imig.prompts.progress import REDRAW_SECONDS, Figures, figures_to_text
 from imig.recipe.identity import without_means
 from imig.recipe.root import Recipe
-from imig.stages.sources.config import GrammarWriter, LanguageModelWriter, PromptsSource
 
 WRITER_KEY = "source.writer.endpoint"
 """The endpoint's block in a recipe."""

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from imig.errors import DataError
 from imig.schema import Quarantine, Reject, first_problem
-from imig.shards.check_folder import QUARANTINE_NAME, REJECTS_NAME
 from imig.shards.index import for_arrow, write_records
+from imig.shards.names import QUARANTINE_NAME, REJECTS_NAME
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -57,7 +57,7 @@ class TarMember(NamedTuple):
 
 @dataclass(frozen=True)
 class TarFault:
-    """Damage at a byte offset; `kind` is one of `imig.shards.faults.KINDS`."""
+    """Damage at a byte offset; `kind` is one of `imig.checks.faults.KINDS`."""
 
     kind: str
     offset: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from imig.errors import SourceLostError
+from imig.prompts.config import PromptsSource
 from imig.sample import Sample, derive_seed
 from imig.schema import ModelRecord, Scene, Source
 from imig.stages.base import BuildContext, Stage
@@ -12,7 +13,6 @@ from imig.stages.sources.base import STAGE, SourceKind
 from imig.stages.sources.config import (
     FolderSource,
     ListSource,
-    PromptsSource,
     SourceConfig,
     TabletopSource,
     WebdatasetSource,

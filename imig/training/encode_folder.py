@@ -40,12 +40,12 @@ from imig.paths import command_text, is_within, output_path
 from imig.schema import EncodingRecord, Manifest, ModelRecord
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.card import PICTURES_FOLDER, is_jpeg, write_card
-from imig.shards.check_folder import QUARANTINE_NAME, REJECTS_NAME, REPORT_HTML, begins_as
 from imig.shards.dataset import Dataset
 from imig.shards.folders import LocalFolder
 from imig.shards.funnel import REPORT_JSON
 from imig.shards.index import INDEX_NAME, write_index
 from imig.shards.manifest import MANIFEST_NAME, file_sha256, write_manifest
+from imig.shards.names import QUARANTINE_NAME, REJECTS_NAME, REPORT_HTML, begins_as
 from imig.training.encoding import differences, encoding_record
 from imig.training.parallel import find_device
 from imig.training.recipe import DataConfig, TrainRecipe

@@ -239,8 +239,8 @@ def _check_finite(
     )
     raise DataError(
         f"step {step}: not a finite number: {what if guilty else what + ', '.join(everyone)}",
-        cure="look at these samples with `imig preview`; or lower optimizer.learning_rate and "
-        "--resume from the last checkpoint",
+        cure="look at these samples with `imig preview`; or begin anew with a lower "
+        "optimizer.learning_rate and another --output (adapter.start may be this one's adapter)",
     )
 
 

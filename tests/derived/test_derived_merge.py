@@ -17,6 +17,7 @@ from support.derived_datasets import (
 from support.encoded_samples import ENCODING, encode
 
 from imig import Dataset
+from imig.checks.dataset import validate_dataset
 from imig.cli import main
 from imig.derived.merge import Merged, merge_datasets
 from imig.derived.names import MAX_LENGTH
@@ -26,7 +27,6 @@ from imig.schema import ModelRecord, Reject
 from imig.shards.encoded import ENCODED_MEMBER, encoded_from_bytes
 from imig.shards.manifest import MANIFEST_NAME
 from imig.shards.tables import read_rejects
-from imig.shards.validate import validate_dataset
 
 
 def merge(*folders: Path, output: Path, drop_encoding: bool = False) -> Merged:

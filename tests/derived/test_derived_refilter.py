@@ -17,12 +17,12 @@ from support.derived_datasets import contents, make_scene, write_dataset
 from support.encoded_samples import ENCODING, encode
 
 from imig import Dataset
+from imig.checks.dataset import validate_dataset
 from imig.cli import main
 from imig.derived.refilter import refilter_dataset
 from imig.errors import DataError, UsageError
 from imig.schema import Subset
 from imig.shards.features import FEATURES_MEMBER, features_to_bytes
-from imig.shards.validate import validate_dataset
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from support.derived_datasets import contents, make_scene, write_dataset
 
 from imig import Dataset
+from imig.checks.dataset import validate_dataset
 from imig.cli import main
 from imig.derived.split import Split, choose_groups, split_dataset
 from imig.derived.writing import prepare_seal
@@ -20,7 +21,6 @@ from imig.errors import DataError, UsageError
 from imig.sample import Sample
 from imig.schema import Subset
 from imig.shards.features import FEATURES_MEMBER, features_to_bytes
-from imig.shards.validate import validate_dataset
 
 
 def split(folder: Path, output: Path, share: float = 0.25, **options: int | bool) -> Split:

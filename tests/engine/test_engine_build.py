@@ -16,6 +16,7 @@ from support.engine_build import build_here
 from support.engine_process import digests, processes_of, start, wait_for_parts
 from support.engine_stages import Judge, make_test_plan, missing_weight, write_recipe
 
+from imig.checks.dataset import validate_dataset
 from imig.engine import workers
 from imig.engine.blocks import Block
 from imig.engine.build import build, build_each
@@ -27,7 +28,6 @@ from imig.engine.plan import Plan, Step
 from imig.engine.tally import Tally
 from imig.errors import DataError, UsageError
 from imig.recipe.parts import Resources
-from imig.shards.validate import validate_dataset
 
 SUPPORT = Path(__file__).resolve().parents[1]
 

@@ -18,12 +18,12 @@ from support.engine_stages import CONTEXT, Draw, Judge, make_test_plan, write_re
 import imig.engine.build as engine
 import imig.engine.duplicates as duplicates
 from imig import Dataset
+from imig.checks.dataset import validate_dataset
 from imig.engine.plan import Plan, Step
 from imig.recipe.parts import StageConfig
 from imig.sample import Sample
 from imig.shards.atomic import atomic_write
 from imig.shards.features import FEATURES_MEMBER, features_to_bytes
-from imig.shards.validate import validate_dataset
 from imig.stages.base import Stage
 
 SCENES = 40

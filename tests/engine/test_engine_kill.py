@@ -14,7 +14,7 @@ from support.engine_build import build_here
 from support.engine_process import digests, processes_of, start, wait_for_parts, wait_for_ray
 from support.engine_stages import write_recipe
 
-from imig.shards.validate import validate_dataset
+from imig.checks.dataset import validate_dataset
 
 
 @pytest.fixture(scope="module")

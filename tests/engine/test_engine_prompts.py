@@ -18,10 +18,10 @@ from support.prompt_writer import write_answer
 from support.prompts_build import build_here
 
 import imig
+from imig.checks.dataset import validate_dataset
 from imig.cli import main
 from imig.errors import UsageError
 from imig.prompts.file import read_prompts
-from imig.shards.validate import validate_dataset
 
 SCRIPT = Path(__file__).parents[1] / "support" / "prompts_build.py"
 KEY = "sk-test-0123456789"

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from imig.checks.faults import KINDS
 from imig.errors import DataError
 from imig.layout.masks import mask_to_rle, rle_to_mask
 from imig.schema import MaskRLE, ShardRecord
-from imig.shards.faults import KINDS
 from imig.shards.features import features_from_bytes, features_to_bytes
 from imig.shards.funnel import read_funnel
 from imig.shards.index import index_schema, read_index_table

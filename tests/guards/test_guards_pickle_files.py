@@ -20,6 +20,7 @@ from support.pickles import WRITERS, Mark, plain_pickle
 from support.tiny_dataset import seal
 
 import imig
+from imig.checks.dataset import validate_dataset
 from imig.contextgen.adapter_file import find_adapter_file, open_adapter
 from imig.contextgen.layout_file import load_layout
 from imig.derived.parents import open_parent
@@ -30,7 +31,6 @@ from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.features import FEATURES_MEMBER, features_from_bytes
 from imig.shards.funnel import read_funnel
 from imig.shards.tables import read_quarantine, read_rejects
-from imig.shards.validate import validate_dataset
 from imig.shards.writer import write_tar as write_samples
 
 

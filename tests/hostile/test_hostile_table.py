@@ -16,10 +16,10 @@ from support.hostile.table import FAULTS, GROUPS
 from support.hostile.victim import Victim
 
 from imig import Dataset
+from imig.checks.dataset import validate_dataset
 from imig.derived.parents import open_parent
 from imig.errors import DataError, ImigError
 from imig.schema import MAX_PIXELS, MaskRLE
-from imig.shards.validate import validate_dataset
 
 EVERY = 5
 """One fault of so many, of each group; those of encoded samples need torch."""

@@ -15,9 +15,9 @@ from imig.prompts.asking import (
     answer_to_records,
     briefs_to_messages,
 )
+from imig.prompts.config import LanguageModelWriter
 from imig.prompts.record import PromptRecord
 from imig.prompts.templates import STYLES, Template, draw_template
-from imig.stages.sources.config import LanguageModelWriter
 from imig.text import find_words
 
 WRITER = LanguageModelWriter.model_validate(

@@ -10,12 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from imig.errors import DataError, UsageError
+from imig.prompts.config import PromptsSource
 from imig.prompts.record import PromptRecord, record_to_line
 from imig.sample import Sample
 from imig.schema import Subject, Subset
 from imig.stages.base import BuildContext
 from imig.stages.source import SourceStage
-from imig.stages.sources.config import PromptsSource
 
 WRITER = {"kind": "language-model", "endpoint": {"model": "some-model"}}
 

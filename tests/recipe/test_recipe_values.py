@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from imig.errors import UsageError
+from imig.prompts.config import PromptsSource
 from imig.recipe.file import load_recipe
 from imig.stages.ground import GroundConfig
-from imig.stages.sources.config import FolderSource, PromptsSource
+from imig.stages.sources.config import FolderSource
 from imig.training.recipe_file import load_training_recipe
 
 TEXTS = [

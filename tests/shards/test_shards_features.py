@@ -9,11 +9,11 @@ import pytest
 from support.tiny_dataset import make_sample, seal, write_tiny_dataset
 
 from imig import Dataset
+from imig.checks.dataset import validate_dataset
 from imig.errors import DataError
 from imig.shards.features import FEATURES_MEMBER, features_from_bytes, features_to_bytes
 from imig.shards.index import ADDED_COLUMNS, INDEX_NAME
 from imig.shards.manifest import MANIFEST_NAME, file_sha256, read_manifest, write_manifest
-from imig.shards.validate import validate_dataset
 from imig.shards.writer import write_tar
 from imig.stages.base import BuildContext
 from imig.stages.instances import keep_instances

@@ -12,11 +12,11 @@ from support.encoded_samples import ENCODING, Spoil, encode, write_encoded_datas
 from torch import Tensor
 
 import imig
+from imig.checks.dataset import validate_dataset
 from imig.errors import DataError, UsageError
 from imig.sample import Sample
 from imig.shards.encoded import ENCODED_MEMBER, encoded_from_bytes
 from imig.shards.manifest import MANIFEST_NAME, read_manifest, write_manifest
-from imig.shards.validate import validate_dataset
 
 SICK = "basic-00000001"
 Header = dict[str, Any]

@@ -14,12 +14,12 @@ import pytest
 from rich.console import Console
 from support.tiny_dataset import make_samples, seal, seal_manifest, write_tiny_dataset
 
+from imig.checks.dataset import validate_dataset
+from imig.checks.faults import KINDS
+from imig.checks.report import exit_code, print_report, report_to_json
 from imig.errors import UsageError
-from imig.shards.faults import KINDS
 from imig.shards.index import INDEX_NAME
 from imig.shards.manifest import MANIFEST_NAME
-from imig.shards.validate import validate_dataset
-from imig.shards.validate_report import exit_code, print_report, report_to_json
 from imig.shards.writer import sample_to_members, write_members
 
 SHARD = "basic-000001.tar"

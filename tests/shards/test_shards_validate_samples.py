@@ -14,10 +14,10 @@ from PIL import Image
 from pydantic import ValidationError
 from support.tiny_dataset import SIZE, make_samples, seal, write_tiny_dataset
 
+from imig.checks.dataset import validate_dataset
 from imig.layout.masks import mask_to_rle, rle_to_mask
 from imig.sample import image_to_jpeg, mask_to_png
 from imig.schema import MaskRLE, scene_from_json
-from imig.shards.validate import validate_dataset
 from imig.shards.writer import sample_to_members, write_members
 
 SICK = "basic-00000001"

@@ -13,6 +13,8 @@ from support.face_doubles import FacesBySize, face
 from support.model_doubles import MeanColourEmbedder, digest
 from support.tabletop_samples import tabletop_sample
 
+from imig.checks.pictures import Findings
+from imig.checks.sample import check_sample
 from imig.errors import UsageError
 from imig.layout.masks import mask_area, mask_to_rle
 from imig.models.protocols import DetectedFace
@@ -29,8 +31,6 @@ from imig.schema import (
     Subset,
     scene_to_json,
 )
-from imig.shards.check_pictures import Findings
-from imig.shards.check_sample import check_sample
 from imig.shards.writer import JSON_MEMBER
 from imig.stages.base import BuildContext
 from imig.stages.face_matching import faces_of_instances, recognise

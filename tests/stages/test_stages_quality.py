@@ -10,13 +10,13 @@ from PIL.Image import Image
 from support.model_doubles import MeanColourEmbedder, digest
 from support.tabletop_samples import tabletop_sample
 
+from imig.checks.pictures import Findings
+from imig.checks.sample import check_sample
 from imig.duplicates.perceptual_hash import perceptual_hash
 from imig.errors import UsageError
 from imig.recipe.parts import ModelConfig
 from imig.sample import Sample
 from imig.schema import scene_to_json
-from imig.shards.check_pictures import Findings
-from imig.shards.check_sample import check_sample
 from imig.shards.features import FEATURES_MEMBER, features_from_bytes
 from imig.shards.writer import JSON_MEMBER
 from imig.stages.base import BuildContext

@@ -17,19 +17,14 @@ import imig.stages.pictures as pictures
 from imig.engine.plan import make_plan
 from imig.engine.plan_source import check_output
 from imig.errors import CannotOpenError, DataError, SourceLostError, UsageError
+from imig.prompts.config import PromptsSource
 from imig.prompts.record import PromptRecord, record_to_line
 from imig.recipe.file import load_recipe
 from imig.sample import image_to_jpeg
 from imig.stages.base import BuildContext
 from imig.stages.source import SourceStage
 from imig.stages.sources import opening
-from imig.stages.sources.config import (
-    FolderSource,
-    ListSource,
-    PromptsSource,
-    SourceConfig,
-    WebdatasetSource,
-)
+from imig.stages.sources.config import FolderSource, ListSource, SourceConfig, WebdatasetSource
 
 RED = image_to_jpeg(Image.new("RGB", (160, 140), "red"))
 

@@ -25,6 +25,7 @@ from support.tiny_dataset import seal
 from torch import Tensor
 
 import imig
+from imig.checks.dataset import validate_dataset
 from imig.cli import main
 from imig.contextgen.batch import make_batch
 from imig.contextgen.components import LatentCodec, TextEncoders, find_components
@@ -39,7 +40,6 @@ from imig.sample import Sample
 from imig.schema import EncodingRecord, Face, Manifest
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.manifest import MANIFEST_NAME, read_manifest
-from imig.shards.validate import validate_dataset
 from imig.shards.writer import write_tar
 from imig.training.choices import Variant, available_variants, caption_text
 from imig.training.data import TrainingData, _Packed

@@ -17,7 +17,7 @@ from PIL import Image
 from benchmarks.suite.parts._scenes import dataset_of
 from benchmarks.suite.rows import Bar, Row
 from benchmarks.suite.turns import seconds_in_turn
-from imig.shards.validate import validate_dataset
+from imig.checks.dataset import validate_dataset
 from imig.shards.writer import read_tar
 
 BAR = Bar(at_least=0.85)

@@ -8,6 +8,7 @@ from pathlib import Path
 from imig.errors import UsageError
 from imig.models.endpoint import endpoint_record
 from imig.paths import input_path
+from imig.prompts.config import LanguageModelWriter, PromptsSource
 from imig.prompts.file import PromptsFile, list_prompts
 from imig.prompts.grammar import write_grammar_prompt
 from imig.prompts.record import PromptRecord
@@ -15,7 +16,6 @@ from imig.sample import Sample
 from imig.schema import ModelRecord, Source
 from imig.stages.base import BuildContext, Word
 from imig.stages.sources.base import BLANK_PHRASE, STAGE, SourceKind, fill_text, printable_path
-from imig.stages.sources.config import LanguageModelWriter, PromptsSource
 from imig.text import to_stored
 
 WRITTEN_NAME = "prompts.jsonl"

@@ -14,6 +14,14 @@ import numpy as np
 from pydantic import ValidationError
 
 import imig
+from imig.checks.dataset import validate_dataset
+from imig.checks.encoded import check_encoded
+from imig.checks.faults import Fault
+from imig.checks.features import check_features
+from imig.checks.folder import check_files, check_index, check_manifest, read_folder_manifest
+from imig.checks.pictures import Findings, check_image
+from imig.checks.sample import check_sample
+from imig.checks.shard import ShardCheck, check_shard
 from imig.contextgen.encoded_scene import scene_from_bytes
 from imig.derived.parents import open_parent
 from imig.display.picture import draw_preview
@@ -23,21 +31,13 @@ from imig.layout.masks import rle_to_mask
 from imig.pictures import PictureError, open_picture
 from imig.printable import to_printable
 from imig.schema import MaskRLE, Scene, ShardRecord, scene_from_json, scene_to_json
-from imig.shards.check_encoded import check_encoded
-from imig.shards.check_features import check_features
-from imig.shards.check_folder import check_files, check_index, check_manifest, read_folder_manifest
-from imig.shards.check_pictures import Findings, check_image
-from imig.shards.check_sample import check_sample
-from imig.shards.check_shard import ShardCheck, check_shard
 from imig.shards.encoded import ENCODED_MEMBER
-from imig.shards.faults import Fault
 from imig.shards.features import features_from_bytes
 from imig.shards.funnel import read_funnel
 from imig.shards.index import INDEX_NAME, scene_to_row, write_index
 from imig.shards.manifest import MANIFEST_NAME, read_manifest
 from imig.shards.run_lengths import mask_extents
 from imig.shards.tables import read_quarantine, read_rejects
-from imig.shards.validate import validate_dataset
 from imig.shards.views import SceneView
 from imig.shards.writer import JSON_MEMBER, read_tar
 from imig.training.data import TrainingData

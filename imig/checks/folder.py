@@ -9,15 +9,15 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from imig.checks.faults import Fault
+from imig.checks.json_keys import KIND as DOUBLED_KEY
+from imig.checks.json_keys import doubled_keys
+from imig.checks.shard import ShardCheck
 from imig.errors import DataError
 from imig.regular_file import open_regular_file, read_regular_file
 from imig.schema import Manifest, first_problem
 from imig.shards.atomic import is_temporary
 from imig.shards.card import CARD_NAME, PICTURES_FOLDER, is_jpeg
-from imig.shards.check_json import KIND as DOUBLED_KEY
-from imig.shards.check_json import doubled_keys
-from imig.shards.check_shard import ShardCheck
-from imig.shards.faults import Fault
 from imig.shards.funnel import REPORT_JSON, read_funnel
 from imig.shards.index import (
     INDEX_NAME,
@@ -28,22 +28,8 @@ from imig.shards.index import (
     row_to_plain,
 )
 from imig.shards.manifest import MANIFEST_NAME, file_sha256, read_manifest
+from imig.shards.names import KNOWN_NAMES, QUARANTINE_NAME, REJECTS_NAME, REPORT_HTML, begins_as
 
-REJECTS_NAME: Final = "rejects.parquet"
-REPORT_HTML: Final = "report.html"
-QUARANTINE_NAME: Final = "quarantine.parquet"
-KNOWN_NAMES: Final = frozenset(
-    {
-        CARD_NAME,
-        INDEX_NAME,
-        MANIFEST_NAME,
-        PICTURES_FOLDER,
-        QUARANTINE_NAME,
-        REJECTS_NAME,
-        REPORT_HTML,
-        REPORT_JSON,
-    }
-)
 _HARMLESS = re.compile(
     r"\.git.*|\.DS_Store|\.cache|LICENSE.*|.*\.(md|png|jpg|html)"
     r"|prompts(\.quarantine)?\.jsonl|prompts\.state\.json",
@@ -247,18 +233,6 @@ def _check_page(path: Path) -> Iterator[Fault]:
         return
     if not is_page:
         yield Fault("bad-report", f"{path} is no page")
-
-
-def begins_as(name: str, data: bytes) -> bool:
-    """Whether a file that stands beside the shards begins as one of its name does.
-
-    What does not is not copied into other datasets: it may be a link to anything.
-    """
-    if name.endswith(".parquet"):
-        return data.startswith(b"PAR1")
-    if name.endswith(".html"):
-        return data.lstrip()[:9].lower() == b"<!doctype"
-    return data.lstrip()[:1] == b"{"
 
 
 def _check_pictures(folder: Path) -> Iterator[Fault]:

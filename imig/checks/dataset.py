@@ -1,7 +1,7 @@
 """Check a dataset from the first to the last byte.
 
-Each shard is checked by itself (`imig.shards.check_shard`), several at a time; then index, manifest
-and folder are compared with what the shards hold (`imig.shards.check_folder`).
+Each shard is checked by itself (`imig.checks.shard`), several at a time; then index, manifest
+and folder are compared with what the shards hold (`imig.checks.folder`).
 """
 
 from __future__ import annotations
@@ -13,16 +13,11 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imig.checks.faults import Fault
+from imig.checks.folder import check_files, check_index, check_manifest, read_folder_manifest
+from imig.checks.shard import ShardCheck, check_shard
 from imig.errors import DataError, UsageError
 from imig.paths import input_path
-from imig.shards.check_folder import (
-    check_files,
-    check_index,
-    check_manifest,
-    read_folder_manifest,
-)
-from imig.shards.check_shard import ShardCheck, check_shard
-from imig.shards.faults import Fault
 from imig.shards.manifest import MANIFEST_NAME
 
 

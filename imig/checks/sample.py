@@ -6,20 +6,20 @@ from collections.abc import Collection, Iterator, Mapping
 
 from pydantic import ValidationError
 
-from imig.layout.boxes import iou
-from imig.schema import Instance, MaskRLE, Reference, Scene, scene_from_json
-from imig.shards.check_encoded import check_encoded
-from imig.shards.check_features import check_features
-from imig.shards.check_json import KIND as DOUBLED_KEY
-from imig.shards.check_json import doubled_keys
-from imig.shards.check_pictures import (
+from imig.checks.encoded import check_encoded
+from imig.checks.features import check_features
+from imig.checks.json_keys import KIND as DOUBLED_KEY
+from imig.checks.json_keys import doubled_keys
+from imig.checks.pictures import (
     Findings,
     check_box,
     check_image,
     check_instance_mask,
     check_subject,
 )
-from imig.shards.check_subset import check_subset
+from imig.checks.subset import check_subset
+from imig.layout.boxes import iou
+from imig.schema import Instance, MaskRLE, Reference, Scene, scene_from_json
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.features import FEATURES_MEMBER
 from imig.shards.run_lengths import MaskExtent, mask_extents

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from imig.checks.faults import Fault
 from imig.layout.masks import rle_to_mask
 from imig.pictures import FORMATS, why_undecodable
 from imig.schema import Box, EncodingRecord, MaskRLE
-from imig.shards.faults import Fault
 from imig.shards.run_lengths import MaskExtent
 
 MIN_SUBJECT_IOU = 0.25

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from imig.checks.dataset import ValidationReport
+from imig.checks.faults import KINDS, Fault
 from imig.printable import to_printable
-from imig.shards.faults import KINDS, Fault
-from imig.shards.validate import ValidationReport
 
 OK_EXIT_CODE = 0
 FAULTS_EXIT_CODE = 1

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from imig.checks.encoded import can_be_encoded
+from imig.checks.faults import Fault
+from imig.checks.pictures import Findings
+from imig.checks.sample import check_scene, instance_masks, read_scene
 from imig.regular_file import open_regular_file
 from imig.schema import EncodingRecord, MemberName, SampleId, Scene
-from imig.shards.check_encoded import can_be_encoded
-from imig.shards.check_pictures import Findings
-from imig.shards.check_sample import check_scene, instance_masks, read_scene
 from imig.shards.encoded import ENCODED_MEMBER
-from imig.shards.faults import Fault
 from imig.shards.index import IndexRow, scene_to_row
 from imig.shards.run_lengths import mask_extents
 from imig.shards.tar import Buffer, TarFault, TarMember, member_data, split_member, walk_tar

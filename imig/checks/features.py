@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from imig.checks.pictures import Findings
 from imig.errors import DataError
-from imig.shards.check_pictures import Findings
 from imig.shards.features import features_from_bytes
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from imig.checks.pictures import Findings
 from imig.errors import DataError
 from imig.layout.reference_size import TOKEN, picture_size, reference_size
 from imig.schema import Scene
-from imig.shards.check_pictures import Findings
 from imig.shards.encoded import (
     ENCODED_MEMBER,
     TARGET,

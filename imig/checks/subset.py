@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from imig.checks.pictures import Findings
 from imig.schema import Instance, Reference, ReferenceKind, Scene
-from imig.shards.check_pictures import Findings
 
 MIN_FLEXIBLE_INSTANCES = 2
 """Released pipeline: fewer valid instances are no scene of the flexible subset."""

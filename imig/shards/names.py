@@ -1,0 +1,38 @@
+"""What the files beside the shards of a dataset are called."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from imig.shards.card import CARD_NAME, PICTURES_FOLDER
+from imig.shards.funnel import REPORT_JSON
+from imig.shards.index import INDEX_NAME
+from imig.shards.manifest import MANIFEST_NAME
+
+REJECTS_NAME: Final = "rejects.parquet"
+QUARANTINE_NAME: Final = "quarantine.parquet"
+REPORT_HTML: Final = "report.html"
+KNOWN_NAMES: Final = frozenset(
+    {
+        CARD_NAME,
+        INDEX_NAME,
+        MANIFEST_NAME,
+        PICTURES_FOLDER,
+        QUARANTINE_NAME,
+        REJECTS_NAME,
+        REPORT_HTML,
+        REPORT_JSON,
+    }
+)
+
+
+def begins_as(name: str, data: bytes) -> bool:
+    """Whether a file that stands beside the shards begins as one of its name does.
+
+    What does not is not copied into other datasets: it may be a link to anything.
+    """
+    if name.endswith(".parquet"):
+        return data.startswith(b"PAR1")
+    if name.endswith(".html"):
+        return data.lstrip()[:9].lower() == b"<!doctype"
+    return data.lstrip()[:1] == b"{"
