@@ -20,6 +20,7 @@ NOT_FAST = frozenset(
     {
         "builds",
         "contextgen",
+        "endpoint",
         "engine/test_engine_build.py",
         "engine/test_engine_kill.py",
         "fuzz/test_fuzz_adapters.py",

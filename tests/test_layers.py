@@ -25,6 +25,7 @@ LAYERS = (
     # things, each by itself
     ("tabletop", "shards"),
     ("models", "duplicates"),
+    ("endpoint",),
     ("prompts",),
     # the steps of a build, and the recipe that is composed of them
     ("stages",),

@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol, cast
 
+from imig.endpoint.endpoint import FAMILY as ENDPOINT_FAMILY
 from imig.engine.groups import Group, StageLoad, group_stages
 from imig.engine.machine import Machine
 from imig.engine.plan_checks import check_figures, check_inputs, check_subset_stages
 from imig.engine.plan_source import check_missing, check_output
 from imig.errors import DataError, ImigError, UsageError
-from imig.models.endpoint import FAMILY as ENDPOINT_FAMILY
 from imig.models.families import FAMILIES
 from imig.models.protocols import TASKS
 from imig.models.weights import ResolvedWeights, find_family, resolve_weights

@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from imig.endpoint.endpoint import FAMILY as ENDPOINT_FAMILY
 from imig.engine.groups import Group, second_copies
 from imig.engine.machine import local_machine
 from imig.engine.plan import Plan, Step
-from imig.models.endpoint import FAMILY as ENDPOINT_FAMILY
 from imig.schema import ModelRecord
 
 MEGABYTE = 1_000_000

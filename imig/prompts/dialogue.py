@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from imig.console.live_line import LiveLine
+from imig.endpoint.endpoint import Endpoint, Usage
+from imig.endpoint.errors import RequestRefused
 from imig.errors import DataError
-from imig.models.endpoint import Endpoint, Usage
-from imig.models.endpoint_errors import RequestRefused
 from imig.prompts.asked import Answer, Requests, requests_under_way
 from imig.prompts.asking import (
     Brief,

@@ -24,8 +24,8 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from imig.endpoint.endpoint import Usage
 from imig.errors import DataError, UsageError
-from imig.models.endpoint import Usage
 from imig.prompts.record import PromptRecord, line_to_record, record_to_line
 from imig.regular_file import read_regular_file
 from imig.schema import first_problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from imig.console.texts import rate_to_text, seconds_to_text
-from imig.models.endpoint import Usage
+from imig.endpoint.endpoint import Usage
 
 REDRAW_SECONDS = 0.25
 """Requests end many times a second."""

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from imig.console.live_line import LiveLine
-from imig.models.endpoint import Endpoint, Usage
+from imig.endpoint.endpoint import Endpoint, Usage
 from imig.paths import output_path
 from imig.prompts.config import GrammarWriter, LanguageModelWriter, PromptsSource
 from imig.prompts.grammar import write_grammar_prompt

@@ -55,7 +55,7 @@ def connect(protocol: type[Any], config: EndpointConfig, *, key: str, clients: i
     """A model behind a server, which obeys `protocol`; `clients` workers ask it at once."""
     if protocol is not PictureAnswerer:
         raise UsageError(f"{key}: no server is asked to {TASKS[protocol]}")
-    from imig.models.endpoint_answers import EndpointAnswerer
+    from imig.endpoint.answers import EndpointAnswerer
 
     return EndpointAnswerer(config, name=key, clients=clients)
 
@@ -63,7 +63,7 @@ def connect(protocol: type[Any], config: EndpointConfig, *, key: str, clients: i
 def record_of(config: ModelConfig | EndpointConfig) -> ModelRecord:
     """The manifest's record of a model, without loading it."""
     if isinstance(config, EndpointConfig):
-        from imig.models.endpoint import endpoint_record
+        from imig.endpoint.endpoint import endpoint_record
 
         return endpoint_record(config)
     from imig.models.registry import model_record

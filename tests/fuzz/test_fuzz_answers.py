@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from imig.models.endpoint_answers import text_to_answer
-from imig.models.endpoint_errors import body_to_message
-from imig.models.endpoint_place import base_url, likely_url, proxy_for
+from imig.endpoint.answers import text_to_answer
+from imig.endpoint.errors import body_to_message
+from imig.endpoint.place import base_url, likely_url, proxy_for
 from imig.models.json_answer import answer_to_json, answer_to_objects
 from imig.models.thoughts import without_thoughts
 from imig.prompts.asking import Brief, InvalidAnswer, answer_to_records

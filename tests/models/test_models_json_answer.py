@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from imig.models.endpoint_answers import text_to_answer
+from imig.endpoint.answers import text_to_answer
 from imig.models.json_answer import answer_to_json, answer_to_objects, is_whole_answer
 from imig.models.protocols import PictureAnswer
 from imig.models.thoughts import without_thoughts

@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from imig.console.live_line import LiveLine
-from imig.models.endpoint import Usage
+from imig.endpoint.endpoint import Usage
 from imig.prompts.progress import REDRAW_SECONDS, Figures, figures_to_text
 
 

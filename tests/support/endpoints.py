@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from imig.endpoint.endpoint import Endpoint
 from imig.errors import ImigError
-from imig.models.endpoint import Endpoint
 from imig.recipe.parts import EndpointConfig
 from support.chat_server import ChatServer
 

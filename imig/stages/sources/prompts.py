@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+from imig.endpoint.endpoint import endpoint_record
 from imig.errors import UsageError
-from imig.models.endpoint import endpoint_record
 from imig.paths import input_path
 from imig.prompts.config import LanguageModelWriter, PromptsSource
 from imig.prompts.file import PromptsFile, list_prompts

@@ -19,8 +19,8 @@ from typing import Any, Final
 
 import openai
 
-from imig.models.endpoint_errors import AnswerTooLarge, DeadlinePassed, Redirected, Unanswered
-from imig.models.endpoint_key import hide_key, hide_key_in_body, hide_key_in_logs
+from imig.endpoint.errors import AnswerTooLarge, DeadlinePassed, Redirected, Unanswered
+from imig.endpoint.key import hide_key, hide_key_in_body, hide_key_in_logs
 
 MAX_BODY: Final = 8 << 20
 """Bytes of an answer, decoded. The longest that is asked for has 32,768 tokens: below 0.5 MB of

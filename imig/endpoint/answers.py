@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from PIL.Image import Image
 
+from imig.endpoint.endpoint import Endpoint, image_part
 from imig.errors import DataError, UsageError
-from imig.models.endpoint import Endpoint, image_part
 from imig.models.json_answer import answer_to_json
 from imig.models.protocols import PictureAnswer
 from imig.recipe.parts import EndpointConfig
@@ -57,7 +57,7 @@ _READ: Final[dict[str, Any]] = {
 class EndpointAnswerer:
     """A `PictureAnswerer`: as many questions under way as the endpoint's `concurrency` says.
 
-    Parameters are those of `imig.models.endpoint.Endpoint`.
+    Parameters are those of `imig.endpoint.endpoint.Endpoint`.
     """
 
     def __init__(self, config: EndpointConfig, *, name: str, clients: int = 1) -> None:

@@ -14,18 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from imig.endpoint.errors import Explainer, Failure, RequestRefused, ServerFault, says_unknown_model
+from imig.endpoint.place import base_url
+from imig.endpoint.reply import Reply, completion_to_reply
+from imig.endpoint.waiting import Pace, backoff_seconds
 from imig.errors import UsageError
-from imig.models.endpoint_errors import (
-    Explainer,
-    Failure,
-    RequestRefused,
-    ServerFault,
-    says_unknown_model,
-)
-from imig.models.endpoint_place import base_url
-from imig.models.endpoint_reply import Reply, completion_to_reply
 from imig.models.json_answer import is_whole_answer
-from imig.models.waiting import Pace, backoff_seconds
 from imig.recipe.parts import EndpointConfig
 from imig.schema import ModelRecord
 
@@ -374,7 +368,7 @@ def _read_key(config: EndpointConfig) -> str | None:
 def _make_client(config: EndpointConfig, explainer: Explainer) -> openai.OpenAI:
     import openai
 
-    from imig.models.endpoint_client import BoundedClient
+    from imig.endpoint.client import BoundedClient
 
     try:
         return openai.OpenAI(

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from imig.errors import DataError, ImigError, UsageError
-from imig.models.endpoint_key import hide_key
-from imig.models.endpoint_place import (
+from imig.endpoint.key import hide_key
+from imig.endpoint.place import (
     Proxy,
     base_url,
     likely_url,
@@ -22,7 +21,8 @@ from imig.models.endpoint_place import (
     tls_cure,
     unusable_proxy,
 )
-from imig.models.waiting import asked_seconds
+from imig.endpoint.waiting import asked_seconds
+from imig.errors import DataError, ImigError, UsageError
 from imig.recipe.parts import EndpointConfig
 
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ import pytest
 from support.chat_server import Fault, Said, chat_server, completion, first_then
 from support.endpoints import KEY, ask, endpoint, raised
 
+from imig.endpoint.client import MAX_BODY
+from imig.endpoint.endpoint import Endpoint
+from imig.endpoint.key import HIDDEN, hide_key, hide_key_in_body
 from imig.errors import DataError, ImigError, UsageError
-from imig.models.endpoint import Endpoint
-from imig.models.endpoint_client import MAX_BODY
-from imig.models.endpoint_key import HIDDEN, hide_key, hide_key_in_body
 
 GOOD = json.dumps(completion('{"a": 1}', {"model": "some-model", "messages": []})).encode()
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

@@ -13,10 +13,10 @@ import pytest
 from support.chat_server import Fault, Said, chat_server, first_then
 from support.endpoints import KEY, ask, endpoint, raised
 
+from imig.endpoint.endpoint import FIRST_TOKENS, MOST_TOKENS
+from imig.endpoint.errors import AnswerUnfinished, RequestRefused, body_to_message
+from imig.endpoint.place import base_url, likely_url
 from imig.errors import DataError, ImigError, UsageError
-from imig.models.endpoint import FIRST_TOKENS, MOST_TOKENS
-from imig.models.endpoint_errors import AnswerUnfinished, RequestRefused, body_to_message
-from imig.models.endpoint_place import base_url, likely_url
 
 GOOD = '{"a": 1}'
 

@@ -14,10 +14,10 @@ import pytest
 from support.chat_server import Fault, chat_server, first_then, user_text
 from support.endpoints import KEY, SCHEMA, ask, endpoint, raised
 
+from imig.endpoint.endpoint import Usage, endpoint_record, image_part
+from imig.endpoint.errors import RequestRefused
+from imig.endpoint.waiting import Pace, asked_seconds, backoff_seconds
 from imig.errors import DataError, UsageError
-from imig.models.endpoint import Usage, endpoint_record, image_part
-from imig.models.endpoint_errors import RequestRefused
-from imig.models.waiting import Pace, asked_seconds, backoff_seconds
 from imig.recipe.parts import EndpointConfig
 
 

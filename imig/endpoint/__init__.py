@@ -1,0 +1,1 @@
+"""The client of OpenAI-compatible servers: bounded, patient, and discreet about the key."""
