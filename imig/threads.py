@@ -32,3 +32,8 @@ def limit_threads(count: int) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:  # loaded already: it does not look at the environment any more
         torch.set_num_threads(count)
+
+
+def cpu_count() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

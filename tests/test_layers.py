@@ -35,8 +35,8 @@ LAYERS = (
     # what does the work
     ("contextgen",),
     ("display",),
-    ("engine",),
-    ("derived", "training"),
+    ("output",),
+    ("engine", "derived", "training"),
     ("api",),
     # the face
     ("schema_export", "commands"),

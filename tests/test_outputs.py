@@ -12,7 +12,7 @@ import pytest
 from support.derived_datasets import contents, make_scene, write_dataset
 
 from imig.cli import main
-from imig.engine.folder import build_lock
+from imig.output.folder import build_lock
 
 
 @pytest.fixture(scope="module")

@@ -127,7 +127,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _print_result(result: Refiltered, options: argparse.Namespace) -> None:
-    from imig.engine.report import print_funnel
+    from imig.output.report import print_funnel
 
     screen, counts = console(), result.manifest.counts
     print_funnel(result.funnel, screen)

@@ -18,21 +18,21 @@ from typing import Any
 
 from imig.console.interrupt import interrupt_once
 from imig.derived.parents import Parent
-from imig.engine.folder import (
+from imig.errors import UsageError
+from imig.output.folder import (
     BUILD_FOLDER,
     build_lock,
     delete_dataset,
     remove_temporaries,
     require_ours,
 )
-from imig.engine.identity import (
+from imig.output.identity import (
     OTHER_OUTPUT,
     read_finished,
     read_identity,
     require_whole,
     write_identity,
 )
-from imig.errors import UsageError
 from imig.schema import Derivation, EncodingRecord, Manifest
 from imig.shards.manifest import MANIFEST_NAME
 

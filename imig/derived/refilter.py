@@ -16,8 +16,7 @@ from imig.derived.writing import Contents, seal, write_shards
 from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.find import STAGE, find_duplicates
 from imig.duplicates.signatures import Signatures
-from imig.engine.duplicates import NO_FEATURES
-from imig.engine.signatures import SIGNED_MEMBERS, add_signature
+from imig.duplicates.signing import NO_FEATURES, SIGNED_MEMBERS, add_signature
 from imig.errors import UsageError
 from imig.paths import output_path
 from imig.sample import Sample

@@ -17,7 +17,7 @@ from imig.derived.output import is_finished, open_outputs, require_outputs
 from imig.derived.parents import Parent, open_parent
 from imig.derived.writing import Contents, prepare_seal, write_shards
 from imig.duplicates.config import DuplicatesConfig
-from imig.engine.signatures import SIGNED_MEMBERS, add_signature
+from imig.duplicates.signing import SIGNED_MEMBERS, add_signature
 from imig.errors import DataError
 from imig.paths import output_path
 from imig.sample import Sample

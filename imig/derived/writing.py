@@ -12,8 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from imig.engine.finish import CARD_LICENCES
-from imig.engine.seal import write_side_files
+from imig.output.seal import CARD_LICENCES, write_side_files
 from imig.recipe.identity import recipe_to_sha256
 from imig.recipe.root import Recipe
 from imig.sample import Sample

@@ -11,8 +11,8 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from imig.engine.tally import StageTally
 from imig.errors import SourceLostError, UsageError
+from imig.output.tally import StageTally
 from imig.sample import Sample
 from imig.schema import Quarantine, Reject
 from imig.shards.funnel import Oddity

@@ -14,19 +14,12 @@ from imig.console.interrupt import interrupt_once
 from imig.console.texts import seconds_to_text
 from imig.engine.failures import Failures, errors_must_wait
 from imig.engine.finish import FinishedBuild, finish_build
-from imig.engine.folder import (
-    BUILD_FOLDER,
-    BuildFolder,
-    build_lock,
-    delete_dataset,
-    finished_manifest,
-)
+from imig.engine.folder import BuildFolder, finished_manifest
 from imig.engine.machine import Machine, local_machine
 from imig.engine.plan import Plan
 from imig.engine.plan_text import print_remarks, print_skipped
 from imig.engine.progress import Progress
 from imig.engine.prompts import write_missing_prompts
-from imig.engine.report import counts_to_text, print_funnel
 from imig.engine.retry import (
     count_failures,
     drop_cured_parts,
@@ -37,6 +30,8 @@ from imig.engine.retry import (
 )
 from imig.engine.tally import Snapshot
 from imig.errors import DataError
+from imig.output.folder import BUILD_FOLDER, build_lock, delete_dataset
+from imig.output.report import counts_to_text, print_funnel
 from imig.paths import command_text
 
 if TYPE_CHECKING:

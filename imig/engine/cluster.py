@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Literal
 
 from imig.engine.groups import Group
-from imig.engine.machine import Machine, cpu_count, local_machine
+from imig.engine.machine import Machine, local_machine
 from imig.errors import UsageError
+from imig.threads import cpu_count
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -15,21 +15,16 @@ from pydantic import BaseModel, ValidationError
 from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.find import STAGE, find_duplicates
 from imig.duplicates.signatures import Signatures
+from imig.duplicates.signing import NO_FEATURES, SIGNED_MEMBERS, add_signature
 from imig.engine.folder import DECISION_NAME, BuildFolder
-from imig.engine.parts import Record
-from imig.engine.signatures import SIGNED_MEMBERS, add_signature
-from imig.engine.tally import StageTally
 from imig.errors import DataError
+from imig.output.record import Record
+from imig.output.tally import StageTally
 from imig.schema import Reject, ShardRecord, SkippedStage, scene_from_json
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.index import IndexRow, shard_to_rows
 from imig.shards.manifest import shard_record
 from imig.shards.writer import JSON_MEMBER, read_tar, write_members
-
-NO_FEATURES = (
-    "no sample has a stored feature, so `similarity` was not looked at; `quality.features` stores "
-    "them"
-)
 
 
 class Decision(BaseModel):

@@ -7,18 +7,16 @@ from pathlib import Path
 
 from imig.engine.duplicates import remove_duplicates
 from imig.engine.folder import BuildFolder
-from imig.engine.parts import Record, merge_records, read_record
+from imig.engine.parts import merge_records
 from imig.engine.plan import Plan
-from imig.engine.report import record_to_funnel
-from imig.engine.seal import seal_dataset
 from imig.errors import DataError
+from imig.output.record import Record, read_record
+from imig.output.report import record_to_funnel
+from imig.output.seal import CARD_LICENCES, seal_dataset
 from imig.recipe.identity import recipe_to_dict, recipe_to_sha256
 from imig.schema import Counts, Manifest, SkippedStage
 from imig.shards.funnel import FunnelRow
 from imig.shards.manifest import package_versions
-
-CARD_LICENCES = {"tabletop": "cc0-1.0"}
-"""Source kind -> the hub's identifier; of other people's pictures imig knows no licence."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from imig.threads import cpu_count
+
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -21,11 +23,6 @@ class Machine:
 def local_machine() -> Machine:
     """This machine, as far as this process may use it."""
     return Machine(cpus=cpu_count(), gpus=_gpu_count(), memory=_memory())
-
-
-def cpu_count() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _gpu_count() -> int:

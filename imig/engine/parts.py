@@ -11,30 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
-
 from imig.engine.blocks import Block
-from imig.engine.tally import StageTally
 from imig.errors import DataError
-from imig.regular_file import read_regular_file
-from imig.schema import Quarantine, Reject, ShardRecord, first_problem
-from imig.shards.atomic import atomic_write_bytes
-from imig.shards.index import IndexRow, scene_to_row
+from imig.output.record import Record, read_record, write_record
+from imig.output.tally import StageTally
+from imig.shards.index import scene_to_row
 from imig.shards.manifest import shard_record
 from imig.shards.writer import concatenate_parts, write_tar
-
-
-class Record(BaseModel):
-    """What became of the scenes of a part, a shard, or a whole build."""
-
-    input: int = 0
-    rows: list[IndexRow] = []
-    """Index rows of the samples, in order; shard and offset are final in a shard's record only."""
-    rejects: list[Reject] = []
-    quarantined: list[Quarantine] = []
-    tallies: dict[str, StageTally] = {}
-    shard: ShardRecord | None = None
-    """The finished shard; null in a part's record, and where no sample survived."""
 
 
 def write_part(folder: Path, block: Block) -> Record:
@@ -61,27 +44,6 @@ def part_tar(folder: Path, block: int) -> Path:
 
 def part_record(folder: Path, block: int) -> Path:
     return folder / f"{block:08d}.json"
-
-
-def write_record(path: Path, record: Record) -> None:
-    atomic_write_bytes(path, record.model_dump_json().encode())
-
-
-def read_record(path: Path) -> Record:
-    """Read a part's or a shard's record. Raises DataError when it is damaged."""
-    try:
-        return Record.model_validate_json(read_regular_file(path))
-    except OSError as error:
-        raise _damaged(path, error.strerror or str(error)) from error
-    except ValidationError as error:
-        raise _damaged(path, first_problem(error)) from error
-
-
-def _damaged(record: Path, reason: str) -> DataError:
-    return DataError(
-        f"the build's own record {record} cannot be read: {reason}",
-        cure=f"remove {record}, and the same command makes that part anew",
-    )
 
 
 def join_parts(folder: Path, blocks: Sequence[int], *, shard: Path, record: Path) -> Record:

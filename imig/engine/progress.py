@@ -13,7 +13,8 @@ from imig.console.live_line import LiveLine
 from imig.console.pace import Pace
 from imig.console.texts import rate_to_text, seconds_to_text
 from imig.engine.plan import Plan
-from imig.engine.tally import Snapshot, StageTally
+from imig.engine.tally import Snapshot
+from imig.output.tally import StageTally
 
 _COLUMNS = ("stage", "done", "rate/s", "ETA", "waiting", "rejected", "quarantined", "s/scene")
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from imig.engine.failures import CANNOT_OPEN, Failures, errors_must_wait
 from imig.engine.folder import BuildFolder
-from imig.engine.parts import Record, part_record, read_record, remove_parts
+from imig.engine.parts import part_record, remove_parts
+from imig.output.record import Record, read_record
 
 
 def count_failures(folder: BuildFolder, *, limit: float) -> Failures:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from imig.console.interrupt import interrupt_once
 from imig.console.texts import seconds_to_text
-from imig.engine.folder import build_lock, delete_dataset, remove_temporaries
+from imig.output.folder import build_lock, delete_dataset, remove_temporaries
 from imig.schema import Manifest
 from imig.training.encode_folder import (
     EncodePlan,

@@ -19,23 +19,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from imig.contextgen.components import FAMILY, find_components
-from imig.engine.finish import CARD_LICENCES
-from imig.engine.folder import (
-    BUILD_FOLDER,
-    refuse_nameless,
-    remove_temporaries,
-    require_ours,
-)
-from imig.engine.identity import (
+from imig.errors import DataError, UsageError
+from imig.models.device import choose_dtype
+from imig.output.folder import BUILD_FOLDER, refuse_nameless, remove_temporaries, require_ours
+from imig.output.identity import (
     OTHER_OUTPUT,
     read_finished,
     read_identity,
     require_whole,
     write_identity,
 )
-from imig.engine.parts import Record, read_record, write_record
-from imig.errors import DataError, UsageError
-from imig.models.device import choose_dtype
+from imig.output.record import Record, read_record, write_record
+from imig.output.seal import CARD_LICENCES
 from imig.paths import command_text, is_within, output_path
 from imig.schema import EncodingRecord, Manifest, ModelRecord
 from imig.shards.atomic import atomic_write_bytes

@@ -20,16 +20,15 @@ from typing import Any
 import torch
 
 from imig.contextgen.encoded_scene import scene_to_bytes
-from imig.engine.machine import cpu_count
-from imig.engine.parts import Record
 from imig.errors import DataError
+from imig.output.record import Record
 from imig.sample import Sample
 from imig.schema import Scene
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.index import scene_to_row
 from imig.shards.manifest import shard_record
 from imig.shards.writer import write_tar
-from imig.threads import limit_threads
+from imig.threads import cpu_count, limit_threads
 from imig.training.encode_folder import EncodePlan
 from imig.training.encode_scene import SceneEncoder, prepare_ahead
 

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from imig.engine.lock import folder_lock
 from imig.errors import DataError, UsageError
+from imig.output.lock import folder_lock
 from imig.paths import output_path
 from imig.regular_file import read_regular_file
 from imig.shards.atomic import atomic_write, atomic_write_bytes, is_temporary, temporary_path
@@ -57,7 +57,7 @@ def open_run(run: Path, *, resume: bool, steps: int | None = None) -> Path | Non
 
 
 def run_lock(run: Path) -> AbstractContextManager[None]:
-    """Hold the folder for one training; errors as `imig.engine.lock.folder_lock`'s."""
+    """Hold the folder for one training; errors as `imig.output.lock.folder_lock`'s."""
     return folder_lock(run / ".lock", folder=run, who="another training")
 
 

@@ -22,11 +22,11 @@ from imig.engine.blocks import Block
 from imig.engine.build import build, build_each
 from imig.engine.cluster import ray_session
 from imig.engine.finish import FinishedBuild
-from imig.engine.folder import build_lock
 from imig.engine.parts import part_record, part_tar
 from imig.engine.plan import Plan, Step
 from imig.engine.tally import Tally
 from imig.errors import DataError, UsageError
+from imig.output.folder import build_lock
 from imig.recipe.parts import Resources
 
 SUPPORT = Path(__file__).resolve().parents[1]

@@ -16,9 +16,9 @@ from support.engine_process import digests
 from support.engine_stages import CONTEXT, Draw, Judge, make_test_plan, write_recipe
 
 import imig.engine.build as engine
-import imig.engine.duplicates as duplicates
 from imig import Dataset
 from imig.checks.dataset import validate_dataset
+from imig.duplicates.signing import NO_FEATURES
 from imig.engine.plan import Plan, Step
 from imig.recipe.parts import StageConfig
 from imig.sample import Sample
@@ -116,7 +116,7 @@ def test_without_features_the_manifest_says_so(tmp_path: Path) -> None:
     text = "{hash_distance: null, similarity: 0.99}"
     build(make_plan(tmp_path / "d", tmp_path, duplicates=text))
     [skipped] = Dataset(tmp_path / "d").manifest.skipped
-    assert (skipped.stage, skipped.reason) == ("duplicates", duplicates.NO_FEATURES)
+    assert (skipped.stage, skipped.reason) == ("duplicates", NO_FEATURES)
 
 
 def test_a_hash_that_nobody_stored_is_computed(tmp_path: Path) -> None:

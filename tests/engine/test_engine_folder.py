@@ -8,8 +8,9 @@ import pytest
 from support.engine_stages import Judge, make_test_plan, write_recipe
 from support.tiny_dataset import write_tiny_dataset
 
-from imig.engine.folder import BuildFolder, build_lock, delete_dataset, finished_manifest
+from imig.engine.folder import BuildFolder, finished_manifest
 from imig.errors import UsageError
+from imig.output.folder import build_lock, delete_dataset
 
 
 def test_a_folder_of_other_things_is_refused_and_left_alone(tmp_path: Path) -> None:

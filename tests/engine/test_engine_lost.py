@@ -23,10 +23,11 @@ from support.engine_stages import Judge
 
 import imig.engine.build as engine
 from imig.engine.folder import BuildFolder
-from imig.engine.parts import part_record, read_record
+from imig.engine.parts import part_record
 from imig.engine.plan import Plan, Step
 from imig.engine.workers import FinishedBlock
 from imig.errors import DataError, SourceLostError
+from imig.output.record import read_record
 from imig.recipe.file import load_recipe
 from imig.recipe.parts import Resources
 from imig.sample import image_to_jpeg

@@ -12,7 +12,8 @@ from support.engine_stages import Judge, make_test_plan, write_recipe
 
 from imig.console.pace import WINDOW_SECONDS, Pace
 from imig.engine.progress import Progress
-from imig.engine.tally import Snapshot, StageTally
+from imig.engine.tally import Snapshot
+from imig.output.tally import StageTally
 
 
 def test_the_time_before_the_first_lump_is_no_work() -> None:

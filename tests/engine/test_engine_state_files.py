@@ -24,9 +24,10 @@ from imig.derived.merge import merge_datasets
 from imig.derived.refilter import refilter_dataset
 from imig.derived.split import split_dataset
 from imig.engine.blocks import Block
-from imig.engine.folder import BuildFolder, build_lock, delete_dataset
+from imig.engine.folder import BuildFolder
 from imig.engine.parts import part_record, part_tar, write_part
 from imig.errors import DataError, ImigError, UsageError
+from imig.output.folder import build_lock, delete_dataset
 from imig.sample import Sample
 from imig.schema import ModelRecord
 from imig.shards.dataset import Dataset
@@ -88,7 +89,7 @@ def test_a_missing_identity_of_a_build(folder: BuildFolder) -> None:
 @pytest.mark.parametrize("errno", [5, 13])
 def test_an_identity_that_cannot_be_read(folder: BuildFolder, errno: int) -> None:
     with patch(
-        "imig.engine.identity.open_regular_file", side_effect=OSError(errno, os.strerror(errno))
+        "imig.output.identity.open_regular_file", side_effect=OSError(errno, os.strerror(errno))
     ):
         refused(lambda: go_on(folder), folder.identity)
     go_on(folder)

@@ -580,7 +580,7 @@ def test_a_recipe_that_maps_nothing_keeps_its_checksum(tmp_path: Path) -> None:
 
 
 def test_the_report_has_the_remarks(tmp_path: Path) -> None:
-    from imig.engine.report import write_reports
+    from imig.output.report import write_reports
     from imig.schema import Counts, Manifest
 
     counts = Counts(input=0, written=0, rejected=0, quarantined=0)

@@ -17,6 +17,12 @@ from imig.shards.writer import JSON_MEMBER
 SIGNED_MEMBERS: Final = frozenset({JSON_MEMBER, FEATURES_MEMBER, "target.jpg"})
 """Members that `add_signature` may look at."""
 
+NO_FEATURES = (
+    "no sample has a stored feature, so `similarity` was not looked at; `quality.features` stores "
+    "them"
+)
+"""Why stored features were not compared."""
+
 
 def add_signature(
     signatures: Signatures,

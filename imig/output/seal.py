@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from imig.engine.report import write_reports
+from imig.output.report import write_reports
 from imig.schema import Manifest, Quarantine, Reject, scene_from_json
 from imig.shards.card import MAX_PICTURES, PICTURES_FOLDER, write_card
 from imig.shards.funnel import FunnelRow
@@ -14,6 +14,9 @@ from imig.shards.index import INDEX_NAME, IndexRow, write_index
 from imig.shards.manifest import MANIFEST_NAME, file_sha256, write_manifest
 from imig.shards.tables import write_tables
 from imig.shards.writer import JSON_MEMBER, read_tar
+
+CARD_LICENCES = {"tabletop": "cc0-1.0"}
+"""Source kind -> the hub's identifier; of other people's pictures imig knows no licence."""
 
 
 def seal_dataset(

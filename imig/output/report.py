@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from imig.console.texts import seconds_to_text
-from imig.engine.parts import Record
+from imig.output.record import Record
 from imig.schema import Counts, Manifest
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.funnel import REPORT_JSON, FunnelRow

@@ -1,0 +1,48 @@
+"""What became of the scenes of a part, a shard, or a whole dataset, kept while it is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from imig.errors import DataError
+from imig.output.tally import StageTally
+from imig.regular_file import read_regular_file
+from imig.schema import Quarantine, Reject, ShardRecord, first_problem
+from imig.shards.atomic import atomic_write_bytes
+from imig.shards.index import IndexRow
+
+
+class Record(BaseModel):
+    """What became of the scenes of a part, a shard, or a whole build."""
+
+    input: int = 0
+    rows: list[IndexRow] = []
+    """Index rows of the samples, in order; shard and offset are final in a shard's record only."""
+    rejects: list[Reject] = []
+    quarantined: list[Quarantine] = []
+    tallies: dict[str, StageTally] = {}
+    shard: ShardRecord | None = None
+    """The finished shard; null in a part's record, and where no sample survived."""
+
+
+def write_record(path: Path, record: Record) -> None:
+    atomic_write_bytes(path, record.model_dump_json().encode())
+
+
+def read_record(path: Path) -> Record:
+    """Read a part's or a shard's record. Raises DataError when it is damaged."""
+    try:
+        return Record.model_validate_json(read_regular_file(path))
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error)) from error
+    except ValidationError as error:
+        raise _damaged(path, first_problem(error)) from error
+
+
+def _damaged(record: Path, reason: str) -> DataError:
+    return DataError(
+        f"the build's own record {record} cannot be read: {reason}",
+        cure=f"remove {record}, and the same command makes that part anew",
+    )
