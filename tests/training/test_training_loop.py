@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from support.contextgen_folder import write_contextgen_folder
 from support.tiny_dataset import write_tiny_dataset
 
+import imig
 from imig.cli import main
 from imig.errors import DataError, UsageError
 from imig.training.loop import train
@@ -190,6 +191,17 @@ def test_a_finished_run_is_finished_for_the_same_command_only(
         assert main(command) == 2
         assert why in capsys.readouterr().err
     assert sorted(run.rglob("*")) == before
+
+
+def test_the_same_from_python(
+    world: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = dict(text.partition("=")[::2] for text in settings(world))
+    adapter = imig.train(world / "shards", output=tmp_path / "run", overrides=overrides)
+    assert adapter.read_bytes() == (undisturbed / "adapter.safetensors").read_bytes()
+    assert capsys.readouterr().out == "", "without a console nothing is shown"
+    with pytest.raises(UsageError, match=r"--set steps=-1: steps: expected greater than 0"):
+        imig.train(world / "shards", output=tmp_path / "run", overrides={"steps": -1})
 
 
 def test_what_a_run_leaves(undisturbed: Path) -> None:
