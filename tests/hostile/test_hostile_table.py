@@ -117,34 +117,34 @@ def test_a_report_that_is_none_costs_the_funnel_alone(
     assert open_parent(victim.folder).funnel() == []
 
 
-@pytest.mark.parametrize(
-    ("kind", "what"),
-    [
-        ("row-subset-path", "has an unknown subset"),
-        ("row-subset-null", "has rows without subset"),
-        ("row-width-null", "has rows without width"),
-        ("row-width-zero", "has a width that no picture has"),
-        ("row-width-huge", "has a width that no picture has"),
-        ("row-height-negative", "has a height that no picture has"),
-        ("row-caption-null", "has rows without caption"),
-        ("row-caption-1-mb", "has too long a caption"),
-        ("row-instance-null", "has an instance without values"),
-        ("row-instance-box-null", "has an instance without values"),
-        ("row-references-null", "has an instance without values"),
-        ("row-reference-kind-null", "has a reference without values"),
-        ("row-reference-kind", "has a reference of an unknown kind"),
-        ("row-reference-huge", "has a reference of a size that no picture has"),
-        ("row-reference-zero", "has a reference of a size that no picture has"),
-        ("row-reference-box-null", "has a reference without values"),
-    ],
-)
+UNPLANNABLE = {
+    "row-subset-path": "has an unknown subset",
+    "row-subset-null": "has rows without subset",
+    "row-width-null": "has rows without width",
+    "row-width-zero": "has a width that no picture has",
+    "row-width-huge": "has a width that no picture has",
+    "row-height-negative": "has a height that no picture has",
+    "row-caption-null": "has rows without caption",
+    "row-caption-1-mb": "has too long a caption",
+    "row-instance-null": "has an instance without values",
+    "row-instance-box-null": "has an instance without values",
+    "row-references-null": "has an instance without values",
+    "row-reference-kind-null": "has a reference without values",
+    "row-reference-kind": "has a reference of an unknown kind",
+    "row-reference-huge": "has a reference of a size that no picture has",
+    "row-reference-zero": "has a reference of a size that no picture has",
+    "row-reference-box-null": "has a reference without values",
+}
+
+
+@pytest.mark.parametrize("kind", UNPLANNABLE)
 def test_an_index_that_no_training_can_be_planned_with(
-    good: Path, tmp_path: Path, kind: str, what: str
+    good: Path, tmp_path: Path, kind: str
 ) -> None:
     victim = Victim(good, tmp_path / "victim")
     FAULTS[kind].plant(victim)
     victim.seal()
-    with pytest.raises(DataError, match=what) as caught:
+    with pytest.raises(DataError, match=UNPLANNABLE[kind]) as caught:
         read_catalogue([Dataset(victim.folder)], config=DataConfig())
     assert SAMPLE in caught.value.message
 
