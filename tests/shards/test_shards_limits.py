@@ -127,12 +127,15 @@ def test_a_pipe_is_no_regular_file(tmp_path: Path) -> None:
         open_regular_file(tmp_path / "pipe")
 
 
-def changed_header(folder: Path, start: int, new: bytes) -> None:
-    """Overwrite a field in the header of the second member, and mend the checksum."""
+def changed_header(folder: Path, start: int, new: bytes, *, member: str = "ref00.jpg") -> None:
+    """Overwrite a field in the header of a member of the first sample, and mend the checksum."""
     shard = folder / "basic-000000.tar"
     members = split_tar(shard.read_bytes())
-    header = members[1][:start] + new + members[1][start + len(new) : tarfile.BLOCKSIZE]
-    members[1] = mend_checksum(header) + members[1][tarfile.BLOCKSIZE :]
+    name = f".{member}\0".encode()
+    number = next(place for place, one in enumerate(members) if name in one[:100])
+    old = members[number]
+    header = old[:start] + new + old[start + len(new) : tarfile.BLOCKSIZE]
+    members[number] = mend_checksum(header) + old[tarfile.BLOCKSIZE :]
     shard.write_bytes(b"".join(members))
 
 
@@ -141,6 +144,14 @@ def test_a_link_in_the_region_of_a_sample(tmp_path: Path) -> None:
     changed_header(folder, 156, b"2")
     with pytest.raises(DataError, match="that is no plain file"):
         list(imig.Dataset(folder))
+
+
+def test_a_link_in_place_of_the_json(tmp_path: Path) -> None:
+    """Whose data are those of the JSON all the same."""
+    folder = write_tiny_dataset(tmp_path / "d", scenes=1)
+    changed_header(folder, 156, b"2", member="json")
+    with pytest.raises(DataError, match="json that is no plain file"):
+        list(imig.Dataset(folder).records())
 
 
 def test_a_link_in_a_shard_that_is_copied(tmp_path: Path) -> None:
