@@ -25,7 +25,7 @@ from support.endpoints import KEY, ask, endpoint, raised
 from imig.errors import DataError, ImigError, UsageError
 from imig.models import endpoint_client
 from imig.models.endpoint import Endpoint
-from imig.models.endpoint_client import MAX_BODY
+from imig.models.endpoint_client import MAX_BODY, BoundedClient
 from imig.models.endpoint_errors import AnswerTooLarge
 from imig.models.endpoint_key import HIDDEN, hide_key, hide_key_in_body
 
@@ -151,13 +151,13 @@ def test_an_answer_that_comes_to_its_end_too_late_is_none() -> None:
     def answer(connection: socket.socket, over: threading.Event) -> None:
         read_request(connection)
         data = whole(GOOD)
-        for start in range(0, len(data), 16):
-            connection.sendall(data[start : start + 16])
-            over.wait(0.05)
+        for start in range(0, len(data), 4):
+            connection.sendall(data[start : start + 4])
+            over.wait(0.02)
 
     with raw_server(answer) as url:
-        error = raised(endpoint(url, timeout_seconds=0.1, max_retries=0), DataError)
-        assert "no answer within 0.1 s" in error.message
+        error = raised(endpoint(url, timeout_seconds=0.3, max_retries=0), DataError)
+        assert "no answer within 0.3 s" in error.message
 
 
 def test_tls_that_hangs_ends_in_time() -> None:
@@ -436,6 +436,14 @@ def test_texts_that_are_nearly_a_key_end(text: str) -> None:
 
 def test_a_short_key_with_digits_is_hidden() -> None:
     assert hide_key("it is abc-123.", "abc-123") == "it is [key]."
+
+
+def test_the_client_gives_nothing_back_that_has_the_key() -> None:
+    data = whole(json.dumps({"why": KEY}).encode(), b"X-Sent: " + KEY.encode())
+    with raw_server(says(data)) as url, BoundedClient(key=KEY, seconds=20) as client:
+        answer = client.post(f"{url}/x", content=b"{}")
+    assert answer.json() == {"why": HIDDEN}
+    assert answer.headers["x-sent"] == HIDDEN
 
 
 def test_a_key_in_an_answer_is_kept_nowhere(caplog: pytest.LogCaptureFixture) -> None:
