@@ -97,7 +97,9 @@ def check_index(
         # What no row shows: damage to the statistics, types or metadata of the Parquet file.
         actual = file_sha256(folder / INDEX_NAME)
         if actual != sha256:
-            message = f"SHA-256 {actual[:12]}..., the manifest says {sha256[:12]}..."
+            message = (
+                f"{INDEX_NAME} has SHA-256 {actual[:12]}..., the manifest says {sha256[:12]}..."
+            )
             faults.append(Fault("index-checksum", message))
     yield from faults
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from imig.contextgen.settings import TextLength, text_tokens
+from imig.errors import DataError
 from imig.layout.reference_size import TOKEN
 from imig.shards.dataset import Dataset
 from imig.shards.index import INDEX_NAME, INSTANCE_RECORDS
@@ -86,11 +87,13 @@ def read_catalogue(
             # Written before the column was: this takes ten times as long.
             column = scenes_to_column(list(dataset.records()))
             table = table.set_column(_COLUMNS.index(INSTANCE_RECORDS), INSTANCE_RECORDS, column)
-        check_plannable(table, index=dataset.folder.place(INDEX_NAME))
+        index = dataset.folder.place(INDEX_NAME)
+        check_plannable(table, index=index)
         entries = _entries(
             table,
             columns_to_arrays(table[INSTANCE_RECORDS]),
             dataset=number,
+            grids=_grids(table, config=config, index=index),
             config=config,
             drop_background=drop_background,
             text_length=text_length,
@@ -111,6 +114,7 @@ def _entries(
     arrays: tuple[Instances, References],
     *,
     dataset: int,
+    grids: Iterable[tuple[int, int]],
     config: DataConfig,
     drop_background: bool,
     text_length: TextLength,
@@ -134,7 +138,7 @@ def _entries(
     }
     rows = zip(
         *(table[name].to_pylist() for name in ("id", "subset", "shard", "caption")),
-        _grids(table, config=config),
+        grids,
         _variants(references, instances, usable & shown[references.instance], scenes, config),
         strict=True,
     )
@@ -205,14 +209,25 @@ def _variants(
     return map(of_kinds.__getitem__, codes.tolist())
 
 
-def _grids(table: pa.Table, *, config: DataConfig) -> Iterator[tuple[int, int]]:
-    """(rows, columns) of every target's tokens; most targets have one of a few sizes."""
+def _grids(table: pa.Table, *, config: DataConfig, index: str) -> Iterator[tuple[int, int]]:
+    """(rows, columns) of every target's tokens; most targets have one of a few sizes.
+
+    Raises DataError at a target that would be larger than any picture; `index` is for its message.
+    """
     known: dict[tuple[int, int], tuple[int, int]] = {}
-    for size in zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True):
-        if size not in known:
-            width, height = target_size(*size, config=config)
-            known[size] = (height // TOKEN, width // TOKEN)
-        yield known[size]
+    columns = (table[name].to_pylist() for name in ("id", "width", "height"))
+    for sample_id, width, height in zip(*columns, strict=True):
+        if (width, height) not in known:
+            try:
+                size = target_size(width, height, config=config)
+            except ValueError as error:
+                raise DataError(
+                    f"{index}: sample {sample_id}: {error}",
+                    cure="build without such pictures, or choose a smaller data.target_width; "
+                    "`imig validate` says whether the index is right",
+                ) from error
+            known[width, height] = (size[1] // TOKEN, size[0] // TOKEN)
+        yield known[width, height]
 
 
 def is_held_out(sample_id: str, *, fraction: float) -> bool:

@@ -44,7 +44,6 @@ def check_plannable(table: pa.Table, *, index: str) -> None:
 
 def _doubts(table: pa.Table) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """What would be wrong, and (rows,) whether it is. Each is asked when the one before is not."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     yield "an unknown subset", ~_is_in(table["subset"], get_args(Subset))
@@ -74,7 +73,6 @@ def _doubts(table: pa.Table) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         rows_of(~(_is_side(width) & _is_side(height))),
     )
     yield "a subject box that is none", rows_of(~_are_boxes(box))
-    assert isinstance(references, pa.StructArray)
 
 
 def _is_in(values: pa.Array | pa.ChunkedArray, known: tuple[str, ...]) -> NDArray[np.bool_]:
@@ -85,9 +83,7 @@ def _is_in(values: pa.Array | pa.ChunkedArray, known: tuple[str, ...]) -> NDArra
 
 
 def _is_side(values: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
-    sides = (
-        values.to_numpy(zero_copy_only=False) if hasattr(values, "offset") else values.to_numpy()
-    )
+    sides = values.to_numpy(zero_copy_only=False)
     return np.asarray((sides > 0) & (sides <= MAX_SIDE), dtype=np.bool_)
 
 

@@ -11,18 +11,21 @@ import resource
 import socket
 import threading
 import traceback
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import pytest
 from support.chat_server import Fault, Said, chat_server, completion, first_then
 from support.endpoints import KEY, ask, endpoint, raised
 
-from imig.endpoint.client import MAX_BODY
+from imig.endpoint import client as endpoint_client
+from imig.endpoint.client import MAX_BODY, BoundedClient
 from imig.endpoint.endpoint import Endpoint
+from imig.endpoint.errors import AnswerTooLarge
 from imig.endpoint.key import HIDDEN, hide_key, hide_key_in_body
 from imig.errors import DataError, ImigError, UsageError
 
@@ -144,6 +147,19 @@ def test_a_request_has_a_time_as_a_whole(name: str) -> None:
         assert "agree.endpoint.max_retries" in error.cure
 
 
+def test_an_answer_that_comes_to_its_end_too_late_is_none() -> None:
+    def answer(connection: socket.socket, over: threading.Event) -> None:
+        read_request(connection)
+        data = whole(GOOD)
+        for start in range(0, len(data), 4):
+            connection.sendall(data[start : start + 4])
+            over.wait(0.02)
+
+    with raw_server(answer) as url:
+        error = raised(endpoint(url, timeout_seconds=0.3, max_retries=0), DataError)
+        assert "no answer within 0.3 s" in error.message
+
+
 def test_tls_that_hangs_ends_in_time() -> None:
     with raw_server(never_answers) as url:
         url = url.replace("http:", "https:")
@@ -171,6 +187,9 @@ LARGE: dict[str, tuple[Answer, str]] = {
     "headers": (floods(HEAD, b"X-A: " + b"b" * 60000 + b"\r\n"), "Receive buffer too long"),
     "one-header": (floods(HEAD + b"X-A: ", b"b" * 65536), "Receive buffer too long"),
     "continue": (floods(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2000), "more than 256 KiB"),
+    "continue-and-good": (
+        says(b"HTTP/1.1 100 Continue\r\n\r\n" * 12_000 + whole(GOOD)), "more than 256 KiB",
+    ),
     "trailers": (floods(CHUNKED + b"0\r\n", b"X: " + b"b" * 60000 + b"\r\n"), "too long"),
     "error-page": (floods(b"HTTP/1.1 500 No\r\n\r\n<html>", b" " * 65536), "more than 8 MiB"),
     "gzip": (says(whole(gzipped(BOMB), b"Content-Encoding: gzip")), "more than 8 MiB"),
@@ -193,6 +212,25 @@ def test_an_answer_has_a_size(name: str) -> None:
     assert reason in error.message
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert (after - before) * 1024 < MORE_MEMORY
+
+
+def test_what_is_packed_is_not_unpacked_beyond_the_bound() -> None:
+    """However much of it comes at once."""
+
+    class Response:
+        headers: ClassVar = {"content-encoding": "gzip"}
+
+        def iter_raw(self) -> Iterator[bytes]:
+            yield bomb
+
+    bomb = gzip.compress(bytes(8 * MAX_BODY), compresslevel=1)
+    tracemalloc.start()
+    try:
+        with pytest.raises(AnswerTooLarge):
+            endpoint_client._read(Response())
+        assert tracemalloc.get_traced_memory()[1] < 4 * MAX_BODY
+    finally:
+        tracemalloc.stop()
 
 
 def plain(status: bytes, body: bytes = b"", *headers: bytes) -> bytes:
@@ -398,6 +436,14 @@ def test_texts_that_are_nearly_a_key_end(text: str) -> None:
 
 def test_a_short_key_with_digits_is_hidden() -> None:
     assert hide_key("it is abc-123.", "abc-123") == "it is [key]."
+
+
+def test_the_client_gives_nothing_back_that_has_the_key() -> None:
+    data = whole(json.dumps({"why": KEY}).encode(), b"X-Sent: " + KEY.encode())
+    with raw_server(says(data)) as url, BoundedClient(key=KEY, seconds=20) as client:
+        answer = client.post(f"{url}/x", content=b"{}")
+    assert answer.json() == {"why": HIDDEN}
+    assert answer.headers["x-sent"] == HIDDEN
 
 
 def test_a_key_in_an_answer_is_kept_nowhere(caplog: pytest.LogCaptureFixture) -> None:

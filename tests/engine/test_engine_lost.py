@@ -22,6 +22,7 @@ from support.engine_process import digests
 from support.engine_stages import Judge
 
 import imig.engine.build as engine
+from imig.engine.failures import Failures
 from imig.engine.folder import BuildFolder
 from imig.engine.parts import part_record
 from imig.engine.plan import Plan, Step
@@ -232,6 +233,13 @@ def test_a_small_build_that_fails_is_not_finished(
     run(plan_for(photos, judge=sound, scenes=scenes, rate=rate))
     # 3 of every 1000 is turned down: number 3.
     assert counts(photos) == (scenes - (scenes > 3), int(scenes > 3), 0)
+
+
+def test_a_build_that_writes_nothing_has_failed_at_any_rate() -> None:
+    failures = Failures(1.0)
+    failures.add(seen=40, written=0, errors=["ValueError: x"] * 39)
+    with pytest.raises(DataError, match="39 of 40 scenes failed"):
+        failures.require_success()
 
 
 def test_few_lost_pictures_are_named_in_the_tables(photos: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from support.hostile.table import FAULTS
 
 import imig
 
@@ -32,21 +33,27 @@ class Guard(NamedTuple):
     """Below `tests/`; must fail with `without` in place of `text`."""
 
 
-HOSTILE = "shards/test_shards_hostile.py::"
+HOSTILE = "hostile/test_hostile_table.py::"
+PLANTED = HOSTILE + "test_a_fault_is_named"
+PLANNED = HOSTILE + "test_an_index_that_no_training_can_be_planned_with"
 LIMITS = "shards/test_shards_limits.py::"
 KEPT = "fuzz/test_fuzz_mutants.py::test_what_has_been_found"
 PICKLES = "models/test_models_pickles.py::"
+ENDPOINT = "endpoint/test_endpoint_hostile.py::"
+LOST = "stages/test_stages_source_lost.py::"
+BUILDS = "engine/test_engine_lost.py::"
 
 GUARDS: dict[str, Guard] = {
     # Pictures
     "formats of pictures": Guard(
-        "pictures/opening.py", "Image.open(io.BytesIO(data), formats=FORMATS)",
+        "pictures/opening.py", "Image.open(io.BytesIO(data), formats=formats)",
         "Image.open(io.BytesIO(data))",
         LIMITS + "test_formats_that_hand_a_file_to_other_programs_are_not_opened",
     ),
     "formats that validate opens": Guard(
-        "shards/check_pictures.py", "Image.open(io.BytesIO(data), formats=FORMATS)",
-        "Image.open(io.BytesIO(data))", HOSTILE + "test_pictures",
+        "checks/pictures.py", "Image.open(io.BytesIO(data), formats=FORMATS)",
+        "Image.open(io.BytesIO(data))",
+        LIMITS + "test_formats_that_hand_a_file_to_other_programs_are_not_opened_to_validate",
     ),
     "pixels before anything is decoded": Guard(
         "pictures/opening.py", "if width * height > max_pixels:", "if False:",
@@ -58,17 +65,17 @@ GUARDS: dict[str, Guard] = {
         LIMITS + "test_a_picture_of_another_size_is_not_decoded",
     ),
     "what a picture is and what is stated": Guard(
-        "shards/views.py", "if found != stated:", "if False:", HOSTILE + "test_pictures",
+        "shards/views.py", "if found != stated:", "if False:", PLANTED + "[target-webp]",
     ),
     # Sizes in the schema
     "sides": Guard(
         "schema.py", "Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]",
         "Side = Annotated[int, Field(gt=0)]",
-        HOSTILE + "test_sizes_are_bounded_before_anything_is_allocated",
+        PLANTED + "[scene-one-pixel-high]",
     ),
     "corners of boxes": Guard(
         "schema.py", "Annotated[int, Field(ge=-MAX_SIDE, le=MAX_SIDE)]", "Annotated[int, Field()]",
-        HOSTILE + "test_sizes_are_bounded_before_anything_is_allocated",
+        PLANTED + "[subject-box-huge]",
     ),
     "pixels of a mask": Guard(
         "schema.py", '_check_pixels("a mask", *reversed(self.size))', "pass",
@@ -80,7 +87,7 @@ GUARDS: dict[str, Guard] = {
     ),
     "pixels of a scene": Guard(
         "schema.py", "if pixels > MAX_SCENE_PIXELS:", "if False:",
-        HOSTILE + "test_sizes_are_bounded_before_anything_is_allocated",
+        PLANTED + "[references-heavy-together]",
     ),
     "instances": Guard(
         "schema.py",
@@ -90,7 +97,13 @@ GUARDS: dict[str, Guard] = {
     ),
     "captions": Guard(
         "schema.py", 'Field(default="", max_length=MAX_CAPTION)', 'Field(default="")',
-        HOSTILE + "test_sizes_are_bounded_before_anything_is_allocated",
+        PLANTED + "[caption-1-mb]",
+    ),
+    "numbers that are none": Guard(
+        "schema.py", "allow_inf_nan=False, ", "", PLANTED + "[score-nan-text]",
+    ),
+    "keys of strangers": Guard(
+        "schema.py", 'extra="forbid", validate', "validate", PLANTED + "[unknown-key]",
     ),
     "areas": Guard(
         "schema.py", "gt=0, le=MAX_PIXELS, description", "gt=0, description",
@@ -108,6 +121,10 @@ GUARDS: dict[str, Guard] = {
         "training/prepare.py", "if size[0] * size[1] > MAX_PIXELS:", "if False:",
         LIMITS + "test_a_target_like_a_thread",
     ),
+    "targets like threads, planned with": Guard(
+        "training/catalogue.py", "except ValueError as error:", "except KeyError as error:",
+        LIMITS + "test_a_target_like_a_thread_in_an_index",
+    ),
     "boxes outside of their pictures": Guard(
         "shards/views.py", "(box[2] > size[0] or box[3] > size[1])", "False",
         KEPT + "[found-scene-subject-box-outside]",
@@ -122,25 +139,32 @@ GUARDS: dict[str, Guard] = {
         LIMITS + "test_a_run_that_is_spelt_longer_than_any",
     ),
     "a mask of the target's size": Guard(
-        "shards/views.py", "if mask.shape != self._members.size[::-1]:", "if False:",
-        HOSTILE + "test_a_mask_of_another_size_than_the_target",
+        "layout/masks.py", "if size not in (None, (width, height)):", "if False:",
+        PLANTED + "[mask-of-another-size]",
     ),
     # Tars
     "links in a sample": Guard(
-        "shards/dataset.py", "if not item.plain or member in files:", "if member in files:",
+        "shards/dataset.py", "if not item.plain:", "if False:",
         LIMITS + "test_a_link_in_the_region_of_a_sample",
+    ),
+    "a link in place of the JSON": Guard(
+        "shards/dataset.py", "if not header.plain:", "if False:",
+        LIMITS + "test_a_link_in_place_of_the_json",
+    ),
+    "members twice": Guard(
+        "shards/dataset.py", "if member in files:", "if False:", PLANTED + "[member-twice]",
     ),
     "links in a shard that is copied": Guard(
         "shards/writer.py", "if not item.plain or name in members:", "if name in members:",
-        HOSTILE + "test_links_and_doubled_members_in_a_shard",
+        LIMITS + "test_a_link_in_a_shard_that_is_copied",
     ),
     "members twice in a shard that is copied": Guard(
         "shards/writer.py", "if not item.plain or name in members:", "if not item.plain:",
-        HOSTILE + "test_links_and_doubled_members_in_a_shard",
+        LIMITS + "test_a_member_twice_in_a_shard_that_is_copied",
     ),
     "links, to validate": Guard(
-        "shards/check_shard.py", "if not item.plain:", "if False:",
-        HOSTILE + "test_links_and_doubled_members_in_a_shard",
+        "checks/shard.py", "if not item.plain:", "if False:",
+        LIMITS + "test_a_link_in_a_shard_that_is_copied",
     ),
     "members that reach beyond a sample": Guard(
         "shards/dataset.py", "if position + BLOCK + padded(header.size) > end:", "if False:",
@@ -152,45 +176,78 @@ GUARDS: dict[str, Guard] = {
     ),
     "another sample's JSON": Guard(
         "shards/dataset.py", "if scene.id != self.ids[row]:", "if False:",
-        HOSTILE + "test_another_sample_s_json",
+        PLANTED + "[id-of-another]",
     ),
     # Manifest, index, report
     "names of shards": Guard(
         "schema.py", r'Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,250}\.tar$")', "Field()",
-        HOSTILE + "test_manifests",
+        LIMITS + "test_a_shard_lies_in_the_folder",
     ),
     "shards listed twice": Guard(
-        "schema.py", "if record.name in seen:", "if False:", HOSTILE + "test_manifests",
+        "schema.py", "if record.name in seen:", "if False:", PLANTED + "[manifest-shard-twice]",
     ),
     "merges of merges": Guard(
-        "schema.py", "if depth > MAX_MERGES:", "if False:", HOSTILE + "test_manifests",
+        "schema.py", "if depth > MAX_MERGES:", "if False:", PLANTED + "[manifest-merged-50-deep]",
     ),
     "places in shards": Guard(
         "shards/places.py", "if good.all():", "if True:",
-        HOSTILE + "test_an_index_is_believed_only_within_its_shards",
+        LIMITS + "test_rows_of_another_shard_are_not_there",
+    ),
+    "samples with two rows": Guard(
+        "shards/places.py", "if len(set(ids)) < len(ids):", "if False:", PLANTED + "[row-twice]",
     ),
     "rows and samples": Guard(
-        "shards/places.py", "if len(table) != samples:", "if False:",
-        HOSTILE + "test_an_index_that_lacks_a_sample",
+        "shards/index.py", "if samples is not None and file.metadata.num_rows != samples:",
+        "if False:", PLANTED + "[row-missing]",
+    ),
+    "rows for millions, to validate": Guard(
+        "checks/folder.py", "if rows > 2 * samples + _FEW_ROWS:", "if False:",
+        LIMITS + "test_many_more_rows_than_samples_are_not_read",
     ),
     "nulls in the columns of places": Guard(
         "shards/places.py", "if table[column].null_count:", "if False:",
-        HOSTILE + "test_an_index_is_believed_only_within_its_shards",
-    ),
-    "kinds in an index": Guard(
-        "training/catalogue_columns.py", "if unknown := sorted(set(names) - set(KINDS)):",
-        "if unknown := []:", LIMITS + "test_a_kind_of_reference_that_is_none",
-    ),
-    "nulls in an index": Guard(
-        "training/catalogue_columns.py", "if values.null_count:", "if False:",
-        KEPT + "[found-index-null-kind]",
+        LIMITS + "test_rows_without_a_place",
     ),
     "rows of an index": Guard(
-        "training/catalogue.py", "if table[name].null_count:", "if False:",
-        KEPT + "[found-index-null-width]",
+        "training/catalogue_check.py",
+        'require_values(table, "subset", "width", "height", "caption", index=index)', "",
+        PLANNED + "[row-caption-null]",
+    ),
+    "subsets in an index": Guard(
+        "training/catalogue_check.py", '~_is_in(table["subset"], get_args(Subset))',
+        "np.zeros(1)", PLANNED + "[row-subset-path]",
+    ),
+    "sides in an index": Guard(
+        "training/catalogue_check.py", "(sides > 0) & (sides <= MAX_SIDE)", "sides > 0",
+        PLANNED + "[row-width-huge]",
+    ),
+    "sides of nothing in an index": Guard(
+        "training/catalogue_check.py", "(sides > 0) & (sides <= MAX_SIDE)", "sides <= MAX_SIDE",
+        PLANNED + "[row-reference-zero]",
+    ),
+    "captions in an index": Guard(
+        "training/catalogue_check.py",
+        'pc.utf8_length(table["caption"]).to_numpy() > MAX_CAPTION', "np.zeros(1)",
+        PLANNED + "[row-caption-1-mb]",
+    ),
+    "kinds in an index": Guard(
+        "training/catalogue_check.py", "rows_of(~_is_in(kind, KINDS))", "np.zeros(1)",
+        PLANNED + "[row-reference-kind]",
+    ),
+    "instances that are null": Guard(
+        "training/catalogue_check.py", 'rows_of(_lacks(instances, "box", "face", "references"))',
+        "np.zeros(1)", PLANNED + "[row-instance-null]",
+    ),
+    "references that are null": Guard(
+        "training/catalogue_check.py", "rows_of(_lacks(references, *names))", "np.zeros(1)",
+        PLANNED + "[row-reference-kind-null]",
+    ),
+    "boxes in an index": Guard(
+        "training/catalogue_check.py", "(box <= MAX_SIDE).all(axis=1)", "True",
+        HOSTILE + "test_boxes_of_an_index_are_boxes",
     ),
     "checksums of shards": Guard(
-        "shards/check_folder.py", "elif check.sha256 != record.sha256:", "elif False:",
+        "checks/folder.py", "elif check.sha256 != record.sha256:", "elif False:",
         "shards/test_shards_validate_folder.py",
     ),
     "deep manifests": Guard(
@@ -199,11 +256,12 @@ GUARDS: dict[str, Guard] = {
     ),
     "deep reports": Guard(
         "shards/funnel.py", "(ValueError, KeyError, TypeError, RecursionError)",
-        "(ValueError, KeyError, TypeError)", HOSTILE + "test_reports_of_others",
+        "(ValueError, KeyError, TypeError)",
+        HOSTILE + "test_a_report_that_is_none_costs_the_funnel_alone[report-deep]",
     ),
     "pictures of a card": Guard(
-        "shards/check_folder.py", "if not is_jpeg(path):", "if False:",
-        HOSTILE + "test_pictures_of_a_card_that_are_links_to_elsewhere",
+        "checks/folder.py", "if not is_jpeg(path):", "if False:",
+        PLANTED + "[pictures-link]",
     ),
     # Features and encodings
     "the header of features": Guard(
@@ -215,11 +273,11 @@ GUARDS: dict[str, Guard] = {
         "shards/test_shards_features.py",
     ),
     "another sample's encoding": Guard(
-        "shards/check_encoded.py", "if header.id != sample:", "if False:",
+        "checks/encoded.py", "if header.id != sample:", "if False:",
         "shards/test_shards_validate_encoded.py",
     ),
     "references of an encoding": Guard(
-        "shards/check_encoded.py", "[name for name in names if name not in header.boxes]", "[]",
+        "checks/encoded.py", "if name not in header.boxes:", "if False:",
         KEPT + "[found-encoding-shows-another-reference]",
     ),
     "layouts of an encoding": Guard(
@@ -232,11 +290,78 @@ GUARDS: dict[str, Guard] = {
         "test_printable.py::test_errors_of_the_command_line",
     ),
     "markup": Guard(
-        "preview/stats.py", "{escape(to_printable(name))}", "{to_printable(name)}",
+        "display/stats.py", "{escape(to_printable(name))}", "{to_printable(name)}",
         "test_printable.py::test_statistics_show_phrases_as_they_are_written",
     ),
     "aliases of YAML": Guard(
-        "yaml_lines.py", "if walk.visited > MAX_NODES:", "if False:", "test_recipe_values.py",
+        "recipe/yaml_lines.py", "if walk.visited > MAX_NODES:", "if False:",
+        "recipe/test_recipe_values.py",
+    ),
+    # What endpoints answer
+    "the time of a request": Guard(
+        "endpoint/client.py", "left = self.deadline - time.monotonic()", "left = 9.0",
+        ENDPOINT + "test_an_answer_that_comes_to_its_end_too_late_is_none",
+    ),
+    "the size of an answer": Guard(
+        "endpoint/client.py", "if len(body) > MAX_BODY:", "if False:",
+        ENDPOINT + "test_an_answer_has_a_size[body]",
+    ),
+    "the size of an answer on the wire": Guard(
+        "endpoint/client.py", "if self.received > self.most:", "if False:",
+        ENDPOINT + "test_an_answer_has_a_size[continue-and-good]",
+    ),
+    "the size of an answer, unpacked": Guard(
+        "endpoint/client.py", "inflate.decompress(chunk, MAX_BODY + 1)",
+        "inflate.decompress(chunk)",
+        ENDPOINT + "test_what_is_packed_is_not_unpacked_beyond_the_bound",
+    ),
+    "redirections to other servers": Guard(
+        "endpoint/client.py",
+        "_require_same_server(request.url, response.next_request.url)", "pass",
+        ENDPOINT + "test_redirections_stay_at_the_server",
+    ),
+    "the key in an answer": Guard(
+        "endpoint/client.py", "hide_key_in_body(_one_choice(body), self._key)",
+        "_one_choice(body)", ENDPOINT + "test_the_client_gives_nothing_back_that_has_the_key",
+    ),
+    "the key in the headers of an answer": Guard(
+        "endpoint/client.py", "(name, hide_key(value, self._key))", "(name, value)",
+        ENDPOINT + "test_the_client_gives_nothing_back_that_has_the_key",
+    ),
+    "the key in an error": Guard(
+        "endpoint/errors.py", "return hide_key(text, self.key)", "return text",
+        ENDPOINT + "test_an_odd_status_line_with_the_key_is_shown_nowhere",
+    ),
+    "the key, however it is written": Guard(
+        "endpoint/key.py", "re.compile(encoded),", "",
+        ENDPOINT + "test_the_key_is_hidden_however_it_is_written[base64-1]",
+    ),
+    # Sources and outputs
+    "an output inside of its source": Guard(
+        "engine/plan_source.py", "if is_within(output, folder):", "if False:",
+        LOST + "test_an_output_is_never_read_as_input",
+    ),
+    "a source inside of its output": Guard(
+        "engine/plan_source.py", "if is_within(path, output):", "if False:",
+        LOST + "test_an_output_is_never_read_as_input",
+    ),
+    "pictures that cannot be opened": Guard(
+        "stages/sources/opening.py", "raise cannot_open(shown, error) from None",
+        'raise PictureError("unreadable image", {}) from None',
+        LOST + "test_one_file_gone_since_the_listing_is_no_reject",
+    ),
+    "sources that are gone": Guard(
+        "stages/sources/opening.py", "if any(map(is_there, paths)):", "if True:",
+        LOST + "test_a_folder_that_is_gone_stops_the_build[moved]",
+    ),
+    "builds that wrote nothing": Guard(
+        "engine/failures.py", "not self.written or self.failed / self.seen > limit",
+        "self.failed / self.seen > limit",
+        BUILDS + "test_a_build_that_writes_nothing_has_failed_at_any_rate",
+    ),
+    "shards of which nothing is left": Guard(
+        "engine/finish.py", "    _require_some_written(folder, shards)\n", "",
+        BUILDS + "test_an_empty_shard_of_an_older_version_is_done_again",
     ),
     # Pickles
     "weights of segment-anything": Guard(
@@ -278,7 +403,10 @@ GUARDS: dict[str, Guard] = {
 @pytest.mark.parametrize("guard", GUARDS.values(), ids=GUARDS)
 def test_the_text_of_a_guard_is_there(guard: Guard) -> None:
     assert (PACKAGE / guard.file).read_text(encoding="utf-8").count(guard.text) == 1
-    assert (ROOT / "tests" / guard.test.partition("::")[0]).is_file()
+    file, _, name = guard.test.partition("::")
+    name, _, case = name.partition("[")
+    assert f"def {name}" in (ROOT / "tests" / file).read_text(encoding="utf-8")
+    assert not guard.test.startswith(PLANTED) or case.removesuffix("]") in FAULTS
 
 
 @pytest.mark.long

@@ -13,22 +13,25 @@ from support.hostile.good import write_good_datasets
 from support.hostile.page import PAGE, page_with_table
 from support.hostile.planted import Command, PlantedFault
 from support.hostile.table import FAULTS, GROUPS
-from support.hostile.victim import Victim
+from support.hostile.victim import SAMPLE, Victim
 
 from imig import Dataset
 from imig.checks.dataset import validate_dataset
 from imig.derived.parents import open_parent
 from imig.errors import DataError, ImigError
 from imig.schema import MAX_PIXELS, MaskRLE
+from imig.training.catalogue import read_catalogue
+from imig.training.recipe import DataConfig
 
 EVERY = 5
-"""One fault of so many, of each group; those of encoded samples need torch."""
+"""One fault of so many, of each group, is planted by `make test`; those of encoded samples need
+torch."""
 TOO_LARGE = {"manifest-200-mb", "mask-profile-bomb", "index-of-three-million-rows"}
-SAMPLED = [
-    one
+CASES = [
+    pytest.param(one, id=one.kind, marks=[pytest.mark.long] if number % EVERY else [])
     for group in GROUPS
     if not group.encoded
-    for one in group.faults[::EVERY]
+    for number, one in enumerate(group.faults)
     if one.kind not in TOO_LARGE
 ]
 READ_HERE: tuple[Command, ...] = ("iterate", "records")
@@ -68,7 +71,7 @@ def test_every_group_has_faults_and_every_fault_is_told() -> None:
     assert all(one.what for one in FAULTS.values())
 
 
-@pytest.mark.parametrize("fault", SAMPLED, ids=lambda one: one.kind)
+@pytest.mark.parametrize("fault", CASES)
 def test_a_fault_is_named(good: Path, tmp_path: Path, fault: PlantedFault) -> None:
     victim = Victim(good, tmp_path / "victim")
     fault.plant(victim)
@@ -112,3 +115,59 @@ def test_a_report_that_is_none_costs_the_funnel_alone(
     FAULTS[kind].plant(victim)
     victim.seal()
     assert open_parent(victim.folder).funnel() == []
+
+
+UNPLANNABLE = {
+    "row-subset-path": "has an unknown subset",
+    "row-subset-null": "has rows without subset",
+    "row-width-null": "has rows without width",
+    "row-width-zero": "has a width that no picture has",
+    "row-width-huge": "has a width that no picture has",
+    "row-height-negative": "has a height that no picture has",
+    "row-caption-null": "has rows without caption",
+    "row-caption-1-mb": "has too long a caption",
+    "row-instance-null": "has an instance without values",
+    "row-instance-box-null": "has an instance without values",
+    "row-references-null": "has an instance without values",
+    "row-reference-kind-null": "has a reference without values",
+    "row-reference-kind": "has a reference of an unknown kind",
+    "row-reference-huge": "has a reference of a size that no picture has",
+    "row-reference-zero": "has a reference of a size that no picture has",
+    "row-reference-box-null": "has a reference without values",
+}
+
+
+@pytest.mark.parametrize("kind", UNPLANNABLE)
+def test_an_index_that_no_training_can_be_planned_with(
+    good: Path, tmp_path: Path, kind: str
+) -> None:
+    victim = Victim(good, tmp_path / "victim")
+    FAULTS[kind].plant(victim)
+    victim.seal()
+    with pytest.raises(DataError, match=UNPLANNABLE[kind]) as caught:
+        read_catalogue([Dataset(victim.folder)], config=DataConfig())
+    assert SAMPLE in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("box", "subject_box", "what"),
+    [
+        ([40, 36, 0, 0], [0, 0, 9, 9], "has a box that is none"),
+        ([-1, 0, 40, 36], [0, 0, 9, 9], "has a box that is none"),
+        ([0, 0, 40, None], [0, 0, 9, 9], "has a box that is none"),
+        ([0, 0, 40, 36], [0, 0, 2**31 - 1, 1], "has a subject box that is none"),
+        ([0, 0, 40, 36], [9, 0, 9, 9], "has a subject box that is none"),
+    ],
+    ids=lambda value: str(value).replace(" ", ""),
+)
+def test_boxes_of_an_index_are_boxes(
+    good: Path, tmp_path: Path, box: list[int], subject_box: list[int], what: str
+) -> None:
+    victim = Victim(good, tmp_path / "victim")
+    view = {"kind": "crop", "width": 40, "height": 36, "aligned": False, "subject_box": subject_box}
+    one = {"box": box, "area": 100, "face": False, "references": [view]}
+    victim.edit_row(instance_records=[one])
+    victim.seal()
+    with pytest.raises(DataError, match=what) as caught:
+        read_catalogue([Dataset(victim.folder)], config=DataConfig())
+    assert SAMPLE in caught.value.message

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image, JpegImagePlugin
 from pydantic import ValidationError
@@ -17,6 +18,9 @@ from support.fuzzing.formats import mend_checksum, split_tar
 from support.tiny_dataset import make_sample, write_tiny_dataset
 
 import imig
+from imig.checks.folder import check_index
+from imig.checks.pictures import Findings, check_image
+from imig.checks.shard import check_shard
 from imig.display.picture import draw_preview
 from imig.errors import DataError
 from imig.layout.masks import rle_to_mask
@@ -33,10 +37,12 @@ from imig.schema import (
     scene_to_json,
 )
 from imig.shards.features import features_from_bytes, features_to_bytes
+from imig.shards.index import INDEX_NAME, read_index_table
 from imig.shards.places import check_places
 from imig.shards.run_lengths import mask_extents
 from imig.shards.views import SceneView
-from imig.training.catalogue_columns import columns_to_arrays, scenes_to_column
+from imig.shards.writer import read_tar
+from imig.training.catalogue import read_catalogue
 from imig.training.prepare import target_size
 from imig.training.recipe import DataConfig
 
@@ -101,10 +107,18 @@ def test_a_picture_of_another_size_is_not_decoded(monkeypatch: pytest.MonkeyPatc
         view.target  # noqa: B018
 
 
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 6\n%%EndComments\nshowpage\n%%EOF\n"
+
+
 def test_formats_that_hand_a_file_to_other_programs_are_not_opened() -> None:
-    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 6\n%%EndComments\nshowpage\n%%EOF\n"
-    with pytest.raises(OSError, match="cannot identify"):
-        decode_pixels(eps)
+    with pytest.raises(OSError, match="of no format that imig reads"):
+        decode_pixels(EPS)
+
+
+def test_formats_that_hand_a_file_to_other_programs_are_not_opened_to_validate() -> None:
+    findings = Findings(shard="x.tar", sample="x")
+    assert check_image(findings, "target.jpg", EPS, size=(9, 6), mode="RGB", kind="EPS") is None
+    assert "of no format that imig reads" in findings.faults[0].message
 
 
 def test_a_pipe_is_no_regular_file(tmp_path: Path) -> None:
@@ -113,12 +127,15 @@ def test_a_pipe_is_no_regular_file(tmp_path: Path) -> None:
         open_regular_file(tmp_path / "pipe")
 
 
-def changed_header(folder: Path, start: int, new: bytes) -> None:
-    """Overwrite a field in the header of the second member, and mend the checksum."""
+def changed_header(folder: Path, start: int, new: bytes, *, member: str = "ref00.jpg") -> None:
+    """Overwrite a field in the header of a member of the first sample, and mend the checksum."""
     shard = folder / "basic-000000.tar"
     members = split_tar(shard.read_bytes())
-    header = members[1][:start] + new + members[1][start + len(new) : tarfile.BLOCKSIZE]
-    members[1] = mend_checksum(header) + members[1][tarfile.BLOCKSIZE :]
+    name = f".{member}\0".encode()
+    number = next(place for place, one in enumerate(members) if name in one[:100])
+    old = members[number]
+    header = old[:start] + new + old[start + len(new) : tarfile.BLOCKSIZE]
+    members[number] = mend_checksum(header) + old[tarfile.BLOCKSIZE :]
     shard.write_bytes(b"".join(members))
 
 
@@ -127,6 +144,31 @@ def test_a_link_in_the_region_of_a_sample(tmp_path: Path) -> None:
     changed_header(folder, 156, b"2")
     with pytest.raises(DataError, match="that is no plain file"):
         list(imig.Dataset(folder))
+
+
+def test_a_link_in_place_of_the_json(tmp_path: Path) -> None:
+    """Whose data are those of the JSON all the same."""
+    folder = write_tiny_dataset(tmp_path / "d", scenes=1)
+    changed_header(folder, 156, b"2", member="json")
+    with pytest.raises(DataError, match="json that is no plain file"):
+        list(imig.Dataset(folder).records())
+
+
+def test_a_link_in_a_shard_that_is_copied(tmp_path: Path) -> None:
+    folder = write_tiny_dataset(tmp_path / "d", scenes=1)
+    changed_header(folder, 156, b"2")
+    with pytest.raises(DataError, match="that is no plain file"):
+        list(read_tar(folder / "basic-000000.tar"))
+    faults = check_shard(folder / "basic-000000.tar").faults
+    assert "not-a-plain-file" in {one.kind for one in faults}
+
+
+def test_a_member_twice_in_a_shard_that_is_copied(tmp_path: Path) -> None:
+    shard = write_tiny_dataset(tmp_path / "d", scenes=1) / "basic-000000.tar"
+    first, *others = split_tar(shard.read_bytes())
+    shard.write_bytes(b"".join([first, first, *others]))
+    with pytest.raises(DataError, match="twice"):
+        list(read_tar(shard))
 
 
 def test_a_member_that_reaches_beyond_its_sample_is_not_read(
@@ -152,6 +194,47 @@ def test_rows_of_another_shard_are_not_there(tmp_path: Path) -> None:
     table = dataset.read_columns("id", "shard", "offset", "size")
     with pytest.raises(DataError, match="which the manifest does not list"):
         check_places(table, [ShardRecord(name="y.tar", samples=1, bytes=9, sha256="")], index="i")
+
+
+@pytest.mark.parametrize("column", ["id", "shard", "offset", "size"])
+def test_rows_without_a_place(column: str, tmp_path: Path) -> None:
+    dataset = imig.Dataset(write_tiny_dataset(tmp_path / "d", scenes=1))
+    table = dataset.read_columns("id", "shard", "offset", "size")
+    at = table.column_names.index(column)
+    table = table.set_column(at, column, pa.nulls(1, table[column].type))
+    with pytest.raises(DataError, match=f"has rows without {column}"):
+        check_places(table, dataset.manifest.shards, index="i")
+
+
+def test_many_more_rows_than_samples_are_not_read(tmp_path: Path) -> None:
+    folder = write_tiny_dataset(tmp_path / "d", scenes=1)
+    table = read_index_table(folder / INDEX_NAME)
+    pq.write_table(table.take([0] * 1003), folder / INDEX_NAME)
+    checks = [check_shard(folder / "basic-000000.tar")]
+    [fault] = check_index(folder, checks, sha256=None)
+    assert "has 1003 rows, the shards 1 samples" in fault.message
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/x.tar", "../x.tar", ".x.tar", "http://x/y.tar", "x", "é.tar"]
+)
+def test_a_shard_lies_in_the_folder(name: str) -> None:
+    with pytest.raises(ValidationError, match="name"):
+        ShardRecord(name=name, samples=1, bytes=9, sha256="")
+
+
+def test_a_target_like_a_thread_in_an_index(tmp_path: Path) -> None:
+    """It obeys the schema: what it would become at the training's width is what is too much."""
+    folder = write_tiny_dataset(tmp_path / "d", scenes=1)
+    table = read_index_table(folder / INDEX_NAME)
+    for name, side in (("width", 1), ("height", MAX_SIDE)):
+        at = table.column_names.index(name)
+        table = table.set_column(at, table.field(at), pa.array([side], table.field(at).type))
+    pq.write_table(table, folder / INDEX_NAME)
+    with pytest.raises(DataError, match="sample basic-00000000: a target of 1x16384") as caught:
+        read_catalogue([imig.Dataset(folder)], config=DataConfig(target_width=768))
+    assert INDEX_NAME in caught.value.message
+    assert "data.target_width" in caught.value.cure
 
 
 def test_a_target_like_a_thread() -> None:
@@ -184,14 +267,6 @@ def test_a_run_that_is_spelt_longer_than_any() -> None:
     assert mask_extents([mask]) == [None]
     with pytest.raises(DataError, match="mask run lengths do not describe"):
         rle_to_mask(mask)
-
-
-def test_a_kind_of_reference_that_is_none() -> None:
-    column = scenes_to_column([make_sample(0).scene])
-    rows = column.to_pylist()
-    rows[0][0]["references"][0]["kind"] = "x"
-    with pytest.raises(ValueError, match="a reference is of the kind 'x'"):
-        columns_to_arrays(pa.chunked_array([pa.array(rows, type=column.type)]))
 
 
 def test_features_of_another_length_than_stated() -> None:
