@@ -15,7 +15,7 @@ LAYERS = (
     ("errors", "printable", "threads", "startup", "regular_file", "text_encodings"),
     ("paths", "text"),
     ("schema", "console"),
-    ("layout",),
+    ("layout", "figures"),
     ("pictures",),
     ("sample",),
     # what a stage's settings are made of, and what is said of wrong ones

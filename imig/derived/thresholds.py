@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from imig.derived.writing import merged_recipes, recipe_sha256
 from imig.duplicates.config import DuplicatesConfig
 from imig.errors import UsageError
+from imig.figures import SCENE_FIGURES, SceneFigure
 from imig.recipe.errors import explain_validation_error
 from imig.recipe.values import to_values
 from imig.recipe.yaml_lines import Written, parse_setting
@@ -48,8 +49,16 @@ def _of_instances(figure: Callable[[Any], float | None]) -> Callable[[Measured],
     return lambda measured: (figure(one) for one in measured.scene.instances)
 
 
-def _of_scene(name: str) -> Callable[[Measured], list[float | None]]:
-    return lambda measured: [getattr(measured.scene.scores, name)]
+def _of_scene(figure: SceneFigure) -> Callable[[Measured], list[float | None]]:
+    return lambda measured: [figure.of(measured.scene)]
+
+
+def _scene_thresholds() -> Iterator[Threshold]:
+    for one in SCENE_FIGURES:
+        if one.too_low:
+            yield Threshold(one.minimum, True, _of_scene(one))
+        if one.too_high:
+            yield Threshold(one.maximum, False, _of_scene(one))
 
 
 def _box_areas(measured: Measured) -> Iterator[float]:
@@ -90,13 +99,7 @@ THRESHOLDS: Final = (
     Threshold("min_mask_coverage", True, _mask_coverages),
     Threshold("max_identity_similarity", False, _identity_similarities),
     Threshold("max_duplicate_iou", False, _overlaps),
-    Threshold("min_caption_similarity", True, _of_scene("caption_similarity")),
-    Threshold("min_coverage", True, _of_scene("coverage")),
-    Threshold("max_coverage", False, _of_scene("coverage")),
-    Threshold("min_aesthetics", True, _of_scene("aesthetics")),
-    Threshold("min_preference", True, _of_scene("preference")),
-    Threshold("min_sharpness", True, _of_scene("sharpness")),
-    Threshold("max_watermark", False, _of_scene("watermark")),
+    *_scene_thresholds(),
     Threshold("min_instances", True, lambda measured: [len(measured.scene.instances)]),
     Threshold("max_instances", False, lambda measured: [len(measured.scene.instances)]),
 )

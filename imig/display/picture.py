@@ -12,6 +12,7 @@ from imig.display.reference_panel import draw_references
 from imig.display.target_panel import draw_target
 from imig.display.text import font, line_height, shorten, wrap
 from imig.errors import UsageError
+from imig.figures import SCENE_FIGURES
 from imig.schema import Scene
 from imig.shards.views import SceneView
 
@@ -126,19 +127,12 @@ def _page(scene: Scene, body: Image.Image) -> Image.Image:
 
 def _facts(scene: Scene, height: int) -> Image.Image:
     """The scene's figures and relations in words."""
-    scores = scene.scores
     lines = [
         f"source: {scene.source.kind}",
         *(
-            f"{name}: {form.format(value)}"
-            for name, value, form in (
-                ("caption similarity", scores.caption_similarity, "{:.3f}"),
-                ("aesthetics", scores.aesthetics, "{:.2f}"),
-                ("preference", scores.preference, "{:.1f}"),
-                ("coverage", scores.coverage, "{:.0%}"),
-                ("sharpness", scores.sharpness, "{:.2g}"),
-            )
-            if value is not None
+            f"{one.label}: {one.shown.format(value)}"
+            for one in SCENE_FIGURES
+            if (value := one.of(scene)) is not None
         ),
     ]
     if scene.layer_order:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from imig.figures import SCENE_FIGURES
 from imig.printable import to_printable
 from imig.schema import Instance, Scene
 
@@ -24,14 +25,11 @@ SCORES = {
     "mask": "IoU that the segmenter predicts",
     "phrase similarity": "CLIP, crop and phrase",
     "phrase margin": "CLIP, own phrase minus the best other",
-    "caption similarity": "CLIP, target and caption",
     "view DINO": "reference and its instance",
     "view CLIP": "reference and its instance",
     "view face": "reference and its instance",
-    "coverage": "share of the target under masks",
     "occluded": "hidden share of an instance",
-    "sharpness": "variance of the Laplacian, targets",
-    "aesthetics": "targets",
+    **{one.label: one.meaning for one in SCENE_FIGURES},
 }
 """Names of what is collected in `DatasetStats.scores`, and what each means."""
 
@@ -104,12 +102,7 @@ def scene_stats(scenes: Iterable[Scene]) -> DatasetStats:
 
 
 def _scene_scores(scene: Scene) -> list[tuple[str, float | None]]:
-    return [
-        ("caption similarity", scene.scores.caption_similarity),
-        ("coverage", scene.scores.coverage),
-        ("sharpness", scene.scores.sharpness),
-        ("aesthetics", scene.scores.aesthetics),
-    ]
+    return [(one.label, one.of(scene)) for one in SCENE_FIGURES]
 
 
 def _instance_scores(one: Instance) -> list[tuple[str, float | None]]:

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Final
 
 from imig.errors import UsageError
+from imig.figures import SCENE_FIGURES
 from imig.recipe.file import LoadedRecipe
 from imig.recipe.root import STAGE_NAMES
 from imig.schema import Subset
@@ -37,10 +38,10 @@ _PROMISED_STAGES: Final[dict[Subset, tuple[str, ...]]] = {
 }
 """Without these no scene of the subset has the views that `imig validate` asks for."""
 
+_QUALITIES: Final = tuple(one for one in SCENE_FIGURES if one.made_by != "score")
 _COMPUTED_BY: Final = {
-    "filter.min_aesthetics": "quality.aesthetics",
-    "filter.min_preference": "quality.preference",
-    "filter.max_watermark": "quality.watermark",
+    **{f"filter.{one.minimum}": one.made_by for one in _QUALITIES if one.too_low},
+    **{f"filter.{one.maximum}": one.made_by for one in _QUALITIES if one.too_high},
     "filter.agreement": "agree",
     "duplicates.similarity": "quality.features",
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from imig.errors import DataError
+from imig.figures import SCENE_FIGURES
 from imig.regular_file import open_regular_file
 from imig.schema import Scene, scene_from_json
 from imig.shards.atomic import atomic_write
@@ -114,13 +115,8 @@ def scene_to_row(scene: Scene, *, shard: str, offset: int, size: int) -> IndexRo
         caption=scene.caption,
         phrases=[one.phrase for one in instances],
         seed=scene.seed,
-        caption_similarity=scene.scores.caption_similarity,
-        aesthetics=scene.scores.aesthetics,
-        preference=scene.scores.preference,
-        watermark=scene.scores.watermark,
+        **{one.name: one.of(scene) for one in SCENE_FIGURES},
         perceptual_hash=scene.scores.perceptual_hash,
-        sharpness=scene.scores.sharpness,
-        coverage=scene.scores.coverage,
         min_phrase_similarity=_over_known(min, similarities),
         mean_phrase_similarity=_over_known(_mean, similarities),
         min_phrase_margin=_over_known(min, [one.scores.phrase_margin for one in instances]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imig.figures import SCENE_FIGURES
 from imig.schema import Scene
 
 if TYPE_CHECKING:
@@ -15,25 +16,10 @@ def judge_scene(scene: Scene, config: FilterConfig) -> tuple[str, dict[str, floa
 
     A figure that was not computed fails nothing.
     """
-    scores = scene.scores
-    lower = (
-        (
-            "caption does not match",
-            "caption_similarity",
-            scores.caption_similarity,
-            config.min_caption_similarity,
-        ),
-        ("coverage too low", "coverage", scores.coverage, config.min_coverage),
-        ("aesthetics too low", "aesthetics", scores.aesthetics, config.min_aesthetics),
-        ("preference too low", "preference", scores.preference, config.min_preference),
-        ("not sharp enough", "sharpness", scores.sharpness, config.min_sharpness),
-    )
-    upper = (
-        ("coverage too high", "coverage", scores.coverage, config.max_coverage),
-        ("text or watermark", "watermark", scores.watermark, config.max_watermark),
-    )
-    for judgements, sign in ((lower, 1), (upper, -1)):
-        for reason, figure, value, threshold in judgements:
-            if value is not None and threshold is not None and sign * value < sign * threshold:
-                return reason, {figure: value, "threshold": threshold}
+    lower = [(one, one.too_low, one.minimum, 1) for one in SCENE_FIGURES if one.too_low]
+    upper = [(one, one.too_high, one.maximum, -1) for one in SCENE_FIGURES if one.too_high]
+    for figure, reason, key, sign in (*lower, *upper):
+        value, threshold = figure.of(scene), getattr(config, key)
+        if value is not None and threshold is not None and sign * value < sign * threshold:
+            return reason, {figure.name: value, "threshold": threshold}
     return "", {}
