@@ -33,6 +33,7 @@ class Guard(NamedTuple):
 
 
 HOSTILE = "shards/test_shards_hostile.py::"
+PARQUET = "shards/test_shards_parquet.py::test_what_a_file_cannot_hold_is_not_read"
 LIMITS = "shards/test_shards_limits.py::"
 KEPT = "fuzz/test_fuzz_mutants.py::test_what_has_been_found"
 PICKLES = "models/test_models_pickles.py::"
@@ -59,6 +60,20 @@ GUARDS: dict[str, Guard] = {
     ),
     "what a picture is and what is stated": Guard(
         "shards/views.py", "if found != stated:", "if False:", HOSTILE + "test_pictures",
+    ),
+    # Tables
+    "rows of a table": Guard(
+        "shards/parquet.py", "FEW_VALUES + ROWS_A_BYTE * size", "rows", PARQUET + "[rows]",
+    ),
+    "values of a nested column": Guard(
+        "shards/parquet.py", "FEW_VALUES + VALUES_A_BYTE * size", "values", PARQUET + "[values]",
+    ),
+    "bytes of a table": Guard(
+        "shards/parquet.py", "FEW_BYTES + BYTES_A_BYTE * size", "unpacked", PARQUET + "[bytes]",
+    ),
+    "rows of a footer": Guard(
+        "shards/parquet.py", "if rows != footer.num_rows:", "if False:",
+        "shards/test_shards_parquet.py::test_a_footer_agrees_with_its_row_groups",
     ),
     # Sizes in the schema
     "sides": Guard(

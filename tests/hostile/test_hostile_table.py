@@ -23,7 +23,14 @@ from imig.shards.validate import validate_dataset
 
 EVERY = 5
 """One fault of so many, of each group; those of encoded samples need torch."""
-TOO_LARGE = {"manifest-200-mb", "mask-profile-bomb", "index-of-three-million-rows"}
+TOO_LARGE = {
+    "manifest-200-mb",
+    "mask-profile-bomb",
+    "index-of-three-million-rows",
+    "index-of-as-many-rows-as-counted",
+    "index-group-of-more-rows",
+    "index-of-200-mb",
+}
 SAMPLED = [
     one
     for group in GROUPS
