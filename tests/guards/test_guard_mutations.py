@@ -290,6 +290,11 @@ GUARDS: dict[str, Guard] = {
 }  # fmt: skip
 
 
+def test_the_page_counts_the_guards() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    assert f"Each of {len(GUARDS)} guards has a test" in page
+
+
 @pytest.mark.parametrize("guard", GUARDS.values(), ids=GUARDS)
 def test_the_text_of_a_guard_is_there(guard: Guard) -> None:
     assert (PACKAGE / guard.file).read_text(encoding="utf-8").count(guard.text) == 1
