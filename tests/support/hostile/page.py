@@ -15,9 +15,10 @@ END: Final = "<!-- table of hostile faults: end -->"
 NAMES_IT: Final = "names it"
 AS_GOOD: Final = "·"
 _NOT_BOUNDED: Final = """\
-One thing is seen too late: tables are bounded by their footers (`imig/shards/parquet.py`), and a footer may lie about
-its pages. Where a page unpacks to more than is said there, or a dictionary repeats one long text in many rows, the
-library has taken the memory before anybody can count. Read a stranger's index under a limit (`ulimit -v`).
+One thing is seen too late: tables are bounded by their footers (`imig/shards/parquet.py`), and a
+footer may lie about its pages. Where a page unpacks to more than is said there, or a dictionary
+repeats one long text in many rows, the library has taken the memory before anybody can count. Read
+a stranger's index under a limit (`ulimit -v`).
 """
 
 
