@@ -158,12 +158,12 @@ def test_other_files_among_the_parts_do_no_harm(folder: BuildFolder) -> None:
 def test_a_full_disk_at_the_record(folder: BuildFolder, step: str) -> None:
     finish_parts(folder)
     full = OSError(28, os.strerror(28))
+    steps: dict[str, Callable[[], object]] = {
+        "prepare": folder.prepare,
+        "part": lambda: finish_parts(folder),
+        "join": folder.join_finished_shards,
+    }
     with patch("os.replace", side_effect=full), pytest.raises(DataError, match="No space") as error:
-        steps: dict[str, Callable[[], object]] = {
-            "prepare": folder.prepare,
-            "part": lambda: finish_parts(folder),
-            "join": folder.join_finished_shards,
-        }
         steps[step]()
     assert "Make room on the disk" in error.value.cure
     go_on(folder)
