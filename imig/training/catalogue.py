@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from imig.contextgen.settings import TextLength, text_tokens
+from imig.errors import DataError
 from imig.layout.reference_size import TOKEN
 from imig.shards.dataset import Dataset
 from imig.shards.index import INDEX_NAME, INSTANCE_RECORDS
@@ -208,9 +209,17 @@ def _variants(
 def _grids(table: pa.Table, *, config: DataConfig) -> Iterator[tuple[int, int]]:
     """(rows, columns) of every target's tokens; most targets have one of a few sizes."""
     known: dict[tuple[int, int], tuple[int, int]] = {}
-    for size in zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True):
+    columns = (table[name].to_pylist() for name in ("id", "width", "height"))
+    for sample_id, *sides in zip(*columns, strict=True):
+        size = (sides[0], sides[1])
         if size not in known:
-            width, height = target_size(*size, config=config)
+            try:
+                width, height = target_size(*size, config=config)
+            except ValueError as error:
+                raise DataError(
+                    f"sample {sample_id} in the index: {error}",
+                    cure="`imig validate` lists everything that is damaged.",
+                ) from error
             known[size] = (height // TOKEN, width // TOKEN)
         yield known[size]
 

@@ -36,7 +36,8 @@ from imig.shards.features import features_from_bytes, features_to_bytes
 from imig.shards.places import check_places
 from imig.shards.run_lengths import mask_extents
 from imig.shards.views import SceneView
-from imig.training.catalogue_columns import columns_to_arrays, scenes_to_column
+from imig.training.catalogue_check import check_plannable
+from imig.training.catalogue_columns import scenes_to_column
 from imig.training.prepare import target_size
 from imig.training.recipe import DataConfig
 
@@ -187,11 +188,22 @@ def test_a_run_that_is_spelt_longer_than_any() -> None:
 
 
 def test_a_kind_of_reference_that_is_none() -> None:
-    column = scenes_to_column([make_sample(0).scene])
+    scene = make_sample(0).scene
+    column = scenes_to_column([scene])
     rows = column.to_pylist()
     rows[0][0]["references"][0]["kind"] = "x"
-    with pytest.raises(ValueError, match="a reference is of the kind 'x'"):
-        columns_to_arrays(pa.chunked_array([pa.array(rows, type=column.type)]))
+    table = pa.table(
+        {
+            "id": [scene.id],
+            "subset": [scene.subset],
+            "width": [scene.width],
+            "height": [scene.height],
+            "caption": [scene.caption],
+            "instance_records": pa.chunked_array([pa.array(rows, type=column.type)]),
+        }
+    )
+    with pytest.raises(DataError, match="a reference of an unknown kind"):
+        check_plannable(table, index="here")
 
 
 def test_features_of_another_length_than_stated() -> None:
