@@ -137,7 +137,7 @@ GUARDS: dict[str, Guard] = {
         LIMITS + "test_a_run_that_is_spelt_longer_than_any",
     ),
     "a mask of the target's size": Guard(
-        "shards/views.py", "if mask.shape != self._members.size[::-1]:", "if False:",
+        "layout/masks.py", "if size not in (None, (width, height)):", "if False:",
         HOSTILE + "test_a_mask_of_another_size_than_the_target",
     ),
     # Tars
@@ -196,10 +196,6 @@ GUARDS: dict[str, Guard] = {
     "kinds in an index": Guard(
         "training/catalogue_check.py", "rows_of(~_is_in(kind, KINDS))",
         "rows_of(_lacks(references))", LIMITS + "test_a_kind_of_reference_that_is_none",
-    ),
-    "values of an index that are null": Guard(
-        "shards/places.py", "if table[column].null_count:", "if False:",
-        KEPT + "[found-index-null-width]",
     ),
     "checksums of shards": Guard(
         "shards/check_folder.py", "elif check.sha256 != record.sha256:", "elif False:",
