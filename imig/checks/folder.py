@@ -23,12 +23,12 @@ from imig.shards.index import (
     INDEX_NAME,
     IndexRow,
     absent_columns,
-    for_arrow,
     read_index_table,
     row_to_plain,
 )
 from imig.shards.manifest import MANIFEST_NAME, file_sha256, read_manifest
 from imig.shards.names import KNOWN_NAMES, QUARANTINE_NAME, REJECTS_NAME, REPORT_HTML, begins_as
+from imig.shards.parquet import footer_rows
 
 _HARMLESS = re.compile(
     r"\.git.*|\.DS_Store|\.cache|LICENSE.*|.*\.(md|png|jpg|html)"
@@ -142,15 +142,10 @@ def _check_index_rows(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fa
 
 def _index_rows(path: Path) -> int:
     """As its footer says; 0 where that cannot be read, which reading the table explains."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        with for_arrow(path, "rb") as source:
-            rows: int = pq.read_metadata(source).num_rows
-    except (OSError, ValueError, pa.ArrowException):
+        return footer_rows(path)
+    except DataError:
         return 0
-    return rows
 
 
 def check_files(folder: Path) -> Iterator[Fault]:
@@ -266,9 +261,6 @@ def _check_encodings(check: ShardCheck, manifest: Manifest) -> Iterator[Fault]:
 
 
 def _check_table(path: Path, count: int) -> Iterator[Fault]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     from imig.shards.tables import read_quarantine, read_rejects  # which needs the tables' names
 
     if not path.is_file():
@@ -276,15 +268,14 @@ def _check_table(path: Path, count: int) -> Iterator[Fault]:
             yield Fault("table-rows", f"{path.name} is not there, the manifest counts {count}")
         return
     try:
-        with for_arrow(path, "rb") as source:
-            rows = pq.read_metadata(source).num_rows
-    except (OSError, ValueError, pa.ArrowException) as error:
-        yield Fault("table-rows", f"{path.name} cannot be read: {error}")
+        rows = footer_rows(path)
+    except DataError as error:
+        yield Fault("table-rows", error.message)
         return
     if rows != count:
         yield Fault("table-rows", f"{path.name} has {rows} rows, the manifest counts {count}")
         return
     try:
-        (read_rejects if path.name == REJECTS_NAME else read_quarantine)(path.parent)
+        (read_rejects if path.name == REJECTS_NAME else read_quarantine)(path.parent, counted=count)
     except DataError as error:
         yield Fault("table-rows", error.message)

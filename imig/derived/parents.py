@@ -29,7 +29,6 @@ from imig.schema import (
 from imig.shards.funnel import REPORT_JSON, FunnelRow, read_funnel
 from imig.shards.index import INDEX_NAME, read_index_table
 from imig.shards.manifest import MANIFEST_NAME, manifest_from_json
-from imig.shards.names import QUARANTINE_NAME, REJECTS_NAME
 from imig.shards.places import check_places, require_values
 from imig.shards.tables import read_quarantine, read_rejects
 from imig.shards.writer import JSON_MEMBER, read_tar, require_members
@@ -54,22 +53,11 @@ class Parent:
 
     def rejects(self) -> list[Reject]:
         """Raises DataError when they are damaged, or not as many as the manifest counts."""
-        rejects = read_rejects(self.folder)
-        self._require_count(REJECTS_NAME, len(rejects), self.manifest.counts.rejected)
-        return rejects
+        return read_rejects(self.folder, counted=self.manifest.counts.rejected)
 
     def quarantined(self) -> list[Quarantine]:
         """Raises as `rejects` does."""
-        quarantined = read_quarantine(self.folder)
-        self._require_count(QUARANTINE_NAME, len(quarantined), self.manifest.counts.quarantined)
-        return quarantined
-
-    def _require_count(self, name: str, rows: int, counted: int) -> None:
-        if rows != counted:
-            raise DataError(
-                f"{self.folder / name} has {rows} rows, {MANIFEST_NAME} counts {counted}",
-                cure=_CURE,
-            )
+        return read_quarantine(self.folder, counted=self.manifest.counts.quarantined)
 
     def samples(self, *, subset: Subset | None = None) -> Iterator[Sample]:
         """All samples, or those of a subset, in the order of the shards; one in memory at a time.

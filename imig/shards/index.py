@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from imig.errors import DataError
 from imig.figures import SCENE_FIGURES
-from imig.regular_file import open_regular_file
 from imig.schema import Scene, scene_from_json
 from imig.shards.atomic import atomic_write
+from imig.shards.parquet import for_arrow, open_parquet
 from imig.shards.writer import JSON_MEMBER, read_tar
 
 if TYPE_CHECKING:
@@ -236,23 +235,6 @@ def write_records(path: Path, records: Sequence[dict[str, Any]], *, schema: pa.S
         pq.write_table(table, target, compression="zstd")
 
 
-@contextmanager
-def for_arrow(path: Path | str, mode: Literal["rb", "wb"]) -> Iterator[Any]:
-    """What pyarrow takes for a path: itself, or an open file where its name is not UTF-8.
-
-    Raises OSError where something that is no file would be read: pyarrow waits for a pipe's writer.
-    """
-    if mode == "rb":
-        open_regular_file(path).close()
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        with open(path, mode) as file:
-            yield file
-    else:
-        yield path
-
-
 def read_index_table(
     path: Path | str,
     *,
@@ -271,24 +253,21 @@ def read_index_table(
     columns:
         Those that are wanted, None for all; the others are not decoded.
     samples:
-        How many rows there must be; a few bytes of Parquet can stand for billions.
+        How many rows there must be, whatever the file can stand for.
 
     Raises
     ------
     DataError
-        When the file is missing, is damaged or no parquet, or lacks columns.
+        When the file is missing, is damaged or no parquet, lacks columns, or has more rows
+        than its size allows.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     cure = "`imig validate` says what else is damaged; building again makes a new index."
     schema = index_schema()
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     try:
-        with (
-            for_arrow(path, "rb") if data is None else nullcontext(pa.BufferReader(data)) as source
-        ):
-            file = pq.ParquetFile(source)
+        with open_parquet(path, data=data) as file:
             if samples is not None and file.metadata.num_rows != samples:
                 raise DataError(
                     f"{path} has {file.metadata.num_rows} rows, but there are {samples} samples",

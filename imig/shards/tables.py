@@ -11,8 +11,10 @@ from pydantic import ValidationError
 
 from imig.errors import DataError
 from imig.schema import Quarantine, Reject, first_problem
-from imig.shards.index import for_arrow, write_records
+from imig.shards.index import write_records
+from imig.shards.manifest import MANIFEST_NAME
 from imig.shards.names import QUARANTINE_NAME, REJECTS_NAME
+from imig.shards.parquet import open_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,29 +43,34 @@ def write_tables(
     )
 
 
-def read_rejects(folder: Path) -> list[Reject]:
-    """The rejects of a dataset folder; none where it has no such table.
+def read_rejects(folder: Path, *, counted: int | None = None) -> list[Reject]:
+    """The rejects of a dataset folder.
+
+    Parameters
+    ----------
+    counted:
+        How many the manifest says there are; None: any number. No table has no row.
 
     Raises
     ------
     DataError
-        When the table is damaged.
+        When the table is damaged, or has another number of rows.
     """
     path = folder / REJECTS_NAME
     try:
         return [
             Reject(**{**row, "figures": json.loads(row["figures"])})
-            for row in _read(path, _REJECT_COLUMNS)
+            for row in _read(path, _REJECT_COLUMNS, counted=counted)
         ]
     except (ValidationError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"cannot read {path}: {_first_line(error)}", cure=_CURE) from error
 
 
-def read_quarantine(folder: Path) -> list[Quarantine]:
+def read_quarantine(folder: Path, *, counted: int | None = None) -> list[Quarantine]:
     """The quarantined scenes of a dataset folder; as `read_rejects`."""
     path = folder / QUARANTINE_NAME
     try:
-        return [Quarantine(**row) for row in _read(path, _QUARANTINE_COLUMNS)]
+        return [Quarantine(**row) for row in _read(path, _QUARANTINE_COLUMNS, counted=counted)]
     except ValidationError as error:
         raise DataError(f"cannot read {path}: {_first_line(error)}", cure=_CURE) from error
 
@@ -71,21 +78,33 @@ def read_quarantine(folder: Path) -> list[Quarantine]:
 _CURE = "`imig validate` lists everything that is damaged."
 
 
-def _read(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+def _read(
+    path: Path, columns: Sequence[str], *, counted: int | None = None
+) -> list[dict[str, Any]]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     if not path.is_file():
+        _require_count(path, 0, counted)
         return []
     try:
-        with for_arrow(path, "rb") as source:
-            there = set(pq.read_schema(source).names)
+        with open_parquet(path) as file:
+            _require_count(path, file.metadata.num_rows, counted)
+            there = set(file.schema_arrow.names)
             # `path` is younger than the other columns.
             wanted = [one for one in columns if one in there or one != "path"]
-            rows: list[dict[str, Any]] = pq.read_table(source, columns=wanted).to_pylist()
+            if lacking := set(wanted) - there:
+                raise DataError(
+                    f"{path} lacks the columns {', '.join(sorted(lacking))}", cure=_CURE
+                )
+            rows: list[dict[str, Any]] = file.read(wanted).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"cannot read {path}: {error}", cure=_CURE) from error
     return rows
+
+
+def _require_count(path: Path, rows: int, counted: int | None) -> None:
+    if counted is not None and rows != counted:
+        raise DataError(f"{path} has {rows} rows, {MANIFEST_NAME} counts {counted}", cure=_CURE)
 
 
 def _first_line(error: Exception) -> str:

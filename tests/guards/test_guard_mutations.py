@@ -423,6 +423,11 @@ def test_without_a_guard_its_test_fails(guard: Guard, tmp_path: Path) -> None:
     assert "failed" in done.stdout.splitlines()[-1]
 
 
+def test_the_page_says_how_many_there_are() -> None:
+    page = ROOT / "docs" / "reliability.md"
+    assert f"Each of {len(GUARDS)} guards" in page.read_text(encoding="utf-8")
+
+
 @pytest.mark.long
 def test_the_copy_is_what_is_tested(tmp_path: Path) -> None:
     """And passes as it is: else every mutation would seem to be found."""

@@ -26,7 +26,14 @@ from imig.training.recipe import DataConfig
 EVERY = 5
 """One fault of so many, of each group, is planted by `make test`; those of encoded samples need
 torch."""
-TOO_LARGE = {"manifest-200-mb", "mask-profile-bomb", "index-of-three-million-rows"}
+TOO_LARGE = {
+    "manifest-200-mb",
+    "mask-profile-bomb",
+    "index-of-three-million-rows",
+    "index-of-as-many-rows-as-counted",
+    "index-group-of-more-rows",
+    "index-of-200-mb",
+}
 CASES = [
     pytest.param(one, id=one.kind, marks=[pytest.mark.long] if number % EVERY else [])
     for group in GROUPS

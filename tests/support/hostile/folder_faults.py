@@ -90,6 +90,28 @@ for _kind, (_what, _columns) in ROWS.items():
     FOLDER.add(_kind, f"rejects.parquet: {_what}", _TABLES, partial(_rejects, **_columns))
 
 
+def _many(victim: Victim, name: str, count: str) -> None:
+    """Null rows, as many as the manifest then says there are."""
+    columns = {
+        one: pa.nulls(3_000_000, pa.string()) for one in pq.read_schema(victim.folder / name).names
+    }
+    victim.loose(
+        lambda: pq.write_table(pa.table(columns), victim.folder / name, compression="zstd")
+    )
+    counts = victim.manifest["counts"]
+    counts["input"] += 3_000_000 - counts[count]
+    counts[count] = 3_000_000
+
+
+for _name, _count in (("rejects", "rejected"), ("quarantine", "quarantined")):
+    FOLDER.add(
+        f"{_name}-of-three-million-rows",
+        f"{_name}.parquet: three million rows in a few kilobytes, and the manifest counts as many",
+        _TABLES.naming(f"{_name}.parquet"),
+        partial(_many, name=f"{_name}.parquet", count=_count),
+    )
+
+
 @FOLDER.fault(_TABLES.naming("quarantine.parquet"))
 def quarantine_is_a_pipe(victim: Victim) -> None:
     """quarantine.parquet: a named pipe"""

@@ -83,9 +83,12 @@ def _cast(table: pa.Table, column: str, kind: pa.DataType) -> pa.Table:
     return table.set_column(at, column, table[column].cast(kind))
 
 
-def _filled(table: pa.Table, column: str, value: Any) -> pa.Table:
+def _filled(table: pa.Table, column: str, value: Any, *, rows: int | None = None) -> pa.Table:
+    """The same value in every row, or in the first ones and null in the others."""
     at = table.schema.get_field_index(column)
-    return table.set_column(at, column, pa.array([value] * len(table)))
+    count = len(table) if rows is None else rows
+    values = [value] * count + [None] * (len(table) - count)
+    return table.set_column(at, column, pa.array(values))
 
 
 def _nested(depth: int) -> Any:
@@ -120,6 +123,59 @@ for _kind, (_what, _change_table) in TABLES.items():
 def index_of_three_million_rows(victim: Victim) -> None:
     """three million rows in a few kilobytes"""
     _table(victim, lambda table: _wide(table.slice(0, 1), 3_000_000))
+
+
+@INDICES.fault(INDEX)
+def index_of_as_many_rows_as_counted(victim: Victim) -> None:
+    """three million rows in a few kilobytes, and as many samples by the manifest"""
+    _table(victim, lambda table: _wide(table.slice(0, 1), 3_000_000))
+    victim.manifest["shards"][0]["samples"] = 3_000_000 - sum(
+        record["samples"] for record in victim.manifest["shards"][1:]
+    )
+    victim.manifest["counts"] |= {"written": 3_000_000, "input": 3_000_001}
+
+
+@INDICES.fault(INDEX)
+def index_group_of_more_rows(victim: Victim) -> None:
+    """a footer that says six rows, over a group that says three million"""
+
+    def write() -> None:
+        victim.write_index(
+            _wide(victim.read_index().slice(0, 1), 3_000_000), row_group_size=3_000_000
+        )
+        path = victim.folder / NAME
+        path.write_bytes(with_footer_rows(path.read_bytes(), rows=6, instead_of=3_000_000))
+        victim.seal_index()
+
+    victim.loose(write)
+
+
+@INDICES.fault(INDEX)
+def index_of_200_mb(victim: Victim) -> None:
+    """a caption of 200 MB, packed into a few kilobytes"""
+    _table(victim, lambda table: _filled(table, "caption", "x" * 200_000_000, rows=1))
+
+
+def with_footer_rows(data: bytes, *, rows: int, instead_of: int) -> bytes:
+    """A Parquet file whose footer says other rows than its groups; as many bytes as before."""
+    start = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    footer = data[start:]
+    old = _varint(instead_of)
+    new = bytearray(_varint(rows))
+    while len(new) < len(old):
+        new[-1] |= 0x80  # a number may go on with zeros
+        new.append(0)
+    assert old in footer
+    return data[:start] + footer.replace(old, bytes(new), 1)
+
+
+def _varint(number: int) -> bytes:
+    """As Thrift writes a number that is not negative."""
+    rest, found = number << 1, bytearray()
+    while rest > 0x7F:
+        found.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    return bytes([*found, rest])
 
 
 def _wide(table: pa.Table, rows: int) -> pa.Table:

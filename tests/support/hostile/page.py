@@ -14,6 +14,12 @@ BEGIN: Final = "<!-- table of hostile faults: begin -->"
 END: Final = "<!-- table of hostile faults: end -->"
 NAMES_IT: Final = "names it"
 AS_GOOD: Final = "·"
+_NOT_BOUNDED: Final = """\
+One thing is seen too late: tables are bounded by their footers (`imig/shards/parquet.py`), and a
+footer may lie about its pages. Where a page unpacks to more than is said there, or a dictionary
+repeats one long text in many rows, the library has taken the memory before anybody can count. Read
+a stranger's index under a limit (`ulimit -v`).
+"""
 
 
 def page_with_table(page: str) -> str:
@@ -68,6 +74,7 @@ def _legal() -> Iterator[str]:
     for one in FAULTS.values():
         if one.legal is not None:
             yield f"| {one.kind} | {_escaped(one.what)} | {_escaped(one.legal)} |"
+    yield f"\n{_NOT_BOUNDED}"
 
 
 def _escaped(text: str) -> str:

@@ -13,6 +13,7 @@ from support.hostile.planted import (
     ONLY_VALIDATE,
     RECORD,
     Group,
+    Part,
 )
 from support.hostile.victim import OTHER, SAMPLE, SHARD, Json, Victim
 
@@ -179,8 +180,6 @@ for _kind, (_what, _edit_scene) in VALUES.items():
     SCENES.add(_kind, _what, RECORD, partial(_edit, edit=_edit_scene))
 
 JUST_WRONG: dict[str, tuple[str, Callable[[Json], object]]] = {
-    "box-outside": ("a box that ends one pixel outside of the target",
-                    lambda scene: _instance(scene, box=[2, 2, 97, 60])),
     "layers-contradict": ("layers that contradict their order",
                           lambda scene: scene.update(
                               layer_order=scene["layer_order"][::-1])),
@@ -193,6 +192,16 @@ JUST_WRONG: dict[str, tuple[str, Callable[[Json], object]]] = {
 }  # fmt: skip
 for _kind, (_what, _edit_scene) in JUST_WRONG.items():
     SCENES.add(_kind, _what, ONLY_VALIDATE.naming(SHARD, SAMPLE), partial(_edit, edit=_edit_scene))
+
+_DRAWN = Part(
+    frozenset({"validate", "preview", "split", "merge", "encode", "train"}), (SHARD, SAMPLE)
+)
+
+
+@SCENES.fault(_DRAWN)
+def box_outside(victim: Victim) -> None:
+    """a box that ends one pixel outside of the target: found by whoever cuts or draws with it"""
+    _edit(victim, edit=lambda scene: _instance(scene, box=[2, 2, 97, 60]))
 
 
 RUN_LENGTHS = Group(

@@ -15,17 +15,11 @@ from support.hostile.picture_faults import PICTURE
 from support.hostile.planted import Group, PlantedFault
 from support.hostile.scene_faults import RUN_LENGTHS, SCENES
 
-GROUPS: Final[tuple[Group, ...]] = (
-    ARCHIVES,
-    NAMES,
-    PICTURE,
-    SCENES,
-    RUN_LENGTHS,
-    MANIFESTS,
-    INDICES,
-    FOLDER,
-    NPY,
-    ENCODINGS,
-)
+_IN_SHARDS: Final = (ARCHIVES, NAMES, PICTURE, SCENES)
+_OTHERS: Final = (RUN_LENGTHS, MANIFESTS, INDICES, FOLDER, NPY, ENCODINGS)
+GROUPS: Final[tuple[Group, ...]] = _IN_SHARDS + _OTHERS
+IN_SHARDS: Final = [one for group in _IN_SHARDS for one in group.faults]
+ELSEWHERE: Final = [one for group in _OTHERS for one in group.faults]
+"""Half of them each, so that two cores can share the work."""
 FAULTS: Final[dict[str, PlantedFault]] = {one.kind: one for group in GROUPS for one in group.faults}
 assert len(FAULTS) == sum(len(group.faults) for group in GROUPS), "a kind stands twice"
