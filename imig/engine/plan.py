@@ -15,6 +15,7 @@ from imig.engine.plan_checks import check_figures, check_inputs, check_subset_st
 from imig.engine.plan_source import check_missing, check_output
 from imig.errors import DataError, ImigError, UsageError
 from imig.models.families import FAMILIES
+from imig.models.outside import is_outside, require_methods
 from imig.models.protocols import TASKS
 from imig.models.weights import ResolvedWeights, find_family, resolve_weights
 from imig.paths import output_path
@@ -234,6 +235,8 @@ def _check_family(loaded: LoadedRecipe, key: str, use: ModelUse) -> None:
     assert isinstance(use.config, ModelConfig)
     try:
         tasks = find_family(use.config.family).tasks
+        if TASKS[use.protocol] in tasks and is_outside(use.config.family):
+            require_methods(use.config.family, use.protocol)
     except UsageError as error:
         raise _located(loaded, f"{key}.family", error) from error
     wanted = TASKS[use.protocol]
