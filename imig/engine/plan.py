@@ -23,6 +23,7 @@ from imig.recipe.file import LoadedRecipe
 from imig.recipe.parts import EndpointConfig, ModelConfig, Resources
 from imig.sample import Sample
 from imig.schema import ModelRecord, SkippedStage
+from imig.shards.names import shard_name
 from imig.stages.base import ModelUse, Stage, model_uses
 from imig.stages.sources.base import SourceError
 
@@ -150,7 +151,7 @@ class Plan:
         return range(start, min(start + self.blocks_per_shard, self.blocks))
 
     def shard_name(self, shard: int) -> str:
-        return f"{self.loaded.recipe.subset}-{shard:06d}.tar"
+        return shard_name(self.loaded.recipe.subset, shard)
 
     @cached_property
     def model_records(self) -> list[ModelRecord]:

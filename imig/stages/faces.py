@@ -25,16 +25,6 @@ from imig.stages.pixels import instance_mask
 from imig.stages.views import read_reference
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """A reference, and its subject's face."""
-
-    reference: Reference
-    image: Image.Image
-    mask: Mask | None
-    face: DetectedFace | None
-
-
 class FacesConfig(StageConfig):
     """Faces: found, recognised, aligned. Without a model on this machine the stage is skipped."""
 
@@ -202,6 +192,16 @@ class FacesStage(Stage[FacesConfig]):
         reference.similarity.face = seen.reference.similarity.face
         sample.files[reference.image] = aligned.png()
         return reference
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A reference, and its subject's face."""
+
+    reference: Reference
+    image: Image.Image
+    mask: Mask | None
+    face: DetectedFace | None
 
 
 def _missing(config: FacesConfig) -> str | None:
