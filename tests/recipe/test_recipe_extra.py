@@ -258,12 +258,14 @@ extra:
 """
     )
     output = tmp_path / "bright"
-    done = subprocess.run(
-        [IMIG, "build", recipe, "--output", output],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": f"{package}:{os.environ.get('PYTHONPATH', '')}"},
-    )
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": f"{package}:{os.environ.get('PYTHONPATH', '')}"}
+        return subprocess.run(
+            [IMIG, *arguments], capture_output=True, text=True, env=environment, check=False
+        )
+
+    done = run("build", recipe, "--output", output)
     assert done.returncode == 0, done.stderr
     dataset = imig.Dataset(output)
     scenes = list(dataset)
@@ -274,7 +276,13 @@ extra:
     manifest = dataset.manifest
     assert manifest.models[0].family == "colours:ColourCaptioner"
     assert manifest.recipe["extra"][0]["after"] == "source"
-    validated = subprocess.run([IMIG, "validate", output], capture_output=True, text=True)
+    # the dataset is a stranger's now, whose modules must not be imported by those who read it
+    for name in ("brightness.py", "colours.py"):
+        (package / name).write_text(f"open({str(tmp_path / 'imported')!r}, 'w')\n")
+    validated = run("validate", output)
     assert validated.returncode == 0, validated.stdout
+    refiltered = run("refilter", output, "--output", tmp_path / "again")
+    assert refiltered.returncode == 0, refiltered.stderr
+    assert not (tmp_path / "imported").exists()
     rows = json.loads((output / "report.json").read_text())
     assert any("too dark" in json.dumps(row) for row in rows["stages"])
