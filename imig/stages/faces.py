@@ -206,11 +206,13 @@ class _Seen:
 
 def _missing(config: FacesConfig) -> str | None:
     """Why the stage cannot run here; None where it can, or where the plan is to raise."""
-    from imig.models.families import FAMILIES
-    from imig.models.weights import resolve_weights
+    from imig.models.weights import find_family, resolve_weights
 
-    family = FAMILIES.get(config.model.family)
-    if family is None or "find faces" not in family.tasks:
+    try:
+        family = find_family(config.model.family)
+    except UsageError:
+        return None
+    if "find faces" not in family.tasks:
         return None
     try:
         resolve_weights(config.model)
