@@ -175,18 +175,9 @@ GUARDS: dict[str, Guard] = {
         "if False:",
         HOSTILE + "[row-missing]",
     ),
-    "nulls in the columns of places": Guard(
-        "shards/places.py", "if table[column].null_count:", "if False:",
-        HOSTILE + "[row-shard-null]",
-    ),
     "kinds in an index": Guard(
         "training/catalogue_check.py", "~_is_in(kind, KINDS)", "~_is_in(kind, KINDS) & False",
         LIMITS + "test_a_kind_of_reference_that_is_none",
-    ),
-    "nulls in an index": Guard(
-        "training/catalogue_check.py", "rows_of(_lacks(references, *names))",
-        "rows_of(_lacks(references))",
-        KEPT + "[found-index-null-kind]",
     ),
     "rows of an index": Guard(
         "training/catalogue_check.py", 'require_values(table, "subset", "width"',
