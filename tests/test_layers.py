@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "imig"
 LAYERS = (
     # what everything may import
     ("errors", "printable", "threads", "startup", "regular_file", "text_encodings"),
-    ("paths", "text"),
+    ("paths", "text", "outside"),
     ("schema", "console"),
     ("layout", "figures"),
     ("pictures",),

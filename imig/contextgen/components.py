@@ -21,6 +21,7 @@ from transformers.utils import logging
 from imig.contextgen.sample import TextEmbedding
 from imig.contextgen.settings import LONGEST_TEXT, TextLength
 from imig.errors import UsageError
+from imig.models.unloadable import require_all_weights
 from imig.models.weights import TINY, ResolvedWeights, resolve_weights
 from imig.recipe.parts import ModelConfig
 from imig.text import to_encodable
@@ -258,13 +259,7 @@ def _load(kind: Any, folder: Path, part: str, **options: Any) -> Any:
             f"{FAMILY}: {folder / part} does not load: {error}",
             cure="is the copy complete? `imig models list` names checkpoints that fit",
         ) from error
-    missing = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
-    if missing:
-        raise UsageError(
-            f"{FAMILY}: {folder / part} lacks {len(missing)} of the model's weights, for example "
-            f"{missing[0]}",
-            cure="the checkpoint is damaged or of another architecture; get it anew",
-        )
+    require_all_weights(info, where=f"{FAMILY}: {folder / part}")
     return model
 
 

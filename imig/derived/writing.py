@@ -20,6 +20,7 @@ from imig.schema import Counts, Manifest, Quarantine, Reject, Scene, ShardRecord
 from imig.shards.funnel import FunnelRow
 from imig.shards.index import IndexRow, scene_to_row
 from imig.shards.manifest import MANIFEST_NAME, shard_record, write_manifest
+from imig.shards.names import shard_name
 from imig.shards.writer import write_tar
 
 
@@ -61,7 +62,7 @@ def write_shards(
     """
     stream = iter(samples)
     for number, first in enumerate(stream):
-        path = folder / f"{subset}-{number:06d}.tar"
+        path = folder / shard_name(subset, number)
         scenes: list[Scene] = []
         spans = write_tar(
             path, _noting(chain([first], islice(stream, scenes_per_shard - 1)), scenes)

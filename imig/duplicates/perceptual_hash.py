@@ -6,11 +6,9 @@ stored hashes can be compared with what other tools write. Few differing bits me
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,8 +28,3 @@ def perceptual_hash(image: Image.Image) -> str:
     low = np.round(dctn(np.asarray(grey, dtype=np.float64))[:_LOW, :_LOW], _DECIMALS)
     bits = low > np.median(low)
     return np.packbits(bits.ravel()).tobytes().hex()
-
-
-def hashes_to_array(hashes: Iterable[str]) -> NDArray[np.uint64]:
-    """Hexadecimal hashes as integers, in their order."""
-    return np.array([int(one, 16) for one in hashes], dtype=np.uint64)

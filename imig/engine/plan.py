@@ -15,6 +15,7 @@ from imig.engine.plan_checks import check_figures, check_inputs, check_subset_st
 from imig.engine.plan_source import check_missing, check_output
 from imig.errors import DataError, ImigError, UsageError
 from imig.models.families import FAMILIES
+from imig.models.outside import is_outside, require_methods
 from imig.models.protocols import TASKS
 from imig.models.weights import ResolvedWeights, find_family, resolve_weights
 from imig.paths import output_path
@@ -22,6 +23,7 @@ from imig.recipe.file import LoadedRecipe
 from imig.recipe.parts import EndpointConfig, ModelConfig, Resources
 from imig.sample import Sample
 from imig.schema import ModelRecord, SkippedStage
+from imig.shards.names import shard_name
 from imig.stages.base import ModelUse, Stage, model_uses
 from imig.stages.sources.base import SourceError
 
@@ -149,7 +151,7 @@ class Plan:
         return range(start, min(start + self.blocks_per_shard, self.blocks))
 
     def shard_name(self, shard: int) -> str:
-        return f"{self.loaded.recipe.subset}-{shard:06d}.tar"
+        return shard_name(self.loaded.recipe.subset, shard)
 
     @cached_property
     def model_records(self) -> list[ModelRecord]:
@@ -234,6 +236,8 @@ def _check_family(loaded: LoadedRecipe, key: str, use: ModelUse) -> None:
     assert isinstance(use.config, ModelConfig)
     try:
         tasks = find_family(use.config.family).tasks
+        if TASKS[use.protocol] in tasks and is_outside(use.config.family):
+            require_methods(use.config.family, use.protocol)
     except UsageError as error:
         raise _located(loaded, f"{key}.family", error) from error
     wanted = TASKS[use.protocol]

@@ -1,6 +1,7 @@
 """What the workers tell the driver while a build runs.
 
-An actor runs this, whose process should start in no time: nothing of imig is imported here.
+An actor runs this, whose process should start in no time: what takes long to import (torch,
+pyarrow) has no place here.
 """
 
 from __future__ import annotations

@@ -22,13 +22,6 @@ def as_boxes(boxes: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
 
 
-def cxcywh_to_xyxy(boxes: ArrayLike) -> NDArray[np.float64]:
-    """Centre and size -> corners, in the unit of the input."""
-    array = as_boxes(boxes)
-    centre, half = array[:, :2], array[:, 2:] / 2
-    return np.concatenate([centre - half, centre + half], axis=1)
-
-
 def scale(boxes: ArrayLike, *, x: float, y: float) -> NDArray[np.float64]:
     """Multiply columns 0 and 2 by `x`, 1 and 3 by `y` (normalised -> pixels, one size -> other)."""
     return as_boxes(boxes) * np.array([x, y, x, y], dtype=np.float64)

@@ -38,11 +38,6 @@ class Layout:
     owner: NDArray[np.uint8]
     """(height, width): 1 + the index of the reference seen there, 0 for background."""
 
-    def visible_mask(self, index: int) -> NDArray[np.bool_]:
-        """(height, width) where a reference is seen; all False when others hide it."""
-        mask: NDArray[np.bool_] = self.owner == index + 1
-        return mask
-
 
 def compose_layout(
     references: Sequence[LayoutReference],

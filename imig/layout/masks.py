@@ -126,15 +126,6 @@ def box_coverage(mask: Mask, box: Box) -> tuple[float, float]:
     return (right - left) / (x2 - x1), (bottom - top) / (y2 - y1)
 
 
-def largest_component(mask: Mask) -> Mask:
-    """Only the largest 8-connected piece; an empty mask stays empty."""
-    labels, sizes = _components(mask)
-    if not sizes.size:
-        return mask.copy()
-    largest: Mask = labels == int(sizes.argmax()) + 1
-    return largest
-
-
 def despeckle(mask: Mask, *, min_fraction: float = 0.02) -> Mask:
     """Drop pieces smaller than a share of the whole mask, and fill holes that small.
 

@@ -54,14 +54,6 @@ class PlacedReference:
     left: int
     top: int
 
-    def canvas_mask(self, *, size: tuple[int, int]) -> NDArray[np.bool_]:
-        """The mask on a whole canvas of `size` (width, height)."""
-        canvas = np.zeros((size[1], size[0]), dtype=bool)
-        patch = np.asarray(self.mask)
-        height, width = patch.shape
-        canvas[self.top : self.top + height, self.left : self.left + width] = patch
-        return canvas
-
 
 def subject_cut(mask: NDArray[np.bool_], subject_box: Rectangle | None = None) -> Rectangle | None:
     """What is cut out: the mask's bounding box, joined with the subject box where one is given.

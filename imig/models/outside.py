@@ -1,12 +1,7 @@
-"""Families from outside imig, which a recipe names: `family: "my_package.models:MyGrounder"`.
-
-They are imported from a recipe that is given to a build, and never from one that is read out of a
-dataset: to import is to run code.
-"""
+"""Families from outside imig, which a recipe names: `family: "my_package.models:MyGrounder"`."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +9,7 @@ from typing import Any
 
 from imig.errors import UsageError
 from imig.models.family import Family
+from imig.outside import import_class
 
 
 def is_outside(name: str) -> bool:
@@ -26,18 +22,10 @@ def outside_class(name: str) -> Any:
 
     Raises UsageError when there is no such class.
     """
-    module, _, class_name = name.partition(":")
-    try:
-        imported = importlib.import_module(module)
-    except Exception as error:  # what a stranger's module raises is not ours to know
-        raise UsageError(
-            f"the family {name} cannot be imported: {type(error).__name__}: {error}",
-            cure="is its package installed, or its folder on PYTHONPATH?",
-        ) from error
-    found = getattr(imported, class_name, None)
+    found: Any = import_class(name)
     if not isinstance(getattr(found, "family", None), Family):
         raise UsageError(
-            f"the family {name}: the module has no such class with an attribute `family`",
+            f"{name}: the class has no attribute `family` that says what it is for",
             cure="a family is a class with `family: ClassVar[Family]`: docs/extending.md",
         )
     return found
@@ -51,4 +39,22 @@ def outside_family(name: str) -> Family:
 
 def outside_code(name: str) -> Path:
     """The file that the class stands in: of a family without weights it is what decides."""
-    return Path(inspect.getfile(outside_class(name)))
+    try:
+        return Path(inspect.getfile(outside_class(name)))
+    except (OSError, TypeError) as error:
+        raise UsageError(
+            f"{name}: the class stands in no file, so that a build could not say what it was",
+            cure="put it into a module",
+        ) from error
+
+
+def require_methods(name: str, protocol: type[Any]) -> None:
+    """UsageError when the class of a family from outside lacks a method that its task needs."""
+    found = outside_class(name)
+    wanted = [one for one, value in vars(protocol).items() if inspect.isfunction(value)]
+    missing = [one for one in wanted if one[0] != "_" and not callable(getattr(found, one, None))]
+    if missing:
+        raise UsageError(
+            f"{name}: the class has no method {missing[0]}()",
+            cure=f"it must obey imig.models.protocols.{protocol.__name__}",
+        )

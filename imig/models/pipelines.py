@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from imig.errors import UsageError
 from imig.models.batched import Runtime
 from imig.models.pipeline_folder import NEVER_LOADED, components, read_index
+from imig.models.unloadable import require_all_weights
 from imig.models.weights import ResolvedWeights, find_family
 
 # Code of other libraries is never looked for: a model index may name any.
@@ -150,13 +151,7 @@ def _load_component(
             use_safetensors=True,
             output_loading_info=True,
         )
-    wrong = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
-    if wrong:
-        raise UsageError(
-            f"{weights.family}: {weights.path / name} lacks {len(wrong)} of the model's weights, "
-            f"for example {wrong[0]}",
-            cure="the checkpoint is damaged or of another architecture; get it anew",
-        )
+    require_all_weights(info, where=f"{weights.family}: {weights.path / name}")
     return model.eval()
 
 

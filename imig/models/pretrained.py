@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from imig.errors import UsageError
 from imig.models.images import equal_batches
-from imig.models.unloadable import unloadable_reason
+from imig.models.unloadable import require_all_weights, unloadable_reason
 from imig.models.weights import ResolvedWeights
 
 
@@ -59,13 +59,7 @@ def load_pretrained(
             f"{weights.family}: {weights.path} does not load: {unloadable_reason(error)}",
             cure="is the copy complete? `imig models list` names checkpoints that fit",
         ) from error
-    if info["missing_keys"] or info["mismatched_keys"]:
-        wrong = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
-        raise UsageError(
-            f"{weights.family}: {weights.path} lacks {len(wrong)} of the model's weights, "
-            f"for example {wrong[0]}",
-            cure="the checkpoint is damaged or of another architecture; get it anew",
-        )
+    require_all_weights(info, where=f"{weights.family}: {weights.path}")
     return model.to(device).eval()
 
 

@@ -29,17 +29,6 @@ from imig.models.weights import (
 from imig.recipe.parts import ModelConfig
 from imig.schema import ModelRecord
 
-__all__ = [
-    "FAMILIES",
-    "ModelRow",
-    "ResolvedWeights",
-    "list_models",
-    "load_model",
-    "model_record",
-    "pull",
-    "resolve_weights",
-]
-
 # What a transformers or open_clip checkpoint needs beside its weights.
 _CONFIGURATION_PATTERNS = ("*.json", "*.txt", "*.model", "*.jinja", "README.md", "LICENSE*")
 # Second copies of weights in another number format, which no family asks for.

@@ -20,7 +20,7 @@ from imig.output.lock import folder_lock
 from imig.shards.atomic import is_temporary
 from imig.shards.card import PICTURES_FOLDER
 from imig.shards.manifest import MANIFEST_NAME
-from imig.shards.names import KNOWN_NAMES
+from imig.shards.names import KNOWN_NAMES, SHARD_PATTERN
 
 BUILD_FOLDER = ".build"
 
@@ -59,7 +59,7 @@ def delete_dataset(output: Path) -> None:
     """Delete what imig made in a folder, and nothing else; the manifest first."""
     require_ours(output)
     (output / MANIFEST_NAME).unlink(missing_ok=True)
-    for path in sorted(output.glob("*-[0-9][0-9][0-9][0-9][0-9][0-9].tar")):
+    for path in sorted(output.glob(SHARD_PATTERN)):
         path.unlink()
     for name in sorted(KNOWN_NAMES):
         if (output / name).is_file():

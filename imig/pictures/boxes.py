@@ -12,7 +12,6 @@ from imig.pictures.stripped import MAX_PROFILE_BYTES, StatedColours, Stripped
 JPEG_2000_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 
 _METADATA_BOXES = frozenset({b"xml ", b"uuid", b"uinf", b"jp2i", b"asoc", b"free", b"skip"})
-_CODESTREAM = b"jp2c"
 
 
 @dataclass(frozen=True)

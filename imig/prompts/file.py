@@ -6,7 +6,6 @@ import hashlib
 from array import array
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 
 from imig.errors import DataError, SourceLostError, UsageError
@@ -118,12 +117,6 @@ def _list_wide(path: Path) -> PromptsFile:
 @lru_cache(maxsize=2)
 def _wide_lines(path: Path, sha256: str) -> list[Line]:
     return bytes_to_lines(path.read_bytes(), where=str(path))
-
-
-def read_prompts(path: Path, *, start: int = 0, stop: int | None = None) -> list[PromptRecord]:
-    """Records `start` to `stop` (exclusive) of a file; errors name file and line."""
-    listed = list_prompts(path)
-    return [listed.read(number) for number in islice(range(len(listed)), start, stop)]
 
 
 def _sha256_now(path: Path) -> str:

@@ -65,6 +65,7 @@ def _explain(
             "is UTF-8 and the system is set to ASCII, set PYTHONUTF8=1",
         )
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    message = message.replace("a valid tuple", "a list")
     message = message[0].lower() + message[1:]
     if kind == "value_error":
         return f"{name}: {message}", ""

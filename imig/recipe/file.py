@@ -43,13 +43,6 @@ class LoadedRecipe:
     overrides: Mapping[KeyPath, str]
     """Key path -> the text of the `--set` that gave it."""
 
-    def line_of(self, key_path: str) -> int | None:
-        """The line of a dotted key path, or of its nearest ancestor that the file has."""
-        key = tuple(key_path.split("."))
-        while key and key not in self.lines:
-            key = key[:-1]
-        return self.lines.get(key)
-
     def where(self, key_path: str) -> str:
         """``pipelines/demo.yaml:14``, or ``--set ground.nms_iou=0.5`` where that is the origin."""
         key: KeyPath = tuple(key_path.split("."))

@@ -59,7 +59,10 @@ class ExtraStage(RecipePart):
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
         description="`package.module:Class`, a `imig.stages.base.Stage`; see docs/extending.md.",
     )
-    after: str = Field(description="The stage behind which it runs, by its name.")
+    after: str = Field(
+        description="The stage behind which it runs, by its name; of several, in the order of the "
+        "recipe."
+    )
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -68,7 +71,11 @@ class ExtraStage(RecipePart):
 
     def with_settings(self, config: StageConfig) -> ExtraStage:
         """The same stage with all of its settings, defaults included."""
-        return ExtraStage(stage=self.stage, after=self.after, **config.model_dump(mode="json"))
+        return ExtraStage(
+            stage=self.stage,
+            after=self.after,
+            **config.model_dump(mode="json", by_alias=True),
+        )
 
 
 class _Head(RecipePart):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imig.recipe.extra import import_stage
-from imig.recipe.root import Recipe
+from imig.errors import ImigError, UsageError
+from imig.recipe.extra import import_stage, order_after
+from imig.recipe.root import ExtraStage, Recipe
 from imig.stages.base import BuildContext, Stage
 from imig.stages.order import STAGES, stage_order
 
@@ -15,15 +16,36 @@ def build_stages(recipe: Recipe, *, output: Path | None = None) -> list[Stage]:
 
     `output` is the dataset's folder.
 
-    Raises UsageError when the source's path is wrong.
+    Raises UsageError when the source's path is wrong, or a stage from outside cannot be made.
     """
     context = BuildContext(recipe_seed=recipe.seed, subset=recipe.subset, output=output)
     blocks = [(name, getattr(recipe, name)) for name in stage_order(recipe.subset)]
     stages = [STAGES[name](block, context) for name, block in blocks if block is not None]
+    afters: dict[str, str] = {}
     for number, extra in enumerate(recipe.extra):
-        stage_class = import_stage(extra)
-        stage = stage_class(stage_class.config_type().model_validate(extra.settings), context)
+        stage = _from_outside(extra, context)
         stage.key = f"extra.{number}"
-        place = [one.name for one in stages].index(extra.after) + 1
+        place = order_after([one.name for one in stages], extra.after, afters)
+        afters[stage.name] = extra.after
         stages.insert(place, stage)
     return stages
+
+
+def _from_outside(extra: ExtraStage, context: BuildContext) -> Stage:
+    stage_class = import_stage(extra)
+    try:
+        stage = stage_class(stage_class.config_type().model_validate(extra.settings), context)
+    except ImigError:
+        raise
+    except Exception as error:  # what a stranger's class raises is not ours to know
+        raise UsageError(
+            f"{extra.stage} cannot be made: {type(error).__name__}: {error}",
+            cure="the fault is in its `prepare`, `__init__` or settings",
+        ) from error
+    for words, attribute in ((stage.reads, "reads"), (stage.writes, "writes")):
+        if not isinstance(words, frozenset):
+            raise UsageError(
+                f"{extra.stage}: `{attribute}` is no frozenset of words",
+                cure=f'for example `{attribute} = frozenset({{"target"}})`',
+            )
+    return stage

@@ -1,9 +1,10 @@
-"""What the files beside the shards of a dataset are called."""
+"""What the files of a dataset are called: its shards, and those beside them."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from imig.schema import Subset
 from imig.shards.card import CARD_NAME, PICTURES_FOLDER
 from imig.shards.funnel import REPORT_JSON
 from imig.shards.index import INDEX_NAME
@@ -24,6 +25,15 @@ KNOWN_NAMES: Final = frozenset(
         REPORT_JSON,
     }
 )
+
+
+SHARD_PATTERN: Final = f"*-{'[0-9]' * 6}.tar"
+"""Glob pattern of what `shard_name` gives."""
+
+
+def shard_name(subset: Subset, number: int) -> str:
+    """The file of a shard, which its subset and number name."""
+    return f"{subset}-{number:06d}.tar"
 
 
 def begins_as(name: str, data: bytes) -> bool:

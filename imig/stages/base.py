@@ -151,10 +151,11 @@ class Stage(ABC, Generic[ConfigT]):
 
         `StageConfig` for a stage without settings of its own: ``class MyStage(Stage)``.
         """
-        for base in getattr(cls, "__orig_bases__", ()):
-            origin = get_origin(base)
-            if isinstance(origin, type) and issubclass(origin, Stage):
-                return get_args(base)[0]
+        for one in cls.__mro__:
+            for base in vars(one).get("__orig_bases__", ()):
+                origin = get_origin(base)
+                if isinstance(origin, type) and issubclass(origin, Stage):
+                    return get_args(base)[0]
         return StageConfig
 
     def setup(self) -> None:

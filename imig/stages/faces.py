@@ -25,16 +25,6 @@ from imig.stages.pixels import instance_mask
 from imig.stages.views import read_reference
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """A reference, and its subject's face."""
-
-    reference: Reference
-    image: Image.Image
-    mask: Mask | None
-    face: DetectedFace | None
-
-
 class FacesConfig(StageConfig):
     """Faces: found, recognised, aligned. Without a model on this machine the stage is skipped."""
 
@@ -204,13 +194,25 @@ class FacesStage(Stage[FacesConfig]):
         return reference
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """A reference, and its subject's face."""
+
+    reference: Reference
+    image: Image.Image
+    mask: Mask | None
+    face: DetectedFace | None
+
+
 def _missing(config: FacesConfig) -> str | None:
     """Why the stage cannot run here; None where it can, or where the plan is to raise."""
-    from imig.models.families import FAMILIES
-    from imig.models.weights import resolve_weights
+    from imig.models.weights import find_family, resolve_weights
 
-    family = FAMILIES.get(config.model.family)
-    if family is None or "find faces" not in family.tasks:
+    try:
+        family = find_family(config.model.family)
+    except UsageError:
+        return None
+    if "find faces" not in family.tasks:
         return None
     try:
         resolve_weights(config.model)

@@ -47,7 +47,6 @@ ADJECTIVES = _words(
     "rusty fluffy furry cloudy sunny lush bare sharp blurry quiet "
     "lone single double main same similar left right front back top bottom upper lower middle"
 )
-ADJECTIVE_ENDINGS = ("ous", "ful", "less")
 
 ALWAYS_ADJECTIVES = _words("half")
 ALWAYS_NOUNS = _words(

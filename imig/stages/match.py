@@ -30,16 +30,6 @@ from imig.stages.views import read_reference
 Cosines = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Match:
-    """A reference and the candidate that shows it."""
-
-    view: int
-    candidate: int
-    score: float
-    """DINO cosine."""
-
-
 class MatchConfig(StageConfig):
     """Which candidate box of a composed target shows which reference (flexible)."""
 
@@ -132,6 +122,16 @@ class MatchStage(Stage[MatchConfig]):
             cosines.append(features[start:middle] @ features[middle:stop].T)
             start = stop
         return cosines
+
+
+@dataclass(frozen=True)
+class Match:
+    """A reference and the candidate that shows it."""
+
+    view: int
+    candidate: int
+    score: float
+    """DINO cosine."""
 
 
 def choose_matches(

@@ -18,23 +18,6 @@ from imig.stages.base import Stage, Uses, loaded
 from imig.stages.pixels import sharpness
 from imig.stages.target_features import target_features
 
-MARKED: Final = (
-    "a picture with a watermark over it",
-    "a stock photo with a watermark",
-    "a picture with text written over it",
-    "a picture with a logo in the corner",
-)
-CLEAN: Final = (
-    "a picture",
-    "a clean picture without any text",
-    "a photo of things",
-    "a picture without a watermark",
-)
-"""Wordings between which the watermark's hint decides (our choice)."""
-
-SHARPENING: Final = 100.0
-"""Cosines times this are the logits: the largest scale that CLIP may learn, and has learned."""
-
 DECIMALS: Final = 4
 
 
@@ -114,6 +97,24 @@ def _score_preference(
     )
     for i, value in zip(captioned, values, strict=True):
         samples[i].scene.scores.preference = round(value, DECIMALS)
+
+
+MARKED: Final = (
+    "a picture with a watermark over it",
+    "a stock photo with a watermark",
+    "a picture with text written over it",
+    "a picture with a logo in the corner",
+)
+CLEAN: Final = (
+    "a picture",
+    "a clean picture without any text",
+    "a photo of things",
+    "a picture without a watermark",
+)
+"""Wordings between which the watermark's hint decides (our choice)."""
+
+SHARPENING: Final = 100.0
+"""Cosines times this are the logits: the largest scale that CLIP may learn, and has learned."""
 
 
 def watermark_hints(model: ImageTextScorer, features: NDArray[np.float32]) -> list[float]:

@@ -24,17 +24,6 @@ from imig.stages.nouns import head_noun
 from imig.stages.pixels import crop_mask, grow_box
 
 
-@dataclass
-class _View:
-    """A view to look at, and what is found in it."""
-
-    reference: Reference
-    phrase: str
-    image: Image.Image
-    box: Box | None = None
-    mask: Mask | None = None
-
-
 class RegroundConfig(StageConfig):
     """The subject of each drawn view found again: its box and its mask."""
 
@@ -153,6 +142,17 @@ class RegroundStage(Stage[RegroundConfig]):
         reference.subject_box = bounds
         reference.mask = f"{reference.name}.mask.png"
         sample.files[reference.mask] = mask_to_png(mask)
+
+
+@dataclass
+class _View:
+    """A view to look at, and what is found in it."""
+
+    reference: Reference
+    phrase: str
+    image: Image.Image
+    box: Box | None = None
+    mask: Mask | None = None
 
 
 def _views(sample: Sample) -> list[_View]:

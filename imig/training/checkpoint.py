@@ -55,7 +55,6 @@ MAY_DIFFER = (
 )
 """Keys of a recipe that say how long, how and where it is computed, not what."""
 
-_ABSENT = object()
 _Json = TypeVar("_Json", bound=BaseModel)
 
 

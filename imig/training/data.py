@@ -148,10 +148,6 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
         entry = self.validation[number]
         return self._load(entry, self._validation_choice(entry))
 
-    def validation_samples(self) -> Iterator[Sample]:
-        """All held-out samples that are measured, in a fixed order; prepared one by one."""
-        return map(self.validation_sample, range(len(self.validation)))
-
     def validation_pictures(self, number: int) -> PictureSample:
         """`validation_sample` as pictures, to show it; also where it comes encoded."""
         entry = self.validation[number]

@@ -1,6 +1,6 @@
 """The training recipe: model, adapter, data, objective, optimizer, and what is written when.
 
-A YAML file like a build's recipe (`imig.recipe`), read by `imig.recipe.file.load_training_recipe`,
+A YAML file like a build's recipe (`imig.recipe`), read by `imig.training.recipe_file`,
 which names file and line of what is wrong. Constants come from the released trainer (REFERENCE 3.5)
 where the comment says so.
 """

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 from support.tiny_dataset import make_sample
 
-from imig.duplicates.perceptual_hash import hashes_to_array, perceptual_hash
+from imig.duplicates.perceptual_hash import perceptual_hash
 from imig.sample import decode_image, image_to_jpeg
 
 
@@ -36,7 +36,3 @@ def test_it_equals_the_hash_of_the_package_imagehash() -> None:
     y, x = np.mgrid[0:96, 0:128]
     picture = Image.fromarray((127 + 80 * np.sin(x / 9) * np.cos(y / 7) + x / 3).astype(np.uint8))
     assert perceptual_hash(picture) == "a807f807f8f807f8"
-
-
-def test_hashes_as_integers() -> None:
-    assert hashes_to_array(["ffffffffffffffff", "0000000000000001"]).tolist() == [2**64 - 1, 1]

@@ -16,12 +16,12 @@ import yaml
 from support.chat_server import ChatServer, chat_server
 from support.prompt_writer import write_answer
 from support.prompts_build import build_here
+from support.prompts_file import read_prompts
 
 import imig
 from imig.checks.dataset import validate_dataset
 from imig.cli import main
 from imig.errors import UsageError
-from imig.prompts.file import read_prompts
 
 SCRIPT = Path(__file__).parents[1] / "support" / "prompts_build.py"
 KEY = "sk-test-0123456789"

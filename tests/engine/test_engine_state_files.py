@@ -207,7 +207,7 @@ def test_a_lock_that_is_none(tmp_path: Path, damage: str) -> None:
 
 def test_the_lock_of_a_process_that_died_is_free(tmp_path: Path) -> None:
     script = (
-        "import os, sys\nfrom pathlib import Path\nfrom imig.engine.folder import build_lock\n"
+        "import os, sys\nfrom pathlib import Path\nfrom imig.output.folder import build_lock\n"
         "with build_lock(Path(sys.argv[1])):\n    os._exit(9)\n"
     )
     died = subprocess.run([sys.executable, "-c", script, str(tmp_path / "d")], check=False)

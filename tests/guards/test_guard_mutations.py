@@ -248,7 +248,7 @@ GUARDS: dict[str, Guard] = {
     ),
     "checksums of shards": Guard(
         "checks/folder.py", "elif check.sha256 != record.sha256:", "elif False:",
-        "shards/test_shards_validate_folder.py",
+        "checks/test_checks_folder.py",
     ),
     "deep manifests": Guard(
         "derived/parents.py", "(ValueError, AttributeError, RecursionError)",
@@ -274,7 +274,7 @@ GUARDS: dict[str, Guard] = {
     ),
     "another sample's encoding": Guard(
         "checks/encoded.py", "if header.id != sample:", "if False:",
-        "shards/test_shards_validate_encoded.py",
+        "checks/test_checks_encoded.py",
     ),
     "references of an encoding": Guard(
         "checks/encoded.py", "if name not in header.boxes:", "if False:",

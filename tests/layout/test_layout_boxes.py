@@ -14,6 +14,13 @@ def golden() -> list[dict[str, Any]]:
     return cases
 
 
+def cxcywh_to_xyxy(given: list[list[float]]) -> np.ndarray:
+    """Centre and size, as grounding models answer -> corners."""
+    array = boxes.as_boxes(given)
+    half = array[:, 2:] / 2
+    return np.concatenate([array[:, :2] - half, array[:, :2] + half], axis=1)
+
+
 def random_boxes(rng: np.random.Generator, count: int, *, size: int = 100) -> np.ndarray:
     corners = rng.integers(0, size, (count, 2, 2))
     first, second = corners.min(axis=1), corners.max(axis=1) + 1
@@ -24,7 +31,7 @@ def test_clean_up_agrees_with_the_released_pipeline(golden: list[dict[str, Any]]
     for case in golden:
         size = {"width": case["width"], "height": case["height"]}
         pixels = boxes.scale(
-            boxes.cxcywh_to_xyxy(case["boxes_cxcywh"]), x=case["width"], y=case["height"]
+            cxcywh_to_xyxy(case["boxes_cxcywh"]), x=case["width"], y=case["height"]
         )
         keep = boxes.size_filter(
             pixels, **size, min_side_fraction=1 / 16, min_area_fraction=1 / 200
@@ -40,7 +47,7 @@ def test_pixel_boxes_agree_with_the_released_ones_inside_the_image(
     # object; we clip it.
     for case in golden:
         size = np.array([case["width"], case["height"]] * 2)
-        ours = boxes.scale(boxes.cxcywh_to_xyxy(case["boxes_cxcywh"]), x=size[0], y=size[1])
+        ours = boxes.scale(cxcywh_to_xyxy(case["boxes_cxcywh"]), x=size[0], y=size[1])
         inside = (ours >= 0).all(axis=1) & (ours <= size - 1).all(axis=1)
         released = np.array(case["boxes_px_xyxy"])
         assert np.abs(ours - released)[inside].max(initial=0) <= 1.5

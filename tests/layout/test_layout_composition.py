@@ -24,8 +24,8 @@ def test_the_nearer_instance_hides_the_farther_one() -> None:
     assert layout.image[25, 25].tolist() == [255, 0, 0]
     assert layout.image[45, 45].tolist() == [0, 0, 255]
     assert layout.image[5, 55].tolist() == [128, 128, 128]
-    assert layout.visible_mask(0).sum() == 30 * 30
-    assert layout.visible_mask(1).sum() == 30 * 30 - 10 * 10
+    assert (layout.owner == 1).sum() == 30 * 30
+    assert (layout.owner == 2).sum() == 30 * 30 - 10 * 10
 
 
 def test_references_outside_the_order_are_left_out_and_numbers_must_agree() -> None:

@@ -72,13 +72,6 @@ def test_box_coverage_looks_at_width_and_height_apart() -> None:
     assert masks.box_coverage(mask, (30, 30, 40, 40)) == (0.0, 0.0)
 
 
-def test_largest_component_keeps_one_piece() -> None:
-    mask = np.zeros((20, 20), dtype=bool)
-    mask[1:4, 1:4] = mask[10:18, 10:18] = True
-    assert masks.mask_to_box(masks.largest_component(mask)) == (10, 10, 18, 18)
-    assert not masks.largest_component(np.zeros((3, 3), dtype=bool)).any()
-
-
 def test_despeckle_drops_specks_fills_pinholes_and_leaves_the_rest() -> None:
     mask = np.zeros((60, 60), dtype=bool)
     mask[10:50, 10:30] = True

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from support.golden import golden_file
 from torch.nn import functional
@@ -14,6 +15,7 @@ from imig.layout.masks import mask_to_box
 from imig.layout.placement import (
     Anchor,
     Fit,
+    PlacedReference,
     Placement,
     Rectangle,
     aligned_face_box,
@@ -31,6 +33,15 @@ FLOAT16 = 127.5 * 2**-12 + 1e-3
 """Grey values that float16 loses of one in [-1, 1]."""
 BYTES = 1.6
 """Grey values that bytes lose: half of one in the picture, and in each pass of the resize."""
+
+
+def canvas_mask(placed: PlacedReference, *, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """The mask of what is placed, on a whole canvas of `size` (width, height)."""
+    canvas = np.zeros((size[1], size[0]), dtype=bool)
+    patch = np.asarray(placed.mask)
+    height, width = patch.shape
+    canvas[placed.top : placed.top + height, placed.left : placed.left + width] = patch
+    return canvas
 
 
 def golden_cases(fit: Fit | None = None) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
@@ -175,9 +186,9 @@ def test_pixels_differ_from_the_released_ones_by_antialiasing_only(fit: Fit) -> 
         size = tuple(case["canvas"])
         image = Image.fromarray(np.uint8(np.rint((arrays["image"].transpose(1, 2, 0) + 1) * 127.5)))
         placed = resample(image, arrays["mask"], cut, plan, canvas_size=size, mask_threshold=0.0)
-        touched, released = placed.canvas_mask(size=size), arrays["placed_mask"]
-        covered = resample(image, arrays["mask"], cut, plan, canvas_size=size).canvas_mask(
-            size=size
+        touched, released = canvas_mask(placed, size=size), arrays["placed_mask"]
+        covered = canvas_mask(
+            resample(image, arrays["mask"], cut, plan, canvas_size=size), size=size
         )
         plain = on_canvas(sampled(arrays, cut, plan, antialias=False), plan, size)
         smooth = on_canvas(sampled(arrays, cut, plan, antialias=True), plan, size)
@@ -325,8 +336,8 @@ def test_what_leaves_the_canvas_equals_a_crop_of_the_whole() -> None:
         small = place(image, mask, box=(-20, 30, 60, 130), canvas_size=(100, 100), fit=fit)
         large = place(image, mask, box=(180, 230, 260, 330), canvas_size=(500, 500), fit=fit)
         np.testing.assert_array_equal(
-            small.canvas_mask(size=(100, 100)),
-            large.canvas_mask(size=(500, 500))[200:300, 200:300],
+            canvas_mask(small, size=(100, 100)),
+            canvas_mask(large, size=(500, 500))[200:300, 200:300],
         )
         left, top = small.left + 200 - large.left, small.top + 200 - large.top
         right, bottom = left + small.image.width, top + small.image.height
@@ -340,7 +351,7 @@ def test_nothing_to_place_and_nowhere_to_place_it() -> None:
     for mask, box in ((empty, (0, 0, 10, 10)), (~empty, (200, 200, 220, 220))):
         placed = place(image, mask, box=box, canvas_size=(50, 50), fit="instance-fit")
         assert placed.mask.size == (0, 0)
-        assert not placed.canvas_mask(size=(50, 50)).any()
+        assert not canvas_mask(placed, size=(50, 50)).any()
     with pytest.raises(ValueError, match="mask"):
         place(image, empty[:9], box=(0, 0, 9, 9), canvas_size=(50, 50), fit="image-fit")
 

@@ -14,7 +14,8 @@ from support.tabletop_samples import tabletop_sample
 
 from imig.errors import UsageError
 from imig.models.protocols import FaceAnalyser
-from imig.models.registry import load_model, resolve_weights
+from imig.models.registry import load_model
+from imig.models.weights import resolve_weights
 from imig.recipe.parts import ModelConfig
 
 pytest.importorskip("dlib", reason="the extra `faces` is not installed")

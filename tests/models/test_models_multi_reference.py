@@ -21,6 +21,7 @@ from support.pipeline_folders import (
 )
 
 from imig.errors import UsageError
+from imig.models.families import FAMILIES
 from imig.models.multi_reference import CALLS
 from imig.models.protocols import (
     ComposedReference,
@@ -28,7 +29,7 @@ from imig.models.protocols import (
     ComposeRequest,
     GeneratorSettings,
 )
-from imig.models.registry import FAMILIES, load_model
+from imig.models.registry import load_model
 from imig.recipe.parts import ModelConfig
 
 WRITERS: dict[str, Callable[[Path], Path]] = {

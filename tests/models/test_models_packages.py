@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from imig.errors import UsageError
-from imig.models.registry import list_models, pull, resolve_weights
+from imig.models.registry import list_models, pull
 from imig.models.table import models_text
+from imig.models.weights import resolve_weights
 from imig.recipe.parts import ModelConfig
 
 

@@ -13,7 +13,8 @@ from imig.errors import UsageError
 from imig.models import registry
 from imig.models.families import FAMILIES
 from imig.models.pipeline_folder import pipeline_files, pipeline_revision
-from imig.models.registry import list_models, pull, resolve_weights
+from imig.models.registry import list_models, pull
+from imig.models.weights import resolve_weights
 from imig.recipe.parts import ModelConfig
 
 FLUX = FAMILIES["flux"]

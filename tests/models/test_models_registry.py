@@ -13,16 +13,10 @@ import pytest
 
 from imig.errors import DataError, UsageError
 from imig.models import weights as weights_module
-from imig.models.registry import (
-    FAMILIES,
-    list_models,
-    load_model,
-    model_record,
-    pull,
-    resolve_weights,
-)
+from imig.models.families import FAMILIES
+from imig.models.registry import list_models, load_model, model_record, pull
 from imig.models.table import models_text
-from imig.models.weights import HubId, parse_hub_id
+from imig.models.weights import HubId, parse_hub_id, resolve_weights
 from imig.recipe.parts import ModelConfig
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

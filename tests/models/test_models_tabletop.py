@@ -12,6 +12,7 @@ from PIL import Image
 
 import imig.tabletop
 from imig.errors import UsageError
+from imig.models.families import FAMILIES
 from imig.models.protocols import (
     ComposedReference,
     Composer,
@@ -23,7 +24,7 @@ from imig.models.protocols import (
     GeneratorSettings,
     Origin,
 )
-from imig.models.registry import FAMILIES, list_models, load_model, model_record, pull
+from imig.models.registry import list_models, load_model, model_record, pull
 from imig.models.tabletop import compose_truth, edit_truth
 from imig.recipe.parts import ModelConfig
 from imig.tabletop import draw_prompt, subject_alone

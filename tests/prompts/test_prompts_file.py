@@ -7,9 +7,10 @@ import resource
 from pathlib import Path
 
 import pytest
+from support.prompts_file import read_prompts
 
 from imig.errors import DataError, UsageError
-from imig.prompts.file import list_prompts, read_prompts
+from imig.prompts.file import list_prompts
 from imig.prompts.record import PromptRecord, line_to_record, record_to_line
 from imig.schema import Subject
 
@@ -35,7 +36,7 @@ def test_read_by_number_without_empty_lines(tmp_path: Path) -> None:
     path.write_bytes(b'{"prompt": "a"}\n\n  \n{"prompt": "b"}\r\n{"prompt": "c"}')
     listed = list_prompts(path)
     assert [listed.read(number).prompt for number in (2, 0, 1)] == ["c", "a", "b"]
-    assert [one.prompt for one in read_prompts(path, start=1)] == ["b", "c"]
+    assert [one.prompt for one in read_prompts(path)][1:] == ["b", "c"]
     sent = pickle.loads(pickle.dumps(listed))
     assert sent == listed
     path.write_bytes(b'{"prompt": "other"}')

@@ -16,9 +16,9 @@ import pytest
 import yaml
 from support.chat_server import ChatServer, Fault, Reply, Said, chat_server
 from support.prompt_writer import entry_count, write_answer
+from support.prompts_file import read_prompts
 
 from imig.cli import main
-from imig.prompts.file import read_prompts
 from imig.prompts.grammar import write_grammar_prompt
 
 KEY = "sk-test-0123456789"

@@ -48,7 +48,7 @@ class _Entry:
 
 
 class ListedPictures(SourceKind):
-    """Pictures named in a text file, in its order; see `imig.recipe.ListSource`.
+    """Pictures named in a text file, in its order; see `imig.stages.sources.config.ListSource`.
 
     Relative paths start at the list's folder. Empty lines and lines that start with ``#`` say
     nothing. A path is taken byte for byte; where there is no such file, as it reads in the list's
