@@ -12,11 +12,11 @@ from imig.engine.plan import Plan
 from imig.errors import DataError
 from imig.output.record import Record, read_record
 from imig.output.report import record_to_funnel
-from imig.output.seal import CARD_LICENCES, seal_dataset
+from imig.output.seal import CARD_LICENCES, write_side_files
 from imig.recipe.identity import recipe_to_dict, recipe_to_sha256
 from imig.schema import Counts, Manifest, SkippedStage
 from imig.shards.funnel import FunnelRow
-from imig.shards.manifest import package_versions
+from imig.shards.manifest import MANIFEST_NAME, package_versions, write_manifest
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def finish_build(folder: BuildFolder, *, seconds: float) -> FinishedBuild:
     whole = merge_records(shards)
     _require_exactly_once(plan, whole)
     funnel = record_to_funnel(whole)
-    manifest = seal_dataset(
+    manifest = write_side_files(
         output,
         _manifest(plan, whole, shards, skipped=skipped),
         rows=whole.rows,
@@ -51,6 +51,8 @@ def finish_build(folder: BuildFolder, *, seconds: float) -> FinishedBuild:
         licence=CARD_LICENCES.get(plan.loaded.recipe.source.kind, "other"),
         remarks=plan.source.remarks(),
     )
+    # its presence means that the dataset is finished
+    write_manifest(output / MANIFEST_NAME, manifest)
     folder.remove_state()
     return FinishedBuild(manifest=manifest, funnel=funnel, output=output)
 

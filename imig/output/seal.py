@@ -11,40 +11,12 @@ from imig.schema import Manifest, Quarantine, Reject, scene_from_json
 from imig.shards.card import MAX_PICTURES, PICTURES_FOLDER, write_card
 from imig.shards.funnel import FunnelRow
 from imig.shards.index import INDEX_NAME, IndexRow, write_index
-from imig.shards.manifest import MANIFEST_NAME, file_sha256, write_manifest
+from imig.shards.manifest import file_sha256
 from imig.shards.tables import write_tables
 from imig.shards.writer import JSON_MEMBER, read_tar
 
 CARD_LICENCES = {"tabletop": "cc0-1.0"}
 """Source kind -> the hub's identifier; of other people's pictures imig knows no licence."""
-
-
-def seal_dataset(
-    output: Path,
-    manifest: Manifest,
-    *,
-    rows: Sequence[IndexRow],
-    rejects: Sequence[Reject],
-    quarantined: Sequence[Quarantine],
-    funnel: Sequence[FunnelRow],
-    seconds: float,
-    licence: str,
-    remarks: Sequence[str] = (),
-) -> Manifest:
-    """`write_side_files`, and then the manifest, which makes the dataset a finished one."""
-    manifest = write_side_files(
-        output,
-        manifest,
-        rows=rows,
-        rejects=rejects,
-        quarantined=quarantined,
-        funnel=funnel,
-        seconds=seconds,
-        licence=licence,
-        remarks=remarks,
-    )
-    write_manifest(output / MANIFEST_NAME, manifest)
-    return manifest
 
 
 def write_side_files(
