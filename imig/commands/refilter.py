@@ -99,14 +99,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from imig.derived.parents import open_parent
     from imig.derived.sweep import sweep
     from imig.derived.sweep_report import render_tables, sweep_to_json, write_curves
     from imig.derived.thresholds import new_thresholds
+    from imig.shards.dataset import Dataset
 
-    parent = open_parent(options.folder)
-    thresholds = new_thresholds(parent.manifest.recipe, options.overrides)
-    result = sweep(parent, thresholds.filter)
+    dataset = Dataset(options.folder)
+    thresholds = new_thresholds(dataset.manifest.recipe, options.overrides)
+    result = sweep(dataset, thresholds.filter)
     if options.json:
         print_json({**sweep_to_json(result), "looser": list(thresholds.looser())})
     else:
@@ -119,7 +119,7 @@ def _report(options: argparse.Namespace) -> int:
         )
         _warn(list(thresholds.looser()), folder=str(options.folder))
     if options.output is not None:
-        title = parent.manifest.name
+        title = dataset.manifest.name
         write_file(
             options.output, lambda path: write_curves(path, result, title=title), option="--output"
         )

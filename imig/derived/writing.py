@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from imig.recipe.identity import recipe_to_sha256
 from imig.recipe.root import Recipe
 from imig.sample import Sample
 from imig.schema import Counts, Manifest, Quarantine, Reject, Scene, ShardRecord, Subset
+from imig.shards.dataset import Dataset
 from imig.shards.funnel import FunnelRow
 from imig.shards.index import IndexRow, scene_to_row
 from imig.shards.manifest import MANIFEST_NAME, shard_record, write_manifest
@@ -42,6 +43,48 @@ class Contents:
             written=written,
             rejected=rejected,
             quarantined=quarantined,
+        )
+
+
+def copy_samples(
+    parents: Sequence[Dataset],
+    folder: Path,
+    contents: Contents,
+    *,
+    change: Callable[[int, Sample], Sample | None],
+) -> None:
+    """Write the samples of datasets anew, subset by subset, in the order of the datasets.
+
+    Shards become as full as the fullest of theirs.
+
+    Parameters
+    ----------
+    change:
+        What becomes of a sample of the dataset of that number; None: it stays out. Bytes that it
+        leaves alone are passed on as they are stored.
+
+    Raises
+    ------
+    DataError
+        When a dataset is damaged, or the folder cannot be written.
+    """
+    counts = [record.samples for parent in parents for record in parent.manifest.shards]
+
+    def changed(subset: Subset) -> Iterator[Sample]:
+        for number, parent in enumerate(parents):
+            if subset in parent.subsets:
+                for scene, files in parent.walk_shards(subset=subset):
+                    sample = change(number, Sample(scene, files))
+                    if sample is not None:
+                        yield sample
+
+    for subset in sorted({subset for parent in parents for subset in parent.subsets}):
+        write_shards(
+            folder,
+            changed(subset),
+            contents,
+            subset=subset,
+            scenes_per_shard=max(counts),
         )
 
 

@@ -16,7 +16,7 @@ from imig.output.seal import CARD_LICENCES, write_side_files
 from imig.recipe.identity import recipe_to_dict, recipe_to_sha256
 from imig.schema import Counts, Manifest, SkippedStage
 from imig.shards.funnel import FunnelRow
-from imig.shards.manifest import MANIFEST_NAME, package_versions, write_manifest
+from imig.shards.manifest import package_versions
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def finish_build(folder: BuildFolder, *, seconds: float) -> FinishedBuild:
 
     `seconds` is how long the run took, for the report. Safe to be killed anywhere and done again.
     """
-    plan, output = folder.plan, folder.output
+    plan, output = folder.plan, folder.plan.output
     shards = [read_record(folder.shard_record(shard)) for shard in range(plan.shards)]
     _require_some_written(folder, shards)
     skipped = remove_duplicates(folder, shards)
@@ -51,9 +51,7 @@ def finish_build(folder: BuildFolder, *, seconds: float) -> FinishedBuild:
         licence=CARD_LICENCES.get(plan.loaded.recipe.source.kind, "other"),
         remarks=plan.source.remarks(),
     )
-    # its presence means that the dataset is finished
-    write_manifest(output / MANIFEST_NAME, manifest)
-    folder.remove_state()
+    folder.output.finish(manifest)
     return FinishedBuild(manifest=manifest, funnel=funnel, output=output)
 
 

@@ -6,6 +6,9 @@ of a large one.
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +44,12 @@ class Folder(Protocol):
 
     def read_range(self, name: str, offset: int, size: int) -> bytes:
         """Bytes from `offset` on, fewer than `size` where the file ends; errors as `read`'s."""
+
+    def local_file(self, name: str) -> AbstractContextManager[Path]:
+        """The file on this machine while the block runs, to be read from front to back.
+
+        Of a remote one a copy is made, on the disk. Raises DataError when it cannot be.
+        """
 
 
 def open_folder(path: str | Path) -> Folder:
@@ -101,6 +110,9 @@ class LocalFolder:
         except OSError as error:
             raise DataError(f"cannot read {self.place(name)}: {error.strerror}") from error
 
+    def local_file(self, name: str) -> AbstractContextManager[Path]:
+        return nullcontext(self.root / name)
+
 
 @dataclass(frozen=True)
 class RemoteFolder:
@@ -149,14 +161,25 @@ class RemoteFolder:
     def read_range(self, name: str, offset: int, size: int) -> bytes:
         return self._cat(name, start=offset, end=offset + size)
 
+    @contextmanager
+    def local_file(self, name: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="imig-") as folder:
+            copy = Path(folder, name)
+            try:
+                self._filesystem.get_file(self.place(name), str(copy))
+            except Exception as error:  # every kind of store has errors of its own
+                raise self._unreadable(name, error) from error
+            yield copy
+
     def _cat(self, name: str, **span: int) -> bytes:
         try:
             data: bytes = self._filesystem.cat_file(self.place(name), **span)
         except Exception as error:  # every kind of store has errors of its own
-            raise DataError(
-                f"cannot read {self.place(name)}: {type(error).__name__}: {error}"
-            ) from error
+            raise self._unreadable(name, error) from error
         return data
+
+    def _unreadable(self, name: str, error: Exception) -> DataError:
+        return DataError(f"cannot read {self.place(name)}: {type(error).__name__}: {error}")
 
 
 def _unreachable(place: str, error: Exception) -> DataError:

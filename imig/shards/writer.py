@@ -129,11 +129,16 @@ def sample_spans(path: Path) -> Iterator[SampleSpan]:
 
 
 def read_tar(
-    path: Path, *, only: Collection[str] | None = None
+    path: Path, *, only: Collection[str] | None = None, place: str | None = None
 ) -> Iterator[tuple[SampleSpan, dict[str, bytes]]]:
     """Samples of a tar in file order: where each lies, and its bytes by member name.
 
-    `only` names the members that are wanted; the bytes of others are not read.
+    Parameters
+    ----------
+    only:
+        The members that are wanted; the bytes of others are not read. None: all.
+    place:
+        What messages call the tar, where `path` is a copy.
 
     Raises
     ------
@@ -141,7 +146,7 @@ def read_tar(
         When the tar is damaged; `imig validate` says more.
     """
     with _mapped(path) as data:
-        for span, members in _group(path, data):
+        for span, members in _group(place or path, data):
             yield (
                 span,
                 {
@@ -152,7 +157,7 @@ def read_tar(
             )
 
 
-def _group(path: Path, data: Buffer) -> Iterator[tuple[SampleSpan, Mapping[str, TarMember]]]:
+def _group(path: Path | str, data: Buffer) -> Iterator[tuple[SampleSpan, Mapping[str, TarMember]]]:
     key, members, start, end, last = "", dict[str, TarMember](), 0, 0, ""
     for item in walk_tar(data):
         if isinstance(item, TarFault):

@@ -160,7 +160,10 @@ def test_where_it_may_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["split", str(folder), "--validation", "0.25", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["counts"]["train"]["written"] == 3
     assert main(["split", str(folder), "--validation", "0.5"]) == 2
-    assert "holds a dataset already" in capsys.readouterr().err
+    assert (
+        "holds a finished dataset that differs: validation is 0.25 there and 0.5 here"
+        in capsys.readouterr().err
+    )
     assert main(["split", str(folder), "--validation", "0.25", "--overwrite"]) == 0
     with pytest.raises(SystemExit):
         main(["split", str(folder), "--validation", "1"])

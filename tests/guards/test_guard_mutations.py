@@ -175,7 +175,7 @@ GUARDS: dict[str, Guard] = {
         LIMITS + "test_a_pipe_is_no_regular_file",
     ),
     "another sample's JSON": Guard(
-        "shards/dataset.py", "if scene.id != self.ids[row]:", "if False:",
+        "shards/dataset.py", "if scene.id != sample_id:", "if False:",
         PLANTED + "[id-of-another]",
     ),
     # Manifest, index, report
@@ -251,7 +251,7 @@ GUARDS: dict[str, Guard] = {
         "checks/test_checks_folder.py",
     ),
     "deep manifests": Guard(
-        "derived/parents.py", "(ValueError, AttributeError, RecursionError)",
+        "shards/manifest.py", "(ValueError, AttributeError, RecursionError)",
         "(ValueError, AttributeError)", KEPT + "[found-manifest-deep]",
     ),
     "deep reports": Guard(

@@ -23,7 +23,6 @@ from imig.checks.pictures import Findings, check_image
 from imig.checks.sample import check_sample
 from imig.checks.shard import ShardCheck, check_shard
 from imig.contextgen.encoded_scene import scene_from_bytes
-from imig.derived.parents import open_parent
 from imig.display.picture import draw_preview
 from imig.display.stats import scene_stats
 from imig.errors import ImigError
@@ -295,16 +294,14 @@ def _read_manifest(case: Case, bench: Bench) -> Iterator[str]:
 
 
 def _read_parent(folder: Path, *, samples: bool) -> None:
-    parent = open_parent(folder)
-    parent.ids()
-    parent.subsets()
-    parent.scenes_per_shard()
+    parent = imig.Dataset(folder)
+    assert len(parent.subsets) == len(parent)
     parent.funnel()
     parent.rejects()
     parent.quarantined()
     if samples:
-        for sample in parent.samples():
-            assert sample.scene.id
+        for scene, _ in parent.walk_shards():
+            assert scene.id
 
 
 def _read_index(case: Case, bench: Bench) -> Iterator[str]:
