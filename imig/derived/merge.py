@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from imig.derived.copying import copy_samples
 from imig.derived.names import NewNames, find_new_names
 from imig.derived.output import derivation_of, derived_output, is_finished, open_outputs
-from imig.derived.writing import Contents, copy_samples, recipe_sha256, seal
 from imig.errors import UsageError
+from imig.output.seal import seal
+from imig.output.writing import Contents
 from imig.paths import output_path
+from imig.recipe.identity import stored_recipe_to_sha256
 from imig.sample import Sample
 from imig.schema import Derivation, Manifest, Quarantine, Reject, Subset
 from imig.shards.dataset import Dataset
@@ -163,7 +166,7 @@ def _manifest(
         update={
             "name": recipe["name"],
             "recipe": recipe,
-            "recipe_sha256": recipe_sha256(recipe),
+            "recipe_sha256": stored_recipe_to_sha256(recipe),
             "models": _union(manifests, lambda one: one.models),
             "packages": _packages(manifests),
             "encoding": None if drop_encoding else first.encoding,

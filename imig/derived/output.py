@@ -131,11 +131,11 @@ def _manifest_identity(manifest: Manifest) -> dict[str, Any]:
 
 def _differences(there: dict[str, Any], here: dict[str, Any], *, parents: str) -> Iterator[str]:
     old, new = there["recipe"], here["recipe"]
-    if "operation" not in old:
+    if not isinstance(old.get("settings"), dict):
         yield "it was not made of another dataset"
         return
-    if old["operation"] != new["operation"]:
-        yield f"it was made by `imig {old['operation']}`"
+    if old.get("operation") != new["operation"]:
+        yield f"it was made by `imig {old.get('operation')}`"
         return
     if there["recipe_sha256"] != here["recipe_sha256"]:
         yield f"it was made of other datasets, or {parents} has changed"
@@ -143,7 +143,7 @@ def _differences(there: dict[str, Any], here: dict[str, Any], *, parents: str) -
         before, now = (_shown(one["settings"].get(key)) for one in (old, new))
         if before != now:
             yield f"{key} is {before} there and {now} here"
-    if old.get("encoding") != new["encoding"]:
+    if old.get("encoding", new["encoding"]) != new["encoding"]:
         before, now = ("encoded" if one.get("encoding") else "not encoded" for one in (old, new))
         yield f"it is {before}, this one {now}" if before != now else "it is encoded otherwise"
 

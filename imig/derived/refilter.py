@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from imig.derived.copying import copy_samples
 from imig.derived.output import derivation_of, derived_output, is_finished, open_outputs
 from imig.derived.thresholds import NewThresholds, new_thresholds
-from imig.derived.writing import Contents, copy_samples, seal
 from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.find import STAGE, find_duplicates
 from imig.duplicates.signatures import Signatures
 from imig.duplicates.signing import NO_FEATURES, SIGNED_MEMBERS, add_signature
 from imig.errors import UsageError
+from imig.output.seal import seal
+from imig.output.writing import Contents
 from imig.paths import output_path
 from imig.sample import Sample
 from imig.schema import Manifest, Reject, SkippedStage

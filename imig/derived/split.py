@@ -12,12 +12,14 @@ from typing import Final, Literal
 
 from pydantic import ValidationError
 
+from imig.derived.copying import copy_samples
 from imig.derived.groups import SceneGroups
 from imig.derived.output import derivation_of, derived_output, is_finished, open_outputs
-from imig.derived.writing import Contents, copy_samples, prepare_seal
 from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.signing import SIGNED_MEMBERS, add_signature
 from imig.errors import DataError
+from imig.output.seal import write_side_files
+from imig.output.writing import Contents
 from imig.paths import output_path
 from imig.sample import Sample
 from imig.schema import Manifest, Subset, first_problem
@@ -125,7 +127,7 @@ def split_dataset(
         contents = {side: _write(parent, side, output / side, chosen) for side in SIDES}
         manifests = {}
         for side in reversed(SIDES):
-            manifests[side] = prepare_seal(
+            manifests[side] = write_side_files(
                 output / side,
                 parent.manifest.model_copy(
                     update={"derived": [*parent.manifest.derived, derivations[side]]}

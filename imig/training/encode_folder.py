@@ -18,7 +18,7 @@ from imig.errors import DataError
 from imig.models.device import choose_dtype
 from imig.output.folder import OutputFolder, require_apart
 from imig.output.record import read_record
-from imig.output.seal import CARD_LICENCES
+from imig.output.seal import licence_of
 from imig.paths import command_text, output_path
 from imig.schema import EncodingRecord, Manifest, ModelRecord
 from imig.shards.atomic import atomic_write_bytes
@@ -168,8 +168,9 @@ def finish_encoding(plan: EncodePlan, folder: OutputFolder) -> Manifest:
             "encoded_from": source.fingerprint,
         }
     )
-    licence = CARD_LICENCES.get(_source_kind(manifest), "other")
-    write_card(output, manifest, rows, pictures=_copy_pictures(plan), licence=licence)
+    write_card(
+        output, manifest, rows, pictures=_copy_pictures(plan), licence=licence_of(manifest.recipe)
+    )
     folder.finish(manifest)
     return manifest
 
@@ -186,8 +187,3 @@ def _copy_pictures(plan: EncodePlan) -> list[Path]:
         copies.append(plan.output / PICTURES_FOLDER / picture.name)
         atomic_write_bytes(copies[-1], picture.read_bytes())
     return copies
-
-
-def _source_kind(manifest: Manifest) -> str:
-    source = manifest.recipe.get("source")
-    return str(source.get("kind")) if isinstance(source, dict) else ""
