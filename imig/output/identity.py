@@ -80,14 +80,12 @@ def manifest_identity(manifest: Manifest) -> dict[str, Any]:
 
 def differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
     """In what two identities differ, in words; nothing: it is the same work."""
-    if there["recipe_sha256"] != here["recipe_sha256"]:
-        old, new = (_flat(without_means(one["recipe"])) for one in (there, here))
-        keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-        decisive = [key for key in keys if key not in _FREE]
-        for key in decisive[:5]:
-            yield f"{key} is {old.get(key)} there and {new.get(key)} here"
-        if len(decisive) > 5:
-            yield f"and {len(decisive) - 5} more"
+    old, new = (_flat(without_means(one["recipe"])) for one in (there, here))
+    changed = [key for key in {**old, **new} if key not in _FREE and old.get(key) != new.get(key)]
+    for key in changed[:5]:
+        yield f"{key} is {old.get(key)} there and {new.get(key)} here"
+    if len(changed) > 5:
+        yield f"and {len(changed) - 5} more"
     if there["scenes"] != here["scenes"]:
         yield f"it has {there['scenes']} input scenes, this one {here['scenes']} (--limit?)"
     if there["models"] != here["models"]:
