@@ -130,7 +130,7 @@ class Dataset:
     ) -> Iterator[tuple[Scene, dict[str, bytes]]]:
         """Scenes and their stored bytes, along whole shards; one sample is in memory at a time.
 
-        Other than iteration, which goes where the index says and sees nothing else, this finds
+        Unlike iteration, which goes where the index says and sees nothing else, this finds
         damage between samples and behind them, and samples that the index does not have.
 
         Parameters
