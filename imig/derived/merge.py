@@ -20,7 +20,7 @@ from imig.output.writing import Contents
 from imig.paths import output_path
 from imig.recipe.identity import stored_recipe_to_sha256
 from imig.sample import Sample
-from imig.schema import Derivation, Manifest, Quarantine, Reject, Subset
+from imig.schema import Derivation, Manifest, Quarantine, Reject
 from imig.shards.dataset import Dataset
 from imig.shards.encoded import ENCODED_MEMBER, encoded_from_bytes, encoded_to_bytes
 from imig.shards.funnel import FunnelRow, Oddity
@@ -34,7 +34,7 @@ class Merged:
     """A dataset that was merged."""
 
     manifest: Manifest
-    subsets: dict[Subset, int]
+    subsets: dict[str, int]
     """Scenes of each."""
     renamed: list[NewNames]
     """Of each parent."""

@@ -42,7 +42,7 @@ class Foreign:
 def bring_in(source: Foreign, path: Path, *, overwrite: bool = False, **settings: Any) -> bool:
     """Make a dataset of things of another format, or go on with it; False: there was none to do."""
     recipe = {"name": "foreign", "import": settings}
-    values = {"recipe": recipe, "recipe_sha256": "foreign", "models": []}
+    values: dict[str, Any] = {"recipe": recipe, "recipe_sha256": "foreign", "models": []}
     output = OutputFolder(path, {**values, "scenes": PER_SHARD * SHARDS})
     if not overwrite and output.finished() is not None:
         output.remove_leftovers()
