@@ -74,7 +74,8 @@ GUARDS: dict[str, Guard] = {
         PLANTED + "[scene-one-pixel-high]",
     ),
     "corners of boxes": Guard(
-        "schema/parts.py", "Annotated[int, Field(ge=-MAX_SIDE, le=MAX_SIDE)]", "Annotated[int, Field()]",
+        "schema/parts.py",
+        "Annotated[int, Field(ge=-MAX_SIDE, le=MAX_SIDE)]", "Annotated[int, Field()]",
         PLANTED + "[subject-box-huge]",
     ),
     "pixels of a mask": Guard(
@@ -184,10 +185,12 @@ GUARDS: dict[str, Guard] = {
         LIMITS + "test_a_shard_lies_in_the_folder",
     ),
     "shards listed twice": Guard(
-        "schema/manifest.py", "if record.name in seen:", "if False:", PLANTED + "[manifest-shard-twice]",
+        "schema/manifest.py",
+        "if record.name in seen:", "if False:", PLANTED + "[manifest-shard-twice]",
     ),
     "merges of merges": Guard(
-        "schema/manifest.py", "if depth > MAX_MERGES:", "if False:", PLANTED + "[manifest-merged-50-deep]",
+        "schema/manifest.py",
+        "if depth > MAX_MERGES:", "if False:", PLANTED + "[manifest-merged-50-deep]",
     ),
     "places in shards": Guard(
         "shards/places.py", "if good.all():", "if True:",
