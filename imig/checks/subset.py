@@ -14,17 +14,19 @@ MIN_FLEXIBLE_INSTANCES = 2
 def check_subset(findings: Findings, scene: Scene) -> None:
     """Collect what contradicts the subset's rules.
 
-    * basic: an instance that has references has one that was cut from the target.
+    * basic: an instance that has references has one that was cut from the target, or one that was
+      there before it (`source`).
     * complex: every instance has an edited view, and the crop that it was made from.
     * flexible: every instance has the view that was drawn before the target; no two instances have
       the same subject; there are two or more.
     """
     for instance in scene.instances:
         for reference in instance.references:
-            _check_kind(findings, instance, reference)
+            _check_kind(findings, instance, reference, drawn=scene.source.kind == "prompt")
         if scene.subset == "basic":
             # A recipe may leave out the stage `crop`: then there are no references at all.
-            if instance.references:
+            given = any(one.kind == "source" for one in instance.references)
+            if instance.references and not given:
                 _require(findings, instance, "crop")
         elif scene.subset == "complex":
             _require(findings, instance, "edit", "crop")
@@ -34,12 +36,17 @@ def check_subset(findings: Findings, scene: Scene) -> None:
         _check_flexible(findings, scene)
 
 
-def _check_kind(findings: Findings, instance: Instance, reference: Reference) -> None:
-    """A view must say what its kind is about; nothing else can tell how it came about."""
+def _check_kind(
+    findings: Findings, instance: Instance, reference: Reference, *, drawn: bool
+) -> None:
+    """A view must say what its kind is about; nothing else can tell how it came about.
+
+    A view of kind `source` may be somebody's own picture, unless the scene came of a prompt.
+    """
     lacking = {
         "crop": "crop_box" if reference.crop_box is None else "",
         "edit": "edit" if reference.edit is None else "",
-        "source": "drawing" if reference.drawing is None else "",
+        "source": "drawing" if drawn and reference.drawing is None else "",
         "face": "face" if reference.face is None else "",
     }[reference.kind]
     if lacking:
