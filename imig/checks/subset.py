@@ -22,11 +22,10 @@ def check_subset(findings: Findings, scene: Scene) -> None:
     """
     for instance in scene.instances:
         for reference in instance.references:
-            _check_kind(findings, instance, reference, drawn=scene.source.kind == "prompt")
+            _check_kind(findings, instance, reference, given=scene.source.kind == "file")
         if scene.subset == "basic":
             # A recipe may leave out the stage `crop`: then there are no references at all.
-            given = any(one.kind == "source" for one in instance.references)
-            if instance.references and not given:
+            if instance.references and all(one.kind != "source" for one in instance.references):
                 _require(findings, instance, "crop")
         elif scene.subset == "complex":
             _require(findings, instance, "edit", "crop")
@@ -37,16 +36,16 @@ def check_subset(findings: Findings, scene: Scene) -> None:
 
 
 def _check_kind(
-    findings: Findings, instance: Instance, reference: Reference, *, drawn: bool
+    findings: Findings, instance: Instance, reference: Reference, *, given: bool
 ) -> None:
     """A view must say what its kind is about; nothing else can tell how it came about.
 
-    A view of kind `source` may be somebody's own picture, unless the scene came of a prompt.
+    Beside somebody's own file as the target, views of kind `source` may be their own as well.
     """
     lacking = {
         "crop": "crop_box" if reference.crop_box is None else "",
         "edit": "edit" if reference.edit is None else "",
-        "source": "drawing" if drawn and reference.drawing is None else "",
+        "source": "drawing" if reference.drawing is None and not given else "",
         "face": "face" if reference.face is None else "",
     }[reference.kind]
     if lacking:
