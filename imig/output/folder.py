@@ -37,7 +37,7 @@ from imig.output.identity import (
     write_identity,
 )
 from imig.output.lock import folder_lock
-from imig.output.record import Record
+from imig.output.record import Record, read_record
 from imig.paths import command_text, is_within
 from imig.schema import Manifest
 from imig.shards.atomic import is_temporary
@@ -81,6 +81,11 @@ class OutputFolder:
         path = self.path / record.shard.name
         whole = path.is_file() and path.stat().st_size == record.shard.bytes
         return None if whole else path
+
+    def has_shard(self, name: str) -> bool:
+        """Whether a shard need not be made again. Raises DataError when its record is damaged."""
+        record = self.shard_record(name)
+        return record.exists() and self.lost_shard(read_record(record)) is None
 
     def finished(self) -> Manifest | None:
         """The manifest where this very work has finished the dataset; None where there is none.

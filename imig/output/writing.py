@@ -47,7 +47,8 @@ class Contents:
 def write_shard(path: Path, samples: Iterable[Sample]) -> Record:
     """Write samples to a new shard, in their order; one sample is in memory at a time.
 
-    The shard appears when it is whole. Its record is the caller's to keep (`write_record`).
+    The shard appears when it is whole; where there is no sample, there is none. Its record is the
+    caller's to complete and to keep (`write_record`).
 
     Raises
     ------
@@ -62,6 +63,9 @@ def write_shard(path: Path, samples: Iterable[Sample]) -> Record:
             yield sample
 
     spans = write_tar(path, noted())
+    if not spans:
+        path.unlink()
+        return Record()
     rows = [
         scene_to_row(scene, shard=path.name, offset=span.offset, size=span.size)
         for scene, span in zip(scenes, spans, strict=True)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from imig.console.texts import seconds_to_text
 from imig.output.folder import OutputFolder, hold, remove_temporaries
-from imig.output.record import read_record, write_record
+from imig.output.record import write_record
 from imig.schema import Manifest
 from imig.training.encode_folder import EncodePlan, encode_output, finish_encoding, make_plan
 from imig.training.encode_progress import EncodeProgress
@@ -79,7 +79,7 @@ def encode_dataset(
 def _encode_rest(
     plan: EncodePlan, folder: OutputFolder, console: Console, *, workers: int | None
 ) -> None:
-    left = [shard for shard in plan.shards if not _is_finished(folder, shard)]
+    left = [shard for shard in plan.shards if not folder.has_shard(shard)]
     total = len(plan.source)
     before = total - sum(len(plan.shards[shard]) for shard in left)
     workers = max(1, min(workers or default_workers(plan.device), len(left)))
@@ -103,12 +103,6 @@ def _encode_rest(
                 write_record(folder.shard_record(shard), record)
     finally:
         remove_temporaries(plan.output)  # of workers that were stopped
-
-
-def _is_finished(folder: OutputFolder, shard: str) -> bool:
-    """Whether it need not be encoded again; a record that is damaged raises DataError."""
-    record = folder.shard_record(shard)
-    return record.exists() and folder.lost_shard(read_record(record)) is None
 
 
 def _say(console: Console, text: str) -> None:

@@ -53,7 +53,7 @@ def bring_in(source: Foreign, path: Path, *, overwrite: bool = False, **settings
         records = []
         for number in range(SHARDS):
             kept = output.shard_record(str(number))
-            if not kept.is_file() or output.lost_shard(read_record(kept)):
+            if not output.has_shard(str(number)):
                 things = source.read(range(PER_SHARD * number, PER_SHARD * (number + 1)))
                 write_record(kept, write_shard(path / shard_name("basic", number), things))
             records.append(read_record(kept))
