@@ -139,6 +139,20 @@ class PictureAnswer:
     """In the model's words; may be empty."""
 
 
+@dataclass(frozen=True)
+class Description:
+    """What a captioner says of a picture when it names the objects too."""
+
+    caption: str
+    """"" where the model gave none that can be used; `problem` then says why."""
+    phrases: tuple[str, ...] = ()
+    """Noun phrases that stand in the caption, word for word, in its order; each once."""
+    unfound: tuple[str, ...] = ()
+    """Phrases that the model named to the last, and that do not stand in its caption."""
+    problem: str = ""
+    """What was wrong with the last answer; "" where nothing was."""
+
+
 @runtime_checkable
 class Model(Protocol):
     """What all families share."""
@@ -151,6 +165,23 @@ class Model(Protocol):
 class Captioner(Model, Protocol):
     def caption(self, images: Sequence[Image]) -> list[str]:
         """One caption an image."""
+        ...
+
+
+@runtime_checkable
+class PhraseCaptioner(Captioner, Protocol):
+    def describe(
+        self, images: Sequence[Image], *, instruction: str, max_phrases: int
+    ) -> list[Description]:
+        """A caption as the instruction asks for, and the objects in it, an image.
+
+        Parameters
+        ----------
+        instruction:
+            What to write, in words for a person; in which form to answer, the model adds.
+        max_phrases:
+            Objects that are named, at most.
+        """
         ...
 
 
