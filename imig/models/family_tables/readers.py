@@ -129,7 +129,7 @@ READERS: Final = (
     ),
     Family(
         name="vision-language",
-        tasks=("answer about pictures",),
+        tasks=("answer about pictures", "caption"),
         module="vision_language",
         class_name="VisionLanguage",
         library="transformers",
@@ -142,6 +142,24 @@ READERS: Final = (
         checkpoints=(
             Checkpoint("Qwen/Qwen2.5-VL-7B-Instruct", 16_600, "Apache-2.0"),
             Checkpoint("HuggingFaceTB/SmolVLM-Instruct", 4_490, "Apache-2.0"),
+        ),
+    ),
+    Family(
+        name="qwen3-vl",
+        tasks=("answer about pictures", "caption"),
+        module="qwen3_vl",
+        class_name="Qwen3VL",
+        library="transformers",
+        weight_files=TRANSFORMERS_WEIGHTS,
+        needs=(
+            "config.json",
+            "preprocessor_config.json|processor_config.json",
+            "tokenizer_config.json",
+        ),
+        checkpoints=(
+            Checkpoint("Qwen/Qwen3-VL-4B-Instruct", 8_880, "Apache-2.0"),
+            Checkpoint("Qwen/Qwen3-VL-2B-Instruct", 4_260, "Apache-2.0"),
+            Checkpoint("Qwen/Qwen3-VL-8B-Instruct", 17_500, "Apache-2.0"),
         ),
     ),
 )
