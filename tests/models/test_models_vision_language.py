@@ -14,8 +14,8 @@ from support.vision_language_folders import save_llava, save_qwen2_vl
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from imig.errors import UsageError
+from imig.models.families.vision_language import _reason
 from imig.models.protocols import PictureAnswerer
-from imig.models.vision_language import _reason
 
 QUESTION = 'Does this picture show "a red mug"?'
 

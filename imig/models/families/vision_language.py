@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import PIL.Image
-import torch
 from PIL.Image import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from imig.errors import UsageError
-from imig.models.batched import Batched, Runtime
+from imig.models.batched import Batched, ResolvedWeights, Runtime
+from imig.models.family import TRANSFORMERS_WEIGHTS, Checkpoint, Family
 from imig.models.images import as_rgb, equal_batches
+from imig.models.libraries import inference_mode, transformers
 from imig.models.pretrained import load_pretrained, load_processor
 from imig.models.protocols import PictureAnswer
 from imig.models.thoughts import without_thoughts, words_that_end_thoughts
-from imig.models.weights import ResolvedWeights
 from imig.text import to_encodable
 
 _MAX_NEW_TOKENS: Final = 48
@@ -33,9 +31,27 @@ _WORDS: Final = "Answer with yes or no first, then with the reason in a few word
 class VisionLanguage(Batched):
     """A `PictureAnswerer`; answers greedily, so that they repeat."""
 
+    family: ClassVar[Family] = Family(
+        name="vision-language",
+        tasks=("answer about pictures",),
+        library="transformers",
+        weight_files=TRANSFORMERS_WEIGHTS,
+        needs=(
+            "config.json",
+            "preprocessor_config.json|processor_config.json",
+            "tokenizer_config.json",
+        ),
+        checkpoints=(
+            Checkpoint("Qwen/Qwen2.5-VL-7B-Instruct", 16_600, "Apache-2.0"),
+            Checkpoint("HuggingFaceTB/SmolVLM-Instruct", 4_490, "Apache-2.0"),
+        ),
+    )
+
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         super().__init__(weights, runtime)
-        self._processor = load_processor(AutoProcessor, weights)
+        from transformers.models.auto import modeling_auto
+
+        self._processor = load_processor(transformers.AutoProcessor, weights)
         if not getattr(self._processor, "chat_template", None):
             raise UsageError(
                 f"{weights.family}: {weights.path} has no chat template: it answers no questions",
@@ -46,9 +62,9 @@ class VisionLanguage(Batched):
         self._template = self._template_without_thoughts()
         self._yes, self._no = _verdict_tokens(self._tokenizer, weights)
         self._model = load_pretrained(
-            AutoModelForImageTextToText,
+            transformers.AutoModelForImageTextToText,
             weights,
-            model_types=tuple(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES),
+            model_types=tuple(modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES),
             device=runtime.device,
             dtype=runtime.dtype,
         )
@@ -101,7 +117,7 @@ class VisionLanguage(Batched):
         )
         return len(self._tokenizer(text)["input_ids"])
 
-    @torch.inference_mode()
+    @inference_mode
     def _answer(self, images: list[Image], questions: list[str]) -> list[PictureAnswer]:
         inputs = self._processor.apply_chat_template(
             [_conversation(*pair) for pair in zip(images, questions, strict=True)],
