@@ -7,6 +7,7 @@ same answer: who asks again has to say what was wrong.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -113,14 +114,14 @@ class Interview:
         return self._best or Description("", problem=self._problem)
 
 
-class DescribingCaptioner:
+class DescribingCaptioner(ABC):
     """A `Captioner` by what it does as a `PhraseCaptioner`."""
 
+    @abstractmethod
     def describe(
         self, images: Sequence[Image], *, instruction: str, max_phrases: int
     ) -> list[Description]:
         """As `imig.models.protocols.PhraseCaptioner`."""
-        raise NotImplementedError
 
     def caption(self, images: Sequence[Image]) -> list[str]:
         """One caption an image; "" where the model gave none that can be used."""

@@ -47,15 +47,11 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """One kind of real model."""
+    """One kind of real model: the attribute `family` of its class."""
 
     name: str
     tasks: tuple[Task, ...]
     """What it may be asked for; the class obeys the protocol of each."""
-    module: str | None = None
-    """Module of the adapter below `imig.models`, imported only when a model is loaded; None for a
-    family that no stage calls, and for one from outside imig."""
-    class_name: str | None = None
     library: str = ""
     tiny: bool = False
     """Whether a tiny checkpoint ships with the package."""

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
 
 from imig.models.batched import Batched
 from imig.models.images import as_rgb, equal_batches
+from imig.models.libraries import torch
 from imig.models.protocols import GroundedBoxes
 from imig.text import text_to_plain
 

@@ -11,22 +11,21 @@ there. What the model says after it is the reason. A caption comes as JSON, in a
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import PIL.Image
-import torch
 from PIL.Image import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from imig.errors import UsageError
-from imig.models.batched import Batched, Runtime
+from imig.models.batched import Batched, ResolvedWeights, Runtime
 from imig.models.describing import DescribingCaptioner, Interview, description_question
 from imig.models.images import as_rgb, equal_batches
+from imig.models.libraries import inference_mode, transformers
 from imig.models.pretrained import load_pretrained, load_processor
 from imig.models.protocols import Description, PictureAnswer
 from imig.models.thoughts import without_thoughts, words_that_end_thoughts
-from imig.models.weights import ResolvedWeights
 from imig.text import to_encodable
 
 ANSWER_TOKENS: Final = 48
@@ -34,6 +33,13 @@ ANSWER_TOKENS: Final = 48
 CAPTION_TOKENS: Final = 512
 """Of a caption and its phrases as JSON, at most: twice what a long one takes."""
 _WORDS: Final = "Answer with yes or no first, then with the reason in a few words."
+
+CHAT_FILES: Final = (
+    "config.json",
+    "preprocessor_config.json|processor_config.json",
+    "tokenizer_config.json",
+)
+"""`Family.needs` of these families."""
 
 Turns = Sequence[str]
 """A question about a picture, an answer, a question, ...: the last is a question."""
@@ -43,12 +49,14 @@ T = TypeVar("T")
 class VisionChat(DescribingCaptioner, Batched):
     """A `PictureAnswerer` and a `PhraseCaptioner`; a family adds which models it takes."""
 
-    model_types: ClassVar[tuple[str, ...]]
-    """What `model_type` in a checkpoint's `config.json` may say."""
+    @classmethod
+    @abstractmethod
+    def model_types(cls) -> tuple[str, ...]:
+        """What `model_type` in a checkpoint's `config.json` may say."""
 
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         super().__init__(weights, runtime)
-        self._processor = load_processor(AutoProcessor, weights)
+        self._processor = load_processor(transformers.AutoProcessor, weights)
         if not getattr(self._processor, "chat_template", None):
             raise UsageError(
                 f"{weights.family}: {weights.path} has no chat template: it answers no questions",
@@ -59,9 +67,9 @@ class VisionChat(DescribingCaptioner, Batched):
         self._template = self._template_without_thoughts()
         self._yes, self._no = _verdict_tokens(self._tokenizer, weights)
         self._model = load_pretrained(
-            AutoModelForImageTextToText,
+            transformers.AutoModelForImageTextToText,
             weights,
-            model_types=self.model_types,
+            model_types=self.model_types(),
             device=runtime.device,
             dtype=runtime.dtype,
         )
@@ -155,7 +163,7 @@ class VisionChat(DescribingCaptioner, Batched):
         # Without logits: those of a long answer take more memory than the model.
         return self._generate(images, turns, max_new_tokens=CAPTION_TOKENS, output_logits=False)[0]
 
-    @torch.inference_mode()
+    @inference_mode
     def _generate(
         self, images: list[Image], turns: list[Turns], *, max_new_tokens: int, output_logits: bool
     ) -> tuple[list[str], Any]:

@@ -169,6 +169,17 @@ def test_answers_do_not_depend_on_their_neighbours(
     assert together == sorted(said)
 
 
+def test_each_family_takes_its_own_models(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds a 'qwen2_vl' model, not 'qwen3_vl'"):
+        load("qwen3-vl", save_qwen2_vl(tmp_path / "2"))
+    folder = save_qwen3_vl(tmp_path / "3")
+    (image,) = [picture(80, 60)]
+    both = [load(family, folder) for family in ("qwen3-vl", "vision-language")]
+    assert type(both[0]._model).__name__ == "Qwen3VLForConditionalGeneration"
+    own, general = [one.answer([image], [QUESTION]) for one in both]
+    assert own == general
+
+
 def test_a_checkpoint_without_a_chat_template(tmp_path: Path) -> None:
     folder = save_llava(tmp_path)
     (folder / "chat_template.jinja").unlink()

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
-from transformers import Sam2Model, Sam2Processor
 
-from imig.models.batched import Batched, Runtime
+from imig.models.batched import Batched, ResolvedWeights, Runtime
+from imig.models.family import TRANSFORMERS_WEIGHTS, Checkpoint, Family
 from imig.models.images import as_rgb
+from imig.models.libraries import inference_mode, torch, transformers
 from imig.models.pretrained import load_pretrained, load_processor
 from imig.models.protocols import SegmentedMasks
-from imig.models.weights import ResolvedWeights
 
 # Boxes decoded together: masks are scaled up to the image's size in float32 before thresholding.
 _BOXES_AT_ONCE: Final = 32
@@ -24,17 +23,30 @@ _BOXES_AT_ONCE: Final = 32
 class Sam2(Batched):
     """A `Segmenter`; a single mask for each box, one image embedding for all of them."""
 
+    family: ClassVar[Family] = Family(
+        name="sam2",
+        tasks=("segment",),
+        library="transformers",
+        tiny_substitute="segment-anything",
+        weight_files=TRANSFORMERS_WEIGHTS,
+        needs=("config.json", "preprocessor_config.json|processor_config.json"),
+        checkpoints=(
+            Checkpoint("facebook/sam2.1-hiera-large", 900, "Apache-2.0"),
+            Checkpoint("facebook/sam2.1-hiera-tiny", 156, "Apache-2.0"),
+        ),
+    )
+
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         super().__init__(weights, runtime)
         self._model = load_pretrained(
-            Sam2Model,
+            transformers.Sam2Model,
             weights,
             # The published checkpoints are those of the video model; images need a part of it.
             model_types=("sam2", "sam2_video"),
             device=runtime.device,
             dtype=runtime.dtype,
         )
-        self._processor = load_processor(Sam2Processor, weights)
+        self._processor = load_processor(transformers.Sam2Processor, weights)
 
     def segment(
         self, images: Sequence[Image], boxes: Sequence[NDArray[np.float32]]
@@ -56,7 +68,7 @@ class Sam2(Batched):
                 )
         return results
 
-    @torch.inference_mode()
+    @inference_mode
     def _embed(self, images: Sequence[Image]) -> list[torch.Tensor]:
         """The feature pyramid: one (n, channels, height, width) a level."""
         pixels = self._processor(images=as_rgb(images), return_tensors="pt")["pixel_values"]
@@ -65,7 +77,7 @@ class Sam2(Batched):
         )
         return levels
 
-    @torch.inference_mode()
+    @inference_mode
     def _decode(
         self, embeddings: list[torch.Tensor], image: Image, boxes: NDArray[np.float32]
     ) -> SegmentedMasks:
