@@ -8,7 +8,12 @@ from pydantic import Field, model_validator
 
 from imig.models.describing import INSTRUCTION
 from imig.models.protocols import Captioner, Description, PhraseCaptioner
-from imig.recipe.parts import EndpointConfig, ModelConfig, StageConfig
+from imig.recipe.parts import (
+    EndpointConfig,
+    ModelConfig,
+    StageConfig,
+    require_endpoint_or_model,
+)
 from imig.sample import Sample
 from imig.stages.base import Stage, Uses, loaded
 from imig.stages.nouns import caption_to_phrases, head_noun, phrase_to_noun
@@ -66,8 +71,7 @@ class CaptionConfig(StageConfig):
 
     @model_validator(mode="after")
     def _one_of_two(self) -> CaptionConfig:
-        if (self.endpoint is None) == (self.model is None):
-            raise ValueError("give either an endpoint or a model")
+        require_endpoint_or_model(self.endpoint, self.model)
         return self
 
 
