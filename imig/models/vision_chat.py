@@ -192,7 +192,7 @@ class VisionChat(DescribingCaptioner, Batched):
 
 def _conversation(image: Image, turns: Turns) -> list[dict[str, Any]]:
     """A chat whose first question is about the picture."""
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": ("user", "assistant")[n % 2], "content": [{"type": "text", "text": turn}]}
         for n, turn in enumerate(turns)
     ]

@@ -183,7 +183,7 @@ def _qwen_tokenizer() -> tuple[Any, dict[str, int]]:
     return tokenizer, {name: tokenizer.convert_tokens_to_ids(name) for name in special}
 
 
-def _qwen_places(ids: dict[str, int]) -> dict[str, int]:
+def _qwen_places(ids: dict[str, int]) -> dict[str, Any]:
     """The tokens of a configuration that say where a picture stands."""
     return {
         "image_token_id": ids["<|image_pad|>"],
