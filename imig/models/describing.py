@@ -42,6 +42,7 @@ _MAX_CAPTION: Final = 10_000
 """Characters; a few sentences have some hundreds."""
 _MAX_NAMED: Final = 200
 """Phrases of an answer that are looked at."""
+_MARKS: Final = " .,;:!?\"'`*"
 _ECHO: Final = 2_000
 """Characters of a bad answer that are said back to the model."""
 SCHEMA: Final[dict[str, Any]] = {
@@ -132,8 +133,8 @@ class DescribingCaptioner(ABC):
 def text_to_description(text: str, *, max_phrases: int) -> Description:
     """A model's words -> caption and phrases; `problem` says which of these are not in it.
 
-    Case, blanks, and an article before a phrase are of no matter. Raises ValueError, with a reason
-    for the model to read, when there is no caption.
+    Case, blanks, marks around a phrase and the article before it are of no matter. Raises
+    ValueError, with a reason for the model to read, when there is no caption.
     """
     value = answer_to_json(text, schema=_READ)
     if len(value["caption"]) > _MAX_CAPTION:
@@ -142,7 +143,7 @@ def text_to_description(text: str, *, max_phrases: int) -> Description:
     if not caption:
         raise ValueError("the caption is empty")
     phrases = [one[:_MAX_CAPTION] for one in value["phrases"][:_MAX_NAMED]]
-    named = [_without_article(to_stored(one)) for one in phrases]
+    named = [_bare(to_stored(one)) for one in phrases]
     places = {one: find_words(one, caption) for one in first_of_alike(named)}
     found = {phrase: place for phrase, place in places.items() if place is not None}
     unfound = tuple(phrase for phrase in places if phrase not in found)
@@ -156,6 +157,8 @@ def text_to_description(text: str, *, max_phrases: int) -> Description:
     )
 
 
-def _without_article(phrase: str) -> str:
+def _bare(phrase: str) -> str:
+    """Without marks around it and the article before it."""
+    phrase = phrase.strip(_MARKS)
     article, _, rest = phrase.partition(" ")
-    return rest if article.lower() in ("a", "an", "the") and rest else phrase
+    return rest if article.lower() in ("a", "an", "the") else phrase

@@ -150,7 +150,7 @@ class Description:
     unfound: tuple[str, ...] = ()
     """Phrases that the model named to the last, and that do not stand in its caption."""
     problem: str = ""
-    """What was wrong with the last answer; "" where nothing was."""
+    """What is wrong with it, in words; "" where nothing is."""
 
 
 @runtime_checkable
