@@ -27,6 +27,15 @@ SAVES: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "qwen3-vl": ("qwen3-vl", save_qwen3_vl),
 }
 """Family, and what writes its checkpoint."""
+TOKENS = 12
+"""Of an answer here."""
+
+
+@pytest.fixture(autouse=True)
+def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights go on to the last token that they may."""
+    monkeypatch.setattr(vision_chat, "ANSWER_TOKENS", TOKENS)
+    monkeypatch.setattr(vision_chat, "CAPTION_TOKENS", TOKENS)
 
 
 @pytest.fixture(scope="module", params=SAVES)
@@ -94,21 +103,20 @@ def test_the_verdict_is_the_library_s_own_next_word(library: Library, model: Any
         yes, no = logits[letters[:2]].logsumexp(0), logits[letters[2:]].logsumexp(0)
         (answer,) = model.answer([image], [QUESTION])
         assert answer.yes == bool(yes >= no)
-        assert answer.reason == _reason(library.say(inputs, tokens=48))
+        assert answer.reason == _reason(library.say(inputs, tokens=TOKENS))
 
 
 def test_a_description_is_what_the_library_says(
     library: Library, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert isinstance(model, PhraseCaptioner)
-    monkeypatch.setattr(vision_chat, "CAPTION_TOKENS", 12)
     images = [picture(80, 60, seed=seed) for seed in range(2)]
     heard: list[str] = []
     wanted = []
     for image in images:
         interview = Interview(description_question("Describe it.", max_phrases=3), max_phrases=3)
         while not interview.done:
-            heard.append(library.say(library.inputs(image, *interview.turns), tokens=12))
+            heard.append(library.say(library.inputs(image, *interview.turns), tokens=TOKENS))
             interview.hear(heard[-1])
         wanted.append(interview.description())
     said: list[str] = []
@@ -158,7 +166,6 @@ def test_answers_do_not_depend_on_their_neighbours(
     alone = [model.answer([i], [q])[0] for i, q in zip(images, questions, strict=True)]
     assert together == alone
     assert model.answer([], []) == []
-    monkeypatch.setattr(vision_chat, "CAPTION_TOKENS", 8)
     monkeypatch.setattr(describing, "TRIES", 1)
     said: list[str] = []
     monkeypatch.setattr(Interview, "hear", noting(said, Interview.hear))
