@@ -55,8 +55,6 @@ class Family:
     library: str = ""
     tiny: bool = False
     """Whether a tiny checkpoint ships with the package."""
-    tiny_substitute: str | None = None
-    """The family to take `tiny` from, where this one has none."""
     layout: Literal["files", "folder", "pipeline", "program"] = "files"
     """files: one of `weight_files` in a folder. folder: all of them. pipeline: what
     `save_pretrained` of a diffusers pipeline wrote, a folder a component. program: `weight_files`
@@ -69,6 +67,8 @@ class Family:
     """Other files that a folder must hold."""
     takes_file: bool = False
     """Whether `weights` may be the weight file itself."""
+    grounds_masks: bool = False
+    """Whether its `ground` gives a mask with each box."""
     pipelines: tuple[str, ...] = ()
     """Classes of diffusers that it calls, for the layout pipeline: `_class_name` of
     `model_index.json`."""

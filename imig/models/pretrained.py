@@ -43,6 +43,9 @@ def load_pretrained(
     check_model_type(weights, model_types)
     # Its progress bar counts tensors; a build has its own progress.
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    verbosity = transformers.utils.logging.get_verbosity()
+    # What it warns of, a part of a larger model and weights that are missing, is checked here.
+    transformers.utils.logging.set_verbosity_error()
     try:
         model, info = model_class.from_pretrained(
             weights.path,
@@ -57,6 +60,8 @@ def load_pretrained(
             f"{weights.family}: {weights.path} does not load: {unloadable_reason(error)}",
             cure="is the copy complete? `imig models list` names checkpoints that fit",
         ) from error
+    finally:
+        transformers.utils.logging.set_verbosity(verbosity)
     require_all_weights(info, where=f"{weights.family}: {weights.path}")
     return model.to(device).eval()
 

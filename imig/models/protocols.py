@@ -32,6 +32,9 @@ class GroundedBoxes:
     unread: tuple[str, ...] = ()
     """Phrases that the model cannot take: nothing visible, no letter it knows, or one word longer
     than its text may be. They were not looked for; the others were."""
+    masks: NDArray[np.bool_] | None = None
+    """(n, height, width) in pixels of the image: a mask with each box, from families that find
+    both at once."""
 
 
 @dataclass(frozen=True)

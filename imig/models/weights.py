@@ -209,10 +209,11 @@ def _tiny(family: Family, config: ModelConfig) -> ResolvedWeights:
         code = outside_code(family.name)
         return _resolved(config, path=code, files=(code,), revision=sha256_prefix((code,)))
     if not family.tiny:
-        substitute = f"family {family.tiny_substitute} has; or " if family.tiny_substitute else ""
+        able = _alike(family, tiny=True)
+        have = f"families {able} have; or " if "," in able else f"family {able} has; or "
         raise UsageError(
             f"{family.name} has no tiny weights",
-            cure=substitute + how_to_get(family),
+            cure=(have if able else "") + how_to_get(family),
         )
     folder = tiny_folder(family)
     if not folder.is_dir():
@@ -246,10 +247,13 @@ def _head(family: Family, config: ModelConfig) -> Path:
     return path
 
 
-def _alike(family: Family) -> str:
+def _alike(family: Family, *, tiny: bool = False) -> str:
+    """Families that share a task with this one; with `tiny` only those that ship weights."""
     tasks = set(family.tasks)
     return ", ".join(
-        one.name for one in FAMILIES.values() if one is not family and tasks & set(one.tasks)
+        one.name
+        for one in FAMILIES.values()
+        if one is not family and tasks & set(one.tasks) and (one.tiny or not tiny)
     )
 
 

@@ -102,12 +102,17 @@ def test_missing_weights_say_where_and_how(hub_cache: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "other"), [("sam2", "segment-anything"), ("groundingdino", "grounding-dino")]
+    ("family", "others"),
+    [
+        ("sam2", "family segment-anything has"),
+        ("groundingdino", "family grounding-dino has"),
+        ("sam3", "families grounding-dino, segment-anything have"),
+    ],
 )
-def test_families_without_tiny_name_one_that_has(family: str, other: str) -> None:
+def test_families_without_tiny_name_those_that_have(family: str, others: str) -> None:
     with pytest.raises(UsageError, match=f"{family} has no tiny weights") as caught:
         resolve_weights(ModelConfig(family=family))
-    assert f"family {other} has" in caught.value.cure
+    assert f"{others}; or on a machine" in caught.value.cure
 
 
 def test_missing_tiny_weights_name_the_cure(

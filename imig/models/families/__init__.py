@@ -17,11 +17,13 @@ from imig.models.families.flux_kontext import FluxKontext
 from imig.models.families.grounding_dino import GroundingDino
 from imig.models.families.groundingdino import GroundingDinoPackage
 from imig.models.families.insightface import InsightFace
+from imig.models.families.mm_grounding_dino import MMGroundingDino
 from imig.models.families.multi_reference import MultiReference
 from imig.models.families.open_clip import OpenClip
 from imig.models.families.pickscore import PickScore
 from imig.models.families.qwen3_vl import Qwen3VL
 from imig.models.families.sam2 import Sam2
+from imig.models.families.sam3 import Sam3
 from imig.models.families.segment_anything import SegmentAnything
 from imig.models.families.tabletop import Tabletop
 from imig.models.families.vision_language import VisionLanguage
@@ -29,8 +31,8 @@ from imig.models.family import Family
 
 CLASSES: Final[tuple[type[Any], ...]] = (
     # they look at pictures: boxes, masks, features, captions, answers
-    GroundingDino, GroundingDinoPackage, SegmentAnything, Sam2, OpenClip, DinoV2, Blip,
-    VisionLanguage, Qwen3VL,
+    GroundingDino, GroundingDinoPackage, MMGroundingDino, Sam3, SegmentAnything, Sam2, OpenClip,
+    DinoV2, Blip, VisionLanguage, Qwen3VL,
     # they find, recognise and mark faces
     InsightFace, DlibFaces,
     # they judge whole pictures

@@ -30,7 +30,6 @@ class Flux(Batched):
         name="flux",
         tasks=("draw pictures",),
         library="diffusers",
-        tiny_substitute="tabletop",
         layout="pipeline",
         pipelines=("FluxPipeline",),
         takes_offload=True,

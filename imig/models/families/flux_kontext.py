@@ -26,7 +26,6 @@ class FluxKontext(Batched):
         name="flux-kontext",
         tasks=("edit pictures",),
         library="diffusers",
-        tiny_substitute="tabletop",
         layout="pipeline",
         pipelines=("FluxKontextPipeline",),
         takes_offload=True,

@@ -30,12 +30,15 @@ class GroundingDino(DetectorGrounder):
         ),
     )
 
+    model_type: ClassVar[str] = "grounding-dino"
+    """What `model_type` in a checkpoint's `config.json` says."""
+
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         super().__init__(weights, runtime)
         self._model = load_pretrained(
-            transformers.GroundingDinoForObjectDetection,
+            transformers.AutoModelForZeroShotObjectDetection,
             weights,
-            model_types=("grounding-dino",),
+            model_types=(self.model_type,),
             device=runtime.device,
             # The position embeddings of boxes are float32 whatever the weights are, so a model in
             # half precision fails inside transformers.

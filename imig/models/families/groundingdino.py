@@ -47,7 +47,6 @@ class GroundingDinoPackage(DetectorGrounder):
         name="groundingdino",
         tasks=("ground",),
         library="groundingdino-py",
-        tiny_substitute="grounding-dino",
         weight_files=("groundingdino*.pth", "*.pth"),
         takes_file=True,
         checkpoints=(

@@ -36,7 +36,6 @@ class MultiReference:
         name="multi-reference",
         tasks=("compose pictures",),
         library="diffusers",
-        tiny_substitute="tabletop",
         layout="pipeline",
         # what CALLS knows
         pipelines=(
