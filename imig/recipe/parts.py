@@ -70,6 +70,12 @@ class EndpointConfig(RecipePart):
     price_per_million_output: float | None = Field(default=None, ge=0)
 
 
+def require_endpoint_or_model(endpoint: EndpointConfig | None, model: ModelConfig | None) -> None:
+    """ValueError, for pydantic to pass on, unless a block names one of the two."""
+    if (endpoint is None) == (model is None):
+        raise ValueError("give either an endpoint or a model, and null for the other")
+
+
 ENDPOINT_MARK = "key_variable"
 """The key by which an endpoint is known among a recipe's JSON values."""
 ENDPOINT_DECISIVE = ("model", "temperature")

@@ -13,6 +13,7 @@ from PIL import Image
 import imig.tabletop
 from imig.errors import UsageError
 from imig.models.families import FAMILIES
+from imig.models.families.tabletop import compose_truth, edit_truth
 from imig.models.protocols import (
     ComposedReference,
     Composer,
@@ -25,7 +26,6 @@ from imig.models.protocols import (
     Origin,
 )
 from imig.models.registry import list_models, load_model, model_record, pull
-from imig.models.tabletop import compose_truth, edit_truth
 from imig.recipe.parts import ModelConfig
 from imig.tabletop import draw_prompt, subject_alone
 

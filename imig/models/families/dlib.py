@@ -8,17 +8,17 @@ excludes commercial use, are not touched.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
 from imig.errors import UsageError
-from imig.models.batched import Runtime
+from imig.models.batched import ResolvedWeights, Runtime
+from imig.models.family import Checkpoint, Family
 from imig.models.images import as_rgb
 from imig.models.protocols import DetectedFace
-from imig.models.weights import ResolvedWeights
 from imig.schema import Box
 
 LANDMARKS_FILE: Final = "shape_predictor_5_face_landmarks.dat"
@@ -60,6 +60,22 @@ class DlibFaces:
     different people are about 0.85). The features are therefore such that their cosine is a
     function of that distance, 1 at 0 and 0.4 at 0.6 (see `distance_features`).
     """
+
+    family: ClassVar[Family] = Family(
+        name="dlib",
+        tasks=("find faces",),
+        library="dlib",
+        layout="folder",
+        weight_files=(
+            "shape_predictor_5_face_landmarks.dat",
+            "dlib_face_recognition_resnet_model_v1.dat",
+        ),
+        packages=("dlib", "face_recognition_models"),
+        extra="faces",
+        ships_in="face_recognition_models/models",
+        get="pip install 'imig[faces]'",
+        checkpoints=(Checkpoint("face_recognition_models", 100, "CC0-1.0"),),
+    )
 
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         # dlib's own CUDA code, where compiled in, takes no torch device, and knows one number

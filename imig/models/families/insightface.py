@@ -9,18 +9,18 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
 
 from imig.errors import UsageError
-from imig.models.batched import Runtime
+from imig.models.batched import ResolvedWeights, Runtime
+from imig.models.family import Checkpoint, Family
 from imig.models.images import as_rgb
+from imig.models.libraries import torch
 from imig.models.protocols import DetectedFace
-from imig.models.weights import ResolvedWeights
 from imig.schema import Box
 
 DETECTION_SIZE: Final = (640, 640)
@@ -31,6 +31,26 @@ MIN_DETECTION_SCORE: Final = 0.5
 
 class InsightFace:
     """A `FaceAnalyser`: detector with 5 landmarks and recognition network of one pack."""
+
+    family: ClassVar[Family] = Family(
+        name="insightface",
+        tasks=("find faces",),
+        library="insightface",
+        layout="folder",
+        weight_files=("*.onnx",),
+        packages=("insightface", "onnxruntime"),
+        extra="faces-insightface",
+        home="~/.insightface/models",
+        terms="insightface's published model packs are for non-commercial research purposes only",
+        get="download a model pack (https://github.com/deepinsight/insightface#license, "
+        "non-commercial research only), for example buffalo_l.zip, unpack it into "
+        "~/.insightface/models/buffalo_l",
+        checkpoints=(
+            Checkpoint("buffalo_l", 326, "non-commercial research"),
+            Checkpoint("buffalo_s", 159, "non-commercial research"),
+            Checkpoint("antelopev2", 407, "non-commercial research"),
+        ),
+    )
 
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         # The pack's networks are stored in one number format and run a picture at a time: only the

@@ -5,29 +5,26 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
-import open_clip
-import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
-from torch.nn import functional
 
 from imig.errors import UsageError
-from imig.models.batched import Batched, Runtime
+from imig.models.batched import Batched, ResolvedWeights, Runtime
+from imig.models.family import Checkpoint, Family
 from imig.models.images import as_rgb
+from imig.models.libraries import inference_mode, open_clip, torch
 from imig.models.unloadable import unloadable_reason
-from imig.models.weights import ResolvedWeights
 from imig.text import to_encodable
 
 _PRECISIONS: Final = {
-    torch.float32: "fp32",
+    "torch.float32": "fp32",
     # "pure" keeps no part in float32, so inputs of one dtype fit everywhere.
-    torch.bfloat16: "pure_bf16",
-    torch.float16: "pure_fp16",
+    "torch.bfloat16": "pure_bf16",
+    "torch.float16": "pure_fp16",
 }
-
 
 TEXTS_KEPT: Final = 10_000
 """Features of texts that a model remembers: 20 MB at 512 dimensions."""
@@ -40,12 +37,33 @@ class OpenClip(Batched):
     names one), or a weight file with the architecture's name in the recipe's `config` ("ViT-B-32").
     """
 
+    family: ClassVar[Family] = Family(
+        name="open-clip",
+        tasks=("score image and text",),
+        library="open_clip_torch",
+        tiny=True,
+        # The order in which open_clip itself looks into a folder.
+        weight_files=(
+            "open_clip_model.safetensors",
+            "open_clip_pytorch_model.safetensors",
+            "open_clip_pytorch_model.bin",
+            "*.safetensors",
+            "*.pt",
+        ),
+        needs=("open_clip_config.json",),
+        takes_file=True,
+        checkpoints=(
+            Checkpoint("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", 605, "MIT"),
+            Checkpoint("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", 3940, "MIT"),
+        ),
+    )
+
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         super().__init__(weights, runtime)
         self._model, self._transform, self._tokenizer = _load(weights, runtime)
         self._embed_text = lru_cache(maxsize=TEXTS_KEPT)(self._embed_new_text)
 
-    @torch.inference_mode()
+    @inference_mode
     def embed_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """(n, dimensions) float32, L2-normalised."""
         parts = [np.zeros((0, self._dimensions()), np.float32)]
@@ -64,7 +82,7 @@ class OpenClip(Batched):
         parts = [np.zeros((0, self._dimensions()), np.float32)]
         return np.concatenate([*parts, *map(self._embed_text, texts)])
 
-    @torch.inference_mode()
+    @inference_mode
     def _embed_new_text(self, text: str) -> NDArray[np.float32]:
         tokens = self._tokenizer([to_encodable(text)]).to(self._device)
         return _normalise(self._model.encode_text(tokens))
@@ -77,7 +95,9 @@ class OpenClip(Batched):
 
 
 def _normalise(features: torch.Tensor) -> NDArray[np.float32]:
-    normalised: NDArray[np.float32] = functional.normalize(features.float(), dim=-1).cpu().numpy()
+    normalised: NDArray[np.float32] = (
+        torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
+    )
     return normalised
 
 
@@ -99,7 +119,7 @@ def _load(weights: ResolvedWeights, runtime: Runtime) -> tuple[Any, Any, Any]:
         model, _, transform = open_clip.create_model_and_transforms(
             name,
             pretrained=pretrained,
-            precision=_PRECISIONS[runtime.dtype],
+            precision=_PRECISIONS[str(runtime.dtype)],
             device=runtime.device,
             weights_only=True,
         )

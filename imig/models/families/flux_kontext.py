@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from PIL.Image import Image, Resampling
 
-from imig.models.batched import Batched, Runtime
+from imig.models.batched import Batched, ResolvedWeights, Runtime
+from imig.models.family import Checkpoint, Family
 from imig.models.images import as_rgb, equal_batches
 from imig.models.pipelines import check_sizes, generators, load_pipeline, sample
 from imig.models.protocols import EditRequest, GeneratorSettings
-from imig.models.weights import ResolvedWeights
 
 _STEP: Final = 16
 """Sides of pictures are multiples of it."""
@@ -22,9 +22,23 @@ class FluxKontext(Batched):
     """An `Editor`. Without settings: 28 steps at guidance 3.5, the pipeline's own (the model's
     card recommends 2.5)."""
 
+    family: ClassVar[Family] = Family(
+        name="flux-kontext",
+        tasks=("edit pictures",),
+        library="diffusers",
+        layout="pipeline",
+        pipelines=("FluxKontextPipeline",),
+        takes_offload=True,
+        checkpoints=(
+            Checkpoint(
+                "black-forest-labs/FLUX.1-Kontext-dev", 33_700, "FLUX.1 [dev] non-commercial"
+            ),
+        ),
+    )
+
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         super().__init__(weights, runtime)
-        self._pipeline = load_pipeline(weights, runtime)
+        self._pipeline = load_pipeline(self.family, weights, runtime)
 
     def edit(self, requests: Sequence[EditRequest], *, settings: GeneratorSettings) -> list[Image]:
         """A changed picture a request; see `imig.models.protocols.Editor`."""

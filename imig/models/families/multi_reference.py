@@ -7,16 +7,16 @@ in another way: `CALLS` says how. Which one it is, the folder's `model_index.jso
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-import torch
 from PIL import Image
 
-from imig.models.batched import Runtime
+from imig.models.batched import ResolvedWeights, Runtime
+from imig.models.family import Checkpoint, Family
 from imig.models.images import as_rgb
+from imig.models.libraries import torch
 from imig.models.pipelines import check_sizes, generators, load_pipeline, sample
 from imig.models.protocols import ComposedReference, ComposeRequest, GeneratorSettings
-from imig.models.weights import ResolvedWeights
 
 _FEW_STEPS: Final = 4
 """Of checkpoints distilled to few steps, where the recipe says nothing."""
@@ -32,11 +32,32 @@ class MultiReference:
     """A `Composer`. Pictures are made one by one, whatever `batch_size` says: each has its own
     number of references of their own sizes."""
 
+    family: ClassVar[Family] = Family(
+        name="multi-reference",
+        tasks=("compose pictures",),
+        library="diffusers",
+        layout="pipeline",
+        # what CALLS knows
+        pipelines=(
+            "QwenImageEditPlusPipeline",
+            "Flux2KleinPipeline",
+            "Flux2Pipeline",
+            "OmniGenPipeline",
+        ),
+        takes_offload=True,
+        checkpoints=(
+            Checkpoint("Qwen/Qwen-Image-Edit-2509", 57_700, "Apache-2.0"),
+            Checkpoint("black-forest-labs/FLUX.2-klein-4B", 16_000, "Apache-2.0"),
+            Checkpoint("black-forest-labs/FLUX.2-dev", 112_600, "FLUX.2 [dev] non-commercial"),
+            Checkpoint("Shitao/OmniGen-v1-diffusers", 15_900, "MIT"),
+        ),
+    )
+
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         self.name = weights.name
         self._family = weights.family
         self._device = runtime.device
-        self._pipeline = load_pipeline(weights, runtime)
+        self._pipeline = load_pipeline(self.family, weights, runtime)
         self._call = CALLS[type(self._pipeline).__name__]
 
     def compose(

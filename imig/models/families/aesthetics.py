@@ -10,18 +10,18 @@ import pickle
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
 
 from imig.errors import UsageError
-from imig.models.batched import Runtime
-from imig.models.open_clip import OpenClip
+from imig.models.batched import ResolvedWeights, Runtime
+from imig.models.families.open_clip import OpenClip
+from imig.models.family import Checkpoint, Family
+from imig.models.libraries import torch
 from imig.models.unloadable import unloadable_reason
-from imig.models.weights import ResolvedWeights
 
 
 class Layer(NamedTuple):
@@ -35,6 +35,22 @@ class Layer(NamedTuple):
 
 class Aesthetics:
     """An `AestheticsJudge`: the tower from the folder in `weights`, the head from `config`."""
+
+    family: ClassVar[Family] = Family(
+        name="aesthetics",
+        tasks=("judge pictures",),
+        library="open_clip_torch",
+        weight_files=(
+            "open_clip_model.safetensors",
+            "open_clip_pytorch_model.safetensors",
+            "open_clip_pytorch_model.bin",
+        ),
+        needs=("open_clip_config.json",),
+        head="the head: a .safetensors or .pth file, for example "
+        "sac+logos+ava1-l14-linearMSE.pth of "
+        "https://github.com/christophschuhmann/improved-aesthetic-predictor (Apache-2.0)",
+        checkpoints=(Checkpoint("timm/vit_large_patch14_clip_224.openai", 1710, "MIT"),),
+    )
 
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         self.name = weights.name

@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-import torch
-from PIL.Image import Image
-from transformers import AutoProcessor, GroundingDinoForObjectDetection
+from typing import ClassVar
 
-from imig.models.batched import Runtime
+from PIL.Image import Image
+
+from imig.models.batched import ResolvedWeights, Runtime
 from imig.models.device import mixed_precision
+from imig.models.family import TRANSFORMERS_WEIGHTS, Checkpoint, Family
 from imig.models.grounding import Detector, DetectorGrounder
+from imig.models.libraries import inference_mode, torch, transformers
 from imig.models.pretrained import load_pretrained, load_processor
-from imig.models.weights import ResolvedWeights
 
 
 class GroundingDino(DetectorGrounder):
     """A `Grounder`. Weights stay float32; a lower dtype is used by autocast."""
 
+    family: ClassVar[Family] = Family(
+        name="grounding-dino",
+        tasks=("ground",),
+        library="transformers",
+        tiny=True,
+        weight_files=TRANSFORMERS_WEIGHTS,
+        needs=("config.json", "preprocessor_config.json|processor_config.json"),
+        checkpoints=(
+            Checkpoint("IDEA-Research/grounding-dino-tiny", 690, "Apache-2.0"),
+            Checkpoint("IDEA-Research/grounding-dino-base", 935, "Apache-2.0"),
+        ),
+    )
+
+    model_type: ClassVar[str] = "grounding-dino"
+    """What `model_type` in a checkpoint's `config.json` says."""
+
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         super().__init__(weights, runtime)
         self._model = load_pretrained(
-            GroundingDinoForObjectDetection,
+            transformers.AutoModelForZeroShotObjectDetection,
             weights,
-            model_types=("grounding-dino",),
+            model_types=(self.model_type,),
             device=runtime.device,
             # The position embeddings of boxes are float32 whatever the weights are, so a model in
             # half precision fails inside transformers.
             dtype=torch.float32,
         )
-        processor = load_processor(AutoProcessor, weights)
+        processor = load_processor(transformers.AutoProcessor, weights)
         self._image_processor = processor.image_processor
         self._detector = Detector(
             tokenizer=processor.tokenizer,
@@ -41,7 +58,7 @@ class GroundingDino(DetectorGrounder):
         pixels: torch.Tensor = inputs["pixel_values"][0]
         return pixels
 
-    @torch.inference_mode()
+    @inference_mode
     def _forward(
         self, pixels: torch.Tensor, captions: list[str]
     ) -> tuple[torch.Tensor, torch.Tensor]:

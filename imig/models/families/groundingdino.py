@@ -1,35 +1,27 @@
 """Family `groundingdino`: the groundingdino-py package with its official config files and `.pth`.
 
-`groundingdino.util.inference` is never imported: it wants supervision and draws pictures. Version
-0.4.0 of the package reaches for methods of BERT that transformers 5 removed; `_TextEncoder` takes
-the place of its wrapper.
+`groundingdino.util.inference` is never imported: it wants supervision and draws pictures. The
+network itself is built in `imig.models.groundingdino_model`.
 """
 
 from __future__ import annotations
 
 import ast
 import pickle
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any, ClassVar, Final
 
-import groundingdino
-import torch
-from groundingdino.models.GroundingDINO import groundingdino as package_model
-from groundingdino.util import get_tokenlizer
 from PIL.Image import Image
-from torch import nn
-from torchvision.transforms import functional
-from transformers import AutoConfig, AutoTokenizer, BertModel
 
 from imig.errors import UsageError
-from imig.models.batched import Runtime
+from imig.models.batched import ResolvedWeights, Runtime
 from imig.models.device import mixed_precision
+from imig.models.family import Checkpoint, Family
 from imig.models.grounding import Detector, DetectorGrounder
+from imig.models.hub import HubId, find_in_hub_cache
+from imig.models.libraries import inference_mode, torch
 from imig.models.unloadable import unloadable_reason
-from imig.models.weights import HubId, ResolvedWeights, find_in_hub_cache
 from imig.paths import input_path
 
 # The transform of `groundingdino.util.inference.load_image`.
@@ -42,8 +34,6 @@ _STD: Final = (0.229, 0.224, 0.225)
 # training, a buffer that transformers no longer saves, and BERT's unused pooler.
 _UNUSED_KEYS: Final = ("label_enc.", "bert.embeddings.position_ids", "bert.pooler.")
 
-_CONFIG_FOLDER: Final = Path(groundingdino.__file__).parent / "config"
-
 
 class GroundingDinoPackage(DetectorGrounder):
     """A `Grounder`. Weights stay float32; a lower dtype is used by autocast.
@@ -53,7 +43,31 @@ class GroundingDinoPackage(DetectorGrounder):
     `text_encoder_type`: a folder, a folder of that name beside the weights, or the hub cache.
     """
 
+    family: ClassVar[Family] = Family(
+        name="groundingdino",
+        tasks=("ground",),
+        library="groundingdino-py",
+        weight_files=("groundingdino*.pth", "*.pth"),
+        takes_file=True,
+        checkpoints=(
+            Checkpoint(
+                "ShilongLiu/GroundingDINO/groundingdino_swint_ogc.pth",
+                695,
+                "Apache-2.0",
+                companions=("google-bert/bert-base-uncased",),
+            ),
+            Checkpoint(
+                "ShilongLiu/GroundingDINO/groundingdino_swinb_cogcoor.pth",
+                940,
+                "Apache-2.0",
+                companions=("google-bert/bert-base-uncased",),
+            ),
+        ),
+    )
+
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
+        from imig.models.groundingdino_model import build_model
+
         super().__init__(weights, runtime)
         file = weights.files[0]
         config = read_config(_config_file(weights))
@@ -68,39 +82,13 @@ class GroundingDinoPackage(DetectorGrounder):
             forward=self._forward,
         )
 
-    @torch.inference_mode()
+    @inference_mode
     def _forward(
         self, pixels: torch.Tensor, captions: list[str]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         with mixed_precision(self._device, self._dtype):
             outputs = self._model(pixels.to(self._device), captions=captions)
         return outputs["pred_logits"], outputs["pred_boxes"]
-
-
-class _TextEncoder(nn.Module):
-    """BERT with a mask of its own for each pair of tokens; parameters as in the checkpoints."""
-
-    def __init__(self, bert_model: BertModel) -> None:
-        super().__init__()
-        self.config = bert_model.config
-        self.embeddings = bert_model.embeddings
-        self.encoder = bert_model.encoder
-
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        token_type_ids: torch.Tensor | None = None,
-        position_ids: torch.Tensor | None = None,
-    ) -> dict[str, torch.Tensor]:
-        """Tokens (batch, tokens) and visibility (batch, tokens, tokens) -> last hidden state."""
-        hidden = self.embeddings(
-            input_ids=input_ids, token_type_ids=token_type_ids, position_ids=position_ids
-        )
-        hidden_keys = ~attention_mask.bool()[:, None]
-        bias = torch.zeros(hidden_keys.shape, dtype=hidden.dtype, device=hidden.device)
-        bias.masked_fill_(hidden_keys, torch.finfo(hidden.dtype).min)
-        return {"last_hidden_state": self.encoder(hidden, attention_mask=bias).last_hidden_state}
 
 
 def read_config(path: Path) -> SimpleNamespace:
@@ -123,41 +111,15 @@ def read_config(path: Path) -> SimpleNamespace:
     except (SyntaxError, ValueError) as error:
         raise UsageError(
             f"{path} is not a config file of groundingdino: {error}",
-            cure=f"the official ones are in {_CONFIG_FOLDER}",
+            cure=f"the official ones are in {_config_folder()}",
         ) from error
     return SimpleNamespace(**settings | {"use_checkpoint": False, "use_transformer_ckpt": False})
 
 
-def build_model(config: SimpleNamespace, text_encoder: Path) -> nn.Module:
-    """The package's model with random weights; `text_encoder` holds BERT's tokenizer and config."""
-
-    def load_tokenizer(_: str) -> Any:
-        return AutoTokenizer.from_pretrained(
-            text_encoder, local_files_only=True, trust_remote_code=False
-        )
-
-    def build_bert(_: str) -> BertModel:
-        # Random: the checkpoint holds the text encoder too. Eager attention takes our mask as is.
-        settings = AutoConfig.from_pretrained(
-            text_encoder, local_files_only=True, trust_remote_code=False
-        )
-        settings._attn_implementation = "eager"
-        return BertModel(settings)
-
-    with (
-        _replaced(package_model, BertModelWarper=_TextEncoder),
-        _replaced(
-            get_tokenlizer,
-            get_tokenlizer=load_tokenizer,
-            get_pretrained_language_model=build_bert,
-        ),
-    ):
-        model: nn.Module = package_model.build_groundingdino(config)
-    return model.eval()
-
-
 def preprocess(image: Image) -> torch.Tensor:
     """Short side 800 pixels, long side at most 1333, normalised, as the package does it."""
+    from torchvision.transforms import functional
+
     short, long = sorted(image.size)
     side = _SHORT_SIDE
     if long / short * side > _LONG_SIDE:
@@ -196,14 +158,20 @@ def find_text_encoder(text_encoder_type: str, *, beside: Path) -> Path:
     )
 
 
+def _config_folder() -> Path:
+    import groundingdino
+
+    return Path(groundingdino.__file__).parent / "config"
+
+
 def _config_file(weights: ResolvedWeights) -> Path:
     if weights.config is not None:
-        for path in (input_path(weights.config), _CONFIG_FOLDER / weights.config):
+        for path in (input_path(weights.config), _config_folder() / weights.config):
             if path.is_file():
                 return path
         raise UsageError(
             f"groundingdino: config file {weights.config} not found",
-            cure=f"a path, or the name of a file in {_CONFIG_FOLDER}",
+            cure=f"a path, or the name of a file in {_config_folder()}",
         )
     name = weights.files[0].name.lower()
     for mark, file in (
@@ -211,7 +179,7 @@ def _config_file(weights: ResolvedWeights) -> Path:
         ("swinb", "GroundingDINO_SwinB_cfg.py"),
     ):
         if mark in name:
-            return _CONFIG_FOLDER / file
+            return _config_folder() / file
     raise UsageError(
         f"groundingdino: {weights.files[0].name} does not say which config file it needs",
         cure="set the model's `config` to GroundingDINO_SwinT_OGC.py, GroundingDINO_SwinB_cfg.py "
@@ -219,7 +187,7 @@ def _config_file(weights: ResolvedWeights) -> Path:
     )
 
 
-def _load_state(model: nn.Module, file: Path) -> None:
+def _load_state(model: torch.nn.Module, file: Path) -> None:
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
         state = checkpoint.get("model", checkpoint)
@@ -237,15 +205,3 @@ def _load_state(model: nn.Module, file: Path) -> None:
             f"{len(foreign)} unknown, for example {[*missing, *foreign][0]}",
             cure="set the model's `config` to the config file of this checkpoint",
         )
-
-
-@contextmanager
-def _replaced(module: ModuleType, **attributes: object) -> Iterator[None]:
-    before = {name: getattr(module, name) for name in attributes}
-    for name, value in attributes.items():
-        setattr(module, name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(module, name, value)

@@ -5,26 +5,26 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
 from pydantic import ValidationError
-from safetensors.torch import load_file
-from segment_anything import sam_model_registry
-from segment_anything.modeling import Sam
-from segment_anything.utils.transforms import ResizeLongestSide
 
 from imig.errors import UsageError
-from imig.models.batched import Batched, Runtime
+from imig.models.batched import Batched, ResolvedWeights, Runtime
 from imig.models.device import mixed_precision
+from imig.models.family import Checkpoint, Family
 from imig.models.images import as_rgb
+from imig.models.libraries import inference_mode, torch
 from imig.models.protocols import SegmentedMasks
-from imig.models.segment_anything_tiny import build_sam, read_sam_config
 from imig.models.unloadable import unloadable_reason
-from imig.models.weights import ResolvedWeights
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+
+_HUB: Final = "ybelkada/segment-anything/checkpoints"
 
 # Width of the image encoder (`segment_anything.build_sam`) -> name in the package's registry.
 _KINDS: Final = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
@@ -40,8 +40,24 @@ class SegmentAnything(Batched):
     encoder and mask decoder are small and stay float32.
     """
 
+    family: ClassVar[Family] = Family(
+        name="segment-anything",
+        tasks=("segment",),
+        library="segment-anything",
+        tiny=True,
+        weight_files=("model.safetensors", "sam_vit_*.pth", "*.pth"),
+        takes_file=True,
+        checkpoints=(
+            Checkpoint(f"{_HUB}/sam_vit_h_4b8939.pth", 2560, "Apache-2.0"),
+            Checkpoint(f"{_HUB}/sam_vit_l_0b3195.pth", 1250, "Apache-2.0"),
+            Checkpoint(f"{_HUB}/sam_vit_b_01ec64.pth", 375, "Apache-2.0"),
+        ),
+    )
+
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         super().__init__(weights, runtime)
+        from segment_anything.utils.transforms import ResizeLongestSide
+
         self._sam = load_sam(weights.files[0]).to(runtime.device)
         self._transform = ResizeLongestSide(self._sam.image_encoder.img_size)
 
@@ -68,7 +84,7 @@ class SegmentAnything(Batched):
                 )
         return results
 
-    @torch.inference_mode()
+    @inference_mode
     def _embed(self, images: Sequence[Image]) -> tuple[torch.Tensor, list[tuple[int, int]]]:
         """(n, channels, grid, grid) float32, and each image's (height, width) in the network."""
         pixels, sizes = [], []
@@ -80,7 +96,7 @@ class SegmentAnything(Batched):
             embeddings = self._sam.image_encoder(torch.stack(pixels))
         return embeddings.float(), sizes
 
-    @torch.inference_mode()
+    @inference_mode
     def _decode(
         self,
         embedding: torch.Tensor,
@@ -117,6 +133,11 @@ def load_sam(file: Path) -> Sam:
     UsageError
         The file is neither, or damaged.
     """
+    from safetensors.torch import load_file
+    from segment_anything import sam_model_registry
+
+    from imig.models.segment_anything_tiny import build_sam, read_sam_config
+
     try:
         if file.suffix == ".safetensors":
             state = load_file(file)

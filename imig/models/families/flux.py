@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from PIL.Image import Image
 
-from imig.models.batched import Batched, Runtime
+from imig.models.batched import Batched, ResolvedWeights, Runtime
+from imig.models.family import Checkpoint, Family
 from imig.models.images import equal_batches
 from imig.models.pipelines import check_sizes, generators, load_pipeline, sample
 from imig.models.protocols import DrawRequest, GeneratorSettings
-from imig.models.weights import ResolvedWeights
 
 # Of the checkpoints that were distilled to few steps and take no guidance (schnell).
 _FEW_STEPS: Final = 4
@@ -26,9 +26,22 @@ class Flux(Batched):
     guidance means nothing to it.
     """
 
+    family: ClassVar[Family] = Family(
+        name="flux",
+        tasks=("draw pictures",),
+        library="diffusers",
+        layout="pipeline",
+        pipelines=("FluxPipeline",),
+        takes_offload=True,
+        checkpoints=(
+            Checkpoint("black-forest-labs/FLUX.1-dev", 33_700, "FLUX.1 [dev] non-commercial"),
+            Checkpoint("black-forest-labs/FLUX.1-schnell", 33_700, "Apache-2.0"),
+        ),
+    )
+
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         super().__init__(weights, runtime)
-        self._pipeline = load_pipeline(weights, runtime)
+        self._pipeline = load_pipeline(self.family, weights, runtime)
         self._distilled = not self._pipeline.transformer.config.guidance_embeds
 
     def draw(self, requests: Sequence[DrawRequest], *, settings: GeneratorSettings) -> list[Image]:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
 
 from imig.layout.boxes import area, iou
+from imig.models.batched import ResolvedWeights
+from imig.models.family import Family
 from imig.models.protocols import (
     ComposedReference,
     ComposeRequest,
@@ -22,7 +25,6 @@ from imig.models.protocols import (
     GeneratorSettings,
     Origin,
 )
-from imig.models.weights import ResolvedWeights
 from imig.schema import Box
 from imig.tabletop import Identity, draw_prompt, parse_prompt, redraw_identity, sample_identity
 from imig.tabletop.composition import Composed, compose_identities
@@ -35,6 +37,17 @@ _SAME = 0.5
 
 class Tabletop:
     """A `Drawer`, an `Editor` and a `Composer`; settings mean nothing to it."""
+
+    family: ClassVar[Family] = Family(
+        name="tabletop",
+        tasks=("draw pictures", "edit pictures", "compose pictures"),
+        library="imig",
+        tiny=True,
+        layout="program",
+        weight_files=("*.py",),
+        # there is nothing to offload; it stands in for families that do
+        takes_offload=True,
+    )
 
     def __init__(self, weights: ResolvedWeights) -> None:
         self.name = weights.name

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-import torch
 from PIL.Image import Image
-from transformers import CLIPModel, CLIPProcessor
 
-from imig.models.batched import Batched, Runtime
-from imig.models.families import FAMILIES
+from imig.models.batched import Batched, ResolvedWeights, Runtime
+from imig.models.family import TRANSFORMERS_WEIGHTS, Checkpoint, Family
+from imig.models.hub import HubId, find_in_hub_cache
 from imig.models.images import as_rgb
+from imig.models.libraries import inference_mode, transformers
 from imig.models.pretrained import load_pretrained, load_processor
-from imig.models.weights import HubId, ResolvedWeights, find_in_hub_cache
 from imig.text import to_encodable
 
 MAX_TOKENS: Final = 77
@@ -28,14 +27,34 @@ MAX_TOKENS: Final = 77
 class PickScore(Batched):
     """A `PreferenceJudge`."""
 
+    family: ClassVar[Family] = Family(
+        name="pickscore",
+        tasks=("judge pictures and captions",),
+        library="transformers",
+        weight_files=TRANSFORMERS_WEIGHTS,
+        needs=("config.json",),
+        checkpoints=(
+            Checkpoint(
+                "yuvalkirstain/PickScore_v1",
+                3940,
+                "MIT",
+                companions=("laion/CLIP-ViT-H-14-laion2B-s32B-b79K",),
+            ),
+        ),
+    )
+
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         super().__init__(weights, runtime)
         self._processor = _processor(weights)
         self._model = load_pretrained(
-            CLIPModel, weights, model_types=("clip",), device=runtime.device, dtype=runtime.dtype
+            transformers.CLIPModel,
+            weights,
+            model_types=("clip",),
+            device=runtime.device,
+            dtype=runtime.dtype,
         )
 
-    @torch.inference_mode()
+    @inference_mode
     def judge_preference(self, images: Sequence[Image], captions: Sequence[str]) -> list[float]:
         """The scaled cosine of each picture and its caption, about 15 to 25."""
         pictures = as_rgb(images)
@@ -59,8 +78,8 @@ def _processor(weights: ResolvedWeights) -> Any:
     """Beside the weights, or in the hub's cache that of the model that was tuned."""
     names = ("preprocessor_config.json", "processor_config.json")
     if not any((weights.path / name).is_file() for name in names):
-        for companion in FAMILIES["pickscore"].checkpoints[0].companions:
+        for companion in PickScore.family.checkpoints[0].companions:
             cached = find_in_hub_cache(HubId(companion, None, None))
             if cached is not None:
-                return load_processor(CLIPProcessor, replace(weights, path=cached[0]))
-    return load_processor(CLIPProcessor, weights)
+                return load_processor(transformers.CLIPProcessor, replace(weights, path=cached[0]))
+    return load_processor(transformers.CLIPProcessor, weights)

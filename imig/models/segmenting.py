@@ -1,40 +1,30 @@
-"""Family `sam2`: SAM 2 and 2.1 for still images, as transformers has it."""
+"""What SAM 2 and the tracker of SAM 3 share: masks for boxes, as transformers has such models."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
-from transformers import Sam2Model, Sam2Processor
 
-from imig.models.batched import Batched, Runtime
+from imig.models.batched import Batched
 from imig.models.images import as_rgb
-from imig.models.pretrained import load_pretrained, load_processor
+from imig.models.libraries import inference_mode, torch
 from imig.models.protocols import SegmentedMasks
-from imig.models.weights import ResolvedWeights
 
 # Boxes decoded together: masks are scaled up to the image's size in float32 before thresholding.
 _BOXES_AT_ONCE: Final = 32
 
 
-class Sam2(Batched):
-    """A `Segmenter`; a single mask for each box, one image embedding for all of them."""
+class BoxSegmenter(Batched):
+    """A `Segmenter` on a model that the family loads; one image embedding serves all boxes."""
 
-    def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
-        super().__init__(weights, runtime)
-        self._model = load_pretrained(
-            Sam2Model,
-            weights,
-            # The published checkpoints are those of the video model; images need a part of it.
-            model_types=("sam2", "sam2_video"),
-            device=runtime.device,
-            dtype=runtime.dtype,
-        )
-        self._processor = load_processor(Sam2Processor, weights)
+    _mask_model: Any
+    """`Sam2Model`, or another with its methods."""
+    _mask_processor: Any
+    """The one that belongs to it."""
 
     def segment(
         self, images: Sequence[Image], boxes: Sequence[NDArray[np.float32]]
@@ -56,31 +46,31 @@ class Sam2(Batched):
                 )
         return results
 
-    @torch.inference_mode()
+    @inference_mode
     def _embed(self, images: Sequence[Image]) -> list[torch.Tensor]:
         """The feature pyramid: one (n, channels, height, width) a level."""
-        pixels = self._processor(images=as_rgb(images), return_tensors="pt")["pixel_values"]
-        levels: list[torch.Tensor] = self._model.get_image_embeddings(
+        pixels = self._mask_processor(images=as_rgb(images), return_tensors="pt")["pixel_values"]
+        levels: list[torch.Tensor] = self._mask_model.get_image_embeddings(
             pixels.to(self._device, self._dtype)
         )
         return levels
 
-    @torch.inference_mode()
+    @inference_mode
     def _decode(
         self, embeddings: list[torch.Tensor], image: Image, boxes: NDArray[np.float32]
     ) -> SegmentedMasks:
         size = (image.height, image.width)
-        scaled = self._processor(
+        scaled = self._mask_processor(
             input_boxes=[np.asarray(boxes, np.float32).tolist()],
             original_sizes=[list(size)],
             return_tensors="pt",
         )["input_boxes"].to(self._device, self._dtype)
         masks, scores = [], []
         for some in scaled.split(_BOXES_AT_ONCE, dim=1):
-            outputs = self._model(
+            outputs = self._mask_model(
                 image_embeddings=embeddings, input_boxes=some, multimask_output=False
             )
-            full = self._processor.post_process_masks(
+            full = self._mask_processor.post_process_masks(
                 outputs.pred_masks.float().cpu(), [list(size)], binarize=True
             )[0]
             masks.append(full[:, 0].numpy())

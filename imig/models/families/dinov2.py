@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch.nn import functional
-from transformers import AutoImageProcessor, AutoModel
 
-from imig.models.batched import Batched, Runtime
+from imig.models.batched import Batched, ResolvedWeights, Runtime
+from imig.models.family import TRANSFORMERS_WEIGHTS, Checkpoint, Family
 from imig.models.images import as_rgb, equal_batches
+from imig.models.libraries import inference_mode, torch, transformers
 from imig.models.pretrained import load_pretrained, load_processor, preprocess_images
-from imig.models.weights import ResolvedWeights
 
 # Share of a patch's cell that a mask must cover for the patch to count.
 _COVERED: Final = 0.5
@@ -24,16 +22,30 @@ _COVERED: Final = 0.5
 class DinoV2(Batched):
     """An `ImageEmbedder`."""
 
+    family: ClassVar[Family] = Family(
+        name="dinov2",
+        tasks=("embed images",),
+        library="transformers",
+        tiny=True,
+        weight_files=TRANSFORMERS_WEIGHTS,
+        needs=("config.json", "preprocessor_config.json|processor_config.json"),
+        checkpoints=(
+            Checkpoint("facebook/dinov2-base", 346, "Apache-2.0"),
+            Checkpoint("facebook/dinov2-small", 88, "Apache-2.0"),
+            Checkpoint("facebook/dinov2-large", 1220, "Apache-2.0"),
+        ),
+    )
+
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         super().__init__(weights, runtime)
         self._model = load_pretrained(
-            AutoModel,
+            transformers.AutoModel,
             weights,
             model_types=("dinov2", "dinov2_with_registers"),
             device=runtime.device,
             dtype=runtime.dtype,
         )
-        self._processor = load_processor(AutoImageProcessor, weights)
+        self._processor = load_processor(transformers.AutoImageProcessor, weights)
 
     def embed(
         self,
@@ -66,7 +78,7 @@ class DinoV2(Batched):
                 features[index] = self._pool(some, chosen.get(index))
         return features
 
-    @torch.inference_mode()
+    @inference_mode
     def _tokens(self, pixels: torch.Tensor) -> torch.Tensor:
         """(n, 3, height, width) -> (n, 1 + registers + patches, dimensions) float32 on the CPU."""
         outputs = self._model(pixel_values=pixels.to(self._device, self._dtype))
@@ -79,7 +91,7 @@ class DinoV2(Batched):
         else:
             patches = tokens[1 + getattr(self._model.config, "num_register_tokens", 0) :]
             feature = patches[torch.from_numpy(chosen.reshape(-1))].mean(dim=0)
-        normalised: NDArray[np.float32] = functional.normalize(feature, dim=0).numpy()
+        normalised: NDArray[np.float32] = torch.nn.functional.normalize(feature, dim=0).numpy()
         return normalised
 
     def _chosen_patches(
@@ -102,7 +114,7 @@ class DinoV2(Batched):
         patch = self._model.config.patch_size
         rows, columns = seen.shape[1] // patch, seen.shape[2] // patch
         seen = seen[None, :, : rows * patch, : columns * patch].float() / 255
-        shares: NDArray[np.float32] = functional.avg_pool2d(seen, patch)[0, 0].numpy()
+        shares: NDArray[np.float32] = torch.nn.functional.avg_pool2d(seen, patch)[0, 0].numpy()
         return shares
 
 
