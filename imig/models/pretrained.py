@@ -45,7 +45,7 @@ def load_pretrained(
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     verbosity = transformers.utils.logging.get_verbosity()
     # What it warns of, a part of a larger model and weights that are missing, is checked here.
-    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         model, info = model_class.from_pretrained(
             weights.path,

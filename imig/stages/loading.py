@@ -64,6 +64,19 @@ def connect(protocol: type[Any], config: EndpointConfig, *, key: str, clients: i
     raise UsageError(f"{key}: no server is asked to {TASKS[protocol]}")
 
 
+def grounds_masks(config: ModelConfig) -> bool:
+    """Whether the model gives a mask with each box; known without loading it.
+
+    False for a family that there is not: the plan says what is wrong with it.
+    """
+    from imig.models.weights import find_family
+
+    try:
+        return find_family(config.family).grounds_masks
+    except UsageError:
+        return False
+
+
 def record_of(config: ModelConfig | EndpointConfig) -> ModelRecord:
     """The manifest's record of a model, without loading it."""
     if isinstance(config, EndpointConfig):

@@ -12,11 +12,17 @@ import pytest
 import torch
 from support.models_support import load, picture
 from support.sam3_folder import QUERIES, save_sam3
+from support.tabletop_samples import tabletop_sample
 from transformers import Sam3Model, Sam3Processor, Sam3TrackerModel, Sam3TrackerProcessor
 
 from imig.errors import UsageError
 from imig.models.protocols import Grounder, Segmenter
+from imig.recipe.parts import ModelConfig
+from imig.stages.base import BuildContext
+from imig.stages.ground import GroundConfig, GroundStage
+from imig.stages.segment import SegmentConfig, SegmentStage
 
+CONTEXT = BuildContext(recipe_seed=0, subset="basic")
 PHRASES = ["red cube", "a small house"]
 BOXES = np.array([[3, 4, 60, 50], [20, 10, 90, 70]], np.float32)
 ALL: dict[str, float] = {"box_threshold": 0.0, "text_threshold": 1.0}
@@ -111,6 +117,26 @@ def test_masks_of_boxes_are_those_of_the_tracker(folder: Path, model: Any) -> No
     assert (ours.masks != masks.numpy()).mean() < 1e-3
     assert other.masks.shape == (1, 133, 61)
     assert none.masks.shape == (0, 133, 61)
+
+
+def test_ground_and_segment_load_and_ask_it_once(folder: Path) -> None:
+    sample = tabletop_sample(0)
+    sample.scene.nouns = list(PHRASES)
+    config = GroundConfig(
+        model=ModelConfig(family="sam3", weights=str(folder), device="cpu"),
+        box_threshold=0.0,
+        min_area_fraction=0.0,
+    )
+    ground = GroundStage(config, CONTEXT)
+    segment = SegmentStage(SegmentConfig(model=None, clip_to_box=False), CONTEXT)
+    ground.setup()
+    segment.setup()
+    assert segment.loaded == {}
+    segment(ground([sample]))
+    assert sample.reject is None
+    for one in sample.scene.instances:
+        assert one.segmentation == one.grounding
+        assert one.area
 
 
 def test_detector_and_tracker_share_one_image_encoder(model: Any) -> None:

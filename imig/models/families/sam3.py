@@ -7,7 +7,7 @@ with a box and a mask for each thing that it names; the *tracker* answers a box 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -67,20 +67,22 @@ class Sam3(BoxSegmenter):
         """Find each image's phrases; see `imig.models.protocols.Grounder`."""
         if len(images) != len(phrases):
             raise ValueError(f"{len(images)} images but {len(phrases)} lists of phrases")
-        wanted = [_texts(some) for some in phrases]
+        wanted = [_phrases_by_text(some) for some in phrases]
         found: list[list[GroundedBoxes]] = [[] for _ in images]
         asked = [index for index, some in enumerate(wanted) if some]
         for start in range(0, len(asked), self._batch_size):
             batch = asked[start : start + self._batch_size]
             seen = self._see([images[index] for index in batch])
-            pairs = [(place, text) for place, index in enumerate(batch) for text in wanted[index]]
-            for begin in range(0, len(pairs), self._batch_size):
-                some = pairs[begin : begin + self._batch_size]
-                sizes = [images[batch[place]].size for place, _ in some]
-                answers = self._detect(seen, some, sizes=sizes, box_threshold=box_threshold)
-                for (place, text), size, answer in zip(some, sizes, answers, strict=True):
-                    phrase = wanted[batch[place]][text]
-                    found[batch[place]].append(_to_boxes(answer, phrase, size=size))
+            requests = [
+                _Request(index, place, images[index].size, text, phrase)
+                for place, index in enumerate(batch)
+                for text, phrase in wanted[index].items()
+            ]
+            for begin in range(0, len(requests), self._batch_size):
+                some = requests[begin : begin + self._batch_size]
+                answers = self._detect(seen, some, box_threshold=box_threshold)
+                for request, answer in zip(some, answers, strict=True):
+                    found[request.image].append(answer)
         return [
             replace(merge_boxes(some), unread=_unread(own))
             for some, own in zip(found, phrases, strict=True)
@@ -106,20 +108,12 @@ class Sam3(BoxSegmenter):
 
     @inference_mode
     def _detect(
-        self,
-        seen: Any,
-        pairs: Sequence[tuple[int, str]],
-        *,
-        sizes: Sequence[tuple[int, int]],
-        box_threshold: float,
-    ) -> list[dict[str, torch.Tensor]]:
-        """`scores`, `boxes` and `masks` for each pair of an image's place in `seen` and a text.
-
-        `sizes` are (width, height) of each pair's image.
-        """
-        places = torch.tensor([place for place, _ in pairs], device=self._device)
+        self, seen: Any, requests: Sequence[_Request], *, box_threshold: float
+    ) -> list[GroundedBoxes]:
+        """What is found of each request in the images that `_see` has seen; in no order."""
+        places = torch.tensor([one.place for one in requests], device=self._device)
         text = self._detector_processor.tokenizer(
-            [text for _, text in pairs],
+            [one.text for one in requests],
             padding="max_length",
             truncation=True,
             max_length=MAX_TOKENS,
@@ -134,19 +128,33 @@ class Sam3(BoxSegmenter):
             attention_mask=text["attention_mask"],
         )
         for name in ("pred_logits", "pred_boxes", "pred_masks", "presence_logits"):
-            outputs[name] = outputs[name].float().cpu()
-        answers: list[dict[str, torch.Tensor]] = (
-            self._detector_processor.post_process_instance_segmentation(
-                outputs,
-                threshold=box_threshold,
-                mask_threshold=MASK_THRESHOLD,
-                target_sizes=[(height, width) for width, height in sizes],
-            )
+            outputs[name] = outputs[name].float()
+        answers = self._detector_processor.post_process_instance_segmentation(
+            outputs,
+            threshold=box_threshold,
+            mask_threshold=MASK_THRESHOLD,
+            target_sizes=[(one.size[1], one.size[0]) for one in requests],
         )
-        return answers
+        return [_to_boxes(*pair) for pair in zip(answers, requests, strict=True)]
 
 
-def _texts(phrases: Sequence[str]) -> dict[str, str]:
+@dataclass(frozen=True)
+class _Request:
+    """A phrase to be looked for in an image."""
+
+    image: int
+    """The image's number among all."""
+    place: int
+    """Its place in its batch."""
+    size: tuple[int, int]
+    """(width, height)."""
+    text: str
+    """What the text encoder reads."""
+    phrase: str
+    """As the caller wrote it."""
+
+
+def _phrases_by_text(phrases: Sequence[str]) -> dict[str, str]:
     """What the text encoder reads -> the phrase as the caller wrote it, each once.
 
     Quotes, hyphens and invisible characters are as `imig.text.text_to_plain` has them; what is too
@@ -167,17 +175,16 @@ def _text(phrase: str) -> str:
     return " ".join(text_to_plain(phrase).lower().split())
 
 
-def _to_boxes(
-    answer: dict[str, torch.Tensor], phrase: str, *, size: tuple[int, int]
-) -> GroundedBoxes:
-    """What was found of one phrase, clipped to the image of `size` (width, height)."""
-    width, height = size
-    boxes = answer["boxes"].numpy().clip(0, np.array([*size, *size], np.float32))
+def _to_boxes(answer: dict[str, torch.Tensor], request: _Request) -> GroundedBoxes:
+    """What was found of one phrase, clipped to the image."""
+    width, height = request.size
+    boxes = answer["boxes"].cpu().numpy().clip(0, np.array([width, height] * 2, np.float32))
     inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    masks = answer["masks"].bool().cpu().numpy()[inside]
     return GroundedBoxes(
         boxes=boxes[inside],
-        scores=answer["scores"].numpy()[inside],
-        phrases=[phrase] * int(inside.sum()),
+        scores=answer["scores"].cpu().numpy()[inside],
+        phrases=[request.phrase] * len(masks),
         # Where nothing was found, the library leaves "masks" at the network's size.
-        masks=answer["masks"].numpy().astype(np.bool_)[inside].reshape(-1, height, width),
+        masks=masks.reshape(-1, height, width),
     )
