@@ -18,7 +18,7 @@ from imig.engine.folder import BuildFolder, finished_manifest
 from imig.engine.machine import Machine, local_machine
 from imig.engine.plan import Plan
 from imig.engine.plan_text import print_remarks, print_skipped
-from imig.engine.progress import Progress
+from imig.engine.progress import BuildProgress
 from imig.engine.prompts import write_missing_prompts
 from imig.engine.retry import (
     count_failures,
@@ -123,14 +123,14 @@ def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None
     print_skipped(plan, console)
     print_remarks(plan, console)
     try:
-        with Progress(plan, console, finished_scenes=finished) as progress:
+        with BuildProgress(plan, console, finished_scenes=finished) as progress:
             _stream(folder, blocks, progress)
     except DataError:
         drop_failed_parts(folder)
         raise
 
 
-def _stream(folder: BuildFolder, blocks: list[int], progress: Progress) -> None:
+def _stream(folder: BuildFolder, blocks: list[int], progress: BuildProgress) -> None:
     from imig.engine.cluster import require_resources
 
     plan = folder.plan
@@ -149,7 +149,7 @@ def collect_blocks(
     folder: BuildFolder,
     blocks: Sequence[int],
     events: Iterable[FinishedBlock | Snapshot],
-    progress: Progress,
+    progress: BuildProgress,
 ) -> None:
     """Join shards as they become complete, and watch how many scenes fail.
 

@@ -5,7 +5,7 @@ from imig.tabletop.captions import parse_prompt
 from imig.tabletop.composition import Composed, compose_identities
 from imig.tabletop.identity import Identity, sample_identity
 from imig.tabletop.prompts import draw_prompt, redraw_identity
-from imig.tabletop.records import InstanceTruth, Placement, RenderedScene, TabletopScene
+from imig.tabletop.records import InstanceTruth, PlacedThing, RenderedScene, TabletopScene
 from imig.tabletop.scene import render_scene, sample_scene, simple_caption
 from imig.tabletop.textures import Backdrop
 from imig.tabletop.views import View, render_identity
@@ -14,7 +14,6 @@ from imig.tabletop.vocabulary import (
     KINDS,
     MOODS,
     PATTERNS,
-    STYLES,
     hard_negative,
     is_novel,
 )
@@ -24,12 +23,11 @@ __all__ = [
     "KINDS",
     "MOODS",
     "PATTERNS",
-    "STYLES",
     "Backdrop",
     "Composed",
     "Identity",
     "InstanceTruth",
-    "Placement",
+    "PlacedThing",
     "RenderedScene",
     "TabletopScene",
     "View",

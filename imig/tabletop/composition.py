@@ -17,7 +17,7 @@ from imig.tabletop.identity import Identity, sample_identity
 from imig.tabletop.prompts import draw_prompt
 from imig.tabletop.records import RenderedScene
 from imig.tabletop.scene import build_scene, render_scene
-from imig.tabletop.stage import sample_stage
+from imig.tabletop.scenery import sample_scenery
 from imig.tabletop.views import on_background
 from imig.tabletop.wording import background_in, mood_in
 
@@ -66,10 +66,10 @@ def compose_identities(
         nothing = (None,) * len(drawn.instances)
         return Composed(drawn, shown=nothing, replaced=nothing)
     rng = np.random.default_rng((seed, 9))
-    stage = sample_stage(rng, width, height, mood_in(prompt))
-    stage = replace(stage, backdrop=on_background(stage.backdrop, background_in(prompt)))
+    scenery = sample_scenery(rng, width, height, mood_in(prompt))
+    scenery = replace(scenery, backdrop=on_background(scenery.backdrop, background_in(prompt)))
     things = _things(identities[:MOST], rng)
-    scene = build_scene(rng, seed, [thing.identity for thing in things], stage)
+    scene = build_scene(rng, seed, [thing.identity for thing in things], scenery)
     # the placements are in the order of the things; `render_scene` sorts them from far to near
     far_to_near = sorted(
         range(len(scene.placements)), key=lambda index: -scene.placements[index].position[1]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imig.tabletop.identity import Identity
+from imig.tabletop.scenery import Scenery
 from imig.tabletop.textures import Backdrop
 
 Image = NDArray[np.uint8]
@@ -17,7 +18,7 @@ Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class Placement:
+class PlacedThing:
     """Where a thing stands: its foot point (x to the right, y away), turn and size.
 
     Scene units: the short side of the image is 2. `scale` is the size of the thing's unit.
@@ -41,7 +42,37 @@ class TabletopScene:
     camera_elevation: float
     light_azimuth: float
     light_elevation: float
-    placements: tuple[Placement, ...]
+    placements: tuple[PlacedThing, ...]
+
+    @classmethod
+    def in_scenery(
+        cls, scenery: Scenery, placements: tuple[PlacedThing, ...], *, seed: int
+    ) -> TabletopScene:
+        """Things in a scenery; its style is the mood."""
+        return cls(
+            seed=seed,
+            width=scenery.width,
+            height=scenery.height,
+            style=scenery.mood,
+            backdrop=scenery.backdrop,
+            camera_elevation=scenery.camera_elevation,
+            light_azimuth=scenery.light_azimuth,
+            light_elevation=scenery.light_elevation,
+            placements=placements,
+        )
+
+    @property
+    def scenery(self) -> Scenery:
+        """What surrounds the things."""
+        return Scenery(
+            width=self.width,
+            height=self.height,
+            mood=self.style,
+            backdrop=self.backdrop,
+            camera_elevation=self.camera_elevation,
+            light_azimuth=self.light_azimuth,
+            light_elevation=self.light_elevation,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types only; `from_json` gives an equal scene back."""
@@ -56,7 +87,7 @@ class TabletopScene:
     def from_json(cls, data: dict[str, Any]) -> TabletopScene:
         """The scene that `to_json` wrote; raises KeyError, TypeError or ValueError for bad data."""
         placements = tuple(
-            Placement(
+            PlacedThing(
                 identity=Identity.from_json(p["identity"]),
                 position=(p["position"][0], p["position"][1]),
                 yaw_degrees=p["yaw_degrees"],

@@ -6,7 +6,7 @@ import numpy as np
 
 from imig.tabletop.primitives import Camera, Floats
 from imig.tabletop.projection import Pack, PackView
-from imig.tabletop.stage import Stage
+from imig.tabletop.scenery import Scenery
 
 
 def _blur(values: Floats, radius: int) -> Floats:
@@ -28,8 +28,8 @@ def _blur(values: Floats, radius: int) -> Floats:
 class ShadowMap:
     """What the light sees: depth and coverage, for shadows on the table and on things."""
 
-    def __init__(self, pack: Pack, stage: Stage, softness: float, pixel: float) -> None:
-        self.camera = Camera.looking(stage.light_azimuth, stage.light_elevation)
+    def __init__(self, pack: Pack, scenery: Scenery, softness: float, pixel: float) -> None:
+        self.camera = Camera.looking(scenery.light_azimuth, scenery.light_elevation)
         view = PackView(pack, self.camera)
         self.cell = max(pixel * 1.5, 2.0 / 400)
         self.radius = max(1, round(softness / self.cell))
