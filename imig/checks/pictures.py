@@ -11,9 +11,9 @@ from PIL import Image
 
 from imig.checks.faults import Fault
 from imig.layout.masks import rle_to_mask
+from imig.layout.run_lengths import MaskExtent
 from imig.pictures import FORMATS, why_undecodable
 from imig.schema import Box, EncodingRecord, MaskRLE
-from imig.shards.run_lengths import MaskExtent
 
 MIN_SUBJECT_IOU = 0.25
 """Of a reference's subject box and its mask's bounds (our choice). They are equal where the box was
@@ -112,7 +112,7 @@ def check_instance_mask(
 ) -> None:
     """Run lengths of an instance: (width, height) `size` of the target, its box and its area.
 
-    `extent` is what `imig.shards.run_lengths.mask_extents` says of them.
+    `extent` is what `imig.layout.run_lengths.mask_extents` says of them.
     """
     findings.masks += 1
     width, height = size

@@ -19,10 +19,10 @@ from imig.checks.pictures import (
 )
 from imig.checks.subset import check_subset
 from imig.layout.boxes import iou
+from imig.layout.run_lengths import MaskExtent
 from imig.schema import Instance, MaskRLE, Reference, Scene, scene_from_json
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.features import FEATURES_MEMBER
-from imig.shards.run_lengths import MaskExtent, mask_extents
 from imig.shards.writer import JSON_MEMBER, named_members
 
 OPTIONAL_MEMBERS = frozenset({ENCODED_MEMBER, FEATURES_MEMBER})
@@ -32,17 +32,6 @@ _OPAQUE = [255 * (value > 127) for value in range(256)]
 
 IOU_TOLERANCE = 0.01
 """Relations store rounded figures."""
-
-
-def check_sample(findings: Findings, files: Mapping[str, bytes]) -> Scene | None:
-    """Collect what is wrong with a sample; its scene if the JSON can be read.
-
-    `files` are the bytes by member name, the JSON among them.
-    """
-    scene = read_scene(findings, files.keys(), files.get(JSON_MEMBER))
-    if scene is not None:
-        check_scene(findings, scene, files, iter(mask_extents(instance_masks(scene))))
-    return scene
 
 
 def read_scene(findings: Findings, names: Collection[str], data: bytes | None) -> Scene | None:

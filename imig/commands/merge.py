@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from imig.commands.common import console, new_command, print_json, say_finished
+from imig.commands.common import new_command, print_json, print_line, say_finished
 from imig.paths import command_text, input_path, output_path
 
 if TYPE_CHECKING:
@@ -101,4 +101,4 @@ def _print(result: Merged, options: argparse.Namespace) -> None:
     train = command_text("imig", "train", "--shards", options.output)
     said.append(f"next: {validate}   {train}")
     for text in said:
-        console().print(text, highlight=False, soft_wrap=True, markup=False)
+        print_line(text)

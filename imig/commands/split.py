@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import console, new_command, print_json, say_finished
+from imig.commands.common import (
+    beside,
+    console,
+    new_command,
+    print_json,
+    print_line,
+    say_finished,
+)
 from imig.paths import command_text, input_path, output_path
 
 if TYPE_CHECKING:
@@ -68,7 +74,7 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     from imig.derived.split import SIDES, split_dataset
 
-    output: Path = options.output or _beside(options.folder)
+    output: Path = options.output or beside(options.folder, "split")
     result = split_dataset(
         options.folder,
         validation=options.validation,
@@ -103,8 +109,7 @@ def _print(result: Split, *, share: float) -> None:
             f"{line.validation:,}",
             f"{line.validation / line.scenes:.2%}",
         )
-    screen = console()
-    screen.print(table, highlight=False)
+    console().print(table, highlight=False)
     said = [
         f"held together: {', '.join(f'{cause}: {n}' for cause, n in result.causes.most_common())}"
         if result.causes
@@ -121,7 +126,7 @@ def _print(result: Split, *, share: float) -> None:
         + command_text("imig", "train", "--shards", result.output / "train"),
     ]
     for text in said:
-        screen.print(text, highlight=False, soft_wrap=True, markup=False)
+        print_line(text)
 
 
 def _to_json(result: Split) -> dict[str, object]:
@@ -165,12 +170,3 @@ def _share(text: str) -> float:
     if not 0 < share < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0 and below 1")
     return share
-
-
-def _beside(folder: Path) -> Path:
-    """The default output."""
-    # normpath: `.` and `shards/..` have no name to add to
-    path = Path(os.path.normpath(folder))
-    if path.name in ("", ".."):
-        path = path.resolve()
-    return path.with_name(f"{path.name}-split")

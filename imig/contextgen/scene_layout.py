@@ -16,11 +16,8 @@ from imig.contextgen.drawing import picture_seed
 from imig.errors import DataError, UsageError
 from imig.layout.layering import layer_order
 from imig.paths import command_text
-from imig.schema import Box, Instance, Reference, ReferenceKind
-from imig.shards.views import InstanceView, ReferenceView, SceneView
-
-_PREFERRED: tuple[ReferenceKind, ...] = ("edit", "source", "crop")
-"""Kinds of references, the first that an instance has is taken; aligned faces are not placed."""
+from imig.schema import Box, Instance, Reference
+from imig.shards.views import ReferenceView, SceneView
 
 
 def scene_to_layout_file(scene: SceneView, folder: Path) -> Path:
@@ -43,7 +40,7 @@ def scene_to_layout_file(scene: SceneView, folder: Path) -> Path:
         When the folder cannot be written to.
     """
     record = scene.record
-    chosen = [(one.record, _chosen_reference(one)) for one in scene.instances]
+    chosen = [(one.record, one.reference_to_place()) for one in scene.instances]
     drawn = [(one, reference) for one, reference in chosen if reference is not None]
     if not drawn:
         raise DataError(
@@ -74,15 +71,6 @@ def scene_to_layout_file(scene: SceneView, folder: Path) -> Path:
     }
     _write_unless_edited({**pictures, path: _json_text(layout).encode()}, path)
     return path
-
-
-def _chosen_reference(instance: InstanceView) -> ReferenceView | None:
-    usable = [
-        one
-        for one in instance.references
-        if one.record.kind in _PREFERRED and one.mask is not None and one.mask.any()
-    ]
-    return min(usable, key=lambda one: _PREFERRED.index(one.record.kind), default=None)
 
 
 def _placing(instance: Instance, reference: Reference) -> dict[str, Any]:

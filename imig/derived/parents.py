@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from imig.errors import DataError, UsageError
+from imig.errors import VALIDATE, DataError, UsageError
 from imig.regular_file import read_regular_file
 from imig.sample import Sample
 from imig.schema import (
@@ -35,8 +35,6 @@ from imig.shards.writer import JSON_MEMBER, read_tar, require_members
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_CURE = "`imig validate` lists everything that is damaged."
 
 
 @dataclass(frozen=True)
@@ -88,14 +86,15 @@ class Parent:
                 if (indexed := self._subset_of.get(scene.id)) != scene.subset:
                     raise DataError(
                         f"{place} is of the subset {scene.subset}, {INDEX_NAME} says {indexed}",
-                        cure=_CURE,
+                        cure=VALIDATE,
                     )
                 count += 1
                 if subset is None or scene.subset == subset:
                     yield scene, files
             if count != record.samples:
                 raise DataError(
-                    f"{path} has {count} samples, {MANIFEST_NAME} says {record.samples}", cure=_CURE
+                    f"{path} has {count} samples, {MANIFEST_NAME} says {record.samples}",
+                    cure=VALIDATE,
                 )
 
     def place_of(self, sample_id: str) -> str:
@@ -196,13 +195,13 @@ def _read_scene(path: Path, sample_id: str, files: dict[str, bytes]) -> Scene:
     try:
         scene = scene_from_json(files[JSON_MEMBER])
     except KeyError as error:
-        raise DataError(f"{place} has no JSON member", cure=_CURE) from error
+        raise DataError(f"{place} has no JSON member", cure=VALIDATE) from error
     except ValidationError as error:
         raise DataError(
-            f"{place} does not obey the schema: {first_problem(error)}", cure=_CURE
+            f"{place} does not obey the schema: {first_problem(error)}", cure=VALIDATE
         ) from error
     if scene.id != sample_id:
-        raise DataError(f"{place} has the id {scene.id} in its JSON", cure=_CURE)
+        raise DataError(f"{place} has the id {scene.id} in its JSON", cure=VALIDATE)
     return scene
 
 

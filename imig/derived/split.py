@@ -18,7 +18,7 @@ from imig.derived.parents import Parent, open_parent
 from imig.derived.writing import Contents, prepare_seal, write_shards
 from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.signing import SIGNED_MEMBERS, add_signature
-from imig.errors import DataError
+from imig.errors import VALIDATE, DataError
 from imig.paths import output_path
 from imig.sample import Sample
 from imig.schema import Derivation, Manifest, Subset, first_problem
@@ -196,7 +196,7 @@ def _recipe_duplicates(parent: Parent) -> DuplicatesConfig:
     except ValidationError as error:
         raise DataError(
             f"{parent.folder / MANIFEST_NAME}: recipe.duplicates: {first_problem(error)}",
-            cure="`imig validate` lists everything that is damaged.",
+            cure=VALIDATE,
         ) from error
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from imig.console.interrupt import interrupt_once
+from imig.console.lines import say
 from imig.console.texts import seconds_to_text
 from imig.engine.failures import Failures, errors_must_wait
 from imig.engine.finish import FinishedBuild, finish_build
@@ -59,12 +60,10 @@ def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedB
             with build_lock(plan.output):
                 BuildFolder(plan).remove_state()
         counts = manifest.counts
-        console.print(
+        say(
+            console,
             f"{plan.output} is finished already: {counts.written} scenes in "
             f"{len(manifest.shards)} shards ({counts_to_text(counts)}); --overwrite builds it anew",
-            highlight=False,
-            soft_wrap=True,
-            markup=False,
         )
         return None
     with interrupt_once():
@@ -113,12 +112,10 @@ def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None
     plan = folder.plan
     left = sum(stop - start for start, stop in map(plan.block_range, blocks))
     finished = plan.scenes - left
-    console.print(
+    say(
+        console,
         f"building {plan.loaded.recipe.name}: {plan.scenes} scenes -> {plan.output}"
         + (f" ({finished} finished by an earlier run)" if finished else ""),
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
     )
     print_skipped(plan, console)
     print_remarks(plan, console)
@@ -215,18 +212,11 @@ def _blocks_by_shard(plan: Plan, blocks: Sequence[int]) -> dict[int, set[int]]:
 def _print_end(finished: FinishedBuild, console: Console, *, seconds: float) -> None:
     counts = finished.manifest.counts
     print_funnel(finished.funnel, console)
-    console.print(
+    say(
+        console,
         f"wrote {counts.written} scenes in {len(finished.manifest.shards)} shards to "
         f"{finished.output} ({counts_to_text(counts)}) in {seconds_to_text(seconds)}",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
     )
     validate = command_text("imig", "validate", finished.output)
     preview = command_text("imig", "preview", "--random", "--shards", finished.output)
-    console.print(
-        f"next: {validate}   {preview}",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
-    )
+    say(console, f"next: {validate}   {preview}")

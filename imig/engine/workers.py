@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from imig.engine.blocks import Block, run_stage
 from imig.engine.parts import write_part
-from imig.engine.plan import Source, Step
+from imig.engine.plan import Step
+from imig.engine.plan_source import Source
 from imig.errors import DataError, ImigError
 from imig.stages.loading import shared_models
 from imig.startup import objects_that_stay

@@ -87,9 +87,5 @@ def compose_layout(
         )
         corner = (placed.left, placed.top)
         canvas.paste(placed.image, corner, placed.mask)
-        owner.paste(index + 1, (*corner, *_far_corner(corner, placed.mask.size)), placed.mask)
+        owner.paste(index + 1, corner, placed.mask)
     return Layout(np.asarray(canvas), np.asarray(owner))
-
-
-def _far_corner(corner: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    return corner[0] + size[0], corner[1] + size[1]

@@ -55,6 +55,18 @@ class PlacedReference:
     top: int
 
 
+def scaled(box: Rectangle, scale: tuple[float, float]) -> Rectangle:
+    """The box in a picture that is (x, y) times as large."""
+    x, y = scale
+    return box[0] * x, box[1] * y, box[2] * x, box[3] * y
+
+
+def clipped(box: Rectangle, size: tuple[int, int]) -> Rectangle:
+    """The part of the box within a picture of that (width, height)."""
+    x1, y1, x2, y2 = box
+    return max(x1, 0.0), max(y1, 0.0), min(x2, float(size[0])), min(y2, float(size[1]))
+
+
 def subject_cut(mask: NDArray[np.bool_], subject_box: Rectangle | None = None) -> Rectangle | None:
     """What is cut out: the mask's bounding box, joined with the subject box where one is given.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from imig.errors import DataError, UsageError
+from imig.errors import VALIDATE, DataError, UsageError
 from imig.paths import input_path
 from imig.schema import Manifest, Scene, first_problem, scene_from_json
 from imig.shards.folders import open_folder
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-_CHECK = "`imig validate` lists everything that is damaged."
 _HEAD = 16384  # bytes; a scene's JSON and the headers before it seldom need more
 _REQUESTS = 32  # that are under way at once where the dataset is remote
 
@@ -100,7 +99,7 @@ class Dataset:
         try:
             data = self.folder.read(INDEX_NAME)
         except DataError as error:
-            raise DataError(error.message, cure=_CHECK) from error
+            raise DataError(error.message, cure=VALIDATE) from error
         return read_index_table(
             self.folder.place(INDEX_NAME), data=data, columns=names, samples=samples
         )
@@ -154,9 +153,9 @@ class Dataset:
         try:
             data = self.folder.read_range(self.shards[row], offset, size)
         except DataError as error:
-            raise DataError(error.message, cure=_CHECK) from error
+            raise DataError(error.message, cure=VALIDATE) from error
         if len(data) < size:
-            raise DataError(f"{self._place(row)} is cut off: the shard is truncated", cure=_CHECK)
+            raise DataError(f"{self._place(row)} is cut off: the shard is truncated", cure=VALIDATE)
         return data
 
     def _read(self, row: int) -> SceneView:
@@ -167,18 +166,18 @@ class Dataset:
             if isinstance(item, TarFault):
                 raise DataError(
                     f"{place} is damaged at byte {offset + item.offset}: {item.message}",
-                    cure=_CHECK,
+                    cure=VALIDATE,
                 )
             key, member = split_member(item.name)
             if key != sample_id:
-                raise DataError(f"{place} is not where the index says", cure=_CHECK)
+                raise DataError(f"{place} is not where the index says", cure=VALIDATE)
             if not item.plain:
                 raise self._no_plain_file(row, member)
             if member in files:
-                raise DataError(f"{place} has a member {member} twice", cure=_CHECK)
+                raise DataError(f"{place} has a member {member} twice", cure=VALIDATE)
             files[member] = member_data(region, item)
         if JSON_MEMBER not in files:
-            raise DataError(f"{place} has no JSON member", cure=_CHECK)
+            raise DataError(f"{place} has no JSON member", cure=VALIDATE)
         record = self._to_record(row, files.pop(JSON_MEMBER))
         require_members(record, files, place=place)
         return SceneView(record, files, place=place)
@@ -212,13 +211,13 @@ class Dataset:
                 header = parse_header(block)
             except tarfile.HeaderError as error:
                 raise DataError(
-                    f"{self._place(row)} is damaged at byte {position}: {error}", cure=_CHECK
+                    f"{self._place(row)} is damaged at byte {position}: {error}", cure=VALIDATE
                 ) from error
             if position + BLOCK + padded(header.size) > end:
                 raise DataError(
                     f"{self._place(row)} is damaged at byte {position}: {header.name} of "
                     f"{header.size} bytes reaches beyond the sample",
-                    cure=_CHECK,
+                    cure=VALIDATE,
                 )
             if header.name == f"{self.ids[row]}.{member}":
                 if not header.plain:
@@ -228,11 +227,11 @@ class Dataset:
                     data = self._read_range(row, position + BLOCK, header.size)
                 return data
             position += BLOCK + padded(header.size)
-        raise DataError(f"{self._place(row)} has no member {member}", cure=_CHECK)
+        raise DataError(f"{self._place(row)} has no member {member}", cure=VALIDATE)
 
     def _no_plain_file(self, row: int, member: str) -> DataError:
         return DataError(
-            f"{self._place(row)} has a member {member} that is no plain file", cure=_CHECK
+            f"{self._place(row)} has a member {member} that is no plain file", cure=VALIDATE
         )
 
     def _to_record(self, row: int, data: bytes) -> Scene:
@@ -241,8 +240,8 @@ class Dataset:
         except ValidationError as error:
             raise DataError(
                 f"{self._place(row)} does not obey the schema: {first_problem(error)}",
-                cure=_CHECK,
+                cure=VALIDATE,
             ) from error
         if scene.id != self.ids[row]:
-            raise DataError(f"{self._place(row)} has the id {scene.id} in its JSON", cure=_CHECK)
+            raise DataError(f"{self._place(row)} has the id {scene.id} in its JSON", cure=VALIDATE)
         return scene

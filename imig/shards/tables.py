@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from imig.errors import DataError
+from imig.errors import VALIDATE, DataError
 from imig.schema import Quarantine, Reject, first_problem
 from imig.shards.index import write_records
 from imig.shards.manifest import MANIFEST_NAME
@@ -63,7 +63,7 @@ def read_rejects(folder: Path, *, counted: int | None = None) -> list[Reject]:
             for row in _read(path, _REJECT_COLUMNS, counted=counted)
         ]
     except (ValidationError, ValueError, TypeError, RecursionError) as error:
-        raise DataError(f"cannot read {path}: {_first_line(error)}", cure=_CURE) from error
+        raise DataError(f"cannot read {path}: {_first_line(error)}", cure=VALIDATE) from error
 
 
 def read_quarantine(folder: Path, *, counted: int | None = None) -> list[Quarantine]:
@@ -72,10 +72,7 @@ def read_quarantine(folder: Path, *, counted: int | None = None) -> list[Quarant
     try:
         return [Quarantine(**row) for row in _read(path, _QUARANTINE_COLUMNS, counted=counted)]
     except ValidationError as error:
-        raise DataError(f"cannot read {path}: {_first_line(error)}", cure=_CURE) from error
-
-
-_CURE = "`imig validate` lists everything that is damaged."
+        raise DataError(f"cannot read {path}: {_first_line(error)}", cure=VALIDATE) from error
 
 
 def _read(
@@ -94,17 +91,17 @@ def _read(
             wanted = [one for one in columns if one in there or one != "path"]
             if lacking := set(wanted) - there:
                 raise DataError(
-                    f"{path} lacks the columns {', '.join(sorted(lacking))}", cure=_CURE
+                    f"{path} lacks the columns {', '.join(sorted(lacking))}", cure=VALIDATE
                 )
             rows: list[dict[str, Any]] = file.read(wanted).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"cannot read {path}: {error}", cure=_CURE) from error
+        raise DataError(f"cannot read {path}: {error}", cure=VALIDATE) from error
     return rows
 
 
 def _require_count(path: Path, rows: int, counted: int | None) -> None:
     if counted is not None and rows != counted:
-        raise DataError(f"{path} has {rows} rows, {MANIFEST_NAME} counts {counted}", cure=_CURE)
+        raise DataError(f"{path} has {rows} rows, {MANIFEST_NAME} counts {counted}", cure=VALIDATE)
 
 
 def _first_line(error: Exception) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,29 +72,6 @@ class TabletopScene:
             light_azimuth=self.light_azimuth,
             light_elevation=self.light_elevation,
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types only; `from_json` gives an equal scene back."""
-        data = asdict(self)
-        data["placements"] = [
-            {**asdict(p), "position": list(p.position), "identity": p.identity.to_json()}
-            for p in self.placements
-        ]
-        return data
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> TabletopScene:
-        """The scene that `to_json` wrote; raises KeyError, TypeError or ValueError for bad data."""
-        placements = tuple(
-            PlacedThing(
-                identity=Identity.from_json(p["identity"]),
-                position=(p["position"][0], p["position"][1]),
-                yaw_degrees=p["yaw_degrees"],
-                scale=p["scale"],
-            )
-            for p in data["placements"]
-        )
-        return cls(**{**data, "backdrop": Backdrop(**data["backdrop"]), "placements": placements})
 
 
 @dataclass

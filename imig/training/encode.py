@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from imig.console.interrupt import interrupt_once
+from imig.console.lines import say
 from imig.console.texts import seconds_to_text
 from imig.output.folder import build_lock, delete_dataset, remove_temporaries
 from imig.schema import Manifest
@@ -66,7 +67,7 @@ def encode_dataset(
             # Killed between writing the manifest and clearing up.
             with build_lock(output):
                 remove_state(plan)
-        _say(
+        say(
             console,
             f"{output} is finished already: {manifest.counts.written} scenes in "
             f"{len(manifest.shards)} shards; --overwrite encodes them anew",
@@ -82,7 +83,7 @@ def encode_dataset(
             manifest = finish_folder(plan)
     megabytes = sum(shard.bytes for shard in manifest.shards) / 1e6
     plain = sum(shard.bytes for shard in plan.source.manifest.shards) / 1e6
-    _say(
+    say(
         console,
         f"encoded {manifest.counts.written} scenes in {len(manifest.shards)} shards to {output} "
         f"({megabytes:.1f} MB, of which {megabytes - plain:.1f} MB are new) in "
@@ -96,7 +97,7 @@ def _encode_rest(plan: EncodePlan, console: Console, *, workers: int | None) -> 
     total = len(plan.source)
     before = total - sum(len(plan.shards[shard]) for shard in left)
     workers = max(1, min(workers or default_workers(plan.device), len(left)))
-    _say(
+    say(
         console,
         f"encoding {plan.source.path}: {total} scenes -> {plan.output} with "
         f"{plan.encoding.weights} ({plan.encoding.dtype}) on {plan.device}, "
@@ -116,7 +117,3 @@ def _encode_rest(plan: EncodePlan, console: Console, *, workers: int | None) -> 
                 keep_record(plan, shard, record)
     finally:
         remove_temporaries(plan.output)  # of workers that were stopped
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True, markup=False)

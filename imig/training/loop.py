@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from imig.console.lines import say
 from imig.contextgen.batch import ModelBatch, make_batch
 from imig.contextgen.flops import batch_work, sizes_of
 from imig.contextgen.sample import EncodedSample, PictureSample
@@ -90,7 +91,7 @@ def train(
                     f"{run} is finished already: it has all {recipe.steps} steps; another "
                     "--output trains anew"
                 )
-                (console or Console()).print(done, soft_wrap=True, markup=False, emoji=False)
+                say(console or Console(emoji=False), done)
             return 0
         batches = make_loader(
             session.data, start=start * recipe.accumulate, workers=recipe.data.workers

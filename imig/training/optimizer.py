@@ -132,23 +132,6 @@ class Average:
         for name, value in self._values.items():
             value.copy_(self._parameters[name].detach())
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """The averages by name, not copied; under FSDP2 this process's parts."""
-        return dict(self._values)
-
-    def load_state_dict(self, values: Mapping[str, Tensor]) -> None:
-        """Copies averages in; the names must be the same.
-
-        Raises
-        ------
-        ValueError
-            Names are missing or not known.
-        """
-        if wrong := values.keys() ^ self._values.keys():
-            raise ValueError(f"averages of other parameters: {', '.join(sorted(wrong)[:5])}")
-        for name, value in self._values.items():
-            value.copy_(values[name])
-
     @torch.no_grad()
     def _swap(self, model: nn.Module) -> None:
         fold_up(model)
