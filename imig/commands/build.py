@@ -6,10 +6,10 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from imig.commands.common import (
     DEFAULT_SHARDS,
+    Commands,
     add_overrides,
     console,
     new_command,
@@ -17,9 +17,6 @@ from imig.commands.common import (
 )
 from imig.errors import UsageError
 from imig.paths import output_path
-
-if TYPE_CHECKING:
-    from imig.commands.common import Commands
 
 _EXAMPLES = """\
 examples:

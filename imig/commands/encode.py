@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from imig.commands.common import (
+    Commands,
     add_overrides,
     beside,
     console,
@@ -16,9 +16,6 @@ from imig.commands.common import (
 )
 from imig.errors import UsageError
 from imig.paths import command_text, input_path, is_address, output_path
-
-if TYPE_CHECKING:
-    from imig.commands.common import Commands
 
 _EXAMPLES = """\
 examples:

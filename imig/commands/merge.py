@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from imig.commands.common import new_command, print_json, print_line, say_finished
+from imig.commands.common import Commands, new_command, print_json, print_line, say_finished
 from imig.paths import command_text, input_path, output_path
 
 if TYPE_CHECKING:
-    from imig.commands.common import Commands
     from imig.derived.merge import Merged
 
 _EXAMPLES = """\

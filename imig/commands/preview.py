@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from imig.commands.common import DEFAULT_SHARDS, write_file
+from imig.commands.common import DEFAULT_SHARDS, Commands, write_file
 from imig.errors import UsageError
 from imig.paths import output_path
-
-if TYPE_CHECKING:
-    from imig.commands.common import Commands
 
 
 def add_parser(commands: Commands) -> None:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from imig.commands.common import add_overrides, console, new_command, positive
+from imig.commands.common import Commands, add_overrides, console, new_command, positive
 from imig.errors import UsageError
 from imig.paths import output_path
-
-if TYPE_CHECKING:
-    from imig.commands.common import Commands
 
 _EXAMPLES = """\
 examples:

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from imig.commands.common import (
+    Commands,
     add_overrides,
     console,
     new_command,
@@ -18,7 +19,6 @@ from imig.errors import UsageError
 from imig.paths import command_text, input_path, output_path
 
 if TYPE_CHECKING:
-    from imig.commands.common import Commands
     from imig.derived.refilter import Refiltered
 
 _EXAMPLES = """\

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imig.commands.common import (
+    Commands,
     beside,
     console,
     new_command,
@@ -17,7 +18,6 @@ from imig.commands.common import (
 from imig.paths import command_text, input_path, output_path
 
 if TYPE_CHECKING:
-    from imig.commands.common import Commands
     from imig.derived.split import Split
     from imig.duplicates.config import DuplicatesConfig
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from imig.commands.common import console, print_json, write_file
+from imig.commands.common import Commands, console, print_json, write_file
 from imig.paths import output_path
 
 if TYPE_CHECKING:
-    from imig.commands.common import Commands
     from imig.display.stats import DatasetStats
 
 

@@ -5,14 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from imig.commands.common import DEFAULT_SHARDS, add_overrides, new_command
+from imig.commands.common import DEFAULT_SHARDS, Commands, add_overrides, new_command
 from imig.errors import DataError
 from imig.paths import output_path
-
-if TYPE_CHECKING:
-    from imig.commands.common import Commands
 
 _EXAMPLES = """\
 examples:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
-from imig.commands.common import console, positive, print_json
+from imig.commands.common import Commands, console, positive, print_json
 from imig.paths import input_path
-
-if TYPE_CHECKING:
-    from imig.commands.common import Commands
 
 
 def add_parser(commands: Commands) -> None:

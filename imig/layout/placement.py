@@ -151,7 +151,7 @@ def _fit_image(
 
 
 def _floor(value: float) -> int:
-    """Rounds down, but 21.999999999 is 22: the last bit must not decide."""
+    """Round down, but 21.999999999 is 22: the last bit must not decide."""
     return math.floor(value + _NEARLY)
 
 

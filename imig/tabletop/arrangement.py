@@ -47,7 +47,7 @@ _MARGIN = 0.03
 def arrange(
     rng: np.random.Generator, identities: Sequence[Identity], scenery: Scenery
 ) -> tuple[PlacedThing, ...] | None:
-    """Finds places for all identities, or None after a fixed number of tries at falling sizes."""
+    """Find places for all identities, or None after a fixed number of tries at falling sizes."""
     short = min(scenery.width, scenery.height)
     side = 2.0 * min(math.sqrt(scenery.width * scenery.height) / short, 1.3)
     low, high = _SIZES[min(max(len(identities), 1), 8)]
@@ -116,7 +116,7 @@ def _candidates(
 def _place(
     rng: np.random.Generator, thing: _Candidate, placed: list[_Candidate], view: _View
 ) -> bool:
-    """Places one more thing; appends it to `placed` and returns True when it found room."""
+    """Place one more thing: append it to `placed` and return True when it found room."""
     room = view.room(thing)
     if room is None or thing.area < view.least_area:
         return False

@@ -35,7 +35,7 @@ _SUBSAMPLES = np.array(
 
 
 def draw(things: Sequence[Posed], scenery: Scenery) -> Rendering:
-    """Draws things (from any order; nearer foot points cover farther ones) in a scenery.
+    """Draw things (from any order; nearer foot points cover farther ones) in a scenery.
 
     The footprint circles of the things must not overlap; then cover order is exact.
     """

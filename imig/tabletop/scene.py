@@ -95,7 +95,7 @@ def sample_identities(
 def build_scene(
     rng: np.random.Generator, seed: int, identities: Sequence[Identity], scenery: Scenery
 ) -> TabletopScene:
-    """Arranges the identities; drops the last one when no arrangement is found."""
+    """Arrange the identities; drop the last one when no arrangement is found."""
     placements = arrange(rng, identities, scenery)
     kept = list(identities)
     while placements is None and len(kept) > 1:
@@ -109,7 +109,7 @@ def build_scene(
 
 
 def render_scene(scene: TabletopScene) -> RenderedScene:
-    """Draws a scene, with masks, boxes, layers and a caption."""
+    """Draw a scene, with masks, boxes, layers and a caption."""
     placements = sorted(scene.placements, key=lambda p: -p.position[1])
     posed = [
         Posed(build_thing(p.identity), yaw_matrix(p.yaw_degrees), (*p.position, 0.0), p.scale)

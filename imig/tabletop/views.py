@@ -16,7 +16,7 @@ from imig.tabletop.render import draw
 from imig.tabletop.scenery import LIGHTINGS, Scenery, sample_scenery
 from imig.tabletop.shapes import build_thing
 from imig.tabletop.textures import Backdrop
-from imig.tabletop.wording import Motion
+from imig.tabletop.wording import Motion, background_in, mood_in
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def pose_alone(
     """How `render_identity` poses the thing, and what it sets around it; a view that it takes."""
     rng = np.random.default_rng((seed, 4))
     scenery = sample_scenery(rng, width, height, view.mood)
-    backdrop = on_background(scenery.backdrop, view.background)
+    backdrop = _on_background(scenery.backdrop, view.background)
     size = float(rng.uniform(*view.size))
     lean, tip = float(rng.uniform(14, 26)), float(rng.uniform(-14, 14))
     lean = -lean if rng.random() < 0.5 else lean
@@ -98,7 +98,13 @@ def pose_alone(
     return Posed(thing, rotation, (x, y, lift), scale), scenery
 
 
-def on_background(backdrop: Backdrop, background: str | None) -> Backdrop:
+def scenery_of_prompt(rng: np.random.Generator, prompt: str, *, width: int, height: int) -> Scenery:
+    """A random scenery with the mood and the table that a text names."""
+    scenery = sample_scenery(rng, width, height, mood_in(prompt))
+    return replace(scenery, backdrop=_on_background(scenery.backdrop, background_in(prompt)))
+
+
+def _on_background(backdrop: Backdrop, background: str | None) -> Backdrop:
     """The backdrop with a table of `vocabulary.TABLES`, or "blank"; None leaves it as it is."""
     if background is None:
         return backdrop
@@ -108,7 +114,7 @@ def on_background(backdrop: Backdrop, background: str | None) -> Backdrop:
 
 
 def _tilt_matrix(lean: float, tip: float) -> NDArray[np.float64]:
-    """Leans to the side (about y), then tips forward or back (about x); degrees."""
+    """Lean to the side (about y), then tip forward or back (about x); degrees."""
     c, s = math.cos(math.radians(lean)), math.sin(math.radians(lean))
     side = np.array(((c, 0.0, s), (0.0, 1.0, 0.0), (-s, 0.0, c)))
     c, s = math.cos(math.radians(tip)), math.sin(math.radians(tip))

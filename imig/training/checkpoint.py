@@ -92,7 +92,7 @@ def save_checkpoint(
     recipe: BaseModel,
     keep: int,
 ) -> Path:
-    """Writes `run/checkpoints/step-<step>`, then deletes all but the last `keep` checkpoints.
+    """Write `run/checkpoints/step-<step>`, then delete all but the last `keep` checkpoints.
 
     All processes call this; the first one writes. A step that is saved already is left as it is.
 
@@ -130,7 +130,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(checkpoint: Path, training: Training, *, recipe: BaseModel) -> Position:
-    """Puts a training where it was when the checkpoint was written. All processes call this.
+    """Put a training where it was when the checkpoint was written. All processes call this.
 
     Raises
     ------

@@ -43,7 +43,7 @@ def train(
     console: Console | None = None,
     place: Callable[[str], str] | None = None,
 ) -> int:
-    """Trains, and leaves `adapter.safetensors` in the run's folder; gives the exit code.
+    """Train, and leave `adapter.safetensors` in the run's folder; the exit code.
 
     Parameters
     ----------

@@ -110,7 +110,7 @@ def new_checkpoint(path: Path) -> Iterator[Path]:
 
 
 def keep_last(run: Path, count: int) -> None:
-    """Deletes all but the last `count` checkpoints.
+    """Delete all but the last `count` checkpoints.
 
     Each is first renamed, so that a kill in between leaves no half of one under its name.
     """
@@ -121,7 +121,7 @@ def keep_last(run: Path, count: int) -> None:
 
 
 def verify_checkpoint(checkpoint: Path) -> None:
-    """Checks that every file is as it was written.
+    """Check that every file is as it was written.
 
     Raises
     ------

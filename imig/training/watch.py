@@ -130,7 +130,7 @@ class Watch:
             self._wandb.finish(exit_code=0 if kind is None else 1)
 
     def step(self, step: int, figures: StepFigures) -> None:
-        """Takes in a finished step, counted from 1; every `log_every`-th writes a line."""
+        """Take in a finished step, counted from 1; every `log_every`-th writes a line."""
         self._window.append(figures)
         if step % self._config.log_every == 0 or step == self._steps:
             self._log(step)
@@ -145,7 +145,7 @@ class Watch:
             self._bar.print(f"step {step}: {shown}")
 
     def picture(self, tag: str, image: NDArray[np.uint8], step: int) -> None:
-        """Keeps a picture (h, w, 3); `tag` is the scene's id, and becomes a part of its name."""
+        """Keep a picture (h, w, 3); `tag` is the scene's id, and becomes a part of its name."""
         if self._bar is None:
             return
         path = self._run / "pictures" / f"step-{step:06d}-{tag.replace('/', '-')}.png"
