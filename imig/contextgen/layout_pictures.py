@@ -114,7 +114,7 @@ def _layout_image(
     placed = [_placed(one, box, size=size) for one, box in zip(cut_outs, boxes, strict=True)]
     return compose_layout(
         [one for one, _ in placed], [place for _, place in placed], order, size=size
-    ).image
+    )
 
 
 def _placed(

@@ -42,7 +42,7 @@ def draw_layout(scene: SceneView, *, width: int) -> Image.Image | None:
         size=size,
         resizer="pillow",
     )
-    return Image.fromarray(layout.image)
+    return Image.fromarray(layout)
 
 
 def _placed(

@@ -82,7 +82,7 @@ def scene_to_pictures(
     return PictureSample(
         id=record.id,
         caption=caption,
-        layout=layout.image,
+        layout=layout,
         references=tuple(
             ReferencePicture(
                 *prepare_reference(part.image, part.mask, side=config.reference_side),
