@@ -22,11 +22,11 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from imig.api import validate
-    from imig.checks.report import exit_code, print_report, report_to_json
+    from imig.checks.report import print_report, report_to_json
 
     report = validate(options.folder, workers=options.workers)
     if options.json:
         print_json(report_to_json(report))
     else:
         print_report(report, console())
-    return exit_code(report)
+    return 0 if report.ok else 1

@@ -14,6 +14,7 @@ from PIL import Image
 
 from imig.contextgen.drawing import picture_seed
 from imig.errors import DataError, UsageError
+from imig.layout.boxes import lies_within
 from imig.layout.layering import layer_order
 from imig.paths import command_text
 from imig.schema import Box, Instance, Reference
@@ -78,7 +79,7 @@ def _placing(instance: Instance, reference: Reference) -> dict[str, Any]:
     placing: dict[str, Any] = {"box": list(instance.box), "fit": "image-fit"}
     if reference.kind == "edit":
         placing |= {"fit": "instance-fit", "subject_box": list(reference.subject_box)}
-    elif reference.crop_box is not None and _contains(reference.crop_box, instance.box):
+    elif reference.crop_box is not None and lies_within(instance.box, reference.crop_box):
         # The instance's box as the crop has it: the crop returns to where it was cut out.
         placing |= {
             "fit": "instance-fit-distort",
@@ -94,15 +95,6 @@ def _box_in_crop(box: Box, reference: Reference, *, crop_box: Box) -> list[float
     corners = ((x1 - left) * x, (y1 - top) * y, (x2 - left) * x, (y2 - top) * y)
     # A crop is stored as it was cut out, so these are whole numbers, and people read them.
     return [int(value) if value.is_integer() else value for value in corners]
-
-
-def _contains(outer: Box, inner: Box) -> bool:
-    return (
-        outer[0] <= inner[0]
-        and outer[1] <= inner[1]
-        and outer[2] >= inner[2]
-        and outer[3] >= inner[3]
-    )
 
 
 def _cut_out_picture(reference: ReferenceView) -> bytes:

@@ -6,6 +6,8 @@ anything that converts to an (n, 4) array (an empty list included) and compute i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -53,6 +55,16 @@ def containment(inner: ArrayLike, outer: ArrayLike) -> NDArray[np.float64]:
     shared = intersection(inner, outer)
     whole = np.broadcast_to(area(inner)[:, None], shared.shape)
     return np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
+
+
+def lies_within(inner: Sequence[float], outer: Sequence[float]) -> bool:
+    """Whether one box lies wholly inside another; edges may touch."""
+    return (
+        outer[0] <= inner[0]
+        and outer[1] <= inner[1]
+        and inner[2] <= outer[2]
+        and inner[3] <= outer[3]
+    )
 
 
 def size_filter(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from imig.layout.boxes import lies_within
 from imig.layout.masks import mask_to_box
 
 Resizer = Literal["torch", "pillow"]
@@ -113,7 +114,7 @@ def plan_placement(
     box_width, box_height = box[2] - box[0], box[3] - box[1]
     if fit == "image-fit":
         limit = math.inf
-        if anchor is not None or _lies_within(box, canvas_size):
+        if anchor is not None or lies_within(box, (0, 0, *canvas_size)):
             limit = _scale_on_canvas(cut, image_size=image_size, box=box, canvas_size=canvas_size)
         left, top, width, height = _fit_image(cut, image_size=image_size, box=box, limit=limit)
     else:
@@ -156,10 +157,6 @@ def _floor(value: float) -> int:
 
 
 _NEARLY = 1e-6
-
-
-def _lies_within(box: Rectangle, canvas_size: tuple[int, int]) -> bool:
-    return min(box[:2]) >= 0 and box[2] <= canvas_size[0] and box[3] <= canvas_size[1]
 
 
 def _scale_on_canvas(

@@ -17,9 +17,9 @@ import imig
 from imig.checks.dataset import validate_dataset
 from imig.checks.encoded import check_encoded
 from imig.checks.faults import Fault
-from imig.checks.features import check_features
 from imig.checks.folder import check_files, check_index, check_manifest, read_folder_manifest
 from imig.checks.pictures import Findings, check_image
+from imig.checks.sample import check_features
 from imig.checks.shard import ShardCheck, check_shard
 from imig.contextgen.encoded_scene import scene_from_bytes
 from imig.derived.parents import open_parent
