@@ -10,6 +10,7 @@ from pathlib import Path
 from imig.commands.common import (
     DEFAULT_SHARDS,
     Commands,
+    add_flag,
     add_overrides,
     console,
     new_command,
@@ -56,12 +57,8 @@ def add_parser(commands: Commands) -> None:
         explanation="override a key of the recipe; `filter=null` removes a stage, `models=tiny` "
         "sets the weights of every model",
     )
-    command.add_argument(
-        "--plan", action="store_true", help="check and print what would be done, and stop"
-    )
-    command.add_argument(
-        "--overwrite", action="store_true", help="delete the dataset that is in the folder first"
-    )
+    add_flag(command, "--plan", "check and print what would be done, and stop")
+    add_flag(command, "--overwrite", "delete the dataset that is in the folder first")
     command.set_defaults(run=run)
 
 

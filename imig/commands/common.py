@@ -44,6 +44,11 @@ def add_overrides(command: argparse.ArgumentParser, *, explanation: str) -> None
     )
 
 
+def add_flag(command: argparse.ArgumentParser, name: str, explanation: str) -> None:
+    """An option that is there or not."""
+    command.add_argument(name, action="store_true", help=explanation)
+
+
 def positive(text: str) -> int:
     """A whole number from 1 on."""
     if not text.isdecimal() or int(text) < 1:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from imig.commands.common import (
     Commands,
+    add_flag,
     add_overrides,
     beside,
     console,
@@ -59,9 +60,7 @@ def add_parser(commands: Commands) -> None:
         metavar="N",
         help="processes (default: one a GPU; on a CPU one for two cores)",
     )
-    command.add_argument(
-        "--overwrite", action="store_true", help="delete the dataset that is in the output folder"
-    )
+    add_flag(command, "--overwrite", "delete the dataset that is in the output folder")
     command.set_defaults(run=run)
 
 

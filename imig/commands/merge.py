@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from imig.commands.common import Commands, new_command, print_json, print_line, say_finished
+from imig.commands.common import (
+    Commands,
+    add_flag,
+    new_command,
+    print_json,
+    print_line,
+    say_finished,
+)
 from imig.paths import command_text, input_path, output_path
 
 if TYPE_CHECKING:
@@ -33,13 +40,9 @@ def add_parser(commands: Commands) -> None:
         "--output", type=output_path, required=True, metavar="NEW", help="folder of the new dataset"
     )
     command.add_argument("--name", help="of the new dataset (default: the names, joined by +)")
-    command.add_argument("--json", action="store_true", help="print what was done as JSON")
-    command.add_argument(
-        "--drop-encoding", action="store_true", help="leave out what `imig encode` has added"
-    )
-    command.add_argument(
-        "--overwrite", action="store_true", help="delete the dataset that is in NEW first"
-    )
+    add_flag(command, "--json", "print what was done as JSON")
+    add_flag(command, "--drop-encoding", "leave out what `imig encode` has added")
+    add_flag(command, "--overwrite", "delete the dataset that is in NEW first")
     command.set_defaults(run=run)
 
 

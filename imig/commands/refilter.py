@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from imig.commands.common import (
     Commands,
+    add_flag,
     add_overrides,
     console,
     new_command,
@@ -50,20 +51,10 @@ def add_parser(commands: Commands) -> None:
         metavar="NEW",
         help="folder of the new dataset; with --report: a file for curves (.png, .html)",
     )
-    command.add_argument(
-        "--report",
-        action="store_true",
-        help="write no dataset; say how many scenes other values would keep",
-    )
-    command.add_argument(
-        "--json", action="store_true", help="print the report, or what was done, as JSON"
-    )
-    command.add_argument(
-        "--drop-encoding", action="store_true", help="leave out what `imig encode` has added"
-    )
-    command.add_argument(
-        "--overwrite", action="store_true", help="delete the dataset that is in NEW first"
-    )
+    add_flag(command, "--report", "write no dataset; say how many scenes other values would keep")
+    add_flag(command, "--json", "print the report, or what was done, as JSON")
+    add_flag(command, "--drop-encoding", "leave out what `imig encode` has added")
+    add_flag(command, "--overwrite", "delete the dataset that is in NEW first")
     command.set_defaults(run=run)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from imig.commands.common import (
     Commands,
+    add_flag,
     beside,
     console,
     new_command,
@@ -64,10 +65,8 @@ def add_parser(commands: Commands) -> None:
         help="of the stored features of near copies, at least (default: the recipe's, or not "
         "looked at)",
     )
-    command.add_argument("--json", action="store_true", help="print what went where as JSON")
-    command.add_argument(
-        "--overwrite", action="store_true", help="delete the datasets that are there first"
-    )
+    add_flag(command, "--json", "print what went where as JSON")
+    add_flag(command, "--overwrite", "delete the datasets that are there first")
     command.set_defaults(run=run)
 
 

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from imig.commands.common import DEFAULT_SHARDS, Commands, add_overrides, new_command
+from imig.commands.common import DEFAULT_SHARDS, Commands, add_flag, add_overrides, new_command
 from imig.errors import DataError
 from imig.paths import output_path
 
@@ -49,9 +49,7 @@ def add_parser(commands: Commands) -> None:
         metavar="DIR",
         help="folder of checkpoints, metrics, pictures and adapter (default: runs/<recipe's name>)",
     )
-    command.add_argument(
-        "--resume", action="store_true", help="go on from the last checkpoint in the folder"
-    )
+    add_flag(command, "--resume", "go on from the last checkpoint in the folder")
     command.set_defaults(run=run)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from imig.commands.common import Commands, console, positive, print_json
+from imig.commands.common import Commands, add_flag, console, positive, print_json
 from imig.paths import input_path
 
 
@@ -13,7 +13,7 @@ def add_parser(commands: Commands) -> None:
         "validate", help="check every byte of a dataset", epilog="exit code: 0 good, 1 faults"
     )
     command.add_argument("folder", type=input_path, metavar="DIR", help="folder of the dataset")
-    command.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_flag(command, "--json", "print the report as JSON")
     command.add_argument(
         "--workers", type=positive, default=1, metavar="N", help="shards checked at a time"
     )

@@ -44,8 +44,6 @@ class BuildProgress(LiveLine):
     ----------
     finished_scenes:
         Scenes that earlier runs have finished.
-    clock:
-        Seconds, growing.
     """
 
     def __init__(

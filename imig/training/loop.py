@@ -43,29 +43,18 @@ def train(
     console: Console | None = None,
     place: Callable[[str], str] | None = None,
 ) -> int:
-    """Train, and leave `adapter.safetensors` in the run's folder; the exit code.
+    """Train, and leave `adapter.safetensors` in the run's folder; raises as `imig.api.train`.
 
     Parameters
     ----------
-    folders:
-        Datasets.
     run:
         Folder of checkpoints, metrics, pictures and adapter.
-    resume:
-        Go on from the last checkpoint of `run`, if it has one.
     place:
         Where a key of the recipe stands, in words, for errors; file and line on the command line.
 
     Returns
     -------
-    0, or 130 and 143 after Ctrl-C and SIGTERM, which save first.
-
-    Raises
-    ------
-    UsageError
-        The call is at fault: paths, weights, a run in the way.
-    DataError
-        A sample is damaged, or the loss is not finite.
+    The exit code: 0, or 130 and 143 after Ctrl-C and SIGTERM, which save first.
     """
     with StopRequest() as stop, joined_processes(recipe.device) as device, ExitStack() as held:
 

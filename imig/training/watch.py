@@ -78,8 +78,6 @@ class Watch:
         Where the training computes.
     settings:
         The recipe as JSON values, for wandb.
-    clock:
-        Seconds, growing.
 
     Raises
     ------
