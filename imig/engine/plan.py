@@ -12,7 +12,7 @@ from imig.endpoint.endpoint import FAMILY as ENDPOINT_FAMILY
 from imig.engine.groups import Group, StageLoad, group_stages
 from imig.engine.machine import Machine
 from imig.engine.plan_checks import check_figures, check_inputs, check_subset_stages
-from imig.engine.plan_source import Source, check_missing, check_output
+from imig.engine.plan_source import SceneSource, check_missing, check_output
 from imig.errors import DataError, ImigError, UsageError
 from imig.models.families import FAMILIES
 from imig.models.outside import is_outside, require_methods
@@ -59,8 +59,8 @@ class Plan:
     """Stages that do nothing on this machine."""
 
     @property
-    def source(self) -> Source:
-        return cast(Source, self.steps[0].stage)
+    def source(self) -> SceneSource:
+        return cast(SceneSource, self.steps[0].stage)
 
     def groups(self, machine: Machine) -> list[Group]:
         """Which stages share workers, and how many there are of each kind."""
@@ -146,7 +146,7 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
     models = tuple(_find_models(loaded, stages, without={one.stage for one in skipped}))
     steps = tuple(Step(stage, stage.config.resources) for stage in stages)
     check_inputs(loaded, stages)
-    source = cast(Source, stages[0])
+    source = cast(SceneSource, stages[0])
     try:
         count = source.count()
         check_output(source, output)

@@ -11,7 +11,7 @@ from imig.paths import is_within
 from imig.sample import Sample
 
 
-class Source(Protocol):
+class SceneSource(Protocol):
     """What the first stage offers beside being a stage."""
 
     def count(self) -> int: ...
@@ -49,7 +49,7 @@ class Source(Protocol):
         ...
 
 
-def check_output(source: Source, output: Path) -> None:
+def check_output(source: SceneSource, output: Path) -> None:
     """Raise UsageError when the output could be read as input, or deleting it would take the input.
 
     Whatever links, dots and mounts lead there.
@@ -69,7 +69,7 @@ def check_output(source: Source, output: Path) -> None:
             )
 
 
-def check_missing(source: Source, *, scenes: int, limit: float) -> None:
+def check_missing(source: SceneSource, *, scenes: int, limit: float) -> None:
     """Raise DataError when more pictures are known to be missing than the build would bear.
 
     `limit` is the recipe's `engine.max_error_rate`.

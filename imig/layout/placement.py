@@ -184,7 +184,6 @@ def place(
     fit: Fit,
     subject_box: Rectangle | None = None,
     anchor: Anchor | None = None,
-    mask_threshold: float = 0.5,
     resizer: Resizer = "torch",
 ) -> PlacedReference:
     """Cut a reference's subject out, resize it, and say where on the canvas it goes.
@@ -195,8 +194,6 @@ def place(
         RGB reference and its subject's mask, of the same size.
     subject_box:
         Joined with the mask's bounding box to make the cut-out (edited references have one).
-    mask_threshold:
-        Share of a resized pixel that the mask must cover; the released code takes any (0).
     resizer:
         ``torch`` is several times faster; ``pillow`` does not import it, which takes seconds. The
         outermost pixels differ: Pillow mixes in what lies beyond the cut.
@@ -212,22 +209,9 @@ def place(
     if cut is None:
         return _nothing()
     plan = plan_placement(
-        cut,
-        image_size=image.size,
-        box=box,
-        canvas_size=canvas_size,
-        fit=fit,
-        anchor=anchor,
+        cut, image_size=image.size, box=box, canvas_size=canvas_size, fit=fit, anchor=anchor
     )
-    return resample(
-        image,
-        mask,
-        cut,
-        plan,
-        canvas_size=canvas_size,
-        mask_threshold=mask_threshold,
-        resizer=resizer,
-    )
+    return resample(image, mask, cut, plan, canvas_size=canvas_size, resizer=resizer)
 
 
 def resample(
@@ -240,7 +224,11 @@ def resample(
     mask_threshold: float = 0.5,
     resizer: Resizer = "torch",
 ) -> PlacedReference:
-    """The pixels of a planned placement, as far as they land on the canvas."""
+    """The pixels of a planned placement, as far as they land on the canvas.
+
+    `mask_threshold` is the share of a resized pixel that the mask must cover; the released code
+    takes any (0).
+    """
     left, top = max(plan.left, 0), max(plan.top, 0)
     right = min(plan.left + plan.width, canvas_size[0])
     bottom = min(plan.top + plan.height, canvas_size[1])

@@ -35,13 +35,10 @@ class ShadowMap:
         self.radius = max(1, round(softness / self.cell))
         count = range(len(pack.parts))
         margin = (3 * self.radius + 3) * self.cell
-        u0 = min(view.centres[i][0] - view.extents[i][0] for i in count) - margin
-        u1 = max(view.centres[i][0] + view.extents[i][0] for i in count) + margin
-        v0 = min(view.centres[i][1] - view.extents[i][1] for i in count) - margin
-        v1 = max(view.centres[i][1] + view.extents[i][1] for i in count) + margin
-        self.u0, self.v1 = u0, v1
-        us = np.arange(u0, u1, self.cell).astype(np.float32)
-        vs = np.arange(v1, v0, -self.cell).astype(np.float32)
+        u0, u1, v0, v1 = view.bounds(count)
+        self.u0, self.v1 = u0 - margin, v1 + margin
+        us = np.arange(self.u0, u1 + margin, self.cell).astype(np.float32)
+        vs = np.arange(self.v1, v0 - margin, -self.cell).astype(np.float32)
         self.depth = np.full((len(vs), len(us)), np.inf, np.float32)
         for i in count:
             a0, a1, b0, b1 = view.grid_rect(i, us, vs, self.cell)
