@@ -8,7 +8,6 @@ whole tensors when they are saved, and split again when they are loaded.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 from collections.abc import Iterator, Mapping
@@ -115,8 +114,7 @@ def save_checkpoint(
         with new_checkpoint(path) as aside:
             for name, state in {**states, "random": randoms}.items():
                 _write_state(aside / f"{name}.pt", state)
-            values = recipe.model_dump(mode="json")
-            document = {"sha256": recipe_sha256(recipe), "recipe": values}
+            document = {"recipe": recipe.model_dump(mode="json")}
             atomic_write_bytes(aside / "recipe.json", json.dumps(document, indent=2).encode())
             atomic_write_bytes(aside / "progress.json", json.dumps(progress, indent=2).encode())
         keep_last(run, keep)
@@ -178,12 +176,6 @@ class _SavedRecipe(BaseModel):
     """`recipe.json`."""
 
     recipe: dict[str, Any]
-
-
-def recipe_sha256(recipe: BaseModel) -> str:
-    """Hex SHA-256 of a recipe with all its defaults."""
-    text = json.dumps(recipe.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def differing_keys(saved: Mapping[str, Any], recipe: BaseModel) -> list[str]:
