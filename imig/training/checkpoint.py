@@ -8,6 +8,7 @@ whole tensors when they are saved, and split again when they are loaded.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections.abc import Iterator, Mapping
@@ -114,7 +115,8 @@ def save_checkpoint(
         with new_checkpoint(path) as aside:
             for name, state in {**states, "random": randoms}.items():
                 _write_state(aside / f"{name}.pt", state)
-            document = {"recipe": recipe.model_dump(mode="json")}
+            values = recipe.model_dump(mode="json")
+            document = {"sha256": recipe_sha256(recipe), "recipe": values}
             atomic_write_bytes(aside / "recipe.json", json.dumps(document, indent=2).encode())
             atomic_write_bytes(aside / "progress.json", json.dumps(progress, indent=2).encode())
         keep_last(run, keep)
@@ -176,6 +178,12 @@ class _SavedRecipe(BaseModel):
     """`recipe.json`."""
 
     recipe: dict[str, Any]
+
+
+def recipe_sha256(recipe: BaseModel) -> str:
+    """Hex SHA-256 of a recipe with all its defaults."""
+    text = json.dumps(recipe.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def differing_keys(saved: Mapping[str, Any], recipe: BaseModel) -> list[str]:
