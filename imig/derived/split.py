@@ -17,7 +17,7 @@ from imig.derived.groups import SceneGroups
 from imig.derived.output import derivation_of, derived_output, is_finished, open_outputs
 from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.signing import SIGNED_MEMBERS, add_signature
-from imig.errors import DataError
+from imig.errors import VALIDATE, DataError
 from imig.output.seal import write_side_files
 from imig.output.writing import Contents
 from imig.paths import output_path
@@ -192,7 +192,7 @@ def _recipe_duplicates(parent: Dataset) -> DuplicatesConfig:
     except ValidationError as error:
         raise DataError(
             f"{parent.folder.place(MANIFEST_NAME)}: recipe.duplicates: {first_problem(error)}",
-            cure="`imig validate` lists everything that is damaged.",
+            cure=VALIDATE,
         ) from error
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from imig.console.interrupt import interrupt_once
+from imig.console.lines import say
 from imig.console.texts import seconds_to_text
 from imig.engine.failures import Failures, errors_must_wait
 from imig.engine.finish import FinishedBuild, finish_build
@@ -17,7 +18,7 @@ from imig.engine.folder import BuildFolder, build_output
 from imig.engine.machine import Machine, local_machine
 from imig.engine.plan import Plan
 from imig.engine.plan_text import print_remarks, print_skipped
-from imig.engine.progress import Progress
+from imig.engine.progress import BuildProgress
 from imig.engine.prompts import write_missing_prompts
 from imig.engine.retry import (
     count_failures,
@@ -55,12 +56,10 @@ def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedB
     if not overwrite and (manifest := build_output(plan).finished()) is not None:
         build_output(plan).remove_leftovers()
         counts = manifest.counts
-        console.print(
+        say(
+            console,
             f"{plan.output} is finished already: {counts.written} scenes in "
             f"{len(manifest.shards)} shards ({counts_to_text(counts)}); --overwrite builds it anew",
-            highlight=False,
-            soft_wrap=True,
-            markup=False,
         )
         return None
     with hold(plan.output, overwrite=overwrite):
@@ -100,24 +99,22 @@ def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None
     plan = folder.plan
     left = sum(stop - start for start, stop in map(plan.block_range, blocks))
     finished = plan.scenes - left
-    console.print(
+    say(
+        console,
         f"building {plan.loaded.recipe.name}: {plan.scenes} scenes -> {plan.output}"
         + (f" ({finished} finished by an earlier run)" if finished else ""),
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
     )
     print_skipped(plan, console)
     print_remarks(plan, console)
     try:
-        with Progress(plan, console, finished_scenes=finished) as progress:
+        with BuildProgress(plan, console, finished_scenes=finished) as progress:
             _stream(folder, blocks, progress)
     except DataError:
         drop_failed_parts(folder)
         raise
 
 
-def _stream(folder: BuildFolder, blocks: list[int], progress: Progress) -> None:
+def _stream(folder: BuildFolder, blocks: list[int], progress: BuildProgress) -> None:
     from imig.engine.cluster import require_resources
 
     plan = folder.plan
@@ -136,7 +133,7 @@ def collect_blocks(
     folder: BuildFolder,
     blocks: Sequence[int],
     events: Iterable[FinishedBlock | Snapshot],
-    progress: Progress,
+    progress: BuildProgress,
 ) -> None:
     """Join shards as they become complete, and watch how many scenes fail.
 
@@ -202,18 +199,11 @@ def _blocks_by_shard(plan: Plan, blocks: Sequence[int]) -> dict[int, set[int]]:
 def _print_end(finished: FinishedBuild, console: Console, *, seconds: float) -> None:
     counts = finished.manifest.counts
     print_funnel(finished.funnel, console)
-    console.print(
+    say(
+        console,
         f"wrote {counts.written} scenes in {len(finished.manifest.shards)} shards to "
         f"{finished.output} ({counts_to_text(counts)}) in {seconds_to_text(seconds)}",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
     )
     validate = command_text("imig", "validate", finished.output)
     preview = command_text("imig", "preview", "--random", "--shards", finished.output)
-    console.print(
-        f"next: {validate}   {preview}",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
-    )
+    say(console, f"next: {validate}   {preview}")

@@ -11,6 +11,8 @@ Cosine = Annotated[float, Field(ge=-1, le=1)]
 
 
 class RecipePart(BaseModel):
+    """What people write into files: keys that are not known are errors, and nothing changes it."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 

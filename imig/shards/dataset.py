@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from imig.errors import DataError, UsageError
+from imig.errors import VALIDATE, DataError, UsageError
 from imig.paths import input_path
 from imig.schema import (
     Manifest,
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-_CHECK = "`imig validate` lists everything that is damaged."
 _HEAD = 16384  # bytes; a scene's JSON and the headers before it seldom need more
 _REQUESTS = 32  # that are under way at once where the dataset is remote
 
@@ -120,7 +119,7 @@ class Dataset:
         try:
             data = self.folder.read(INDEX_NAME)
         except DataError as error:
-            raise DataError(error.message, cure=_CHECK) from error
+            raise DataError(error.message, cure=VALIDATE) from error
         return read_index_table(
             self.folder.place(INDEX_NAME), data=data, columns=names, samples=samples
         )
@@ -169,7 +168,7 @@ class Dataset:
             if count != record.samples:
                 raise DataError(
                     f"{shard} has {count} samples, {MANIFEST_NAME} says {record.samples}",
-                    cure=_CHECK,
+                    cure=VALIDATE,
                 )
 
     def _require_indexed(self, scene: Scene, *, place: str) -> None:
@@ -178,7 +177,7 @@ class Dataset:
         if indexed != scene.subset:
             raise DataError(
                 f"{place} is of the subset {scene.subset}, {INDEX_NAME} says {indexed}",
-                cure=_CHECK,
+                cure=VALIDATE,
             )
 
     def rejects(self) -> list[Reject]:
@@ -249,9 +248,9 @@ class Dataset:
         try:
             data = self.folder.read_range(self.shards[row], offset, size)
         except DataError as error:
-            raise DataError(error.message, cure=_CHECK) from error
+            raise DataError(error.message, cure=VALIDATE) from error
         if len(data) < size:
-            raise DataError(f"{self._place(row)} is cut off: the shard is truncated", cure=_CHECK)
+            raise DataError(f"{self._place(row)} is cut off: the shard is truncated", cure=VALIDATE)
         return data
 
     def _read(self, row: int) -> SceneView:
@@ -262,15 +261,15 @@ class Dataset:
             if isinstance(item, TarFault):
                 raise DataError(
                     f"{place} is damaged at byte {offset + item.offset}: {item.message}",
-                    cure=_CHECK,
+                    cure=VALIDATE,
                 )
             key, member = split_member(item.name)
             if key != sample_id:
-                raise DataError(f"{place} is not where the index says", cure=_CHECK)
+                raise DataError(f"{place} is not where the index says", cure=VALIDATE)
             if not item.plain:
                 raise self._no_plain_file(row, member)
             if member in files:
-                raise DataError(f"{place} has a member {member} twice", cure=_CHECK)
+                raise DataError(f"{place} has a member {member} twice", cure=VALIDATE)
             files[member] = member_data(region, item)
         record = _to_scene(files.pop(JSON_MEMBER, None), sample_id=sample_id, place=place)
         require_members(record, files, place=place)
@@ -306,13 +305,13 @@ class Dataset:
                 header = parse_header(block)
             except tarfile.HeaderError as error:
                 raise DataError(
-                    f"{self._place(row)} is damaged at byte {position}: {error}", cure=_CHECK
+                    f"{self._place(row)} is damaged at byte {position}: {error}", cure=VALIDATE
                 ) from error
             if position + BLOCK + padded(header.size) > end:
                 raise DataError(
                     f"{self._place(row)} is damaged at byte {position}: {header.name} of "
                     f"{header.size} bytes reaches beyond the sample",
-                    cure=_CHECK,
+                    cure=VALIDATE,
                 )
             if header.name == f"{self.ids[row]}.{member}":
                 if not header.plain:
@@ -322,24 +321,24 @@ class Dataset:
                     data = self._read_range(row, position + BLOCK, header.size)
                 return data
             position += BLOCK + padded(header.size)
-        raise DataError(f"{self._place(row)} has no member {member}", cure=_CHECK)
+        raise DataError(f"{self._place(row)} has no member {member}", cure=VALIDATE)
 
     def _no_plain_file(self, row: int, member: str) -> DataError:
         return DataError(
-            f"{self._place(row)} has a member {member} that is no plain file", cure=_CHECK
+            f"{self._place(row)} has a member {member} that is no plain file", cure=VALIDATE
         )
 
 
 def _to_scene(data: bytes | None, *, sample_id: str, place: str) -> Scene:
     """The scene in a sample's JSON member; None: it has none."""
     if data is None:
-        raise DataError(f"{place} has no JSON member", cure=_CHECK)
+        raise DataError(f"{place} has no JSON member", cure=VALIDATE)
     try:
         scene = scene_from_json(data)
     except ValidationError as error:
         raise DataError(
-            f"{place} does not obey the schema: {first_problem(error)}", cure=_CHECK
+            f"{place} does not obey the schema: {first_problem(error)}", cure=VALIDATE
         ) from error
     if scene.id != sample_id:
-        raise DataError(f"{place} has the id {scene.id} in its JSON", cure=_CHECK)
+        raise DataError(f"{place} has the id {scene.id} in its JSON", cure=VALIDATE)
     return scene

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from imig.errors import DataError
+from imig.errors import VALIDATE, DataError
 from imig.schema import Quarantine, Reject, first_problem
 from imig.shards.folders import Folder, LocalFolder
 from imig.shards.index import write_records
@@ -63,7 +63,7 @@ def read_rejects(folder: Path | Folder, *, counted: int | None = None) -> list[R
         return [Reject(**{**row, "figures": json.loads(row["figures"])}) for row in rows]
     except (ValidationError, ValueError, TypeError, RecursionError) as error:
         place = folder.place(REJECTS_NAME)
-        raise DataError(f"cannot read {place}: {_first_line(error)}", cure=_CURE) from error
+        raise DataError(f"cannot read {place}: {_first_line(error)}", cure=VALIDATE) from error
 
 
 def read_quarantine(folder: Path | Folder, *, counted: int | None = None) -> list[Quarantine]:
@@ -74,10 +74,7 @@ def read_quarantine(folder: Path | Folder, *, counted: int | None = None) -> lis
         return [Quarantine(**row) for row in rows]
     except ValidationError as error:
         place = folder.place(QUARANTINE_NAME)
-        raise DataError(f"cannot read {place}: {_first_line(error)}", cure=_CURE) from error
-
-
-_CURE = "`imig validate` lists everything that is damaged."
+        raise DataError(f"cannot read {place}: {_first_line(error)}", cure=VALIDATE) from error
 
 
 def _folder(folder: Path | Folder) -> Folder:
@@ -101,17 +98,17 @@ def _read(
             wanted = [one for one in columns if one in there or one != "path"]
             if lacking := set(wanted) - there:
                 raise DataError(
-                    f"{path} lacks the columns {', '.join(sorted(lacking))}", cure=_CURE
+                    f"{path} lacks the columns {', '.join(sorted(lacking))}", cure=VALIDATE
                 )
             rows: list[dict[str, Any]] = file.read(wanted).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"cannot read {path}: {error}", cure=_CURE) from error
+        raise DataError(f"cannot read {path}: {error}", cure=VALIDATE) from error
     return rows
 
 
 def _require_count(path: str, rows: int, counted: int | None) -> None:
     if counted is not None and rows != counted:
-        raise DataError(f"{path} has {rows} rows, {MANIFEST_NAME} counts {counted}", cure=_CURE)
+        raise DataError(f"{path} has {rows} rows, {MANIFEST_NAME} counts {counted}", cure=VALIDATE)
 
 
 def _first_line(error: Exception) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from imig.console.lines import say
 from imig.console.texts import seconds_to_text
 from imig.output.folder import OutputFolder, hold, remove_temporaries
 from imig.output.record import write_record
@@ -55,7 +56,7 @@ def encode_dataset(
     folder = encode_output(plan)
     if not overwrite and (manifest := folder.finished()) is not None:
         folder.remove_leftovers()
-        _say(
+        say(
             console,
             f"{folder.path} is finished already: {manifest.counts.written} scenes in "
             f"{len(manifest.shards)} shards; --overwrite encodes them anew",
@@ -67,7 +68,7 @@ def encode_dataset(
         manifest = finish_encoding(plan, folder)
     megabytes = sum(shard.bytes for shard in manifest.shards) / 1e6
     plain = sum(shard.bytes for shard in plan.source.manifest.shards) / 1e6
-    _say(
+    say(
         console,
         f"encoded {manifest.counts.written} scenes in {len(manifest.shards)} shards to "
         f"{folder.path} ({megabytes:.1f} MB, of which {megabytes - plain:.1f} MB are new) in "
@@ -83,7 +84,7 @@ def _encode_rest(
     total = len(plan.source)
     before = total - sum(len(plan.shards[shard]) for shard in left)
     workers = max(1, min(workers or default_workers(plan.device), len(left)))
-    _say(
+    say(
         console,
         f"encoding {plan.source.path}: {total} scenes -> {plan.output} with "
         f"{plan.encoding.weights} ({plan.encoding.dtype}) on {plan.device}, "
@@ -103,7 +104,3 @@ def _encode_rest(
                 write_record(folder.shard_record(shard), record)
     finally:
         remove_temporaries(plan.output)  # of workers that were stopped
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -205,7 +205,7 @@ def _encode_in_worker(shard: str) -> Record:
 
 
 def _leave_with_parent() -> None:
-    """Ends this process with its parent, also one that was killed: nobody would stop it."""
+    """End this process with its parent, also one that was killed: nobody would stop it."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "a pool has started this process"
     parent.join()

@@ -90,7 +90,7 @@ class Session:
                 yield
 
     def export(self, path: Path) -> None:
-        """Writes the adapter (its average, where there is one) as a diffusers LoRA.
+        """Write the adapter (its average, where there is one) as a diffusers LoRA.
 
         All processes call this; the first one writes.
         """
@@ -111,7 +111,7 @@ def open_session(
     device: torch.device,
     place: Callable[[str], str] | None = None,
 ) -> Session:
-    """Loads the data's records and the model, and sets up what trains it.
+    """Load the data's records and the model, and set up what trains it.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class _Adapters:
 def _add_adapters(
     transformer: Any, recipe: TrainRecipe, *, place: Callable[[str], str] | None
 ) -> _Adapters:
-    """Adds what is trained.
+    """Add what is trained.
 
     A DPO that starts from an adapter has that adapter, frozen, as its reference: with a half
     trained model in its place every resumption would move the goal (REFERENCE 3.6).

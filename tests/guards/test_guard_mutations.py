@@ -132,11 +132,7 @@ GUARDS: dict[str, Guard] = {
     ),
     # Run lengths
     "characters of a run": Guard(
-        "layout/masks.py", "or shift == longest:", ":",
-        LIMITS + "test_a_run_that_is_spelt_longer_than_any",
-    ),
-    "characters of a run, many masks at once": Guard(
-        "shards/run_lengths.py", "if characters.max() > MAX_CHARACTERS:", "if False:",
+        "layout/run_lengths.py", "if characters.max() > MAX_CHARACTERS:", "if False:",
         LIMITS + "test_a_run_that_is_spelt_longer_than_any",
     ),
     "a mask of the target's size": Guard(

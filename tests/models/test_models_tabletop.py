@@ -27,7 +27,8 @@ from imig.models.protocols import (
 )
 from imig.models.registry import list_models, load_model, model_record, pull
 from imig.recipe.parts import ModelConfig
-from imig.tabletop import draw_prompt, subject_alone
+from imig.tabletop import draw_prompt
+from imig.tabletop.alone import subject_alone
 
 SETTINGS = GeneratorSettings(steps=4, guidance=3.5)
 SCENE = Origin("a striped red mug, a dotted blue house and a plain green car", 5, 160, 128)

@@ -23,7 +23,7 @@ from imig.shards.card import size_category, write_card
 from imig.shards.index import (
     INDEX_NAME,
     index_schema,
-    read_index,
+    read_index_table,
     row_to_plain,
     shard_to_rows,
     write_index,
@@ -129,9 +129,9 @@ def test_damage_is_a_data_error_that_names_the_place(tmp_path: Path) -> None:
 
 def test_the_index_of_an_empty_dataset_has_all_columns(tmp_path: Path) -> None:
     write_index(tmp_path / INDEX_NAME, [])
-    frame = read_index(tmp_path / INDEX_NAME)
-    assert list(frame.columns) == index_schema().names
-    assert frame.empty
+    table = read_index_table(tmp_path / INDEX_NAME)
+    assert table.column_names == index_schema().names
+    assert not table.num_rows
 
 
 def test_index_rows_can_be_made_from_a_shard(folder: Path) -> None:

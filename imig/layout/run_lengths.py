@@ -1,7 +1,9 @@
 """Area and bounds of COCO masks from their run lengths, without arrays of their pixels.
 
-The format is described in `imig.layout.masks`. The masks of a scene are worked on together: each
-is short, and what takes the time is the number of calls to numpy.
+The format (pycocotools' maskApi.c, `rleToString`): 6 bits a character from code 48 on, five of
+value and one that says "more follows"; from the fourth run on, a run is stored as the difference to
+the one two before. The masks of a scene are worked on together: each is short, and what takes the
+time is the number of calls to numpy.
 """
 
 from __future__ import annotations
@@ -12,10 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from imig.layout.masks import MAX_CHARACTERS
 from imig.schema import Box, MaskRLE
 
 Integers = NDArray[np.int64]
+
+MAX_CHARACTERS = 8
+"""Of one run in a COCO string: 40 bits, where the largest mask has 26. Longer ones are spelt to
+mean different things to different readers: C shifts modulo 64."""
 
 _FIRST = 48  # the character that stands for 0
 _MORE, _SIGN, _VALUE, _BITS = 0x20, 0x10, 0x1F, 5

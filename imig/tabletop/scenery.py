@@ -54,7 +54,7 @@ LIGHTINGS: dict[str, Lighting] = {
 
 
 @dataclass(frozen=True)
-class Stage:
+class Scenery:
     """Everything about a picture but its things; width and height in pixels, angles in degrees."""
 
     width: int
@@ -68,10 +68,10 @@ class Stage:
     """Length of the horizontal motion blur of the backdrop, in scene units."""
 
 
-def sample_stage(
+def sample_scenery(
     rng: np.random.Generator, width: int, height: int, mood: str | None = None
-) -> Stage:
-    """A random stage of a format in pixels; of the given mood, or any.
+) -> Scenery:
+    """A random scenery for a format in pixels; of the given mood, or any.
 
     Raises ValueError for a format below 16x16.
     """
@@ -94,7 +94,7 @@ def sample_stage(
         tint=round(float(rng.random()), 4),
     )
     side = -1 if rng.random() < 0.5 else 1
-    return Stage(
+    return Scenery(
         width=width,
         height=height,
         mood=mood,
