@@ -62,7 +62,7 @@ def print_converted(result: Converted) -> None:
             f"{before}` makes them smaller again, and says what that costs"
         )
     if result.left_out:
-        _say(f"note: made anew or left out of the header: {', '.join(result.left_out)}")
+        _say(f"note: not true any more, and left out of the header: {', '.join(result.left_out)}")
     _say(str(result.output))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from imig.contextgen.adapter_styles import (
+    MADE_ANEW,
     Style,
     carried_metadata,
     read_adapter,
@@ -66,7 +67,7 @@ def convert_adapter(
         style=style,
         dtype=dtype,
         ranks=(max(adapter.scale.ranks.values()), max(ranks.values())),
-        left_out=tuple(sorted(header.keys() - kept.keys() - {"format"})),
+        left_out=tuple(sorted(header.keys() - kept.keys() - MADE_ANEW)),
         bytes_before=size,
         bytes=output.stat().st_size,
     )

@@ -40,8 +40,8 @@ OUTSIDE: Final = {
     "vector_in_out_layer": ("time_text_embed.text_embedder.linear_2",),
     "guidance_in_in_layer": ("time_text_embed.guidance_embedder.linear_1",),
     "guidance_in_out_layer": ("time_text_embed.guidance_embedder.linear_2",),
-    "final_layer_linear": ("proj_out",),
     "final_layer_adaLN_modulation_1": ("norm_out.linear",),
+    "final_layer_linear": ("proj_out",),
 }
 SWAPPED: Final = "final_layer_adaLN_modulation_1"
 """Its outputs are shift and scale; diffusers' layer has scale and shift."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,11 +48,10 @@ _IMPLEMENTATIONS: Final[Mapping[Style, str]] = {
     "comfyui": "diffusers",
     "kohya": "https://github.com/black-forest-labs/flux",
 }
-_STALE: Final = {
-    # of the file that was read: its form, its ranks and alphas, its hashes
-    *("format", DIFFUSERS_METADATA, DIGEST, _IMPLEMENTATION),
-    *("ss_network_dim", "ss_network_alpha", "sshs_model_hash", "sshs_legacy_hash"),
-}
+MADE_ANEW: Final = {"format", DIFFUSERS_METADATA, DIGEST, _IMPLEMENTATION}
+"""Entries of a header about the form of its own file."""
+_STALE: Final = {"ss_network_dim", "ss_network_alpha", "sshs_model_hash", "sshs_legacy_hash"}
+"""Those of kohya's trainer about ranks, alphas and bytes."""
 _ORIGINS: Final = (
     (re.compile(r"lora_unet_"), "kohya"),
     (re.compile(r"lora_transformer_"), "OneTrainer"),
@@ -221,7 +220,7 @@ def carried_metadata(header: Mapping[str, str]) -> dict[str, str]:
     return {
         key: text
         for key, text in header.items()
-        if key not in _STALE and key.removeprefix(PREFIX) not in SCALE_FIELDS
+        if key not in MADE_ANEW | _STALE and key.removeprefix(PREFIX) not in SCALE_FIELDS
     }
 
 
@@ -241,16 +240,21 @@ def _origin(keys: Iterable[str]) -> str:
 
 
 def _plain_parts(adapter: Adapter) -> Iterator[Part]:
-    sources = Counter(one.source for one in adapter.layers.values())
+    fused: dict[str, list[str]] = defaultdict(list)
     for name, layer in adapter.layers.items():
-        part = at_scale_one(adapter, name)
-        yield _without_idle(part) if sources[layer.source] > 1 else part
+        fused[layer.source].append(name)
+    for name, layer in adapter.layers.items():
+        neighbours = fused[layer.source]
+        if len(neighbours) == 1:
+            yield at_scale_one(adapter, name)
+        elif layer.b.any() or not any(adapter.layers[one].b.any() for one in neighbours):
+            yield _without_idle(at_scale_one(adapter, name))
 
 
 def _without_idle(part: Part) -> Part:
     """Of a layer that was fused, without the rows of A that only its neighbours have a use for.
 
-    So a fused layer that was made of others comes apart into them.
+    So a fused layer that was made of others comes apart into them, and into no more.
     """
     used = part.b.any(dim=0)
     if used.all() or not used.any():
