@@ -159,6 +159,11 @@ def _add_merge(actions: Commands) -> None:
         metavar="PATH",
         help="a file where the base is one, else a folder",
     )
+    merge.add_argument(
+        "--dtype",
+        choices=("bfloat16", "float16", "float32"),
+        help="of the weights (default: each its own)",
+    )
     merge.add_argument("--json", action="store_true", help="print the figures as JSON")
     merge.add_argument("--overwrite", action="store_true", help="replace what is there")
     merge.set_defaults(run=run_merge)
@@ -270,6 +275,7 @@ def run_merge(options: argparse.Namespace) -> int:
             _base(options),
             options.output,
             strength=options.strength,
+            dtype=_dtype(options),
             overwrite=options.overwrite,
             progress=progress,
         )

@@ -9,10 +9,12 @@ here.
 from __future__ import annotations
 
 import json
+import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from torch import Tensor, nn
 
 from imig.contextgen.adapter_config import AdapterScale, find_scale
 from imig.contextgen.adapter_file import (
+    AdapterFile,
     find_adapter_file,
     open_adapter,
     read_adapter_file,
@@ -197,6 +200,7 @@ def load_adapter(
     *,
     name: str = DEFAULT,
     trainable: bool,
+    as_trained: bool = False,
 ) -> AdapterScale:
     """Adds the adapter of a file, or of PEFT's folder: ours, or another tool's.
 
@@ -206,9 +210,15 @@ def load_adapter(
     float32, whatever the file has. A second adapter changes neither which one is used nor which is
     trained (see `adapter_used`). When it raises, the transformer is as it was.
 
+    Parameters
+    ----------
+    as_trained:
+        For going on with a training: with the alpha that imig trained it with and multiplied into
+        B, where the file says it. The effect is the same, and so is that of a learning rate.
+
     Returns
     -------
-    Rank and alpha, as the file has them.
+    Rank and alpha, as the file has them, or as it was trained.
 
     Raises
     ------
@@ -221,6 +231,8 @@ def load_adapter(
     file = read_adapter_file(path)
     layers = adapter_layers(file, transformer)
     scale = find_scale(file, layers)
+    if as_trained:
+        layers, scale = _as_trained(file, layers, scale)
     biased = any(one.bias is not None for one in layers.values())
     config = scale.to_peft(targets=_targets(transformer, layers), bias=biased)
     with _others_as_they_are(transformer, name, trainable=trainable), warnings.catch_warnings():
@@ -231,6 +243,32 @@ def load_adapter(
             parameter.data = parameter.data.float()
         set_peft_model_state_dict(transformer, _peft_state(layers, biased), adapter_name=name)
     return scale
+
+
+def _as_trained(
+    file: AdapterFile, layers: Mapping[str, LoraLayer], scale: AdapterScale
+) -> tuple[Mapping[str, LoraLayer], AdapterScale]:
+    """Undoes what `save_adapter` did to the scale; what is not known to be ours stays as it is."""
+    text = file.header.get(IMIG_METADATA, "{}")
+    where = f"{file.path}: its metadata {IMIG_METADATA!r}"
+    said = read_json_object(text, where=where).get("training")
+    rank, alpha = (said.get("rank"), said.get("alpha")) if isinstance(said, dict) else (None, None)
+    is_at_scale_one = not scale.rslora and all(
+        scale.alphas[name] == one == rank for name, one in scale.ranks.items()
+    )
+    if not is_at_scale_one or not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
+        return layers, scale
+    factor = alpha / scale.rank
+    back = {
+        name: replace(
+            one,
+            b=one.b.float() / factor,
+            bias=None if one.bias is None else one.bias.float() / factor,
+        )
+        for name, one in layers.items()
+    }
+    alphas = dict.fromkeys(scale.ranks, float(alpha))
+    return back, replace(scale, alpha=float(alpha), alphas=alphas)
 
 
 @contextmanager

@@ -300,8 +300,8 @@ def _split(
         _check_sizes(parts, into, linear[into[0]].in_features, sum(widths), path)
     if parts.source.replace(".", "_") == SWAPPED:
         b, bias = halves_swapped(b), None if bias is None else halves_swapped(bias)
-    biases = [None] * len(into) if bias is None else list(bias.split(widths))
-    for rows, own_bias in zip(b.split(widths), biases, strict=True):
+    biases = [None] * len(into) if bias is None else _parted(bias, widths)
+    for rows, own_bias in zip(_parted(b, widths), biases, strict=True):
         yield LoraLayer(
             a=a,
             b=rows,
@@ -329,6 +329,10 @@ def _check_sizes(
             f"{path}: {parts.keys[name]} is {tuple(tensor.shape)}, the layer's width is {wanted}",
             cure=cure,
         )
+
+
+def _parted(tensor: Any, widths: list[int]) -> list[Tensor]:
+    return list(tensor.split(widths))
 
 
 def halves_swapped(tensor: Tensor) -> Tensor:

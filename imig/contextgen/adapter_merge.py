@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
@@ -36,8 +36,13 @@ from imig.shards.atomic import temporary_path
 _INDEX: Final = "diffusion_pytorch_model.safetensors.index.json"
 _PREFIXES: Final = ("model.diffusion_model.", "diffusion_model.", "transformer.")
 """In front of the names in files of ComfyUI and others."""
-_SIZES: Final = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
-"""Types of base weights that an adapter can be added to, and their bytes."""
+_FLOATS: Final = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+}
+"""Types of base weights that an adapter can be added to."""
 _OTHER_SIZES: Final = {
     "F8_E4M3": 1,
     "F8_E5M2": 1,
@@ -122,10 +127,11 @@ def merge_adapter(
     output: Path,
     *,
     strength: float = 1.0,
+    dtype: torch.dtype | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Merged:
-    """Write the base with the adapter added to its weights, in the base's form and types.
+    """Write the base with the adapter added to its weights, in the base's form.
 
     Parameters
     ----------
@@ -136,6 +142,9 @@ def merge_adapter(
         A file where the base is one, else a folder.
     strength:
         What the adapter's effect is multiplied with.
+    dtype:
+        Of the weights; None: each its own. A change that is small beside a weight of few digits is
+        rounded away in part.
     overwrite:
         Replace a file, or a folder that holds a model.
     progress:
@@ -154,7 +163,7 @@ def merge_adapter(
     found = _find_base(base)
     _check_output(output, found, path, overwrite=overwrite)
     changes = _plan(adapter, found)
-    run = _Run(adapter, found, changes, strength=strength, progress=progress)
+    run = _Run(adapter, found, changes, strength=strength, dtype=dtype, progress=progress)
     if found.root.is_file():
         run.write(found.files[0], output)
         written = [output]
@@ -179,8 +188,10 @@ class _Run:
         changes: Mapping[str, _Change],
         *,
         strength: float,
+        dtype: torch.dtype | None,
         progress: Callable[[int, int], None],
     ) -> None:
+        self._dtype = dtype
         self._adapter, self._base, self._changes = adapter, base, changes
         self._strength, self._progress = strength, progress
         self._total = sum(len(one) for one in base.kinds.values())
@@ -212,7 +223,7 @@ class _Run:
 
     def write(self, source: Path, target: Path) -> None:
         """One file of the base."""
-        kinds = self._base.kinds[source]
+        kinds = {name: self._kind(one) for name, one in self._base.kinds[source].items()}
         with (
             _opened(source) as file,
             streamed_tensors(
@@ -223,9 +234,19 @@ class _Run:
                 tensor = file.get_tensor(name)
                 if name in self._changes:
                     tensor = self._changed(name, tensor)
+                elif self._dtype is not None and tensor.dtype in _FLOATS.values():
+                    tensor = tensor.to(self._dtype)
                 writer.add(name, tensor)
                 self._done += 1
                 self._progress(self._done, self._total)
+
+    def _kind(self, kind: TensorKind) -> TensorKind:
+        """As the tensor is written."""
+        if self._dtype is None or kind.dtype not in _FLOATS:
+            return kind
+        name = next(name for name, one in _FLOATS.items() if one == self._dtype)
+        size = kind.size // _FLOATS[kind.dtype].itemsize * self._dtype.itemsize
+        return replace(kind, dtype=name, size=size)
 
     def _metadata(self, header: Mapping[str, str]) -> dict[str, str]:
         kept = {key: text for key, text in header.items() if key != DIGEST}
@@ -234,7 +255,7 @@ class _Run:
 
     def _changed(self, name: str, tensor: Tensor) -> Tensor:
         change = self._changes[name].tensor(self._adapter, tensor.shape, strength=self._strength)
-        merged = (tensor.float() + change).to(tensor.dtype)
+        merged = (tensor.float() + change).to(self._dtype or tensor.dtype)
         if not torch.isfinite(merged).all():
             raise DataError(
                 f"{name} of the base would have numbers that are not finite with the adapter added",
@@ -298,7 +319,7 @@ def _opened(path: Path) -> Iterator[Any]:
 def _kind(file: Any, name: str, path: Path) -> TensorKind:
     part = file.get_slice(name)
     dtype, shape = str(part.get_dtype()), tuple(part.get_shape())
-    size = (_SIZES | _OTHER_SIZES).get(dtype)
+    size = _FLOATS[dtype].itemsize if dtype in _FLOATS else _OTHER_SIZES.get(dtype)
     if size is None:
         raise UsageError(
             f"{path}: {name!r} is of type {dtype}, which imig does not write",
@@ -369,7 +390,7 @@ def _check_all_placed(adapter: Adapter, changes: Mapping[str, _Change], base: _B
 def _check_fits(
     change: _Change, name: str, kind: TensorKind, base: _Base, adapter: Adapter
 ) -> None:
-    if kind.dtype not in _SIZES:
+    if kind.dtype not in _FLOATS:
         raise UsageError(
             f"{base.root}: {name!r} is of type {kind.dtype}: what the adapter changes would be "
             "rounded away",

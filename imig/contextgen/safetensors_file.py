@@ -54,7 +54,10 @@ def save_tensors(
     entries = dict(metadata) | ({DIGEST: _NO_DIGEST} if digest else {})
     plain = {name: one.contiguous() for name, one in tensors.items()}
     with atomic_write(path) as aside, _full_disk_is_an_os_error():
+        aside.touch()
+        mode = aside.stat().st_mode
         save_file(plain, aside, entries)
+        aside.chmod(mode)  # as other files are, and not for its owner alone
         _finish_header(aside, digest=digest)
 
 
@@ -104,7 +107,7 @@ class TensorWriter:
 
     def __init__(self, file: BinaryIO, kinds: Mapping[str, TensorKind]) -> None:
         self._file = file
-        self._awaited = list(reversed(kinds.items()))
+        self._awaited = list(kinds.items())[::-1]
 
     def add(self, name: str, tensor: Tensor) -> None:
         """The next tensor: name, bytes and order are those that were announced."""

@@ -221,12 +221,12 @@ def _add_adapters(
         add_adapter(transformer, rank=config.rank, alpha=config.alpha, seed=recipe.seed)
         return _Adapters(recipe, "", off)
     start = input_path(config.start)
-    scale = load_adapter(transformer, start, trainable=True)
+    scale = load_adapter(transformer, start, trainable=True, as_trained=True)
     recipe = recipe_with_scale(recipe, scale, place=place)
     origin = f"starts from {start}: {scale}"
     if recipe.objective.kind != "dpo":
         return _Adapters(recipe, origin, off)
-    load_adapter(transformer, start, name=REFERENCE_ADAPTER, trainable=False)
+    load_adapter(transformer, start, name=REFERENCE_ADAPTER, trainable=False, as_trained=True)
     return _Adapters(recipe, origin, partial(adapter_used, transformer, REFERENCE_ADAPTER))
 
 

@@ -149,6 +149,13 @@ def test_strength_and_rounding(base: Any, adapter: Path, tmp_path: Path) -> None
     assert result.worst[0].error == max(one.error for one in result.parts)
     untouched = set(rounded) - {f"{layer}.weight" for layer in LAYERS}
     assert all(torch.equal(found[name], rounded[name]) for name in untouched)
+    whole = merge_adapter(
+        adapter, tmp_path / "base.safetensors", tmp_path / "whole.safetensors", dtype=torch.float32
+    )
+    assert whole.error < 1e-6
+    found = load_file(tmp_path / "whole.safetensors")
+    assert {one.dtype for one in found.values()} == {torch.float32}
+    assert all(torch.equal(found[name], rounded[name].float()) for name in untouched)
 
 
 def test_biases_are_merged(base: Any, tmp_path: Path) -> None:
@@ -178,7 +185,7 @@ def test_what_does_not_fit_is_named(base: Any, adapter: Path, tmp_path: Path) ->
     weights = tmp_path / "base" / SINGLE_FILE
     state = load_file(weights)
     refused(adapter, tmp_path / "none", out, UsageError, "there is no base model")
-    small_transformer(double=1, single=0).save_pretrained(tmp_path / "few")  # type: ignore[no-untyped-call]
+    small_transformer(double=1, single=0).save_pretrained(tmp_path / "few")
     refused(adapter, tmp_path / "few", out, UsageError, "'single_transformer_blocks.0.*not have")
     save_file(state | {f"{Q}.weight": torch.ones(32, 33)}, weights)
     refused(adapter, tmp_path / "base", out, UsageError, r"is \(32, 32\), and .* is \(32, 33\)")
