@@ -74,7 +74,7 @@ def train(
                 _require_same_data(session, position, run)
         if start >= recipe.steps:
             if not on_first_process((run / ADAPTER_FILE).is_file):
-                session.export(run / ADAPTER_FILE)
+                session.export(run / ADAPTER_FILE, step=start)
             if process_rank() == 0:
                 done = (
                     f"{run} is finished already: it has all {recipe.steps} steps; another "
@@ -288,7 +288,7 @@ def _save(session: Session, run: Path, *, step: int) -> None:
         recipe=session.recipe,
         keep=session.recipe.saving.keep,
     )
-    session.export(run / ADAPTER_FILE)
+    session.export(run / ADAPTER_FILE, step=step)
 
 
 def _look(session: Session, watch: Watch, *, step: int) -> None:

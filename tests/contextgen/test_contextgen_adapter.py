@@ -93,13 +93,44 @@ def test_round_trip(tmp_path: Path) -> None:
     assert (output(small_transformer()) - expected).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize(
+    ("training", "alpha"),
+    [
+        ({"rank": 4, "alpha": 8}, 8.0),
+        ({"rank": 8, "alpha": 8}, 4.0),  # resized since
+        ({"rank": 4, "alpha": 0}, 4.0),
+        ({"rank": 4}, 4.0),
+        ("nonsense", 4.0),
+        (None, 4.0),
+    ],
+)
+def test_a_training_goes_on_with_its_own_alpha(
+    tmp_path: Path, training: object, alpha: float
+) -> None:
+    """Which is not the file's, where the scale is in B; the effect is the same either way."""
+    transformer = trained()
+    file = tmp_path / "adapter.safetensors"
+    save_adapter(transformer, file, settings={} if training is None else {"training": training})
+    fresh = small_transformer()
+    scale = load_adapter(fresh, file, trainable=True, as_trained=True)
+    assert (scale.rank, scale.alpha) == (4, alpha)
+    torch.testing.assert_close(output(fresh), output(transformer), atol=1e-6, rtol=1e-6)
+    if alpha == 8:
+        for one, other in zip(
+            adapter_state(fresh).values(), adapter_state(transformer).values(), strict=True
+        ):
+            assert torch.equal(one, other)
+    again = small_transformer()
+    assert load_adapter(again, file, trainable=False).alpha == 4
+
+
 def test_diffusers_loads_it(tmp_path: Path) -> None:
     transformer = trained()
     file = tmp_path / "adapter.safetensors"
     save_adapter(transformer, file)
     fresh = small_transformer()
     fresh.load_lora_adapter(str(tmp_path), weight_name=file.name)
-    assert fresh.peft_config["default_0"].lora_alpha == 8
+    assert fresh.peft_config["default_0"].lora_alpha == 4, "the scale is in B"
     assert torch.allclose(output(fresh), output(transformer), atol=1e-6)
 
 
