@@ -364,15 +364,15 @@ GUARDS: dict[str, Guard] = {
     ),
     # Pickles
     "weights of segment-anything": Guard(
-        "models/segment_anything.py", "weights_only=True", "weights_only=False",
+        "models/families/segment_anything.py", "weights_only=True", "weights_only=False",
         PICKLES + "test_weights[archive-segment-anything]",
     ),
     "weights of groundingdino": Guard(
-        "models/groundingdino.py", "weights_only=True", "weights_only=False",
+        "models/families/groundingdino.py", "weights_only=True", "weights_only=False",
         PICKLES + "test_weights[archive-groundingdino]",
     ),
     "weights of a head": Guard(
-        "models/aesthetics.py", "weights_only=True", "weights_only=False",
+        "models/families/aesthetics.py", "weights_only=True", "weights_only=False",
         PICKLES + "test_weights[archive-aesthetics]",
     ),
     "weights of transformers": Guard(
@@ -380,7 +380,7 @@ GUARDS: dict[str, Guard] = {
         "guards/test_guards_pickle_calls.py",
     ),
     "weights of open-clip": Guard(
-        "models/open_clip.py", "weights_only=True", "weights_only=False",
+        "models/families/open_clip.py", "weights_only=True", "weights_only=False",
         PICKLES + "test_weights[archive-open-clip, a folder]",
     ),
     "weights of a component": Guard(
