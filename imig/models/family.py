@@ -63,6 +63,8 @@ class Family:
     """File name patterns of the weights in a folder, most wanted first; safetensors before others,
     which are only ever read with `weights_only=True`. Not for pipelines, which say it
     themselves."""
+    revision: str = ""
+    """Of a program, for scenes and manifests; empty: that of its files' bytes."""
     needs: tuple[str, ...] = ()
     """Other files that a folder must hold."""
     takes_file: bool = False

@@ -222,7 +222,8 @@ def _tiny(family: Family, config: ModelConfig) -> ResolvedWeights:
             cure="train them with `make weights`, or install the package anew",
         )
     files = weight_files(family, folder)
-    return _resolved(config, path=folder, files=files, revision=sha256_prefix(files))
+    revision = family.revision or sha256_prefix(files)
+    return _resolved(config, path=folder, files=files, revision=revision)
 
 
 def _resolved(

@@ -30,6 +30,7 @@ from imig.tabletop import Identity, draw_prompt, parse_prompt, redraw_identity, 
 from imig.tabletop.composition import Composed, compose_identities
 from imig.tabletop.records import Image as Pixels
 from imig.tabletop.records import Mask
+from imig.tabletop.revision import REVISION
 
 _SAME = 0.5
 """IoU of a box with an instance's, from which on the box means that instance."""
@@ -45,6 +46,7 @@ class Tabletop:
         tiny=True,
         layout="program",
         weight_files=("*.py",),
+        revision=REVISION,
         # there is nothing to offload; it stands in for families that do
         takes_offload=True,
     )
