@@ -231,7 +231,7 @@ class _Run:
         change = self._changes[name].tensor(self._adapter, tensor.shape, strength=self._strength)
         exact = tensor.float()
         exact += change
-        merged = exact.to(self._dtype or tensor.dtype)
+        merged = exact.to(self._dtype or tensor.dtype, copy=True)
         if not torch.isfinite(merged).all():
             raise DataError(
                 f"{self._base.root}: {name!r} would have numbers that are not finite with the "

@@ -116,7 +116,8 @@ def test_kohya_at_full_size_is_what_diffusers_reads(tmp_path: Path) -> None:
         transformer: Any = FluxTransformer2DModel(
             num_layers=1, num_single_layers=1, guidance_embeds=True
         )
-    state, layers = {}, {}
+    state: dict[str, torch.Tensor] = {}
+    layers: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     generator = torch.Generator().manual_seed(3)
     for name, module in transformer.named_modules():
         if isinstance(module, torch.nn.Linear):
