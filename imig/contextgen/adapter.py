@@ -246,8 +246,8 @@ def load_adapter(
 
 
 def _as_trained(
-    file: AdapterFile, layers: Mapping[str, LoraLayer], scale: AdapterScale
-) -> tuple[Mapping[str, LoraLayer], AdapterScale]:
+    file: AdapterFile, layers: dict[str, LoraLayer], scale: AdapterScale
+) -> tuple[dict[str, LoraLayer], AdapterScale]:
     """Undoes what `save_adapter` did to the scale; what is not known to be ours stays as it is."""
     text = file.header.get(IMIG_METADATA, "{}")
     where = f"{file.path}: its metadata {IMIG_METADATA!r}"

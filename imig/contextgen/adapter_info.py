@@ -12,7 +12,7 @@ from imig.contextgen.adapter import IMIG_METADATA
 from imig.contextgen.adapter_config import DIFFUSERS_METADATA
 from imig.contextgen.adapter_file import read_json_object
 from imig.contextgen.adapter_names import block_counts
-from imig.contextgen.adapter_styles import Adapter, read_adapter
+from imig.contextgen.adapter_styles import Adapter, is_idle, read_adapter
 from imig.contextgen.modelspec import PREFIX
 
 
@@ -130,7 +130,6 @@ def _notes(adapter: Adapter) -> list[str]:
         )
     if dead := sum(alpha == 0 for alpha in scale.alphas.values()):
         notes.append(f"alpha is 0 for {dead} of {len(adapter.layers)} layers: they change nothing")
-    still = sum(not one.b.count_nonzero() for one in adapter.layers.values())
-    if still:
+    if still := sum(is_idle(one) for one in adapter.layers.values()):
         notes.append(f"B is zero in {still} of {len(adapter.layers)} layers: they change nothing")
     return notes

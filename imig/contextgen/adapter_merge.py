@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from imig.contextgen.adapter_keys import halves_swapped
@@ -28,37 +27,21 @@ from imig.contextgen.adapter_names import (
     part_widths,
 )
 from imig.contextgen.adapter_styles import Adapter, at_scale_one, read_adapter, require_effect
+from imig.contextgen.base_weights import (
+    FLOATS,
+    INDEX,
+    BaseWeights,
+    find_base_weights,
+    opened_weights,
+)
 from imig.contextgen.safetensors_file import DIGEST, TensorKind, streamed_tensors
 from imig.errors import DataError, UsageError
 from imig.paths import is_within
 from imig.shards.atomic import temporary_path
 
-_INDEX: Final = "diffusion_pytorch_model.safetensors.index.json"
 _PREFIXES: Final = ("model.diffusion_model.", "diffusion_model.", "transformer.")
 """In front of the names in files of ComfyUI and others."""
-_FLOATS: Final = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "BF16": torch.bfloat16,
-    "F16": torch.float16,
-}
-"""Types of base weights that an adapter can be added to."""
-_OTHER_SIZES: Final = {
-    "F8_E4M3": 1,
-    "F8_E5M2": 1,
-    "BOOL": 1,
-    "I8": 1,
-    "U8": 1,
-    "I16": 2,
-    "U16": 2,
-    "I32": 4,
-    "U32": 4,
-    "I64": 8,
-    "U64": 8,
-}
-"""Of tensors that are passed on."""
 _WEIGHTS: Final = (".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".gguf", ".sft")
-_AGAIN: Final = "copy the base model again"
 
 
 @dataclass(frozen=True)
@@ -86,17 +69,6 @@ class Merged:
     def worst(self) -> list[PartMerged]:
         """The weights, those with the largest error first."""
         return sorted(self.parts, key=lambda one: (-one.error, one.name))
-
-
-@dataclass(frozen=True)
-class _Base:
-    """Where the weights of a base are, and what else belongs to it."""
-
-    root: Path
-    """What was given: the file, a transformer's folder or a pipeline's."""
-    files: tuple[Path, ...]
-    kinds: Mapping[Path, Mapping[str, TensorKind]]
-    """Of each file the tensors, in its order."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +132,7 @@ def merge_adapter(
     """
     adapter = read_adapter(path)
     require_effect(adapter)
-    found = _find_base(base)
+    found = find_base_weights(base)
     _check_output(output, found, path, overwrite=overwrite)
     changes = _plan(adapter, found)
     run = _Run(adapter, found, changes, strength=strength, dtype=dtype, progress=progress)
@@ -184,7 +156,7 @@ class _Run:
     def __init__(
         self,
         adapter: Adapter,
-        base: _Base,
+        base: BaseWeights,
         changes: Mapping[str, _Change],
         *,
         strength: float,
@@ -219,13 +191,15 @@ class _Run:
                 written.append(name)
             elif one.parent not in passed_over or one.suffix not in _WEIGHTS:
                 shutil.copyfile(one, target)
+        if self._dtype is not None and written:
+            _correct_total(aside / written[0].with_name(INDEX), [aside / one for one in written])
         return written
 
     def write(self, source: Path, target: Path) -> None:
         """One file of the base."""
         kinds = {name: self._kind(one) for name, one in self._base.kinds[source].items()}
         with (
-            _opened(source) as file,
+            opened_weights(source) as file,
             streamed_tensors(
                 target, kinds, metadata=self._metadata(file.metadata() or {})
             ) as writer,
@@ -234,7 +208,7 @@ class _Run:
                 tensor = file.get_tensor(name)
                 if name in self._changes:
                     tensor = self._changed(name, tensor)
-                elif self._dtype is not None and tensor.dtype in _FLOATS.values():
+                elif self._dtype is not None and tensor.dtype in FLOATS.values():
                     tensor = tensor.to(self._dtype)
                 writer.add(name, tensor)
                 self._done += 1
@@ -242,10 +216,10 @@ class _Run:
 
     def _kind(self, kind: TensorKind) -> TensorKind:
         """As the tensor is written."""
-        if self._dtype is None or kind.dtype not in _FLOATS:
+        if self._dtype is None or kind.dtype not in FLOATS:
             return kind
-        name = next(name for name, one in _FLOATS.items() if one == self._dtype)
-        size = kind.size // _FLOATS[kind.dtype].itemsize * self._dtype.itemsize
+        name = next(name for name, one in FLOATS.items() if one == self._dtype)
+        size = kind.size // FLOATS[kind.dtype].itemsize * self._dtype.itemsize
         return replace(kind, dtype=name, size=size)
 
     def _metadata(self, header: Mapping[str, str]) -> dict[str, str]:
@@ -255,82 +229,41 @@ class _Run:
 
     def _changed(self, name: str, tensor: Tensor) -> Tensor:
         change = self._changes[name].tensor(self._adapter, tensor.shape, strength=self._strength)
-        merged = (tensor.float() + change).to(self._dtype or tensor.dtype)
+        exact = tensor.float()
+        exact += change
+        merged = exact.to(self._dtype or tensor.dtype, copy=True)
         if not torch.isfinite(merged).all():
             raise DataError(
-                f"{name} of the base would have numbers that are not finite with the adapter added",
+                f"{self._base.root}: {name!r} would have numbers that are not finite with the "
+                "adapter added",
                 cure="the base is damaged, or --strength too large",
             )
-        lost = float((merged.float() - tensor.float() - change).double().square().sum())
-        whole = float(change.double().square().sum())
+        exact -= merged
+        lost, whole = _energy(exact), _energy(change)
         self._lost, self._whole = self._lost + lost, self._whole + whole
         self.parts.append(PartMerged(name, (lost / whole) ** 0.5 if whole else 0.0))
         return merged
 
 
-def _find_base(base: Path) -> _Base:
-    if base.is_file():
-        files = [base]
-    elif base.is_dir():
-        folder = base / "transformer" if (base / "model_index.json").is_file() else base
-        files = _files_of(folder)
-    else:
-        raise UsageError(
-            f"there is no base model {base}",
-            cure="give a safetensors file, a transformer's folder or a pipeline's",
-        )
-    kinds: dict[Path, Mapping[str, TensorKind]] = {}
-    for path in files:
-        with _opened(path) as file:
-            kinds[path] = {name: _kind(file, name, path) for name in file.keys()}  # noqa: SIM118
-    return _Base(root=base, files=tuple(files), kinds=kinds)
+def _energy(tensor: Tensor) -> float:
+    """The sum of the squares."""
+    return float(torch.linalg.vector_norm(tensor, dtype=torch.float64)) ** 2
 
 
-def _files_of(folder: Path) -> list[Path]:
-    """The safetensors files of a transformer's folder: those of its index, or the only one."""
-    index = folder / _INDEX
+def _correct_total(index: Path, files: Sequence[Path]) -> None:
+    """An index says how many bytes the weights have, which another type changes."""
     if not index.is_file():
-        found = sorted(folder.glob("*.safetensors"))
-        if len(found) == 1:
-            return found
-        raise UsageError(
-            f"{folder} has {len(found)} safetensors files and no {_INDEX}",
-            cure="give the folder of one transformer as diffusers saves it, or one file",
-        )
-    try:
-        names = sorted({str(one) for one in json.loads(index.read_bytes())["weight_map"].values()})
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise DataError(f"{index} is no index of weights", cure=_AGAIN) from error
-    for name in names:
-        if Path(name).name != name or not (folder / name).is_file():
-            raise DataError(f"{index} names {name!r}, which is not beside it", cure=_AGAIN)
-    return [folder / name for name in names]
+        return
+    content = json.loads(index.read_bytes())
+    total = 0
+    for one in files:
+        with opened_weights(one) as file:
+            total += sum(file.get_tensor(name).nbytes for name in file.keys())  # noqa: SIM118
+    content["metadata"] = dict(content.get("metadata") or {}, total_size=total)
+    index.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except SafetensorError as error:
-        raise DataError(f"{path} is not a whole safetensors file: {error}", cure=_AGAIN) from error
-
-
-def _kind(file: Any, name: str, path: Path) -> TensorKind:
-    part = file.get_slice(name)
-    dtype, shape = str(part.get_dtype()), tuple(part.get_shape())
-    size = _FLOATS[dtype].itemsize if dtype in _FLOATS else _OTHER_SIZES.get(dtype)
-    if size is None:
-        raise UsageError(
-            f"{path}: {name!r} is of type {dtype}, which imig does not write",
-            cure="take the base in bfloat16, float16 or float32",
-        )
-    for length in shape:
-        size *= length
-    return TensorKind(dtype=dtype, shape=shape, size=size)
-
-
-def _plan(adapter: Adapter, base: _Base) -> dict[str, _Change]:
+def _plan(adapter: Adapter, base: BaseWeights) -> dict[str, _Change]:
     """What each tensor of the base grows by; every layer of the adapter has its place."""
     kinds = {name: kind for one in base.kinds.values() for name, kind in one.items()}
     bare = {name: _without_prefix(name) for name in kinds}
@@ -375,7 +308,7 @@ def _rows(
     )
 
 
-def _check_all_placed(adapter: Adapter, changes: Mapping[str, _Change], base: _Base) -> None:
+def _check_all_placed(adapter: Adapter, changes: Mapping[str, _Change], base: BaseWeights) -> None:
     placed = {(layer, one.is_bias) for one in changes.values() for _, _, layer in one.rows}
     for name, layer in adapter.layers.items():
         for what, wanted in (("weight", True), ("bias", layer.bias is not None)):
@@ -388,9 +321,9 @@ def _check_all_placed(adapter: Adapter, changes: Mapping[str, _Change], base: _B
 
 
 def _check_fits(
-    change: _Change, name: str, kind: TensorKind, base: _Base, adapter: Adapter
+    change: _Change, name: str, kind: TensorKind, base: BaseWeights, adapter: Adapter
 ) -> None:
-    if kind.dtype not in _FLOATS:
+    if kind.dtype not in FLOATS:
         raise UsageError(
             f"{base.root}: {name!r} is of type {kind.dtype}: what the adapter changes would be "
             "rounded away",
@@ -413,7 +346,7 @@ def _without_prefix(name: str) -> str:
     return name
 
 
-def _check_output(output: Path, base: _Base, adapter: Path, *, overwrite: bool) -> None:
+def _check_output(output: Path, base: BaseWeights, adapter: Path, *, overwrite: bool) -> None:
     cure = "give another --output"
     if is_within(output, base.root) or is_within(base.root, output) or is_within(adapter, output):
         raise UsageError(f"{output} is, or is in, or holds, what is read", cure=cure)

@@ -247,8 +247,15 @@ def _plain_parts(adapter: Adapter) -> Iterator[Part]:
         neighbours = fused[layer.source]
         if len(neighbours) == 1:
             yield at_scale_one(adapter, name)
-        elif layer.b.any() or not any(adapter.layers[one].b.any() for one in neighbours):
+        elif is_idle(layer) and not all(is_idle(adapter.layers[one]) for one in neighbours):
+            continue  # a part that had no LoRA before it was fused with others
+        else:
             yield _without_idle(at_scale_one(adapter, name))
+
+
+def is_idle(layer: LoraLayer) -> bool:
+    """Whether it changes nothing, for its B is zero."""
+    return not layer.b.float().any()
 
 
 def _without_idle(part: Part) -> Part:

@@ -158,6 +158,19 @@ def test_strength_and_rounding(base: Any, adapter: Path, tmp_path: Path) -> None
     assert all(torch.equal(found[name], rounded[name].float()) for name in untouched)
 
 
+def test_another_type_in_several_files(base: Any, adapter: Path, tmp_path: Path) -> None:
+    base.save_pretrained(tmp_path / "base", max_shard_size="20KB")
+    result = merge_adapter(adapter, tmp_path / "base", tmp_path / "out", dtype=torch.bfloat16)
+    assert result.error > 1e-4
+    index = json.loads((tmp_path / "out" / f"{SINGLE_FILE}.index.json").read_bytes())
+    old = json.loads((tmp_path / "base" / f"{SINGLE_FILE}.index.json").read_bytes())
+    assert index["weight_map"] == old["weight_map"]
+    assert index["metadata"]["total_size"] * 2 == old["metadata"]["total_size"]
+    for file in (tmp_path / "out").glob("*.safetensors"):
+        assert {one.dtype for one in load_file(file).values()} == {torch.bfloat16}
+    assert drawn(load(tmp_path / "out")).isfinite().all()
+
+
 def test_biases_are_merged(base: Any, tmp_path: Path) -> None:
     state = tensors(random_weights((Q,))) | {f"transformer.{Q}.lora_B.bias": torch.randn(32)}
     path = write(tmp_path / "a.safetensors", state)
@@ -192,9 +205,7 @@ def test_what_does_not_fit_is_named(base: Any, adapter: Path, tmp_path: Path) ->
     save_file(state | {f"{Q}.weight": torch.ones(32, 32).to(torch.float8_e4m3fn)}, weights)
     refused(adapter, tmp_path / "base", out, UsageError, "type F8_E4M3: what the adapter changes")
     save_file(state | {f"{Q}.weight": torch.full((32, 32), torch.nan)}, weights)
-    refused(
-        adapter, tmp_path / "base", out, DataError, "to_q.weight of the base would have numbers"
-    )
+    refused(adapter, tmp_path / "base", out, DataError, "to_q.weight' would have numbers")
     save_file(state, weights)
     weights.write_bytes(weights.read_bytes()[:-1])
     refused(adapter, tmp_path / "base", out, DataError, "is not a whole safetensors file")

@@ -116,7 +116,8 @@ def test_kohya_at_full_size_is_what_diffusers_reads(tmp_path: Path) -> None:
         transformer: Any = FluxTransformer2DModel(
             num_layers=1, num_single_layers=1, guidance_embeds=True
         )
-    state, layers = {}, {}
+    state: dict[str, torch.Tensor] = {}
+    layers: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     generator = torch.Generator().manual_seed(3)
     for name, module in transformer.named_modules():
         if isinstance(module, torch.nn.Linear):
@@ -361,11 +362,22 @@ def test_an_adapter_is_read_alone_as_with_its_model(tmp_path: Path) -> None:
     assert [one.name for one in parts] == list(scale.ranks)
 
 
-def test_float64_and_float8_are_written_as_others_read_them(tmp_path: Path) -> None:
-    for kind, written in ((torch.float64, "float32"), (torch.float8_e4m3fn, "bfloat16")):
-        state = {key: one.to(kind) for key, one in tensors(EIGHT).items()}
-        save_file(state, tmp_path / "a.safetensors")
-        result = convert_adapter(
-            tmp_path / "a.safetensors", tmp_path / "b.safetensors", style="diffusers"
-        )
-        assert str(result.dtype) == f"torch.{written}"
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [(torch.float64, torch.float32), (torch.float8_e4m3fn, torch.bfloat16)],
+    ids=str,
+)
+def test_unusual_types_are_read_and_written_as_usual_ones(
+    tmp_path: Path, kind: torch.dtype, written: torch.dtype
+) -> None:
+    path = write(tmp_path / "a.safetensors", tensors(EIGHT))
+    convert_adapter(path, tmp_path / "k.safetensors", style="kohya")
+    state = {
+        key: one if key.endswith(".alpha") else one.to(kind)
+        for key, one in load_file(tmp_path / "k.safetensors").items()
+    }
+    save_file(state, path)
+    assert describe_adapter(path).dtypes == {str(kind).removeprefix("torch."): 11}
+    result = convert_adapter(path, tmp_path / "b.safetensors", style="diffusers")
+    assert result.dtype == written
+    assert describe_adapter(tmp_path / "b.safetensors").layers == len(LAYERS)
