@@ -36,6 +36,7 @@ LAYERS = (
     # what does the work
     ("contextgen",),
     ("display",),
+    ("licences",),
     ("output",),
     ("engine", "derived", "training", "interop"),
     ("api",),

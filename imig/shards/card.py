@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -35,7 +35,6 @@ def write_card(
     rows: Sequence[IndexRow],
     *,
     pictures: Sequence[Path] = (),
-    licence: str = "other",
 ) -> None:
     """Write the card of a dataset folder.
 
@@ -43,16 +42,15 @@ def write_card(
     ----------
     pictures:
         Images inside `folder`; the first four are shown.
-    licence:
-        The hub's identifier; `other` where the sources' licences are not imig's to know.
     """
     shown = [path.relative_to(folder).as_posix() for path in pictures[:MAX_PICTURES]]
     parts = [
-        _front_matter(manifest, rows, licence=licence),
+        _front_matter(manifest, rows),
         _introduction(manifest),
         *([_pictures(shown)] if shown else []),
         _figures(manifest, rows),
         _models(manifest),
+        *_licences(manifest),
         _loading(manifest, rows),
     ]
     atomic_write_bytes(folder / CARD_NAME, "\n".join(parts).encode())
@@ -91,12 +89,12 @@ def split_name(manifest: Manifest) -> Literal["train", "validation"]:
     return "train"
 
 
-def _front_matter(manifest: Manifest, rows: Sequence[IndexRow], *, licence: str) -> str:
+def _front_matter(manifest: Manifest, rows: Sequence[IndexRow]) -> str:
     subsets = sorted({row.subset for row in rows})
     split = split_name(manifest)
     front = {
         "pretty_name": manifest.name,
-        "license": licence,
+        **licence_entries(manifest),
         "task_categories": ["text-to-image"],
         "size_categories": [size_category(len(rows))],
         "tags": ["webdataset", "imig", "multi-instance", "identity"],
@@ -150,6 +148,45 @@ def _models(manifest: Manifest) -> str:
     lines = [f"| {one.family} | {one.weights} | {one.revision} |" for one in manifest.models]
     header = ["## Models\n", "| family | weights | revision |", "|---|---|---|"]
     return "\n".join([*header, *lines, ""])
+
+
+def licence_entries(manifest: Manifest) -> dict[str, str]:
+    """`license` of the front matter, with `license_name` and `license_link` where it is `other`."""
+    ledger = manifest.licences
+    if ledger is None:
+        return {"license": "unknown"}
+    entries = {
+        "license": ledger.license,
+        "license_name": ledger.license_name,
+        "license_link": ledger.license_link,
+    }
+    return {name: value for name, value in entries.items() if value is not None}
+
+
+def _licences(manifest: Manifest) -> Iterator[str]:
+    """The ledger, as a table."""
+    ledger = manifest.licences
+    if ledger is None:
+        return
+    names = {"tabletop": "imig's procedural world", "file": "picture files", "shard": "tars",
+             "prompt": "prompts"}  # fmt: skip
+    lines = [
+        f"| {names[one.kind]} | {_cell(one.licence or 'not stated')} | {one.scenes} |"
+        for one in ledger.sources
+    ]
+    lines += [
+        f"| {_cell(one.family)} {_cell(one.weights)} | {_cell(one.licence or 'not known')} | "
+        f"{one.scenes if one.scenes else 'measured only'} |"
+        for one in ledger.models
+    ]
+    declared = [f"\nDeclared for all of it: {ledger.declared}."] if ledger.declared else []
+    header = ["## Licences\n", "| source or model | licence | scenes |", "|---|---|---|"]
+    yield "\n".join([*header, *lines, *declared, ""])
+
+
+def _cell(text: str) -> str:
+    """For a cell of a table: one line, and no border in it."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _loading(manifest: Manifest, rows: Sequence[IndexRow]) -> str:
