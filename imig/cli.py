@@ -28,6 +28,7 @@ from imig.commands import (
     prompts,
     recipes,
     refilter,
+    remove,
     split,
     stats,
     train,
@@ -43,11 +44,11 @@ NO_READER = 141
 """128 + SIGPIPE: work was cut off because what reads the output has gone."""
 
 _MAKING = (
-    "build", "encode", "export", "generate", "import", "merge", "prompts", "refilter", "split",
-    "train",
+    "build", "encode", "export", "generate", "import", "merge", "prompts", "refilter", "remove",
+    "split", "train",
 )  # fmt: skip
 """Commands that are there for what they write, not for what they print."""
-_CONTINUING = ("build", "encode", "export", "import", "prompts")
+_CONTINUING = ("build", "encode", "export", "import", "prompts", "remove")
 """Those of them that go on where they were stopped."""
 
 _EXAMPLES = """\
@@ -191,6 +192,7 @@ def _make_parser() -> argparse.ArgumentParser:
         refilter,
         split,
         merge,
+        remove,
         import_format,
         export_format,
         formats,

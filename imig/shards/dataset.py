@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+REMOVAL: Final = ".build/remove.json"
+"""Below the folder while `imig remove` puts new files into place."""
 _HEAD = 16384  # bytes; a scene's JSON and the headers before it seldom need more
 _REQUESTS = 32  # that are under way at once where the dataset is remote
 
@@ -76,9 +78,13 @@ class Dataset:
             )
         data = self.folder.find(MANIFEST_NAME)
         if data is None:
+            cut_off = self.folder.has(REMOVAL)
             raise UsageError(
                 f"{self.path} is not a dataset: it has no {MANIFEST_NAME}",
-                cure="A build writes it last; run the same `imig build` again to finish it.",
+                cure="Samples are being taken out; if nobody is at it, run the same `imig remove` "
+                "again to finish it."
+                if cut_off
+                else "A build writes it last; run the same `imig build` again to finish it.",
             )
         self.fingerprint = hashlib.sha256(data).hexdigest()
         """Hex SHA-256 of the manifest, which has those of all else."""

@@ -186,6 +186,22 @@ def row_to_plain(row: IndexRow) -> dict[str, Any]:
     return plain
 
 
+def plain_to_row(plain: dict[str, Any]) -> IndexRow:
+    """A row of `row_to_plain`, or of `read_index_table` where no column was absent."""
+    names = {one.name for one in fields(IndexRow)} - {"scores", INSTANCE_RECORDS}
+    records = [
+        IndexedInstance(
+            **{**one, "references": [IndexedReference(**each) for each in one["references"]]}
+        )
+        for one in plain[INSTANCE_RECORDS]
+    ]
+    return IndexRow(
+        **{name: plain[name] for name in names},
+        scores={name: plain[name] for name in _score_types()},
+        instance_records=records,
+    )
+
+
 def shard_to_rows(path: Path) -> list[IndexRow]:
     """The index rows of a finished shard, read from its own bytes.
 
