@@ -282,7 +282,8 @@ def _state(folder: Path) -> str:
             Dataset(folder)
         assert "imig remove" in caught.value.cure
         return "none"
-    assert validate_dataset(folder).faults == []
+    # Only that `.build` is still there is a fault.
+    assert {one.kind for one in validate_dataset(folder).faults} <= {"unfinished-build"}
     return "old" if len(Dataset(folder)) == 5 else "new"
 
 

@@ -108,7 +108,7 @@ def test_whatever_is_made_of_it_counts_its_own_scenes(tmp_path: Path) -> None:
     merge_datasets([a, b], output=whole)
     assert sources(whole) == {"CC-BY-4.0": 3, "CC-BY-SA-4.0": 4, None: 1}
     assert {one.family: one.scenes for one in ledger(whole).models} == {
-        "flux-kontext": 2, "blip": 0,
+        "flux-kontext": 2, "blip": 0, "oracle": 8,  # which the scenes name, and no manifest
     }  # fmt: skip
     split_dataset(whole, validation=0.25, output=tmp_path / "split")
     sides = [sources(tmp_path / "split" / side) for side in ("train", "validation")]
