@@ -301,7 +301,7 @@ def _require_some(folder: Path, found: list[_Found]) -> None:
     before = sum(
         one.operation == OPERATION for each in found for one in each.dataset.manifest.derived
     )
-    hint = f" Samples were removed from it before ({before} times)." if before else ""
+    hint = f" Removals before this one: {before}." if before else ""
     there = ", ".join(dict.fromkeys(name for one in found for name in one.there))
     raise UsageError(
         f"nothing in {folder} is meant by that; nothing was changed.{hint}",
