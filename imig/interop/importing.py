@@ -102,7 +102,7 @@ class _Plan:
             "scenes": len(self.ids),
             "models": [],
         }
-        return OutputFolder(self.output, identity, compare=_differences)
+        return OutputFolder(self.output, lambda: identity, compare=_differences)
 
 
 def import_dataset(
