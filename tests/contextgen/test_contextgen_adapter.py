@@ -114,14 +114,12 @@ def test_a_training_goes_on_with_its_own_alpha(
     fresh = small_transformer()
     scale = load_adapter(fresh, file, trainable=True, as_trained=True)
     assert (scale.rank, scale.alpha) == (4, alpha)
-    torch.testing.assert_close(output(fresh), output(transformer), atol=1e-6, rtol=1e-6)
+    found, expected = adapter_state(fresh), adapter_state(transformer)
+    for key, one in expected.items():
+        # trained with alpha 8: what is in B comes out of it again
+        assert torch.equal(found[key], one if "lora_A" in key else one * 8 / alpha)
     if alpha == 8:
-        for one, other in zip(
-            adapter_state(fresh).values(), adapter_state(transformer).values(), strict=True
-        ):
-            assert torch.equal(one, other)
-    again = small_transformer()
-    assert load_adapter(again, file, trainable=False).alpha == 4
+        assert torch.equal(output(fresh), output(transformer))
 
 
 def test_diffusers_loads_it(tmp_path: Path) -> None:
