@@ -19,15 +19,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imig.api import build, preview, train, validate
+    from imig.api import build, export_dataset, import_dataset, preview, train, validate
     from imig.shards.dataset import Dataset
 
 __version__ = "0.1.0"
-__all__ = ["Dataset", "__version__", "build", "preview", "train", "validate"]
+__all__ = [
+    "Dataset",
+    "__version__",
+    "build",
+    "export_dataset",
+    "import_dataset",
+    "preview",
+    "train",
+    "validate",
+]
 
 _HOME = {
     "Dataset": "imig.shards.dataset",
     "build": "imig.api",
+    "export_dataset": "imig.api",
+    "import_dataset": "imig.api",
     "preview": "imig.api",
     "train": "imig.api",
     "validate": "imig.api",

@@ -1,4 +1,4 @@
-"""imig from Python: the same four things that a user does on the command line.
+"""imig from Python: what a user does on the command line.
 
 They are attributes of the package (`imig.build`, ...), and are imported when they are first used.
 What goes wrong is raised as `imig.errors.UsageError` (the call is at fault) or `DataError` (the
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from imig.checks.dataset import ValidationReport
+    from imig.interop.exporting import Exported
     from imig.shards.dataset import Dataset
     from imig.shards.views import SceneView
 
@@ -155,6 +156,108 @@ def train(
             cure="the same call with resume=True goes on",
         )
     return run / "adapter.safetensors"
+
+
+def import_dataset(
+    source: str | Path,
+    format_name: str,
+    *,
+    output: str | Path,
+    settings: Settings | None = None,
+    workers: int = 1,
+    overwrite: bool = False,
+    console: Console | None = None,
+) -> Dataset:
+    """Make a dataset of files in another tool's format, and open it; as `imig import`.
+
+    Parameters
+    ----------
+    source:
+        Folder or file of that format.
+    format_name:
+        As `imig formats` lists it.
+    output:
+        The dataset's folder.
+    settings:
+        Of the format.
+    workers:
+        Processes.
+    overwrite:
+        Delete the dataset that is in the folder first.
+    console:
+        Where progress is shown; without one nowhere.
+
+    Raises
+    ------
+    UsageError
+        The format, a setting or the source is not there, or the folder holds something else.
+    DataError
+        Nothing in the source can be read.
+    """
+    from imig.interop.importing import import_dataset as run_import
+    from imig.shards.dataset import Dataset
+
+    run_import(
+        source,
+        format_name,
+        output=Path(output),
+        overrides=settings_to_texts(settings),
+        workers=workers,
+        overwrite=overwrite,
+        console=console,
+    )
+    return Dataset(output)
+
+
+def export_dataset(
+    dataset: str | Path,
+    format_name: str,
+    *,
+    output: str | Path,
+    settings: Settings | None = None,
+    workers: int = 1,
+    overwrite: bool = False,
+    console: Console | None = None,
+) -> Exported:
+    """Write a dataset in another tool's format; as `imig export`.
+
+    What the format has no place for is in the answer's `losses`.
+
+    Parameters
+    ----------
+    dataset:
+        A dataset's folder or address.
+    format_name:
+        As `imig formats` lists it.
+    output:
+        An empty or a new folder.
+    settings:
+        Of the format.
+    workers:
+        Processes.
+    overwrite:
+        Delete what an export wrote there first.
+    console:
+        Where progress is shown; without one nowhere.
+
+    Raises
+    ------
+    UsageError
+        The format, a setting or the dataset is not there, or the folder holds something else.
+    DataError
+        A sample is damaged; finished shards are kept.
+    """
+    from imig.interop.exporting import export_dataset as run_export
+
+    return run_export(
+        dataset,
+        format_name,
+        output=Path(output),
+        overrides=settings_to_texts(settings),
+        workers=workers,
+        overwrite=overwrite,
+        console=console,
+    )
 
 
 def settings_to_texts(settings: Settings | None) -> list[str]:

@@ -18,7 +18,10 @@ from imig.commands import (
     adapter,
     build,
     encode,
+    export_format,
+    formats,
     generate,
+    import_format,
     merge,
     models,
     preview,
@@ -39,8 +42,13 @@ STOPPED = 130
 NO_READER = 141
 """128 + SIGPIPE: work was cut off because what reads the output has gone."""
 
-_MAKING = ("build", "encode", "generate", "merge", "prompts", "refilter", "split", "train")
+_MAKING = (
+    "build", "encode", "export", "generate", "import", "merge", "prompts", "refilter", "split",
+    "train",
+)  # fmt: skip
 """Commands that are there for what they write, not for what they print."""
+_CONTINUING = ("build", "encode", "export", "import", "prompts")
+"""Those of them that go on where they were stopped."""
 
 _EXAMPLES = """\
 examples:
@@ -124,7 +132,7 @@ def _explain(error: ImigError) -> int:
 
 
 def _continues(name: str) -> str:
-    return "; the same command continues" if name in ("build", "encode", "prompts") else ""
+    return "; the same command continues" if name in _CONTINUING else ""
 
 
 def _prepare_streams() -> None:
@@ -183,6 +191,9 @@ def _make_parser() -> argparse.ArgumentParser:
         refilter,
         split,
         merge,
+        import_format,
+        export_format,
+        formats,
         encode,
         train,
         generate,

@@ -11,6 +11,7 @@ import pytest
 import torch
 from support.tabletop_samples import tabletop_sample
 
+from imig.cli import main
 from imig.models.registry import load_model
 from imig.recipe.file import load_recipe
 from imig.recipe.parts import ModelConfig
@@ -63,6 +64,18 @@ def test_the_stage_with_a_model_and_the_family(written: Path) -> None:
     stage.setup()
     (sample,) = stage([tabletop_sample(0)])
     assert sample.scene.style == "a picture of 2 words"
+
+
+def test_the_format(written: Path) -> None:
+    from support.tiny_dataset import write_tiny_dataset
+
+    folder = write_tiny_dataset(written / "shards", scenes=3)
+    out = written / "captions"
+    arguments = ["my_package.captions:CaptionsExporter", str(folder), "--set", "suffix=.caption"]
+    assert main(["export", *arguments, "--output", str(out)]) == 0
+    captions = [path.read_text(encoding="utf-8") for path in sorted(out.glob("*.caption"))]
+    assert len(captions) == 3
+    assert (out / "captions.txt").read_text(encoding="utf-8").splitlines() == captions
 
 
 def test_from_python(written: Path) -> None:

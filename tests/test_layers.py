@@ -13,9 +13,10 @@ PACKAGE = Path(__file__).parents[1] / "imig"
 LAYERS = (
     # what everything may import
     ("errors", "printable", "threads", "startup", "regular_file", "text_encodings"),
+    ("processes",),
     ("paths", "text", "outside"),
     ("schema", "console"),
-    ("layout", "figures"),
+    ("layout",),
     ("pictures",),
     ("sample",),
     # what a stage's settings are made of, and what is said of wrong ones
@@ -36,7 +37,7 @@ LAYERS = (
     ("contextgen",),
     ("display",),
     ("output",),
-    ("engine", "derived", "training"),
+    ("engine", "derived", "training", "interop"),
     ("api",),
     # the face
     ("schema_export", "commands"),

@@ -19,10 +19,11 @@ from imig.contextgen.components import (
     load_scheduler,
     load_transformer,
 )
-from imig.contextgen.drawing import draw, picture_seed
+from imig.contextgen.drawing import draw
 from imig.contextgen.encode import encode_pictures
 from imig.contextgen.model import ContextGen
 from imig.contextgen.sample import EncodedSample, PictureSample
+from imig.contextgen.scene_layout import picture_seed
 from imig.contextgen.settings import AttentionConfig
 from imig.training.recipe import TrainRecipe
 

@@ -19,7 +19,15 @@ from imig.checks.pictures import (
 )
 from imig.checks.subset import check_subset
 from imig.layout.boxes import iou
-from imig.schema import Instance, MaskRLE, Reference, Scene, scene_from_json
+from imig.schema import (
+    INSTANCE_FIGURES,
+    SCENE_FIGURES,
+    Instance,
+    MaskRLE,
+    Reference,
+    Scene,
+    scene_from_json,
+)
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.features import FEATURES_MEMBER
 from imig.shards.run_lengths import MaskExtent, mask_extents
@@ -205,18 +213,17 @@ def _check_structure(findings: Findings, scene: Scene) -> None:
 
 
 def _check_scores(findings: Findings, scene: Scene) -> None:
-    """Cosines; a difference of two cosines has twice the range."""
-    figures: list[tuple[str, float | None, float]] = [
-        ("caption_similarity", scene.scores.caption_similarity, 1)
-    ]
-    for one in scene.instances:
-        what = f"instance {one.index}"
-        figures.append((f"{what} phrase_similarity", one.scores.phrase_similarity, 1))
-        figures.append((f"{what} phrase_margin", one.scores.phrase_margin, 2))
-        for reference in one.references:
+    """Cosines, and what else has a largest magnitude."""
+    figures = [(one.name, one.of(scene.scores), one.magnitude) for one in SCENE_FIGURES]
+    for each in scene.instances:
+        figures += [
+            (f"instance {each.index} {one.name}", one.of(each.scores), one.magnitude)
+            for one in INSTANCE_FIGURES
+        ]
+        for reference in each.references:
             for name, value in reference.similarity:
                 figures.append((f"{reference.name} {name} similarity", value, 1))
     for name, value, limit in figures:
         # float32 cosines of a vector with itself come out a little above 1.
-        if value is not None and abs(value) > limit + 1e-3:
+        if value is not None and limit is not None and abs(value) > limit + 1e-3:
             findings.add("score-range", f"{name} is {value}")

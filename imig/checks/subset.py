@@ -14,17 +14,18 @@ MIN_FLEXIBLE_INSTANCES = 2
 def check_subset(findings: Findings, scene: Scene) -> None:
     """Collect what contradicts the subset's rules.
 
-    * basic: an instance that has references has one that was cut from the target.
+    * basic: an instance that has references has one that was cut from the target, or one that was
+      there before it (`source`).
     * complex: every instance has an edited view, and the crop that it was made from.
     * flexible: every instance has the view that was drawn before the target; no two instances have
       the same subject; there are two or more.
     """
     for instance in scene.instances:
         for reference in instance.references:
-            _check_kind(findings, instance, reference)
+            _check_kind(findings, instance, reference, given=scene.source.kind == "file")
         if scene.subset == "basic":
             # A recipe may leave out the stage `crop`: then there are no references at all.
-            if instance.references:
+            if instance.references and all(one.kind != "source" for one in instance.references):
                 _require(findings, instance, "crop")
         elif scene.subset == "complex":
             _require(findings, instance, "edit", "crop")
@@ -34,12 +35,17 @@ def check_subset(findings: Findings, scene: Scene) -> None:
         _check_flexible(findings, scene)
 
 
-def _check_kind(findings: Findings, instance: Instance, reference: Reference) -> None:
-    """A view must say what its kind is about; nothing else can tell how it came about."""
+def _check_kind(
+    findings: Findings, instance: Instance, reference: Reference, *, given: bool
+) -> None:
+    """A view must say what its kind is about; nothing else can tell how it came about.
+
+    Beside somebody's own file as the target, views of kind `source` may be their own as well.
+    """
     lacking = {
         "crop": "crop_box" if reference.crop_box is None else "",
         "edit": "edit" if reference.edit is None else "",
-        "source": "drawing" if reference.drawing is None else "",
+        "source": "drawing" if reference.drawing is None and not given else "",
         "face": "face" if reference.face is None else "",
     }[reference.kind]
     if lacking:

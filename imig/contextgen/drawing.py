@@ -16,7 +16,6 @@ from imig.contextgen.sample import EncodedSample
 from imig.contextgen.sampling import sample
 from imig.errors import DataError
 from imig.models.device import mixed_precision
-from imig.sample import derive_seed
 
 
 def draw(
@@ -71,8 +70,3 @@ def draw(
         )
     height, width = (count * codec.pixels_per_token for count in samples[0].grid)
     return codec.decode(latents, height, width).cpu().numpy()
-
-
-def picture_seed(scene: str) -> int:
-    """The seed of a scene's noise, by its id, where nobody chose one; six digits."""
-    return derive_seed("picture", scene) % 1_000_000

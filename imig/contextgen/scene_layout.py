@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from imig.contextgen.drawing import picture_seed
 from imig.errors import DataError, UsageError
 from imig.layout.layering import layer_order
 from imig.paths import command_text
+from imig.sample import derive_seed
 from imig.schema import Box, Instance, Reference, ReferenceKind
 from imig.shards.views import InstanceView, ReferenceView, SceneView
 
@@ -43,21 +43,45 @@ def scene_to_layout_file(scene: SceneView, folder: Path) -> Path:
         When the folder cannot be written to.
     """
     record = scene.record
-    chosen = [(one.record, _chosen_reference(one)) for one in scene.instances]
-    drawn = [(one, reference) for one, reference in chosen if reference is not None]
+    drawn = placed_references(scene)
     if not drawn:
         raise DataError(
             f"scene {record.id} has no reference with a mask, so there is nothing to place",
             cure="choose another scene; `imig preview ID` shows what a scene has",
         )
     names = [f"{record.id}-{reference.record.name}.png" for _, reference in drawn]
-    layout = {
+    layout = scene_to_layout(scene, files=[{"image": name} for name in names])
+    path = folder / f"{record.id}.json"
+    pictures = {
+        folder / name: _cut_out_picture(reference)
+        for name, (_, reference) in zip(names, drawn, strict=True)
+    }
+    _write_unless_edited({**pictures, path: layout_to_json(layout).encode()}, path)
+    return path
+
+
+def placed_references(scene: SceneView) -> list[tuple[Instance, ReferenceView]]:
+    """Of each instance the reference that a layout places; instances without any are left out."""
+    chosen = [(one.record, _chosen_reference(one)) for one in scene.instances]
+    return [(one, reference) for one, reference in chosen if reference is not None]
+
+
+def scene_to_layout(scene: SceneView, *, files: Sequence[dict[str, str]]) -> dict[str, Any]:
+    """What a layout file says of a scene, as JSON values.
+
+    Parameters
+    ----------
+    files:
+        `image`, and `mask` where it has one, of each of `placed_references`: relative names.
+    """
+    record, drawn = scene.record, placed_references(scene)
+    return {
         "caption": record.caption,
         "width": record.width,
         "height": record.height,
         "references": [
-            {"name": instance.phrase, "image": name, **_placing(instance, reference.record)}
-            for name, (instance, reference) in zip(names, drawn, strict=True)
+            {"name": instance.phrase, **names, **_placing(instance, reference.record)}
+            for names, (instance, reference) in zip(files, drawn, strict=True)
         ],
         # As the trainer stacks them: from the boxes, not from what the scene knows to be true.
         "order": layer_order(
@@ -67,13 +91,18 @@ def scene_to_layout_file(scene: SceneView, folder: Path) -> Path:
         ),
         "seed": picture_seed(record.id),
     }
-    path = folder / f"{record.id}.json"
-    pictures = {
-        folder / name: _cut_out_picture(reference)
-        for name, (_, reference) in zip(names, drawn, strict=True)
-    }
-    _write_unless_edited({**pictures, path: _json_text(layout).encode()}, path)
-    return path
+
+
+def picture_seed(scene: str) -> int:
+    """The seed of a scene's noise, by its id, where nobody chose one; six digits."""
+    return derive_seed("picture", scene) % 1_000_000
+
+
+def layout_to_json(layout: Mapping[str, Any]) -> str:
+    """Indented, but with the numbers of a box in one line, for people who edit it."""
+    text = json.dumps(layout, indent=1, ensure_ascii=False) + "\n"
+    # Strings have no raw line breaks, so only lists match.
+    return re.sub(r"\[\n([-\d.,\s]+)\]", lambda found: f"[{' '.join(found[1].split())}]", text)
 
 
 def _chosen_reference(instance: InstanceView) -> ReferenceView | None:
@@ -125,13 +154,6 @@ def _cut_out_picture(reference: ReferenceView) -> bytes:
     data = io.BytesIO()
     picture.save(data, "PNG")
     return data.getvalue()
-
-
-def _json_text(layout: dict[str, Any]) -> str:
-    """Indented, but with the numbers of a box in one line, for people who edit it."""
-    text = json.dumps(layout, indent=1, ensure_ascii=False) + "\n"
-    # Strings have no raw line breaks, so only lists match.
-    return re.sub(r"\[\n([-\d.,\s]+)\]", lambda found: f"[{' '.join(found[1].split())}]", text)
 
 
 def _write_unless_edited(files: Mapping[Path, bytes], layout: Path) -> None:

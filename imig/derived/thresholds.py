@@ -11,10 +11,10 @@ from pydantic import BaseModel, ValidationError
 from imig.derived.writing import merged_recipes, recipe_sha256
 from imig.duplicates.config import DuplicatesConfig
 from imig.errors import UsageError
-from imig.figures import SCENE_FIGURES, SceneFigure
 from imig.recipe.errors import explain_validation_error
 from imig.recipe.values import to_values
 from imig.recipe.yaml_lines import Written, parse_setting
+from imig.schema import INSTANCE_BOUNDS, SCENE_BOUNDS, FigureBound
 from imig.stages.filter import FilterConfig
 from imig.stages.verdict import Measured, box_area
 from imig.stages.verdict_views import best_face, lowest_dino
@@ -49,16 +49,16 @@ def _of_instances(figure: Callable[[Any], float | None]) -> Callable[[Measured],
     return lambda measured: (figure(one) for one in measured.scene.instances)
 
 
-def _of_scene(figure: SceneFigure) -> Callable[[Measured], list[float | None]]:
-    return lambda measured: [figure.of(measured.scene)]
+def _of_scene(one: FigureBound) -> Threshold:
+    return Threshold(
+        one.key, one.bound.at_least, lambda measured: [one.figure.of(measured.scene.scores)]
+    )
 
 
-def _scene_thresholds() -> Iterator[Threshold]:
-    for one in SCENE_FIGURES:
-        if one.too_low:
-            yield Threshold(one.minimum, True, _of_scene(one))
-        if one.too_high:
-            yield Threshold(one.maximum, False, _of_scene(one))
+def _of_instance(one: FigureBound) -> Threshold:
+    return Threshold(
+        one.key, one.bound.at_least, _of_instances(lambda each: one.figure.of(each.scores))
+    )
 
 
 def _box_areas(measured: Measured) -> Iterator[float]:
@@ -86,10 +86,7 @@ def _overlaps(measured: Measured) -> Iterator[float]:
 THRESHOLDS: Final = (
     Threshold("dino", True, _of_instances(lowest_dino)),
     Threshold("face", True, _of_instances(best_face)),
-    Threshold("min_phrase_margin", True, _of_instances(lambda one: one.scores.phrase_margin)),
-    Threshold(
-        "min_phrase_similarity", True, _of_instances(lambda one: one.scores.phrase_similarity)
-    ),
+    *map(_of_instance, INSTANCE_BOUNDS),
     Threshold(
         "min_grounding_score",
         True,
@@ -99,7 +96,7 @@ THRESHOLDS: Final = (
     Threshold("min_mask_coverage", True, _mask_coverages),
     Threshold("max_identity_similarity", False, _identity_similarities),
     Threshold("max_duplicate_iou", False, _overlaps),
-    *_scene_thresholds(),
+    *map(_of_scene, SCENE_BOUNDS),
     Threshold("min_instances", True, lambda measured: [len(measured.scene.instances)]),
     Threshold("max_instances", False, lambda measured: [len(measured.scene.instances)]),
 )

@@ -12,8 +12,7 @@ from imig.display.reference_panel import draw_references
 from imig.display.target_panel import draw_target
 from imig.display.text import font, line_height, shorten, wrap
 from imig.errors import UsageError
-from imig.figures import SCENE_FIGURES
-from imig.schema import Scene
+from imig.schema import SCENE_FIGURES, Scene
 from imig.shards.views import SceneView
 
 LAYERS = ("boxes", "masks", "labels", "references", "layout")
@@ -132,7 +131,7 @@ def _facts(scene: Scene, height: int) -> Image.Image:
         *(
             f"{one.label}: {one.shown.format(value)}"
             for one in SCENE_FIGURES
-            if (value := one.of(scene)) is not None
+            if (value := one.of(scene.scores)) is not None
         ),
     ]
     if scene.layer_order:

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from imig.display import palette
 from imig.display.target_panel import draw_badge
 from imig.display.text import font, line_height, shorten, wrap
+from imig.schema import INSTANCE_FIGURES
 from imig.shards.views import InstanceView, ReferenceView, SceneView
 
 CELL_WIDTH = 208
@@ -67,13 +68,13 @@ def draw_references(scene: SceneView, *, height: int, max_columns: int = 6) -> I
 def score_lines(instance: InstanceView, reference: ReferenceView) -> list[str]:
     """What is known about a reference, in short lines; what was not computed is left out."""
     one, view = instance.record, reference.record
-    scores, similarity = one.scores, view.similarity
+    similarity = view.similarity
     grounding = None if one.grounding is None else one.grounding.score
     segmentation = None if one.segmentation is None else one.segmentation.score
     layer = [] if one.layer is None else [f"layer {one.layer}"]
     lines = [
         _SEPARATOR.join([view.kind, f"{view.width}×{view.height}", *layer]),
-        _figures(("CLIP", scores.phrase_similarity), ("margin", scores.phrase_margin)),
+        _figures(*((figure.short, figure.of(one.scores)) for figure in INSTANCE_FIGURES)),
         _figures(("grounding", grounding), ("mask", segmentation)),
         _figures(("DINO", similarity.dino), ("CLIP", similarity.clip), ("face", similarity.face)),
     ]

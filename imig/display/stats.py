@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from imig.figures import SCENE_FIGURES
 from imig.printable import to_printable
-from imig.schema import Instance, Scene
+from imig.schema import INSTANCE_FIGURES, SCENE_FIGURES, Instance, Scene
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,8 +22,7 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 SCORES = {
     "grounding": "score of the detected box",
     "mask": "IoU that the segmenter predicts",
-    "phrase similarity": "CLIP, crop and phrase",
-    "phrase margin": "CLIP, own phrase minus the best other",
+    **{one.label: one.meaning for one in INSTANCE_FIGURES},
     "view DINO": "reference and its instance",
     "view CLIP": "reference and its instance",
     "view face": "reference and its instance",
@@ -102,15 +100,14 @@ def scene_stats(scenes: Iterable[Scene]) -> DatasetStats:
 
 
 def _scene_scores(scene: Scene) -> list[tuple[str, float | None]]:
-    return [(one.label, one.of(scene)) for one in SCENE_FIGURES]
+    return [(one.label, one.of(scene.scores)) for one in SCENE_FIGURES]
 
 
 def _instance_scores(one: Instance) -> list[tuple[str, float | None]]:
     return [
         ("grounding", None if one.grounding is None else one.grounding.score),
         ("mask", None if one.segmentation is None else one.segmentation.score),
-        ("phrase similarity", one.scores.phrase_similarity),
-        ("phrase margin", one.scores.phrase_margin),
+        *((figure.label, figure.of(one.scores)) for figure in INSTANCE_FIGURES),
         ("occluded", one.occluded_fraction),
         *(("view DINO", reference.similarity.dino) for reference in one.references),
         *(("view CLIP", reference.similarity.clip) for reference in one.references),

@@ -95,11 +95,11 @@ def drop_samples(shard: Path, gone: Collection[str]) -> list[IndexRow]:
 def _decide(output: Path, shards: Sequence[Record], config: DuplicatesConfig) -> Decision:
     started = time.perf_counter()
     signatures = Signatures()
-    hashed = all(row.perceptual_hash is not None for one in shards for row in one.rows)
+    hashed = all(row.scores["perceptual_hash"] for one in shards for row in one.rows)
     for record in shards:
         if config.similarity is None and hashed:
             for row in record.rows:
-                signatures.add(row.id, hash_=row.perceptual_hash)
+                signatures.add(row.id, hash_=str(row.scores["perceptual_hash"]))
         elif record.shard is not None:
             for _, files in read_tar(output / record.shard.name, only=SIGNED_MEMBERS):
                 scene = scene_from_json(files[JSON_MEMBER])

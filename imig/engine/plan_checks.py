@@ -7,10 +7,9 @@ from operator import attrgetter
 from typing import Final
 
 from imig.errors import UsageError
-from imig.figures import SCENE_FIGURES
 from imig.recipe.file import LoadedRecipe
 from imig.recipe.root import STAGE_NAMES
-from imig.schema import Subset
+from imig.schema import INSTANCE_BOUNDS, SCENE_BOUNDS, Subset
 from imig.stages.base import Stage
 from imig.stages.order import stage_order
 
@@ -38,10 +37,12 @@ _PROMISED_STAGES: Final[dict[Subset, tuple[str, ...]]] = {
 }
 """Without these no scene of the subset has the views that `imig validate` asks for."""
 
-_QUALITIES: Final = tuple(one for one in SCENE_FIGURES if one.made_by != "score")
 _COMPUTED_BY: Final = {
-    **{f"filter.{one.minimum}": one.made_by for one in _QUALITIES if one.too_low},
-    **{f"filter.{one.maximum}": one.made_by for one in _QUALITIES if one.too_high},
+    **{
+        f"filter.{one.key}": one.figure.made_by
+        for one in (*INSTANCE_BOUNDS, *SCENE_BOUNDS)
+        if one.figure.made_by != "score"
+    },
     "filter.agreement": "agree",
     "duplicates.similarity": "quality.features",
 }

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from imig.errors import DataError
-from imig.figures import SCENE_FIGURES
-from imig.schema import Scene, scene_from_json
+from imig.schema import INSTANCE_FIGURES, Scene, SceneScores, scene_from_json
 from imig.shards.atomic import atomic_write
 from imig.shards.parquet import for_arrow, open_parquet
 from imig.shards.writer import JSON_MEMBER, read_tar
@@ -21,12 +20,17 @@ if TYPE_CHECKING:
 
 INDEX_NAME = "index.parquet"
 INSTANCE_RECORDS = "instance_records"
-ADDED_COLUMNS = frozenset(
-    {"preference", "watermark", "perceptual_hash", "min_dino_similarity", INSTANCE_RECORDS}
-)
-"""Indices that were written before these were recorded lack them; they read as null.
+_FIRST_COLUMNS: Final = frozenset(
+    {
+        "id", "subset", "style", "shard", "offset", "size", "width", "height", "instances",
+        "references", "caption", "phrases", "seed", "caption_similarity", "aesthetics", "sharpness",
+        "coverage", "min_phrase_similarity", "mean_phrase_similarity", "min_phrase_margin",
+        "mean_dino_similarity", "mean_clip_similarity", "min_grounding_score",
+    }
+)  # fmt: skip
+"""What the first indices had, and every index must have.
 
-So a new column needs no new version of the schema: what readers of today look for in an index of
+A later column needs no new version of the schema: what readers of today look for in an index of
 yesterday is null, and readers of yesterday do not look for it.
 """
 
@@ -56,10 +60,7 @@ class IndexedInstance:
 
 @dataclass(frozen=True)
 class IndexRow:
-    """A sample in the index; the columns of `index.parquet` in their order.
-
-    Scores are null where nothing was computed.
-    """
+    """A sample in the index; the columns of `index.parquet` in their order."""
 
     id: str
     subset: str
@@ -76,16 +77,9 @@ class IndexRow:
     caption: str
     phrases: list[str]
     seed: int
-    caption_similarity: float | None
-    aesthetics: float | None
-    preference: float | None
-    watermark: float | None
-    perceptual_hash: str | None
-    sharpness: float | None
-    coverage: float | None
-    min_phrase_similarity: float | None
-    mean_phrase_similarity: float | None
-    min_phrase_margin: float | None
+    scores: dict[str, float | str | None]
+    """A column each, as `imig.schema.scores` declares them: first those of `SceneScores`, then of
+    the instances the smallest or the mean. Null where nothing was computed."""
     min_dino_similarity: float | None
     """References beside their instance in the target."""
     mean_dino_similarity: float | None
@@ -99,7 +93,6 @@ def scene_to_row(scene: Scene, *, shard: str, offset: int, size: int) -> IndexRo
     instances = scene.instances
     references = [reference for one in instances for reference in one.references]
     dino = [one.similarity.dino for one in references]
-    similarities = [one.scores.phrase_similarity for one in instances]
     return IndexRow(
         id=scene.id,
         subset=scene.subset,
@@ -114,11 +107,7 @@ def scene_to_row(scene: Scene, *, shard: str, offset: int, size: int) -> IndexRo
         caption=scene.caption,
         phrases=[one.phrase for one in instances],
         seed=scene.seed,
-        **{one.name: one.of(scene) for one in SCENE_FIGURES},
-        perceptual_hash=scene.scores.perceptual_hash,
-        min_phrase_similarity=_over_known(min, similarities),
-        mean_phrase_similarity=_over_known(_mean, similarities),
-        min_phrase_margin=_over_known(min, [one.scores.phrase_margin for one in instances]),
+        scores=_scene_to_scores(scene),
         min_dino_similarity=_over_known(min, dino),
         mean_dino_similarity=_over_known(_mean, dino),
         mean_clip_similarity=_over_known(_mean, [one.similarity.clip for one in references]),
@@ -127,6 +116,20 @@ def scene_to_row(scene: Scene, *, shard: str, offset: int, size: int) -> IndexRo
         ),
         instance_records=scene_to_instance_records(scene),
     )
+
+
+def _scene_to_scores(scene: Scene) -> dict[str, float | str | None]:
+    scores = {name: getattr(scene.scores, name) for name in _scene_columns()}
+    for figure in INSTANCE_FIGURES:
+        known = [figure.of(one.scores) for one in scene.instances]
+        for how in figure.indexed:
+            scores[f"{how}_{figure.name}"] = _over_known(min if how == "min" else _mean, known)
+    return scores
+
+
+@cache
+def _scene_columns() -> tuple[str, ...]:
+    return tuple(name for name in SceneScores.model_fields if name != "figures")
 
 
 def scene_to_instance_records(scene: Scene) -> list[IndexedInstance]:
@@ -159,7 +162,9 @@ def instance_records_to_plain(records: Iterable[IndexedInstance]) -> list[dict[s
 
 def row_to_plain(row: IndexRow) -> dict[str, Any]:
     """A row as a plain dictionary, as pyarrow takes and gives it."""
-    return {**vars(row), INSTANCE_RECORDS: instance_records_to_plain(row.instance_records)}
+    plain = {**vars(row), INSTANCE_RECORDS: instance_records_to_plain(row.instance_records)}
+    plain |= plain.pop("scores")
+    return plain
 
 
 def shard_to_rows(path: Path) -> list[IndexRow]:
@@ -194,8 +199,31 @@ def index_schema() -> pa.Schema:
         "list[str]": pa.list_(pa.string()),
         "list[IndexedInstance]": instance_records_type(),
     }
-    # The annotations are strings (`from __future__ import annotations`).
-    return pa.schema([pa.field(one.name, types[str(one.type)]) for one in fields(IndexRow)])
+    columns: list[tuple[str, pa.DataType]] = []
+    for one in fields(IndexRow):
+        if one.name == "scores":
+            columns += _score_types().items()
+        else:
+            # The annotations are strings (`from __future__ import annotations`).
+            columns.append((one.name, types[str(one.type)]))
+    return pa.schema(columns)
+
+
+def _score_types() -> dict[str, pa.DataType]:
+    import pyarrow as pa
+
+    scene = {
+        name: pa.string()
+        if SceneScores.model_fields[name].annotation == str | None
+        else pa.float64()
+        for name in _scene_columns()
+    }
+    instances = {
+        f"{how}_{figure.name}": pa.float64()
+        for figure in INSTANCE_FIGURES
+        for how in figure.indexed
+    }
+    return {**scene, **instances}
 
 
 @cache
@@ -274,7 +302,7 @@ def read_index_table(
                     cure=cure,
                 )
             missing = set(schema.names).difference(file.schema_arrow.names)
-            if lacking := [name for name in schema.names if name in missing - ADDED_COLUMNS]:
+            if lacking := [name for name in schema.names if name in missing & _FIRST_COLUMNS]:
                 raise DataError(
                     f"the index {path} lacks the columns {', '.join(lacking)}", cure=cure
                 )
@@ -292,11 +320,11 @@ def read_index_table(
 
 
 def absent_columns(path: Path) -> frozenset[str]:
-    """Which of `ADDED_COLUMNS` a readable index does not have."""
+    """Which of the later columns a readable index does not have."""
     import pyarrow.parquet as pq
 
     with for_arrow(path, "rb") as source:
-        return ADDED_COLUMNS.difference(pq.read_schema(source).names)
+        return frozenset(index_schema().names).difference(pq.read_schema(source).names)
 
 
 def read_index(path: Path) -> pd.DataFrame:

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, create_model, model_validator
 
 from imig.recipe.parts import Cosine, Fraction, StageConfig
 from imig.sample import Sample
+from imig.schema import INSTANCE_BOUNDS, SCENE_BOUNDS, Bound
 from imig.stages.base import Stage
 from imig.stages.instances import keep_instances
 from imig.stages.verdict import Measured, judge
 
 
-class FilterConfig(StageConfig):
+def _key(bound: Bound) -> tuple[Any, Any]:
+    kind = float if bound.default is not None else float | None
+    field = Field(
+        default=bound.default, ge=bound.lowest, le=bound.highest, description=bound.description
+    )
+    return kind, field
+
+
+if TYPE_CHECKING:
+
+    class _FigureThresholds(StageConfig):
+        """`min_<figure>` and `max_<figure>`, as `imig.schema.scores` declares them."""
+
+        def __getattr__(self, name: str) -> float | None: ...
+
+else:
+    _FigureThresholds = create_model(
+        "_FigureThresholds",
+        __base__=StageConfig,
+        **{one.key: _key(one.bound) for one in (*INSTANCE_BOUNDS, *SCENE_BOUNDS)},
+    )
+
+
+class FilterConfig(_FigureThresholds):
     """Thresholds. Instances that fail are removed; a scene with too few left is rejected."""
 
     min_instances: int = Field(default=2, ge=1, description="Released filter: 2.")
@@ -24,17 +50,7 @@ class FilterConfig(StageConfig):
         description="The mask's bounding box covers at least this share of the box in width and "
         "in height (released filter: 60 %).",
     )
-    min_phrase_similarity: float | None = Field(default=None, ge=-1, le=1)
-    min_phrase_margin: float | None = Field(
-        default=None,
-        ge=-2,
-        le=2,
-        description="CLIP must prefer the instance's own phrase to the scene's others by this.",
-    )
-    min_caption_similarity: float | None = Field(default=None, ge=-1, le=1)
     min_grounding_score: Fraction = 0.0
-    min_coverage: Fraction = Field(default=0.0, description="Share of the target under masks.")
-    max_coverage: Fraction = 1.0
     max_identity_similarity: float | None = Field(
         default=None,
         ge=-1,
@@ -53,10 +69,6 @@ class FilterConfig(StageConfig):
         description="Recognition cosine from which a face stands in for `dino`, where there is an "
         "aligned face (released filter of the flexible subset: 0.65).",
     )
-    min_aesthetics: float | None = None
-    min_preference: float | None = None
-    min_sharpness: float | None = Field(default=None, ge=0, description="Of the target.")
-    max_watermark: Fraction | None = None
     agreement: bool = Field(
         default=False,
         description="Remove instances of which a vision-language model said no (`agree`).",
@@ -88,19 +100,16 @@ class FilterStage(Stage[FilterConfig]):
 
     def prepare(self) -> None:
         config = self.config
-        scored = (
-            config.min_phrase_similarity,
-            config.min_phrase_margin,
-            config.min_caption_similarity,
-            config.max_identity_similarity,
-            config.min_sharpness,
-            # flexible: `match` has compared the views already
-            None if self.context.subset == "flexible" else config.dino,
-        )
+        compared = [
+            one.key
+            for one in (*INSTANCE_BOUNDS, *SCENE_BOUNDS)
+            if one.figure.made_by == "score" and getattr(config, one.key) != one.bound.default
+        ]
         needs_scores = (
-            any(threshold is not None for threshold in scored)
-            or config.min_coverage > 0
-            or config.max_coverage < 1
+            bool(compared)
+            or config.max_identity_similarity is not None
+            # flexible: `match` has compared the views already
+            or (config.dino is not None and self.context.subset != "flexible")
         )
         self.reads = frozenset({"boxes", "masks"})
         if needs_scores:

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from imig.errors import DataError
 from imig.layout.boxes import iou
 from imig.layout.masks import Mask, box_coverage, rle_to_mask
-from imig.schema import Instance, MaskRLE, Scene
-from imig.stages.verdict_scene import judge_scene
+from imig.schema import INSTANCE_BOUNDS, SCENE_BOUNDS, Instance, MaskRLE, Scene
 from imig.stages.verdict_views import view_fault
 
 if TYPE_CHECKING:
@@ -102,8 +101,15 @@ def judge(measured: Measured, config: FilterConfig) -> Verdict:
             reason="too few instances",
             figures={"instances": len(indices), "min_instances": config.min_instances, **causes},
         )
-    reason, figures = judge_scene(scene, config)
-    return Verdict(kept=indices, reason=reason, figures=figures)
+    for one in SCENE_BOUNDS:
+        value, threshold = one.figure.of(scene.scores), getattr(config, one.key)
+        if value is not None and one.bound.turns_down(value, threshold):
+            return Verdict(
+                kept=indices,
+                reason=one.bound.reason,
+                figures={one.figure.name: value, "threshold": threshold},
+            )
+    return Verdict(kept=indices)
 
 
 def box_area(instance: Instance) -> int:
@@ -114,22 +120,17 @@ def box_area(instance: Instance) -> int:
 
 def _fault(instance: Instance, measured: Measured, config: FilterConfig) -> str:
     """Which threshold the instance fails, "" when none."""
-    scene, scores = measured.scene, instance.scores
+    scene = measured.scene
     if box_area(instance) < config.min_box_area * scene.width * scene.height:
         return "small_box"
     if measured.mask_coverage[instance.index] < config.min_mask_coverage:
         return "mask_coverage"
     if instance.grounding and instance.grounding.score < config.min_grounding_score:
         return "grounding_score"
-    if _below(scores.phrase_similarity, config.min_phrase_similarity):
-        return "phrase_similarity"
-    if _below(scores.phrase_margin, config.min_phrase_margin):
-        return "phrase_margin"
+    for one in INSTANCE_BOUNDS:
+        if one.bound.turns_down(one.figure.of(instance.scores), getattr(config, one.key)):
+            return one.bound.reason
     return view_fault(instance, config, subset=scene.subset)
-
-
-def _below(value: float | None, threshold: float | None) -> bool:
-    return value is not None and threshold is not None and value < threshold
 
 
 def _same_identity(a: Instance, b: Instance, *, limit: float | None) -> bool:

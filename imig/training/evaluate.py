@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from imig.contextgen.batch import make_batch
 from imig.contextgen.components import LatentCodec, load_scheduler
-from imig.contextgen.drawing import draw, picture_seed
+from imig.contextgen.drawing import draw
+from imig.contextgen.scene_layout import picture_seed
 from imig.display.result_picture import draw_result
 from imig.sample import derive_seed
 from imig.training.objective import flow_loss

@@ -18,7 +18,7 @@ from support.tiny_dataset import make_samples, seal, write_tiny_dataset
 from imig.cli import main
 from imig.contextgen.adapter import adapter_parameters, add_adapter, save_adapter
 from imig.contextgen.components import load_transformer
-from imig.contextgen.drawing import picture_seed
+from imig.contextgen.scene_layout import picture_seed
 from imig.contextgen.settings import AttentionConfig
 from imig.display.result_picture import MARGIN
 from imig.errors import DataError, UsageError

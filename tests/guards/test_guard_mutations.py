@@ -69,52 +69,53 @@ GUARDS: dict[str, Guard] = {
     ),
     # Sizes in the schema
     "sides": Guard(
-        "schema.py", "Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]",
+        "schema/parts.py", "Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]",
         "Side = Annotated[int, Field(gt=0)]",
         PLANTED + "[scene-one-pixel-high]",
     ),
     "corners of boxes": Guard(
-        "schema.py", "Annotated[int, Field(ge=-MAX_SIDE, le=MAX_SIDE)]", "Annotated[int, Field()]",
+        "schema/parts.py",
+        "Annotated[int, Field(ge=-MAX_SIDE, le=MAX_SIDE)]", "Annotated[int, Field()]",
         PLANTED + "[subject-box-huge]",
     ),
     "pixels of a mask": Guard(
-        "schema.py", '_check_pixels("a mask", *reversed(self.size))', "pass",
+        "schema/parts.py", 'check_pixels("a mask", *reversed(self.size))', "pass",
         LIMITS + "test_a_mask_of_the_largest_sides_is_too_large",
     ),
     "pixels of a target": Guard(
-        "schema.py", '_check_pixels("a target", self.width, self.height)', "pass",
+        "schema/scene.py", 'check_pixels("a target", self.width, self.height)', "pass",
         LIMITS + "test_a_target_of_the_largest_sides_is_too_large",
     ),
     "pixels of a scene": Guard(
-        "schema.py", "if pixels > MAX_SCENE_PIXELS:", "if False:",
+        "schema/scene.py", "if pixels > MAX_SCENE_PIXELS:", "if False:",
         PLANTED + "[references-heavy-together]",
     ),
     "instances": Guard(
-        "schema.py",
+        "schema/scene.py",
         "instances: list[Instance] = Field(default_factory=list, max_length=MAX_INSTANCES)",
         "instances: list[Instance] = Field(default_factory=list)",
         LIMITS + "test_more_instances_than_there_may_be",
     ),
     "captions": Guard(
-        "schema.py", 'Field(default="", max_length=MAX_CAPTION)', 'Field(default="")',
+        "schema/scene.py", 'Field(default="", max_length=MAX_CAPTION)', 'Field(default="")',
         PLANTED + "[caption-1-mb]",
     ),
     "numbers that are none": Guard(
-        "schema.py", "allow_inf_nan=False, ", "", PLANTED + "[score-nan-text]",
+        "schema/parts.py", "allow_inf_nan=False, ", "", PLANTED + "[score-nan-text]",
     ),
     "keys of strangers": Guard(
-        "schema.py", 'extra="forbid", validate', "validate", PLANTED + "[unknown-key]",
+        "schema/parts.py", 'extra="forbid", validate', "validate", PLANTED + "[unknown-key]",
     ),
     "areas": Guard(
-        "schema.py", "gt=0, le=MAX_PIXELS, description", "gt=0, description",
+        "schema/scene.py", "gt=0, le=MAX_PIXELS, description", "gt=0, description",
         LIMITS + "test_an_area_that_no_mask_can_have",
     ),
     "counts of a manifest": Guard(
-        "schema.py", "Count = Annotated[int, Field(ge=0, le=MAX_SEED)]",
+        "schema/parts.py", "Count = Annotated[int, Field(ge=0, le=MAX_SEED)]",
         "Count = Annotated[int, Field(ge=0)]", LIMITS + "test_counts_that_no_table_can_hold",
     ),
     "sizes of an encoding": Guard(
-        "schema.py", "reference_side: Side", "reference_side: int = Field(gt=0)",
+        "schema/manifest.py", "reference_side: Side", "reference_side: int = Field(gt=0)",
         LIMITS + "test_an_encoding_at_sizes_that_cannot_be",
     ),
     "targets like threads, trained on": Guard(
@@ -180,14 +181,16 @@ GUARDS: dict[str, Guard] = {
     ),
     # Manifest, index, report
     "names of shards": Guard(
-        "schema.py", r'Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,250}\.tar$")', "Field()",
+        "schema/parts.py", r'Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,250}\.tar$")', "Field()",
         LIMITS + "test_a_shard_lies_in_the_folder",
     ),
     "shards listed twice": Guard(
-        "schema.py", "if record.name in seen:", "if False:", PLANTED + "[manifest-shard-twice]",
+        "schema/manifest.py",
+        "if record.name in seen:", "if False:", PLANTED + "[manifest-shard-twice]",
     ),
     "merges of merges": Guard(
-        "schema.py", "if depth > MAX_MERGES:", "if False:", PLANTED + "[manifest-merged-50-deep]",
+        "schema/manifest.py",
+        "if depth > MAX_MERGES:", "if False:", PLANTED + "[manifest-merged-50-deep]",
     ),
     "places in shards": Guard(
         "shards/places.py", "if good.all():", "if True:",

@@ -18,7 +18,14 @@ from imig.cli import main
 from imig.errors import DataError, UsageError
 from imig.layout.masks import rle_to_mask
 from imig.shards.card import size_category, write_card
-from imig.shards.index import INDEX_NAME, index_schema, read_index, shard_to_rows, write_index
+from imig.shards.index import (
+    INDEX_NAME,
+    index_schema,
+    read_index,
+    row_to_plain,
+    shard_to_rows,
+    write_index,
+)
 
 
 @pytest.fixture(scope="module")
@@ -129,11 +136,13 @@ def test_index_rows_can_be_made_from_a_shard(folder: Path) -> None:
         row for name in ("000000", "000001") for row in shard_to_rows(folder / f"basic-{name}.tar")
     ]
     pd.testing.assert_frame_equal(
-        pd.DataFrame(rows)[["id", "offset", "size", "caption", "min_phrase_similarity"]],
+        pd.DataFrame(map(row_to_plain, rows))[
+            ["id", "offset", "size", "caption", "min_phrase_similarity"]
+        ],
         imig.Dataset(folder).index[["id", "offset", "size", "caption", "min_phrase_similarity"]],
     )
     first = make_samples(1)[0].scene
-    assert rows[0].mean_phrase_similarity == pytest.approx(0.35)
+    assert rows[0].scores["mean_phrase_similarity"] == pytest.approx(0.35)
     assert rows[0].phrases == [one.phrase for one in first.instances]
 
 

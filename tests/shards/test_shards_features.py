@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from support.tiny_dataset import make_sample, seal, write_tiny_dataset
+from support.tiny_dataset import LATER_COLUMNS, make_sample, seal, write_tiny_dataset
 
 from imig import Dataset
 from imig.checks.dataset import validate_dataset
 from imig.errors import DataError
 from imig.shards.features import FEATURES_MEMBER, features_from_bytes, features_to_bytes
-from imig.shards.index import ADDED_COLUMNS, INDEX_NAME
+from imig.shards.index import INDEX_NAME
 from imig.shards.manifest import MANIFEST_NAME, file_sha256, read_manifest, write_manifest
 from imig.shards.writer import write_tar
 from imig.stages.base import BuildContext
@@ -82,7 +82,7 @@ def test_features_survive_stages() -> None:
 
 def test_an_index_without_the_newer_columns_reads_and_is_valid(tmp_path: Path) -> None:
     folder = write_tiny_dataset(tmp_path / "d")
-    table = pq.read_table(folder / INDEX_NAME).drop_columns(sorted(ADDED_COLUMNS))
+    table = pq.read_table(folder / INDEX_NAME).drop_columns(LATER_COLUMNS)
     pq.write_table(table, folder / INDEX_NAME)
     manifest = read_manifest(folder / MANIFEST_NAME)
     update = {"index_sha256": file_sha256(folder / INDEX_NAME)}

@@ -91,5 +91,5 @@ def test_scene_thresholds(
 def test_thresholds_on_scores_need_the_score_stage() -> None:
     context = BuildContext(recipe_seed=0, subset="basic")
     assert "scores" not in FilterStage(FilterConfig(), context).reads
-    assert "scores" in FilterStage(FilterConfig(min_phrase_margin=0.0), context).reads
-    assert "scores" in FilterStage(FilterConfig(max_coverage=0.9), context).reads
+    for settings in ({"min_phrase_margin": 0.0}, {"max_coverage": 0.9}):
+        assert "scores" in FilterStage(FilterConfig.model_validate(settings), context).reads

@@ -46,6 +46,10 @@ from imig.shards.writer import SampleSpan, write_tar
 
 SIZE = (96, 64)
 """(width, height) of every target."""
+LATER_COLUMNS = [
+    "preference", "watermark", "perceptual_hash", "min_dino_similarity", "instance_records",
+]  # fmt: skip
+"""Of the index; those of the first version are without them."""
 COLOURS = {"red": (200, 40, 40), "blue": (40, 60, 200), "green": (40, 160, 60)}
 
 

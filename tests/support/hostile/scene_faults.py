@@ -19,7 +19,7 @@ from support.hostile.victim import OTHER, SAMPLE, SHARD, Json, Victim
 
 SCENES = Group(
     "A sample's JSON",
-    "Everything in it has a largest size (`imig/schema.py`), checked before anything is allocated.",
+    "Everything in it has a largest size (`imig/schema/`), checked before anything is allocated.",
 )
 
 

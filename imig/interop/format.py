@@ -1,0 +1,165 @@
+"""What a format is: how its files become scenes, and how scenes become its files.
+
+A format is one file of this package with an `Importer`, an `Exporter` or both, and a line in
+`imig.interop.formats`. It knows nothing of processes, resuming, progress or where datasets keep
+their files: `imig.interop.importing` and `imig.interop.exporting` do that for all of them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic
+
+from typing_extensions import TypeVar
+
+from imig.errors import DataError
+from imig.recipe.parts import RecipePart
+from imig.sample import Sample
+from imig.schema import Subset
+from imig.shards.dataset import Dataset
+from imig.shards.funnel import Oddity
+from imig.shards.views import SceneView
+
+
+class FormatSettings(RecipePart):
+    """What `--set` may say of a format; one without settings takes this."""
+
+
+SettingsT = TypeVar("SettingsT", bound=FormatSettings, default=FormatSettings)
+
+
+@dataclass
+class Losses:
+    """What a format could not carry: kinds, how often, and the first few places."""
+
+    kinds: dict[str, Oddity] = field(default_factory=dict)
+
+    def note(self, kind: str, place: str) -> None:
+        """`kind` is a short fixed phrase ("faces"), `place` says of which scene, and what."""
+        self.kinds.setdefault(kind, Oddity()).add(Oddity(1, [place]))
+
+    def add(self, other: Losses) -> None:
+        for kind, oddity in other.kinds.items():
+            self.kinds.setdefault(kind, Oddity()).add(oddity)
+
+
+def losses_to_text(losses: Losses, *, where: str) -> list[str]:
+    """Lines for a person: ``no place in coco: faces: 12, the first: basic-00000003: ..``."""
+    return [
+        f"no place in {where}: {kind}: {one.count}, the first: {one.first[0]}"
+        for kind, one in sorted(losses.kinds.items())
+    ]
+
+
+def losses_to_json(losses: Losses) -> dict[str, int]:
+    """How often, by kind."""
+    return {kind: one.count for kind, one in sorted(losses.kinds.items())}
+
+
+class ExportFolder:
+    """Where an exporter writes: files by relative names, each whole or not there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.names: list[str] = []
+        """Of what was written, in order."""
+        self.losses = Losses()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file; its folders are made.
+
+        Not flushed to the disk one by one, which would take most of the time: whoever calls the
+        exporter does it for many at once.
+
+        Raises DataError when it cannot be written, or when `name` leads out of the folder.
+        """
+        if any(one in ("", ".", "..") for one in name.split("/")):
+            raise DataError(f"{name!r} is no name of a file below {self.path}")
+        path = self.path / name
+        # One process writes a file, so that what a killed one has left is written over.
+        temporary = path.with_name(f".{path.name}.tmp-0")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise DataError(
+                f"cannot write {path}: {error.strerror or error}",
+                cure="make room on the disk, or give another --output; the same command goes on",
+            ) from error
+        self.names.append(name)
+
+
+class Exporter(ABC, Generic[SettingsT]):
+    """Writes scenes of a dataset as files of a format.
+
+    Constructed in every worker process: what it reads of the dataset is the index. It may not
+    depend on which scenes it has seen before.
+    """
+
+    settings_type: ClassVar[type[FormatSettings]] = FormatSettings
+
+    def __init__(self, dataset: Dataset, settings: SettingsT) -> None:
+        self.dataset = dataset
+        self.settings = settings
+
+    @abstractmethod
+    def write_scene(self, scene: SceneView, folder: ExportFolder) -> Any:
+        """Write the scene's own files; gives what `finish` is to know of it, as JSON values.
+
+        Pictures go through as they are stored (`scene.files`), never decoded and encoded again.
+        What the format has no place for goes to `folder.losses`.
+        """
+
+    def finish(self, rows: Iterable[Any], folder: ExportFolder) -> None:
+        """Write what stands once for all scenes, from what `write_scene` gave, in their order.
+
+        `rows` may be gone through once only.
+        """
+
+
+class Importer(ABC, Generic[SettingsT]):
+    """Reads files of a format as samples. Pickles: it goes to every worker process.
+
+    Raises UsageError when it is made of something that is not of its format.
+    """
+
+    settings_type: ClassVar[type[FormatSettings]] = FormatSettings
+
+    def __init__(self, source: Path, settings: SettingsT) -> None:
+        self.source = source
+        self.settings = settings
+
+    @abstractmethod
+    def keys(self) -> Sequence[str]:
+        """What there is to read, a key a scene, sorted; opens no picture."""
+
+    def subset(self, key: str) -> Subset:
+        """The subset of the scene of a key: shards hold one each. Opens no picture."""
+        return "basic"
+
+    @abstractmethod
+    def read(self, key: str, sample_id: str, losses: Losses) -> Sample:
+        """The scene of a key, under this id.
+
+        Raises DataError for what is damaged or missing: it is quarantined with that message, and
+        the others go on.
+        """
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format by its name."""
+
+    name: str
+    """As in `imig export NAME`: small letters, digits and hyphens."""
+    summary: str
+    """What it is, in a line."""
+    importer: type[Importer[Any]] | None = None
+    """None: it is only written."""
+    exporter: type[Exporter[Any]] | None = None
+    """None: it is only read."""

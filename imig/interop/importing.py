@@ -1,0 +1,369 @@
+"""`imig import`: files of another format become a dataset.
+
+The dataset lies in its folder as a build's does, and is finished by the same command when a run was
+cut off: whole shards are kept. What cannot be read is quarantined, and the others go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from imig.console.interrupt import interrupt_once
+from imig.errors import DataError, UsageError
+from imig.interop.format import Importer, Losses
+from imig.interop.formats import find_importer, to_settings
+from imig.interop.ids import keys_to_ids
+from imig.interop.progress import SceneLine
+from imig.output.folder import (
+    BUILD_FOLDER,
+    build_lock,
+    delete_dataset,
+    refuse_nameless,
+    remove_temporaries,
+    require_ours,
+)
+from imig.output.identity import (
+    OTHER_OUTPUT,
+    differences,
+    read_finished,
+    read_identity,
+    require_whole,
+    write_identity,
+)
+from imig.output.record import Record, read_record, write_record
+from imig.output.report import record_to_funnel
+from imig.output.seal import write_side_files
+from imig.output.tally import StageTally
+from imig.paths import input_path, is_within
+from imig.processes import each_in_processes
+from imig.sample import Sample
+from imig.schema import Counts, Manifest, Quarantine, Scene, Subset
+from imig.shards.index import scene_to_row
+from imig.shards.manifest import MANIFEST_NAME, package_versions, shard_record, write_manifest
+from imig.shards.names import shard_name
+from imig.shards.writer import require_members, write_tar
+
+STAGE = "import"
+"""As reports and quarantines name it."""
+SCENES_PER_SHARD = 1000
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was made of the source."""
+
+    manifest: Manifest
+    losses: Losses
+    """What a dataset of imig has no place for."""
+    finished_already: bool = False
+
+
+@dataclass(frozen=True)
+class _Block:
+    """What goes into one shard."""
+
+    subset: Subset
+    shard: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Pickles: it goes to every worker."""
+
+    format: str
+    importer: Importer[Any]
+    output: Path
+    name: str
+    ids: dict[str, str]
+    """Key -> sample id, in order."""
+    scenes_per_shard: int
+    blocks: list[_Block]
+
+    @property
+    def state(self) -> Path:
+        return self.output / BUILD_FOLDER
+
+    def record(self, block: _Block) -> Path:
+        return self.state / "shards" / f"{block.shard}.json"
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "source": {
+                "kind": self.format,
+                "path": str(self.importer.source),
+                **self.importer.settings.model_dump(mode="json"),
+            },
+            "write": {"scenes_per_shard": self.scenes_per_shard},
+        }
+
+    @property
+    def recipe_sha256(self) -> str:
+        keys = json.dumps([self.recipe, list(self.ids)], ensure_ascii=False).encode()
+        return hashlib.sha256(keys).hexdigest()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {
+            "recipe_sha256": self.recipe_sha256,
+            "recipe": self.recipe,
+            "scenes": len(self.ids),
+            "models": [],
+        }
+
+
+def import_dataset(
+    source: str | Path,
+    format_name: str,
+    *,
+    output: Path,
+    overrides: Sequence[str] = (),
+    name: str | None = None,
+    scenes_per_shard: int = SCENES_PER_SHARD,
+    workers: int = 1,
+    overwrite: bool = False,
+    console: Console | None = None,
+) -> Imported:
+    """Make a dataset of files of another format; a run that was cut off is finished.
+
+    Parameters
+    ----------
+    source:
+        Folder or file of that format.
+    format_name:
+        Of `imig.interop.formats.FORMATS`.
+    output:
+        The dataset's folder: empty, new, or an earlier run's of the same import.
+    overrides:
+        Settings of the format, as ``key=value``.
+    name:
+        Of the dataset; None: the source's.
+    scenes_per_shard:
+        Keys of the source that a shard covers; what can be read is written.
+    workers:
+        Processes; each imports a shard at a time.
+    overwrite:
+        Delete the dataset that is in the folder first.
+    console:
+        Where progress is shown; without one nowhere.
+
+    Raises
+    ------
+    UsageError
+        The format, a setting or the source is not there, or the folder holds something else.
+    DataError
+        Nothing in the source can be read, or the disk is full; finished shards are kept.
+    """
+    plan = _make_plan(
+        source,
+        format_name,
+        output=output,
+        overrides=overrides,
+        name=name,
+        scenes_per_shard=scenes_per_shard,
+    )
+    if not overwrite and (manifest := _finished(plan)) is not None:
+        return Imported(manifest, Losses(), finished_already=True)
+    with interrupt_once(), build_lock(output):
+        if overwrite:
+            delete_dataset(output)
+        _prepare(plan)
+        started = time.monotonic()
+        _write_shards(plan, console or Console(quiet=True), workers=workers)
+        return _finish(plan, seconds=time.monotonic() - started)
+
+
+def _make_plan(
+    source: str | Path,
+    format_name: str,
+    *,
+    output: Path,
+    overrides: Sequence[str],
+    name: str | None,
+    scenes_per_shard: int,
+) -> _Plan:
+    kind = find_importer(format_name)
+    path = input_path(source)
+    if not path.exists():
+        raise UsageError(f"there is no {path}", cure=f"name what holds the files of {format_name}")
+    if is_within(output, path) or is_within(path, output):
+        raise UsageError(f"{output} and {path} lie in each other", cure="give another --output")
+    importer = kind(path, to_settings(kind.settings_type, list(overrides)))
+    ids = keys_to_ids(importer.keys())
+    doubled = [one for one, times in Counter(ids.values()).items() if times > 1]
+    if doubled:
+        raise DataError(f"{path}: two scenes would have the id {doubled[0]}")
+    subsets: dict[Subset, list[str]] = {}
+    for key in ids:
+        subsets.setdefault(importer.subset(key), []).append(key)
+    return _Plan(
+        format=format_name,
+        importer=importer,
+        output=output,
+        name=name or path.resolve().name,
+        ids=ids,
+        scenes_per_shard=scenes_per_shard,
+        blocks=[
+            _Block(subset, shard_name(subset, number), tuple(its[start : start + scenes_per_shard]))
+            for subset, its in sorted(subsets.items())
+            for number, start in enumerate(range(0, len(its), scenes_per_shard))
+        ],
+    )
+
+
+def _finished(plan: _Plan) -> Manifest | None:
+    if not (plan.output / MANIFEST_NAME).is_file():
+        require_ours(plan.output)
+        return None
+    manifest = read_finished(plan.output)
+    if manifest.recipe_sha256 != plan.recipe_sha256:
+        raise UsageError(f"{plan.output} holds a dataset that differs", cure=OTHER_OUTPUT)
+    require_whole(plan.output, manifest)
+    if plan.state.exists():  # killed between writing the manifest and clearing up
+        with build_lock(plan.output):
+            shutil.rmtree(plan.state, ignore_errors=True)
+    return manifest
+
+
+def _prepare(plan: _Plan) -> None:
+    identity = plan.state / "build.json"
+    there = read_identity(identity)
+    if there is None:
+        refuse_nameless(identity, plan.state / "shards", plan.state / "parts")
+    elif why := list(differences(there, plan.identity)):
+        raise UsageError(
+            f"{plan.output} holds unfinished work that differs: {'; '.join(why)}",
+            cure=OTHER_OUTPUT,
+        )
+    (plan.state / "shards").mkdir(parents=True, exist_ok=True)
+    write_identity(identity, plan.identity)
+    for folder in (plan.output, plan.state, plan.state / "shards"):
+        remove_temporaries(folder)
+
+
+def _write_shards(plan: _Plan, console: Console, *, workers: int) -> None:
+    left = [block for block in plan.blocks if not plan.record(block).is_file()]
+    done = len(plan.ids) - sum(len(block.keys) for block in left)
+    work = each_in_processes(
+        partial(_import_shard, plan), left, workers=workers, what="imported scenes"
+    )
+    with closing(work), SceneLine(console, total=len(plan.ids), done=done) as line:
+        for block, record in work:
+            write_record(plan.record(block), record)
+            line.advance(record.input)
+
+
+def _import_shard(plan: _Plan, block: _Block) -> Record:
+    started = time.perf_counter()
+    keys, losses = block.keys, Losses()
+    quarantined: list[Quarantine] = []
+    scenes: list[Scene] = []
+
+    def samples() -> Iterator[Sample]:
+        for key in keys:
+            try:
+                sample = plan.importer.read(key, plan.ids[key], losses)
+                _check(sample, block)
+            except (DataError, ValueError) as error:
+                quarantined.append(_quarantine(plan.ids[key], key, error))
+                continue
+            for kind, details in sample.oddities:
+                losses.note(kind, f"{sample.scene.id}: {details}")
+            scenes.append(sample.scene)
+            yield sample
+
+    path = plan.output / block.shard
+    spans = write_tar(path, samples())
+    record = None
+    if spans:
+        record = shard_record(path, samples=len(spans))
+    else:
+        path.unlink()
+    tally = StageTally(
+        seen=len(keys),
+        quarantined=len(quarantined),
+        seconds=time.perf_counter() - started,
+        oddities=losses.kinds,
+    )
+    return Record(
+        input=len(keys),
+        rows=[
+            scene_to_row(scene, shard=path.name, offset=span.offset, size=span.size)
+            for scene, span in zip(scenes, spans, strict=True)
+        ],
+        quarantined=quarantined,
+        tallies={STAGE: tally},
+        shard=record,
+    )
+
+
+def _check(sample: Sample, block: _Block) -> None:
+    scene = sample.scene
+    require_members(scene, sample.files, place=f"sample {scene.id}")
+    if scene.subset != block.subset:
+        raise DataError(f"it is of the subset {scene.subset}, and was taken for {block.subset}")
+
+
+def _quarantine(sample_id: str, key: str, error: Exception) -> Quarantine:
+    return Quarantine(
+        id=sample_id,
+        stage=STAGE,
+        error=f"{type(error).__name__}: {error}",
+        traceback="" if isinstance(error, DataError) else traceback.format_exc(),
+        path=key,
+    )
+
+
+def _finish(plan: _Plan, *, seconds: float) -> Imported:
+    records = [read_record(plan.record(block)) for block in plan.blocks]
+    rows = [row for record in records for row in record.rows]
+    quarantined = [one for record in records for one in record.quarantined]
+    if not rows:
+        first = quarantined[0]
+        raise DataError(
+            f"none of the {len(quarantined)} scenes of {plan.importer.source} can be read: "
+            f"{first.path}: {first.error}"
+        )
+    tally = StageTally()
+    for record in records:
+        tally.add(record.tallies[STAGE])
+    whole = Record(quarantined=quarantined, tallies={STAGE: tally})
+    manifest = Manifest(
+        name=plan.name,
+        recipe=plan.recipe,
+        recipe_sha256=plan.recipe_sha256,
+        models=[],
+        packages=package_versions(),
+        counts=Counts(
+            input=len(plan.ids), written=len(rows), rejected=0, quarantined=len(quarantined)
+        ),
+        shards=[record.shard for record in records if record.shard is not None],
+    )
+    manifest = write_side_files(
+        plan.output,
+        manifest,
+        rows=rows,
+        rejects=[],
+        quarantined=quarantined,
+        funnel=record_to_funnel(whole),
+        seconds=seconds,
+        licence="other",
+    )
+    write_manifest(plan.output / MANIFEST_NAME, manifest)
+    shutil.rmtree(plan.state, ignore_errors=True)
+    return Imported(manifest, Losses(tally.oddities))
