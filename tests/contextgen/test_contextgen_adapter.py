@@ -29,9 +29,9 @@ from imig.contextgen.settings import AttentionConfig
 from imig.errors import DataError, UsageError
 
 
-def trained() -> FluxTransformer2DModel:
+def trained(*, double: int = 2, single: int = 4) -> FluxTransformer2DModel:
     """With an adapter that changes the output."""
-    transformer = small_transformer()
+    transformer = small_transformer(double=double, single=single)
     add_adapter(transformer, rank=4, alpha=8, seed=3)
     generator = torch.Generator().manual_seed(5)
     for parameter in adapter_parameters(transformer).values():
@@ -108,10 +108,10 @@ def test_a_training_goes_on_with_its_own_alpha(
     tmp_path: Path, training: object, alpha: float
 ) -> None:
     """Which is not the file's, where the scale is in B; the effect is the same either way."""
-    transformer = trained()
+    transformer = trained(double=1, single=1)
     file = tmp_path / "adapter.safetensors"
     save_adapter(transformer, file, settings={} if training is None else {"training": training})
-    fresh = small_transformer()
+    fresh = small_transformer(double=1, single=1)
     scale = load_adapter(fresh, file, trainable=True, as_trained=True)
     assert (scale.rank, scale.alpha) == (4, alpha)
     found, expected = adapter_state(fresh), adapter_state(transformer)
