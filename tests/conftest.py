@@ -24,6 +24,7 @@ NOT_FAST = frozenset(
         "engine/test_engine_build.py",
         "engine/test_engine_kill.py",
         "fuzz/test_fuzz_adapters.py",
+        "fuzz/test_fuzz_mutants.py",
         "models",
         "stages/test_stages_sharing.py",
         "test_benchmark_full_size_cost.py",
