@@ -335,7 +335,8 @@ def _put_back(
     if place is None:
         return
     view.crop_box = place
-    whole = np.zeros((size[1], size[0]), dtype=np.bool_)
+    # Columns first, as run lengths go: turning a megapixel takes longer than encoding it.
+    whole = np.zeros((size[1], size[0]), dtype=np.bool_, order="F")
     whole[place[1] : place[3], place[0] : place[2]] = mask
     instance.mask, instance.area = mask_to_rle(whole), int(np.count_nonzero(mask))
 
