@@ -97,13 +97,13 @@ def _read_composed(folder: Path, entry: dict[str, Any]) -> Iterator[Read]:
         picture = _open(path, "RGB")
         mask = _open(folder / "reference_masks" / f"{name}_mask.png", "L")
         assert picture.size == mask.size
-        anchor = None
+        at = None
         if face is not None:
-            anchor = (_centre(face["ref"], picture), _centre(face["target"], target))
+            at = (_centre(face["ref"], picture), _centre(face["target"], target))
         box = _four(tuple(round(corner * scale) for corner in found["bbox"]))
         yield Read(
             folder.name, entry["index"], entry["prompt"], "source", phrase, box,
-            _resized(picture), None, anchor, path,
+            _resized(picture), None, at, path,
         )  # fmt: skip
 
 

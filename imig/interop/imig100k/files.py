@@ -34,10 +34,13 @@ MAX_VIEWS: Final = 100
 """Names that views of a scene have: ref00 to ref99."""
 _MARGIN: Final[float] = CropConfig().margin
 MAX_NUMBER: Final = 10**9
-"""Of a sample or a view."""
+"""Of a sample or a view; and of a coordinate, either way."""
 
 Number = Annotated[int, Field(strict=True, ge=0, le=MAX_NUMBER)]
-Corner = Annotated[int, Field(strict=True)] | Annotated[FiniteFloat, Field(strict=True)]
+Corner = (
+    Annotated[int, Field(strict=True, ge=-MAX_NUMBER, le=MAX_NUMBER)]
+    | Annotated[FiniteFloat, Field(strict=True, ge=-MAX_NUMBER, le=MAX_NUMBER)]
+)
 Corners = Annotated[list[Corner], Field(min_length=4, max_length=4)]
 Cosine = Annotated[float, Field(strict=True, ge=-1.001, le=1.001)]
 Phrase = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, pattern=r"\S")]

@@ -186,10 +186,7 @@ class _Reading:
         x1, x2 = (min(max(one, 0), width) for one in rounded[::2])
         y1, y2 = (min(max(one, 0), height) for one in rounded[1::2])
         if x1 >= x2 or y1 >= y2:
-            shown = [f"{one:.6g}" if abs(one) >= MAX_NUMBER else str(one) for one in corners]
-            self.faults.append(
-                f"{what} [{', '.join(shown)}] has no area in a picture of {width}x{height}"
-            )
+            self.faults.append(f"{what} {corners} has no area in a picture of {width}x{height}")
             return None
         box = (x1, y1, x2, y2)
         if list(box) != corners:
