@@ -16,7 +16,6 @@ from imig.interop.imig100k.files import (
     BASIC,
     COMPLEX,
     COMPOSITE,
-    MAX_VIEWS,
     MULTICOMPOSITE,
     PROMPTS_NAME,
     SUBSETS,
@@ -145,7 +144,7 @@ def _choose_views(scene: Scene) -> tuple[bool, list[_Chosen]]:
     kinds = {view.kind for one in scene.instances for view in one.references}
     is_composed = scene.subset == "flexible" or not kinds & {"crop", "edit"}
     chosen = []
-    for instance in scene.instances[:MAX_VIEWS]:
+    for instance in scene.instances:
         if is_composed:
             source = _view(instance, "source")
             one = _Chosen(instance, source, face=_usable_face(instance, source))
