@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
 from PIL import Image
 
 from imig.checks.pictures import png_problem
 from imig.layout.masks import Mask
 from imig.pictures import FORMATS, OpenedPicture, PictureError, open_picture, why_undecodable
 from imig.sample import image_to_jpeg, image_to_mask, mask_to_png
-from imig.schema import MAX_PIXELS, MAX_SIDE
+from imig.schema import MAX_PIXELS, MAX_SIDE, Box
+
+_OPAQUE = [255 * (value > 127) for value in range(256)]
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,22 @@ class Passed:
     data: bytes
     size: tuple[int, int]
     """(width, height)."""
-    mask: Mask | None = None
-    """What it says of the subject: a mask itself, or where a cut-out is opaque."""
+    subject: Image.Image | None = None
+    """Of mode "1": a mask itself, or where a cut-out is opaque; never empty. None for a JPEG."""
     anew: bool = False
     """Its bytes are not those that were there."""
+
+    @cached_property
+    def bounds(self) -> Box:
+        """Of the subject; all of a JPEG."""
+        bounds = None if self.subject is None else self.subject.getbbox()
+        return bounds or (0, 0, *self.size)
+
+    @cached_property
+    def mask(self) -> Mask:
+        """The subject as an array; of a JPEG there is none."""
+        assert self.subject is not None, "a mask or a cut-out"
+        return image_to_mask(self.subject)
 
 
 def pass_jpeg(data: bytes) -> Passed:
@@ -58,14 +72,27 @@ def pass_jpeg(data: bytes) -> Passed:
 
 def pass_mask(data: bytes) -> Passed:
     """A mask as a PNG of 1 bit. Raises as `pass_jpeg` does, and for a mask that is empty."""
-    opened = open_picture(data, check_size=_check_size)
-    image = opened.image
-    if image.format == "PNG" and image.mode == "1" and png_problem(data) is None:
-        passed = Passed(data, image.size, image_to_mask(image))
-    else:
-        mask = opened.to_mask()
-        passed = Passed(mask_to_png(mask), (mask.shape[1], mask.shape[0]), mask, anew=True)
-    return _not_empty(passed)
+    as_it_is = _stored_mask(data)
+    if as_it_is is not None:
+        return _not_empty(Passed(data, as_it_is.size, as_it_is))
+    mask = open_picture(data, check_size=_check_size).to_mask()
+    image = Image.fromarray(mask)
+    return _not_empty(Passed(mask_to_png(mask), image.size, image, anew=True))
+
+
+def _stored_mask(data: bytes) -> Image.Image | None:
+    """A sound PNG of 1 bit; None for all others, which take the long way."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            if image.mode != "1":
+                return None
+            _check_size(image.size)
+            image.load()
+            return image if png_problem(data) is None else None
+    except PictureError:
+        raise
+    except Exception:  # of damaged data Pillow's decoders raise almost anything
+        return None
 
 
 def pass_cut_out(data: bytes) -> Passed:
@@ -87,13 +114,12 @@ def _with_transparency(opened: OpenedPicture) -> Image.Image:
     return image
 
 
-def _opaque(image: Image.Image) -> Mask:
-    mask: Mask = np.asarray(image.getchannel("A")) > 127
-    return mask
+def _opaque(image: Image.Image) -> Image.Image:
+    return image.getchannel("A").point(_OPAQUE, "1")
 
 
 def _not_empty(passed: Passed) -> Passed:
-    if passed.mask is not None and not passed.mask.any():
+    if passed.subject is not None and passed.subject.getbbox() is None:
         raise PictureError("nothing of it is the subject: it is empty")
     return passed
 

@@ -30,7 +30,7 @@ from imig.interop.imig100k.files import (
 )
 from imig.interop.json_list import each_element, read_element
 from imig.interop.passing import Passed, pass_cut_out, pass_jpeg, pass_mask
-from imig.layout.masks import Mask, box_coverage, mask_to_box, mask_to_rle
+from imig.layout.masks import mask_to_rle
 from imig.pictures import PictureError
 from imig.regular_file import read_regular_file
 from imig.sample import Sample, derive_seed
@@ -252,9 +252,6 @@ def _add_view(
 ) -> Reference:
     """Its files go into the sample; the subject box is the mask's."""
     picture, mask = view
-    assert mask.mask is not None, "masks and cut-outs have one"
-    subject_box = mask_to_box(mask.mask)
-    assert subject_box is not None, "empty masks are turned down"
     reference = Reference(
         name=name,
         kind=kind,
@@ -262,7 +259,7 @@ def _add_view(
         mask=None if kind == "face" else f"{name}.mask.png",
         width=picture.size[0],
         height=picture.size[1],
-        subject_box=subject_box,
+        subject_box=mask.bounds,
     )
     sample.files[reference.image] = picture.data
     if reference.mask is not None:
@@ -305,7 +302,7 @@ def _read_edited(reading: _Reading, entry: EditedEntry) -> Sample | None:
         instance = _make_instance(
             sample, index, number=one.index, phrase=one.phrase, box=box, views=[view]
         )
-        _put_back(instance, view, crop[1].mask, size=size)
+        _put_back(instance, view, crop[1], size=size)
         instances.append(instance)
         is_crop_again = all(a.data == b.data for a, b in zip(crop, edit, strict=True))
         if reading.folder == COMPLEX or not is_crop_again:
@@ -316,31 +313,26 @@ def _read_edited(reading: _Reading, entry: EditedEntry) -> Sample | None:
             reading.faults.append(f"it has more views than a scene can have: {MAX_VIEWS}")
             break
         view = _add_view(sample, name, "edit", edit)
-        _set_subject_box(reading, view, one, edit[1].mask)
+        _set_subject_box(reading, view, one, edit[1])
         instance.references = [*instance.references, view]
     if not reading.faults:
         set_instances(sample, instances, layer_order=[])
     return sample
 
 
-def _put_back(
-    instance: Instance, view: Reference, mask: Mask | None, *, size: tuple[int, int]
-) -> None:
+def _put_back(instance: Instance, view: Reference, mask: Passed, *, size: tuple[int, int]) -> None:
     """Where the crop was cut out, and with it the instance's own mask."""
     place = crop_place(instance.box, view, size=size)
-    assert mask is not None, "of a crop there is one"
     if place is None:
         return
     view.crop_box = place
     # Columns first, as run lengths go: turning a megapixel takes longer than encoding it.
     whole = np.zeros((size[1], size[0]), dtype=np.bool_, order="F")
-    whole[place[1] : place[3], place[0] : place[2]] = mask
-    instance.mask, instance.area = mask_to_rle(whole), int(np.count_nonzero(mask))
+    whole[place[1] : place[3], place[0] : place[2]] = mask.mask
+    instance.mask, instance.area = mask_to_rle(whole), int(np.count_nonzero(mask.mask))
 
 
-def _set_subject_box(
-    reading: _Reading, view: Reference, entry: EditedView, mask: Mask | None
-) -> None:
+def _set_subject_box(reading: _Reading, view: Reference, entry: EditedView, mask: Passed) -> None:
     """The detector's box joined with the mask's bounds, as the released trainer joins them."""
     if entry.valid_bbox is None:
         return
@@ -348,10 +340,14 @@ def _set_subject_box(
     found = reading.box(entry.valid_bbox, what, size=(view.width, view.height))
     if found is None:
         return
-    assert mask is not None
     bounds = view.subject_box
-    joined = (*map(min, found[:2], bounds[:2]), *map(max, found[2:], bounds[2:]))
-    view.coverage = round(min(box_coverage(mask, found)), 4)
+    joined = (
+        min(found[0], bounds[0]),
+        min(found[1], bounds[1]),
+        max(found[2], bounds[2]),
+        max(found[3], bounds[3]),
+    )
+    view.coverage = round(_coverage(mask, found), 4)
     if _area(bounds) < _MIN_SUBJECT_IOU * _area(joined):
         reading.losses.note(
             "subject boxes of which the mask fills next to nothing",
@@ -361,6 +357,16 @@ def _set_subject_box(
         view.subject_box = joined
 
 
+def _coverage(mask: Passed, box: Box) -> float:
+    """The bounds of the mask within the box as a share of it, the smaller of both ways."""
+    assert mask.subject is not None, "a mask has one"
+    inside = mask.subject.crop(box).getbbox()
+    if inside is None:
+        return 0.0
+    left, top, right, bottom = inside
+    return min((right - left) / (box[2] - box[0]), (bottom - top) / (box[3] - box[1]))
+
+
 def _area(box: Sequence[int]) -> int:
     return (box[2] - box[0]) * (box[3] - box[1])
 
@@ -368,7 +374,11 @@ def _area(box: Sequence[int]) -> int:
 def _read_composed(reading: _Reading, entry: ComposedEntry) -> Sample | None:
     """A sample of `imig-composite` or `imig-multicomposite`."""
     count = len(entry.instance)
-    lists = {"indices": entry.indices, "bbox": entry.bbox, "face_bbox": entry.face_bbox}
+    lists: dict[str, Sequence[object]] = {
+        "indices": entry.indices,
+        "bbox": entry.bbox,
+        "face_bbox": entry.face_bbox,
+    }
     if entry.instance_prompt:
         lists["instance_prompt"] = entry.instance_prompt
     for name, values in lists.items():
