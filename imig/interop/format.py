@@ -8,10 +8,11 @@ their files: `imig.interop.importing` and `imig.interop.exporting` do that for a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic
+from typing import Any, BinaryIO, ClassVar, Generic
 
 from typing_extensions import TypeVar
 
@@ -76,6 +77,12 @@ class ExportFolder:
 
         Raises DataError when it cannot be written, or when `name` leads out of the folder.
         """
+        with self.writing(name) as file:
+            file.write(data)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[BinaryIO]:
+        """A file that is written piece by piece, there once the block has ended; as `write`."""
         if any(one in ("", ".", "..") for one in name.split("/")):
             raise DataError(f"{name!r} is no name of a file below {self.path}")
         path = self.path / name
@@ -83,10 +90,14 @@ class ExportFolder:
         temporary = path.with_name(f".{path.name}.tmp-0")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
+            with temporary.open("wb") as file:
+                yield file
             temporary.replace(path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
+        except BaseException as error:
+            with suppress(OSError):
+                temporary.unlink()
+            if not isinstance(error, OSError):
+                raise
             raise DataError(
                 f"cannot write {path}: {error.strerror or error}",
                 cure="make room on the disk, or give another --output; the same command goes on",

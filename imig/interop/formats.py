@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from imig.errors import UsageError
 from imig.interop.format import Exporter, Format, FormatSettings, Importer
+from imig.interop.imig100k import IMIG100K
 from imig.interop.plain_folders import FOLDERS
 from imig.outside import import_class
 from imig.recipe.errors import explain_validation_error
@@ -16,7 +17,7 @@ from imig.recipe.yaml_lines import parse_setting
 
 Kind = TypeVar("Kind", Importer[Any], Exporter[Any])
 
-FORMATS: Final[tuple[Format, ...]] = (FOLDERS,)
+FORMATS: Final[tuple[Format, ...]] = (FOLDERS, IMIG100K)
 """In the order in which they are listed."""
 
 
