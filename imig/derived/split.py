@@ -15,14 +15,16 @@ from pydantic import ValidationError
 from imig.derived.groups import SceneGroups
 from imig.derived.output import is_finished, open_outputs, require_outputs
 from imig.derived.parents import Parent, open_parent
-from imig.derived.writing import Contents, prepare_seal, write_shards
+from imig.derived.writing import Contents, licence_of, prepare_seal, write_shards
 from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.signing import SIGNED_MEMBERS, add_signature
 from imig.errors import DataError
 from imig.paths import output_path
 from imig.sample import Sample
 from imig.schema import Derivation, Manifest, Subset, first_problem
+from imig.shards.card import write_split_card
 from imig.shards.funnel import FunnelRow
+from imig.shards.hub_columns import Part
 from imig.shards.manifest import MANIFEST_NAME, write_manifest
 
 Side = Literal["train", "validation"]
@@ -78,7 +80,7 @@ def split_dataset(
     duplicates: DuplicatesConfig | None = None,
     overwrite: bool = False,
 ) -> Split | None:
-    """Write `output`/train and `output`/validation.
+    """Write `output`/train and `output`/validation, and a card in `output` that names both.
 
     Which scene goes where depends on the seed, on ids and on which scenes hang together
     (`imig.derived.groups`), not on shards or their order. Returns None when both are finished
@@ -140,6 +142,11 @@ def split_dataset(
                 funnel=[_funnel_row(len(groups.subsets), len(contents[side].rows), started)],
                 seconds=time.monotonic() - started,
             )
+        parts = [
+            Part(output / side, manifests[side], contents[side].rows, side, prefix=f"{side}/")
+            for side in SIDES
+        ]
+        write_split_card(output, parts, licence=licence_of(parent.manifest.recipe))
         # One right after the other, when nothing can fail any more: both are finished, or none.
         for side in reversed(SIDES):
             write_manifest(output / side / MANIFEST_NAME, manifests[side])
