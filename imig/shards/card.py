@@ -15,6 +15,7 @@ from imig.shards.atomic import atomic_write_bytes
 from imig.shards.croissant import write_croissant
 from imig.shards.hub_columns import Part, Split, hub_configurations
 from imig.shards.index import IndexRow
+from imig.shards.manifest import MANIFEST_NAME
 
 CARD_NAME: Final = "README.md"
 PICTURES_FOLDER: Final = "pictures"
@@ -71,9 +72,10 @@ def write_card(
 def write_split_card(folder: Path, parts: Sequence[Part], *, licence: str) -> None:
     """The card of a folder that holds the two datasets of `imig split`, as one with two splits.
 
-    A card that somebody else has written there stays as it is.
+    A card that somebody else has written there, or that is of another dataset, stays as it is.
     """
-    if (folder / CARD_NAME).exists() and not is_own_card(folder / CARD_NAME):
+    foreign = (folder / CARD_NAME).exists() and read_front_matter(folder / CARD_NAME) is None
+    if foreign or (folder / MANIFEST_NAME).exists():
         return
     manifest = parts[0].manifest
     shown = [
@@ -91,19 +93,23 @@ def write_split_card(folder: Path, parts: Sequence[Part], *, licence: str) -> No
     atomic_write_bytes(folder / CARD_NAME, "\n".join(texts).encode())
 
 
-def is_own_card(path: Path) -> bool:
-    """Whether imig has written that card, to which its owner may have added."""
+def read_front_matter(path: Path) -> dict[str, Any] | None:
+    """What a card that imig has written says to hubs; None of another, or where there is none.
+
+    Its owner may have added to it.
+    """
     try:
         with open_regular_file(path) as file:
             text = file.read(_MOST).decode(errors="replace")
     except OSError:
-        return False
+        return None
     front = text.split("---\n", 2)
     try:
         stated = yaml.safe_load(front[1]) if len(front) == 3 and not front[0] else None
     except (yaml.YAMLError, RecursionError):
-        return False
-    return isinstance(stated, dict) and TAG in (stated.get("tags") or ())
+        return None
+    ours = isinstance(stated, dict) and TAG in (stated.get("tags") or ())
+    return stated if ours else None
 
 
 def is_jpeg(path: Path) -> bool:
