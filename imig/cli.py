@@ -45,8 +45,8 @@ NO_READER = 141
 """128 + SIGPIPE: work was cut off because what reads the output has gone."""
 
 _MAKING = (
-    "build", "card", "encode", "export", "generate", "import", "merge", "prompts", "push", "refilter",
-    "split", "train",
+    "build", "card", "encode", "export", "generate", "import", "merge", "prompts", "push",
+    "refilter", "split", "train",
 )  # fmt: skip
 """Commands that are there for what they write, not for what they print."""
 _CONTINUING = ("build", "encode", "export", "import", "prompts", "push")

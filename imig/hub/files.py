@@ -1,7 +1,8 @@
-"""Which files of a folder go to a hub: those of a finished dataset, or of the two of `imig split`."""
+"""Which files of a folder go to a hub: a finished dataset's, or those of both sides of a split."""
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from imig.shards.croissant import CROISSANT_NAME
 from imig.shards.hub_columns import Split
 from imig.shards.index import INDEX_NAME
 from imig.shards.manifest import MANIFEST_NAME, file_sha256, read_manifest
-from imig.shards.names import KNOWN_NAMES
+from imig.shards.names import KNOWN_NAMES, SHARD_PATTERN
 
 SPLITS: Final[dict[str, Split]] = {"train/": "train", "validation/": "validation"}
 """The folders that `imig split` makes."""
@@ -59,11 +60,11 @@ class HubFolder:
     """The manifest of each dataset by its folder: `""`, or `train/` and `validation/`."""
     files: list[HubFile]
 
+    def names(self) -> frozenset[str]:
+        return frozenset(one.name for one in self.files)
+
     def samples(self) -> int:
         return sum(one.counts.written for one in self.datasets.values())
-
-    def size(self) -> int:
-        return sum(one.size for one in self.files)
 
 
 def read_hub_folder(path: Path) -> HubFolder:
@@ -113,17 +114,14 @@ def with_url(croissant: Path, url: str) -> bytes:
     return f"{json.dumps(placed, indent=1, ensure_ascii=False)}\n".encode()
 
 
-def is_dataset_file(name: str, prefixes: list[str]) -> bool:
-    """Whether a file in a repository is one that imig writes, and thus may take away."""
-    for prefix in prefixes:
-        rest = name.removeprefix(prefix)
-        if not name.startswith(prefix):
-            continue
-        if rest in KNOWN_NAMES or (rest.endswith(".tar") and "/" not in rest):
-            return True
-        if rest.startswith(f"{PICTURES_FOLDER}/") and rest.count("/") == 1:
-            return True
-    return False
+def is_dataset_file(name: str) -> bool:
+    """Whether a file in a repository is called as those that imig writes there."""
+    folder, _, base = name.rpartition("/")
+    if folder.endswith(PICTURES_FOLDER) and base.endswith(".jpg"):
+        folder = folder.removesuffix(PICTURES_FOLDER).rstrip("/")
+    elif base not in KNOWN_NAMES and not fnmatch.fnmatchcase(base, SHARD_PATTERN):
+        return False
+    return folder == "" or f"{folder}/" in SPLITS
 
 
 def dataset_prefixes(folder: Path) -> list[str]:

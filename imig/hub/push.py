@@ -1,9 +1,9 @@
 """`imig push`: a finished dataset becomes a dataset repository of a hub.
 
-Shards and tables go first, in commits of many files; then, in one commit, cards and manifests, and
-what an earlier dataset has left there is removed. Until that commit the repository has no
-`dataset.json`, and no reader takes it for a dataset. What is there already, by its checksum, is not
-sent again: a push that was stopped goes on.
+An earlier dataset there is taken away first, if that was asked for. Shards and tables follow, in
+commits of many files; cards and manifests come last, in one commit. Before that the repository has
+no `dataset.json`, and no reader takes it for a dataset. What is there already, by its checksum, is
+not sent again: a push that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -126,16 +126,12 @@ def push_dataset(
             )
         there = _list_files(api, name)
         sent = [one for one in plan.files if not _is_there(one, there.get(one.name), url=url)]
-        stale = sorted(
-            one
-            for one in there.keys() - {file.name for file in plan.files}
-            if is_dataset_file(one, ["", *plan.datasets])
-        )
+        stale = _stale(there, plan)
         if sent or stale:
             _refuse_other(place, there, sent, stale, overwrite=overwrite)
-            _withdraw(api, name, there, sent)
+            _withdraw(api, name, there, sent, stale)
             _send(api, name, plan, [one for one in sent if not one.last()], console=console)
-            _finish(api, name, plan, url, stale)
+            _finish(api, name, plan, url)
     # What was cached of the repository while it was not whole.
     HfFileSystem.clear_instance_cache()
     return Pushed(name, url, plan.files, sent, stale, plan.samples())
@@ -186,7 +182,7 @@ def _list_files(api: HfApi, name: str) -> dict[str, RepoFile]:
 def _is_there(file: HubFile, there: RepoFile | None, *, url: str) -> bool:
     if there is None:
         return False
-    if file.name.rpartition("/")[2] == CROISSANT_NAME:
+    if _base(file.name) == CROISSANT_NAME:
         # It is sent with its address, and says nothing that the manifest does not.
         return there.size == len(with_url(file.path, url))
     if there.size != file.size:
@@ -194,6 +190,17 @@ def _is_there(file: HubFile, there: RepoFile | None, *, url: str) -> bool:
     if there.lfs is not None:
         return bool(there.lfs.sha256 == file.sha256())
     return bool(there.blob_id == file.git_id())
+
+
+def _stale(there: dict[str, RepoFile], plan: HubFolder) -> list[str]:
+    """What an earlier dataset has left; without one nothing there is ours to remove."""
+    if not any(_base(one) == MANIFEST_NAME for one in there):
+        return []
+    return sorted(one for one in there.keys() - plan.names() if is_dataset_file(one))
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _refuse_other(
@@ -204,28 +211,41 @@ def _refuse_other(
     *,
     overwrite: bool,
 ) -> None:
-    """A finished dataset in the repository, of which a manifest differs or goes."""
-    finished = {one for one in there if one.rpartition("/")[2] == MANIFEST_NAME}
-    changed = finished & {*stale, *(one.name for one in sent)}
-    if changed and not overwrite:
-        raise UsageError(
-            f"{place} holds another dataset: its {min(changed)} differs",
-            cure="take another name, or --overwrite to put this one in its place; the hub keeps "
-            "the old one in its history",
-        )
+    """A finished dataset in the repository, which others may have come to rely on.
+
+    Cards are edited on the hub, too.
+    """
+    if overwrite or not any(_base(one) == MANIFEST_NAME for one in there):
+        return
+    changed = sorted({*stale, *(one.name for one in sent if one.last() and one.name in there)})
+    manifests = [one for one in changed if _base(one) == MANIFEST_NAME]
+    if manifests or stale:
+        what = f"another dataset: its {(manifests or changed)[0]} differs"
+    elif changed:
+        what = f"this dataset with another {changed[0]}"
+    else:
+        return
+    raise UsageError(
+        f"{place} holds {what}",
+        cure="take another name, or --overwrite to put this one in its place; the hub keeps the "
+        "old one in its history",
+    )
 
 
-def _withdraw(api: HfApi, name: str, there: dict[str, Any], sent: Sequence[HubFile]) -> None:
-    """Nobody reads old manifests beside new shards, nor half of them beside no manifest."""
+def _withdraw(
+    api: HfApi, name: str, there: dict[str, Any], sent: Sequence[HubFile], stale: Sequence[str]
+) -> None:
+    """Take an earlier dataset away: nobody shall read old manifests beside new shards."""
     from huggingface_hub import CommitOperationDelete
 
-    bulk = any(not one.last() for one in sent)
-    manifests = sorted(one for one in there if one.rpartition("/")[2] == MANIFEST_NAME)
-    if bulk and manifests:
+    replaced = any(not one.last() for one in sent)
+    manifests = [one for one in there if _base(one) == MANIFEST_NAME] if replaced else []
+    gone = sorted({*stale, *manifests})
+    if gone:
         api.create_commit(
             name,
-            [CommitOperationDelete(path_in_repo=one) for one in manifests],
-            commit_message="Take the dataset back, to put another in its place",
+            [CommitOperationDelete(path_in_repo=one) for one in gone],
+            commit_message="Take the earlier dataset away, to put another in its place",
             repo_type="dataset",
         )
 
@@ -257,16 +277,16 @@ def _batches(files: Sequence[HubFile]) -> Iterator[Sequence[HubFile]]:
         yield files[start : start + _AT_ONCE]
 
 
-def _finish(api: HfApi, name: str, plan: HubFolder, url: str, stale: Sequence[str]) -> None:
-    """Cards and manifests, and nothing of an earlier dataset: in one commit, all or none."""
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+def _finish(api: HfApi, name: str, plan: HubFolder, url: str) -> None:
+    """Cards and manifests in one commit: all or none."""
+    from huggingface_hub import CommitOperationAdd
 
-    operations: list[Any] = [CommitOperationDelete(path_in_repo=one) for one in stale]
+    operations = []
     for one in plan.files:
         if not one.last():
             continue
         content: bytes | Path = one.path
-        if one.name.rpartition("/")[2] == CROISSANT_NAME:
+        if _base(one.name) == CROISSANT_NAME:
             content = with_url(one.path, url)
         operations.append(CommitOperationAdd(path_in_repo=one.name, path_or_fileobj=content))
     api.create_commit(

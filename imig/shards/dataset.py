@@ -66,9 +66,10 @@ class Dataset:
             )
         data = self.folder.find(MANIFEST_NAME)
         if data is None:
+            how = "`imig push` or a copy that goes on" if self.folder.remote else "the same command"
             raise UsageError(
                 f"{self.path} is not a dataset: it has no {MANIFEST_NAME}",
-                cure="A build writes it last; run the same `imig build` again to finish it.",
+                cure=f"It is written last; if the dataset is unfinished, {how} finishes it.",
             )
         self.fingerprint = hashlib.sha256(data).hexdigest()
         """Hex SHA-256 of the manifest, which has those of all else."""
