@@ -108,8 +108,8 @@ def read_front_matter(path: Path) -> dict[str, Any] | None:
         stated = yaml.safe_load(front[1]) if len(front) == 3 and not front[0] else None
     except (yaml.YAMLError, RecursionError):
         return None
-    ours = isinstance(stated, dict) and TAG in (stated.get("tags") or ())
-    return stated if ours else None
+    tags = stated.get("tags") if isinstance(stated, dict) else None
+    return stated if isinstance(tags, list) and TAG in tags else None
 
 
 def is_jpeg(path: Path) -> bool:

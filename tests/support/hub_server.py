@@ -76,10 +76,14 @@ def hub_server(**settings: Any) -> Iterator[HubServer]:
 
 def use_hub(hub: HubServer, monkeypatch: pytest.MonkeyPatch, *, token: str | None) -> None:
     """Make this process's client speak to the server; what it has cached of others is forgotten."""
-    for module in (huggingface_hub.constants,):
-        monkeypatch.setattr(module, "ENDPOINT", hub.url)
-        monkeypatch.setattr(module, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", "/nowhere/token")
+    resolved = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    for name, value in {
+        "ENDPOINT": hub.url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": resolved,
+        "HF_HUB_DISABLE_XET": True,
+        "HF_TOKEN_PATH": "/nowhere/token",
+    }.items():
+        monkeypatch.setattr(huggingface_hub.constants, name, value)
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
     if token is None:
