@@ -80,7 +80,7 @@ def read_hub_folder(path: Path) -> HubFolder:
     folder = input_path(path)
     prefixes = dataset_prefixes(folder)
     datasets: dict[str, Manifest] = {}
-    files = []
+    files: list[HubFile] = []
     for prefix in prefixes:
         root = folder / prefix
         if (root / BUILD_FOLDER).is_dir():

@@ -140,7 +140,7 @@ def push_dataset(
 def repository_name(text: str) -> str:
     """``owner/name`` of what people write. Raises UsageError when it is none."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils._validators import validate_repo_id
 
     name = text.removeprefix(_PREFIX).strip("/")
     try:
@@ -311,7 +311,7 @@ def _explained(place: str) -> Iterator[None]:
 @contextmanager
 def _progress(*, shown: bool) -> Iterator[None]:
     """The client's own bars, which know bytes, on a screen and nowhere else."""
-    from huggingface_hub.utils import (
+    from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,

@@ -61,7 +61,8 @@ def hub_configurations(parts: Sequence[Part]) -> dict[str, list[dict[str, Any]]]
     """
     subsets = sorted({row.subset for part in parts for row in part.rows})
     names = [WHOLE, *subsets] if len(subsets) != 1 else subsets
-    configs, infos = [], []
+    configs: list[dict[str, Any]] = []
+    infos: list[dict[str, Any]] = []
     for name in names:
         wanted = set(subsets) if name == WHOLE else {name}
         data_files, splits, columns = [], [], set[str]()

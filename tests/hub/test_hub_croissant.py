@@ -9,7 +9,6 @@ from typing import Any
 
 import mlcroissant as mlc
 import pytest
-from etils import epath
 from mlcroissant._src.operation_graph.operations import extract
 from PIL import Image
 from support.derived_datasets import make_scene, write_dataset
@@ -37,7 +36,7 @@ def folder(samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture
 def described(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> mlc.Dataset:
     # It unpacks shards into a cache by their names, which are the same in every dataset.
-    monkeypatch.setattr(extract, "EXTRACT_PATH", epath.Path(tmp_path))
+    monkeypatch.setattr(extract, "EXTRACT_PATH", type(extract.EXTRACT_PATH)(tmp_path))
     return mlc.Dataset(jsonld=str(folder / "croissant.json"))
 
 

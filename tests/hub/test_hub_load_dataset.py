@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from imig.schema import Subset, scene_to_json
 from imig.shards.card import split_name, write_split_card
 from imig.shards.features import FEATURES_MEMBER, features_to_bytes
 from imig.shards.hub_columns import Part, columns_to_features, hub_configurations
+from imig.shards.index import shard_to_rows
 
 SUBSETS: tuple[Subset, ...] = ("basic", "complex", "flexible")
 
@@ -153,12 +155,12 @@ def test_members_that_nobody_knows_are_bytes() -> None:
 def test_shards_whose_names_say_no_subset_are_listed(tmp_path: Path) -> None:
     folder = write_tiny_dataset(tmp_path / "d")
     dataset = imig.Dataset(folder)
-    rows = dataset.index.itertuples()
+    rows = [row for path in sorted(folder.glob("*.tar")) for row in shard_to_rows(path)]
     manifest = dataset.manifest.model_copy(deep=True)
     for number, record in enumerate(manifest.shards):
         (folder / record.name).rename(folder / f"mine-{number}.tar")
         record.name = f"mine-{number}.tar"
-    named = [row._replace(shard=row.shard.replace("basic-00000", "mine-")) for row in rows]
+    named = [replace(row, shard=row.shard.replace("basic-00000", "mine-")) for row in rows]
     part = Part(folder, manifest, named, split_name(manifest))
     (config,) = hub_configurations([part])["configs"]
     assert config["data_files"] == [{"split": "train", "path": ["mine-0.tar", "mine-1.tar"]}]
