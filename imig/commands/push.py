@@ -71,6 +71,7 @@ def run(options: argparse.Namespace) -> int:
                 "files": {one.name: one.size for one in done.files},
                 "sent": [] if options.dry_run else [one.name for one in done.sent],
                 "removed": done.removed,
+                "remarks": done.remarks,
             }
         )
         return 0
@@ -78,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
         for one in done.files:
             line = f"{_size(one.size):>9}  {one.name}"
             screen.print(line, highlight=False, markup=False, soft_wrap=True)
-    for text in _said(done, dry_run=options.dry_run, private=options.private):
+    for text in (*done.remarks, *_said(done, dry_run=options.dry_run, private=options.private)):
         screen.print(text, highlight=False, markup=False, soft_wrap=True)
     return 0
 

@@ -15,7 +15,7 @@ from imig.output.folder import BUILD_FOLDER
 from imig.output.identity import require_whole
 from imig.paths import command_text, input_path
 from imig.schema import Manifest
-from imig.shards.card import CARD_NAME, PICTURES_FOLDER
+from imig.shards.card import CARD_NAME, PICTURES_FOLDER, read_front_matter
 from imig.shards.croissant import CROISSANT_NAME
 from imig.shards.hub_columns import Split
 from imig.shards.index import INDEX_NAME
@@ -62,6 +62,15 @@ class HubFolder:
 
     def names(self) -> frozenset[str]:
         return frozenset(one.name for one in self.files)
+
+    def remarks(self) -> Iterator[str]:
+        """What a reader on the hub will miss."""
+        front = read_front_matter(self.folder / CARD_NAME)
+        if front is None or "dataset_info" not in front:
+            yield (
+                f"{CARD_NAME} does not name the columns, without which `datasets` reads no shards "
+                f"of ours: `{command_text('imig', 'card', self.folder)}` writes one that does"
+            )
 
     def samples(self) -> int:
         return sum(one.counts.written for one in self.datasets.values())

@@ -46,6 +46,7 @@ class Pushed:
     removed: list[str]
     """Files of an earlier dataset."""
     samples: int
+    remarks: list[str]
 
     def address(self) -> str:
         """As `imig.Dataset` takes it; of a split, the folder of its training side."""
@@ -63,7 +64,7 @@ def plan_push(folder: Path, repository: str) -> Pushed:
     name = repository_name(repository)
     plan = read_hub_folder(folder)
     url = f"{constants.ENDPOINT}/datasets/{name}"
-    return Pushed(name, url, plan.files, plan.files, [], plan.samples())
+    return Pushed(name, url, plan.files, plan.files, [], plan.samples(), list(plan.remarks()))
 
 
 def push_dataset(
@@ -134,7 +135,7 @@ def push_dataset(
             _finish(api, name, plan, url)
     # What was cached of the repository while it was not whole.
     HfFileSystem.clear_instance_cache()
-    return Pushed(name, url, plan.files, sent, stale, plan.samples())
+    return Pushed(name, url, plan.files, sent, stale, plan.samples(), list(plan.remarks()))
 
 
 def repository_name(text: str) -> str:

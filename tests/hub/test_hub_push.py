@@ -14,6 +14,7 @@ import huggingface_hub
 import pytest
 from support.derived_datasets import make_scene, write_dataset
 from support.hub_server import HubServer, hub_server, use_hub
+from support.tiny_dataset import write_tiny_dataset
 
 import imig
 from imig.cli import main
@@ -164,6 +165,13 @@ def test_a_dry_run_lists_all_and_asks_nobody(
     assert main(["push", str(folder), "me/mine", "--dry-run"]) == 0
     assert "would send 5 scenes" in capsys.readouterr().out
     assert hub.requests == []
+
+
+def test_a_card_without_columns_is_remarked_on(hub: HubServer, tmp_path: Path) -> None:
+    done = imig.push(write_tiny_dataset(tmp_path / "d"), "me/mine")
+    (remark,) = done.remarks
+    assert "does not name the columns" in remark
+    assert "imig card" in remark
 
 
 def test_a_damaged_dataset_stays_here(hub: HubServer, folder: Path) -> None:
