@@ -106,6 +106,8 @@ class _Work:
     losses: Losses
     corrections: list[Correction] = field(default_factory=list)
     removed: set[int] = field(default_factory=set)
+    unpromised: list[Instance] = field(default_factory=list)
+    """They have lost a view that their subset promises."""
     moved: bool = False
     """A box or a mask is not what it was, or instances have come or gone."""
 
@@ -197,6 +199,7 @@ class _Work:
             self.cut(instance, crops[0].name)
         elif crops:
             self.lose("crops of instances whose mask was removed", crops[0].name)
+            self._lost(instance, crops[0])
         for one in stay:
             if self._is_true(one, instance, same_thing=same_thing):
                 one.similarity, one.agreement = Similarity(), None
@@ -204,6 +207,7 @@ class _Work:
             else:
                 self.lose(f"views of kind {one.kind} of what is now another thing", one.name)
                 self._forget(one)
+                self._lost(instance, one)
 
     @staticmethod
     def _is_true(one: Reference, instance: Instance, *, same_thing: bool) -> bool:
@@ -312,13 +316,17 @@ class _Work:
                 self.scene.scores.coverage = scene_coverage(self.scene)
         self.scene.corrections = [*self.scene.corrections, *self.corrections]
 
+    def _lost(self, instance: Instance, reference: Reference) -> None:
+        if reference.kind in PROMISED[self.scene.subset]:
+            self.unpromised.append(instance)
+
     def _leave_out_unpromised(self) -> None:
-        scene, promised = self.scene, PROMISED[self.scene.subset]
+        scene = self.scene
         stay = []
         for one in scene.instances:
-            if lacking := promised - {reference.kind for reference in one.references}:
-                kinds = " and ".join(sorted(lacking))
-                self.lose(f"instances that {scene.subset} has no place for", f"without {kinds}")
+            if any(one is other for other in self.unpromised):
+                kinds = " and ".join(sorted(PROMISED[scene.subset]))
+                self.lose(f"instances of scenes of the subset {scene.subset}", f"without {kinds}")
                 self.note("removed", one, before=one.phrase)
             else:
                 stay.append(one.index)

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from imig.errors import UsageError
 from imig.interop.cvat import CVAT
+from imig.interop.fiftyone import FIFTYONE
 from imig.interop.format import Exporter, Format, FormatSettings, Importer
 from imig.interop.label_studio import LABEL_STUDIO
 from imig.interop.plain_folders import FOLDERS
@@ -18,7 +19,7 @@ from imig.recipe.yaml_lines import parse_setting
 
 Kind = TypeVar("Kind", Importer[Any], Exporter[Any])
 
-FORMATS: Final[tuple[Format, ...]] = (FOLDERS, CVAT, LABEL_STUDIO)
+FORMATS: Final[tuple[Format, ...]] = (FOLDERS, CVAT, FIFTYONE, LABEL_STUDIO)
 """In the order in which they are listed."""
 
 
