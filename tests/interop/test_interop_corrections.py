@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,16 +36,29 @@ def tool(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset, and beside it what each tool is given of it."""
+    folder = tmp_path_factory.mktemp("exports")
+    dataset = write_tiny_dataset(folder / "dataset", scenes=4, scenes_per_shard=2)
+    for tool in TOOLS:
+        export_dataset(dataset, tool, output=folder / tool)
+    return folder
+
+
 @pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    return write_tiny_dataset(tmp_path / "dataset", scenes=4, scenes_per_shard=2)
+def dataset(exports: Path, tmp_path: Path, tool: str) -> Path:
+    """The dataset, with the tool's folder `out` beside it."""
+    shutil.copytree(exports / tool, tmp_path / "out")
+    return Path(shutil.copytree(exports / "dataset", tmp_path / "dataset"))
 
 
 def there_and_back(
     tool: str, dataset: Path, edit: Callable[[Drawing], object], *settings: str, scene: str = ONE
 ) -> Imported:
     out, back = dataset.with_name("out"), dataset.with_name("back")
-    export_dataset(dataset, tool, output=out)
+    if not out.exists():
+        export_dataset(dataset, tool, output=out)
     file = TOOLS[tool](out)
     edit(file.picture(scene))
     file.save()
@@ -101,7 +116,7 @@ def test_what_nobody_corrected_comes_back_to_the_byte(tool: str, dataset: Path) 
 
 @pytest.mark.parametrize("shapes", ["masks", "boxes"])
 def test_what_was_not_shown_is_not_missed(tool: str, dataset: Path, shapes: str) -> None:
-    out, back = dataset.with_name("out"), dataset.with_name("back")
+    out, back = dataset.with_name(shapes), dataset.with_name("back")
     export_dataset(dataset, tool, output=out, overrides=[f"shapes={shapes}"])
     file = TOOLS[tool](out)
     file.save()
@@ -111,11 +126,111 @@ def test_what_was_not_shown_is_not_missed(tool: str, dataset: Path, shapes: str)
     assert (back / "basic-000001.tar").read_bytes() == (dataset / "basic-000001.tar").read_bytes()
 
 
-def test_a_moved_box(tool: str, dataset: Path) -> None:
-    there_and_back(tool, dataset, lambda drawing: drawing.move(2, (60, 2, 94, 34)))
-    scene = corrected(dataset)
+def painted() -> Mask:
+    mask = square(60, 10, 90, 40)
+    mask[20, 70] = False
+    return mask
+
+
+PHRASE, LABEL = "eine grüne Kugel <&> 球", "Kugel"
+CUP_BOX, CUP_MASK = (1, 48, 20, 63), square(2, 50, 19, 62)
+
+
+def remove_all(drawing: Drawing) -> None:
+    for index in range(3):
+        drawing.remove(index)
+
+
+def remove_parts(drawing: Drawing) -> None:
+    drawing.remove(1, box=False)
+    drawing.remove(2, mask=False)
+
+
+def add_cup(drawing: Drawing, *, box: bool = True, mask: bool = True) -> None:
+    drawing.add(
+        box=CUP_BOX if box else None,
+        mask=CUP_MASK if mask else None,
+        label="cup",
+        phrase="a white cup",
+    )
+
+
+def forget(drawing: Drawing) -> None:
+    drawing.move(2, (60, 2, 94, 34))
+    drawing.rename(0, phrase="a crimson ball", label="ball")
+    drawing.remove(1)
+    drawing.forget_marks()
+
+
+EDITS: dict[str, Callable[[Drawing], None]] = {
+    "moved": lambda drawing: drawing.move(2, (60, 2, 94, 34)),
+    "cut": lambda drawing: drawing.move(2, (66, 6, 78, 30)),
+    "painted": lambda drawing: drawing.paint(2, painted()),
+    "elsewhere": lambda drawing: drawing.paint(0, square(80, 50, 96, 64)),
+    "renamed": lambda drawing: drawing.rename(2, phrase=PHRASE, label=LABEL),
+    "removed": lambda drawing: drawing.remove(1),
+    "all removed": remove_all,
+    "parts removed": remove_parts,
+    "added box": lambda drawing: add_cup(drawing, mask=False),
+    "added mask": lambda drawing: add_cup(drawing, box=False),
+    "added both": add_cup,
+    "copied": lambda drawing: drawing.copy(1),
+    "said": lambda drawing: drawing.say("Drei Bälle."),
+    "forgotten": forget,
+}
+"""By name; each is done to a scene of its own, with three instances, and comes back with all others
+in one import."""
+
+
+@dataclass
+class Edited:
+    """A dataset before and after `EDITS`."""
+
+    before_all: imig.Dataset
+    after_all: imig.Dataset
+    done: Imported
+
+    def id(self, name: str) -> str:
+        return f"basic-{2 * list(EDITS).index(name) + 1:08d}"
+
+    def before(self, name: str) -> SceneView:
+        return self.before_all[self.id(name)]
+
+    def scene(self, name: str) -> SceneView:
+        return self.after_all[self.id(name)]
+
+
+@pytest.fixture(scope="module", params=sorted(TOOLS))
+def edited(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Edited:
+    folder = tmp_path_factory.mktemp(request.param)
+    dataset = write_tiny_dataset(folder / "dataset", scenes=2 * len(EDITS), scenes_per_shard=100)
+    export_dataset(dataset, request.param, output=folder / "out")
+    file = TOOLS[request.param](folder / "out")
+    for number, edit in enumerate(EDITS.values()):
+        edit(file.picture(f"basic-{2 * number + 1:08d}"))
+    file.save()
+    done = import_dataset(
+        folder / "out" / file.name,
+        request.param,
+        output=folder / "back",
+        overrides=[f"dataset={dataset}"],
+    )
+    return Edited(imig.Dataset(dataset), imig.Dataset(folder / "back"), done)
+
+
+def test_corrected_scenes_have_no_fault_and_the_others_are_as_they_were(edited: Edited) -> None:
+    assert validate_dataset(edited.after_all.path).faults == []
+    assert len(edited.after_all) == 2 * len(EDITS)
+    for sample_id in edited.before_all.ids[::2]:
+        before, after = edited.before_all[sample_id], edited.after_all[sample_id]
+        assert scene_to_json(after.record) == scene_to_json(before.record)
+        assert after.files == before.files
+
+
+def test_a_moved_box(edited: Edited) -> None:
+    scene = edited.scene("moved")
     assert whats(scene) == ["box"]
-    before = imig.Dataset(dataset)[ONE].instances[2].record
+    before = edited.before("moved").instances[2].record
     one = scene.instances[2]
     assert one.record.box == (60, 2, 94, 34)
     assert (one.record.mask, one.record.grounding) == (before.mask, None)
@@ -131,23 +246,20 @@ def test_a_moved_box(tool: str, dataset: Path) -> None:
     assert scene.instances[0].references[0].record.similarity.dino == 0.9
 
 
-def test_a_box_that_cuts_its_mask(tool: str, dataset: Path) -> None:
-    done = there_and_back(tool, dataset, lambda drawing: drawing.move(2, (66, 6, 78, 30)))
-    scene = corrected(dataset)
+def test_a_box_that_cuts_its_mask(edited: Edited) -> None:
+    scene = edited.scene("cut")
     assert whats(scene) == ["box", "mask"]
-    assert "parts of masks outside of a corrected box" in done.losses.kinds
-    mask = imig.Dataset(dataset)[ONE].instances[2].mask
+    assert "parts of masks outside of a corrected box" in edited.done.losses.kinds
+    mask = edited.before("cut").instances[2].mask
     assert mask is not None
     mask = mask.copy()
     mask[:, 78:] = False
     assert (scene.instances[2].mask == mask).all()
 
 
-def test_a_painted_mask_brings_its_box(tool: str, dataset: Path) -> None:
-    mask = square(60, 10, 90, 40)
-    mask[20, 70] = False
-    there_and_back(tool, dataset, lambda drawing: drawing.paint(2, mask))
-    scene = corrected(dataset)
+def test_a_painted_mask_brings_its_box(edited: Edited) -> None:
+    mask = painted()
+    scene = edited.scene("painted")
     assert whats(scene) == ["box", "mask"]
     one = scene.instances[2]
     assert (one.mask == mask).all()
@@ -158,33 +270,29 @@ def test_a_painted_mask_brings_its_box(tool: str, dataset: Path) -> None:
     assert scene.record.scores.coverage == pytest.approx(owned.mean(), abs=1e-4)
 
 
-def test_a_face_of_what_is_now_something_else(tool: str, dataset: Path) -> None:
-    done = there_and_back(tool, dataset, lambda drawing: drawing.paint(0, square(80, 50, 96, 64)))
-    scene = corrected(dataset)
+def test_a_face_of_what_is_now_something_else(edited: Edited) -> None:
+    scene = edited.scene("elsewhere")
     assert [one.kind for one in scene.record.instances[0].references] == ["crop"]
     assert "face00.png" not in scene.files
-    assert "views of kind face of what is now another thing" in done.losses.kinds
+    assert "views of kind face of what is now another thing" in edited.done.losses.kinds
 
 
-def test_a_phrase_and_a_label(tool: str, dataset: Path) -> None:
-    phrase, label = "eine grüne Kugel <&> 球", "Kugel"
-    there_and_back(tool, dataset, lambda drawing: drawing.rename(2, phrase=phrase, label=label))
-    scene = corrected(dataset)
+def test_a_phrase_and_a_label(edited: Edited) -> None:
+    scene = edited.scene("renamed")
     assert whats(scene) == ["phrase", "noun"]
     assert [one.before for one in scene.record.corrections] == ["a green ball", "ball"]
     one = scene.record.instances[2]
-    assert (one.phrase, one.noun) == (phrase, label)
-    assert phrase in scene.record.nouns
+    assert (one.phrase, one.noun) == (PHRASE, LABEL)
+    assert PHRASE in scene.record.nouns
     assert scene.record.instances[1].scores.phrase_margin is None
     assert len(one.references) == 1
 
 
-def test_a_removed_instance(tool: str, dataset: Path) -> None:
-    there_and_back(tool, dataset, lambda drawing: drawing.remove(1))
-    scene = corrected(dataset)
+def test_a_removed_instance(edited: Edited) -> None:
+    scene = edited.scene("removed")
     assert whats(scene) == ["removed"]
     (one,) = scene.record.corrections
-    assert (one.identity_id, one.before) == (f"{ONE}-blue", "a blue ball")
+    assert (one.identity_id, one.before) == (f"{scene.record.id}-blue", "a blue ball")
     assert [one.phrase for one in scene.record.instances] == ["a red ball", "a green ball"]
     assert scene.record.layer_order == [0, 1]
     assert sorted(scene.files) == [
@@ -192,24 +300,14 @@ def test_a_removed_instance(tool: str, dataset: Path) -> None:
     ]  # fmt: skip
 
 
-def test_all_instances_removed(tool: str, dataset: Path) -> None:
-    def edit(drawing: Drawing) -> None:
-        for index in range(3):
-            drawing.remove(index)
-
-    there_and_back(tool, dataset, edit)
-    scene = corrected(dataset)
+def test_all_instances_removed(edited: Edited) -> None:
+    scene = edited.scene("all removed")
     assert scene.record.instances == []
     assert sorted(scene.files) == ["target.jpg"]
 
 
-def test_a_removed_mask_and_a_removed_box(tool: str, dataset: Path) -> None:
-    def edit(drawing: Drawing) -> None:
-        drawing.remove(1, box=False)
-        drawing.remove(2, mask=False)
-
-    there_and_back(tool, dataset, edit)
-    scene = corrected(dataset)
+def test_a_removed_mask_and_a_removed_box(edited: Edited) -> None:
+    scene = edited.scene("parts removed")
     one, other = scene.instances[1:]
     assert (one.record.mask, one.record.area, one.record.references) == (None, None, [])
     assert other.mask is not None
@@ -218,15 +316,10 @@ def test_a_removed_mask_and_a_removed_box(tool: str, dataset: Path) -> None:
 
 
 @pytest.mark.parametrize("drawn", ["box", "mask", "both"])
-def test_an_added_instance(tool: str, dataset: Path, drawn: str) -> None:
-    box = None if drawn == "mask" else (1, 48, 20, 63)
-    mask = None if drawn == "box" else square(2, 50, 19, 62)
-
-    def edit(drawing: Drawing) -> None:
-        drawing.add(box=box, mask=mask, label="cup", phrase="a white cup")
-
-    there_and_back(tool, dataset, edit)
-    scene = corrected(dataset)
+def test_an_added_instance(edited: Edited, drawn: str) -> None:
+    box = None if drawn == "mask" else CUP_BOX
+    mask = None if drawn == "box" else CUP_MASK
+    scene = edited.scene(f"added {drawn}")
     assert whats(scene) == ["added"]
     assert len(scene.instances) == 4
     one = scene.instances[3]
@@ -245,36 +338,27 @@ def test_an_added_instance(tool: str, dataset: Path, drawn: str) -> None:
         assert np.abs(np.asarray(crop.image) - target[y1:y2, x1:x2]).mean() < 3
 
 
-def test_a_copied_region_is_a_new_instance(tool: str, dataset: Path) -> None:
-    there_and_back(tool, dataset, lambda drawing: drawing.copy(1))
-    scene = corrected(dataset)
+def test_a_copied_region_is_a_new_instance(edited: Edited) -> None:
+    scene = edited.scene("copied")
     assert whats(scene) == ["added"]
     one, other = scene.record.instances[1], scene.record.instances[3]
     assert (one.box, one.mask, one.phrase) == (other.box, other.mask, other.phrase)
     assert one.identity_id != other.identity_id
 
 
-def test_a_caption(tool: str, dataset: Path) -> None:
-    there_and_back(tool, dataset, lambda drawing: drawing.say("Drei Bälle."))
-    scene = corrected(dataset)
+def test_a_caption(edited: Edited) -> None:
+    scene = edited.scene("said")
     assert whats(scene) == ["caption"]
     assert scene.record.caption == "Drei Bälle."
     assert scene.record.scores.caption_similarity is None
     assert scene.record.scores.coverage is not None
 
 
-def test_regions_without_marks_are_found_where_they_lie(tool: str, dataset: Path) -> None:
-    def edit(drawing: Drawing) -> None:
-        drawing.move(2, (60, 2, 94, 34))
-        drawing.rename(0, phrase="a crimson ball", label="ball")
-        drawing.remove(1)
-        drawing.forget_marks()
-
-    there_and_back(tool, dataset, edit)
-    scene = corrected(dataset)
+def test_regions_without_marks_are_found_where_they_lie(edited: Edited) -> None:
+    scene = edited.scene("forgotten")
     assert whats(scene) == ["phrase", "removed", "box"]
-    kept = [(one.identity_id, one.phrase) for one in scene.record.instances]
-    assert kept == [(f"{ONE}-red", "a crimson ball"), (f"{ONE}-green", "a green ball")]
+    kept = [(one.identity_id.split("-")[-1], one.phrase) for one in scene.record.instances]
+    assert kept == [("red", "a crimson ball"), ("green", "a green ball")]
 
 
 def test_corrections_come_one_after_the_other(tool: str, dataset: Path, tmp_path: Path) -> None:
@@ -289,7 +373,7 @@ def test_corrections_come_one_after_the_other(tool: str, dataset: Path, tmp_path
 
 
 def test_only_scenes_of_the_file(tool: str, dataset: Path) -> None:
-    out = dataset.with_name("out")
+    out = dataset.with_name("part-out")
     export_dataset(write_tiny_dataset(dataset.with_name("part"), scenes=2), tool, output=out)
     file = TOOLS[tool](out)
     file.save()
@@ -397,7 +481,6 @@ def test_ten_thousand_regions_are_named(tool: str, dataset: Path) -> None:
 
 
 def test_the_dataset_cannot_be_its_own_output(tool: str, dataset: Path) -> None:
-    export_dataset(dataset, tool, output=dataset.with_name("out"))
     source = dataset.with_name("out") / TOOLS[tool].name
     for output in (dataset, dataset / "new"):
         with pytest.raises(UsageError, match="lie in each other"):
@@ -409,7 +492,6 @@ def test_the_dataset_cannot_be_its_own_output(tool: str, dataset: Path) -> None:
 
 
 def test_another_dataset_is_named(tool: str, dataset: Path, tmp_path: Path) -> None:
-    export_dataset(dataset, tool, output=tmp_path / "out")
     source = tmp_path / "out" / TOOLS[tool].name
     other = write(tmp_path / "other", [make_complex()])
     with pytest.raises(UsageError, match="has no scene of"):
@@ -434,8 +516,7 @@ def test_corrections_are_optional_in_the_schema() -> None:
     assert b'"corrections"' in scene_to_json(scene)
 
 
-def test_targets_go_out_as_they_are_stored(tool: str, dataset: Path, tmp_path: Path) -> None:
-    export_dataset(dataset, tool, output=tmp_path / "out")
+def test_targets_go_out_as_they_are_stored(dataset: Path, tmp_path: Path) -> None:
     for scene in imig.Dataset(dataset):
         data = (tmp_path / "out" / "images" / f"{scene.record.id}.jpg").read_bytes()
         assert data == scene.files["target.jpg"]
