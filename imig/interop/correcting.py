@@ -22,6 +22,7 @@ from imig.sample import Sample
 from imig.schema import Derivation, Manifest, ParentDataset, Scene, Subset, scene_to_json
 from imig.shards.dataset import Dataset
 from imig.shards.folders import LocalFolder
+from imig.stages.crop import CropConfig
 
 
 class CorrectingSettings(FormatSettings):
@@ -96,6 +97,14 @@ class CorrectingImporter(Importer[CorrectingSettings], Generic[PlaceT]):
         subsets = self.dataset.read_columns("subset")["subset"].to_pylist()
         return dict(zip(self.dataset.ids, subsets, strict=True))
 
+    @cached_property
+    def _crop_margin(self) -> float:
+        """Of the recipe that the dataset was built by, where it says one."""
+        crop = self.dataset.manifest.recipe.get("crop")
+        margin = crop.get("margin") if isinstance(crop, dict) else None
+        known = isinstance(margin, int | float) and 0 <= margin <= 1
+        return float(margin) if known else CropConfig().margin
+
     def keys(self) -> Sequence[str]:
         """Ids, in the dataset's order."""
         if self.settings.scenes == "all":
@@ -116,7 +125,7 @@ class CorrectingImporter(Importer[CorrectingSettings], Generic[PlaceT]):
         if returned is None:
             losses.note("scenes that nobody has worked on: they are as they were", key)
             return carried(scene, losses)
-        return correct(scene, returned, losses)
+        return correct(scene, returned, losses, crop_margin=self._crop_margin)
 
 
 def scene_mark(scene: Scene) -> str:

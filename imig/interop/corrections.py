@@ -36,7 +36,7 @@ from imig.schema import (
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.run_lengths import mask_extents
 from imig.shards.views import SceneView
-from imig.stages.crop import CropConfig, add_crop
+from imig.stages.crop import add_crop
 from imig.stages.instances import keep_instances, reference_members, set_instances
 from imig.stages.nouns import head_noun
 from imig.stages.score import scene_coverage
@@ -70,8 +70,10 @@ class Returned:
     """None: the tool does not say."""
 
 
-def correct(scene: SceneView, returned: Returned, losses: Losses) -> Sample:
+def correct(scene: SceneView, returned: Returned, losses: Losses, *, crop_margin: float) -> Sample:
     """The scene as it was corrected; the sample as it is stored where nothing was.
+
+    `crop_margin` is that of the stage `crop`, for crops that are cut anew.
 
     Raises
     ------
@@ -79,7 +81,7 @@ def correct(scene: SceneView, returned: Returned, losses: Losses) -> Sample:
         More instances than a scene may have, or fewer than its subset must.
     """
     sample = carried(scene, losses)
-    work = _Work(sample, returned, losses)
+    work = _Work(sample, returned, losses, crop_margin)
     found, added = objects_of(returned.regions, sample.scene)
     work.instances(found)
     work.add(added)
@@ -104,6 +106,7 @@ class _Work:
     sample: Sample
     returned: Returned
     losses: Losses
+    crop_margin: float
     corrections: list[Correction] = field(default_factory=list)
     removed: set[int] = field(default_factory=set)
     unpromised: list[Instance] = field(default_factory=list)
@@ -220,9 +223,7 @@ class _Work:
             self.sample.files.pop(name, None)
 
     def cut(self, instance: Instance, name: str) -> None:
-        """The instance's crop, with the margin that the stage `crop` has when nobody says more."""
-        margin = CropConfig().margin
-        add_crop(self.sample, instance, self.sample.target(), name=name, margin=margin)
+        add_crop(self.sample, instance, self.sample.target(), name=name, margin=self.crop_margin)
 
     def _words(self, instance: Instance, there: Object) -> None:
         phrase = _said(there.phrase, stored=instance.phrase)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -359,6 +360,14 @@ def test_regions_without_marks_are_found_where_they_lie(edited: Edited) -> None:
     assert whats(scene) == ["phrase", "removed", "box"]
     kept = [(one.identity_id.split("-")[-1], one.phrase) for one in scene.record.instances]
     assert kept == [("red", "a crimson ball"), ("green", "a green ball")]
+
+
+def test_crops_are_cut_as_the_recipe_says(dataset: Path, tool: str) -> None:
+    manifest = json.loads((dataset / "dataset.json").read_text())
+    manifest["recipe"]["crop"] = {"margin": 0.5}
+    (dataset / "dataset.json").write_text(json.dumps(manifest))
+    there_and_back(tool, dataset, lambda drawing: drawing.paint(2, square(60, 20, 80, 40)))
+    assert corrected(dataset).instances[2].references[0].record.crop_box == (50, 10, 90, 50)
 
 
 def test_corrections_come_one_after_the_other(tool: str, dataset: Path, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ class LabelStudioDrawing(Drawing):
 
     def add(self, *, box: Box | None, mask: Mask | None, label: str, phrase: str | None) -> None:
         size = {"original_width": self.width, "original_height": self.height}
-        name = ""
+        name, value = "", dict[str, Any]()
         if mask is not None:
             name = f"m{len(self.results)}"
             value = {"format": "rle", "rle": mask_to_brush(mask), "brushlabels": [label]}
