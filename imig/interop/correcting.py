@@ -17,6 +17,7 @@ from typing_extensions import TypeVar
 from imig.errors import DataError, UsageError
 from imig.interop.corrections import Returned, carried, correct
 from imig.interop.format import FormatSettings, Importer, Losses
+from imig.interop.regions import Region
 from imig.regular_file import open_regular_file
 from imig.sample import Sample
 from imig.schema import Derivation, Manifest, ParentDataset, Scene, Subset, scene_to_json
@@ -126,6 +127,17 @@ class CorrectingImporter(Importer[CorrectingSettings], Generic[PlaceT]):
             losses.note("scenes that nobody has worked on: they are as they were", key)
             return carried(scene, losses)
         return correct(scene, returned, losses, crop_margin=self._crop_margin)
+
+
+def kinds_shown(shapes: object, regions: Sequence[Region]) -> tuple[bool, bool]:
+    """Whether boxes and masks were exported, by the setting `shapes` that came back.
+
+    A file that does not say so was not written by imig, and what is nowhere in a picture was not
+    shown: nobody has removed it.
+    """
+    if shapes in ("both", "masks", "boxes"):
+        return shapes != "masks", shapes != "boxes"
+    return any(one.box for one in regions), any(one.mask for one in regions)
 
 
 def scene_mark(scene: Scene) -> str:

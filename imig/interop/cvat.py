@@ -33,6 +33,7 @@ from imig.errors import DataError
 from imig.interop.correcting import (
     CorrectingImporter,
     CorrectingSettings,
+    kinds_shown,
     require_mark,
     scene_mark,
 )
@@ -236,16 +237,16 @@ class CvatImporter(CorrectingImporter[_Place]):
         tags = [one for one in image.iter("tag") if one.get("label") == _SCENE_LABEL]
         values = _read_values(tags[0]) if tags else {}
         require_mark(scene, values.get("mark"), place=f"{self.source}: {scene.id}")
-        shapes = values.get("shapes", "both")
         reader = _Shapes(scene, losses)
         regions = [region for one in image if (region := reader.region(one)) is not None]
+        boxes, masks = kinds_shown(values.get("shapes"), regions)
         return Returned(
             tool=NAME,
             by=self._meta.get("assignee/username") or self._meta.get("owner/username"),
             at=self._meta.get("updated") or self._meta.get("dumped"),
             regions=regions,
-            boxes_shown=shapes != "masks",
-            masks_shown=shapes != "boxes",
+            boxes_shown=boxes,
+            masks_shown=masks,
             caption=values.get("caption"),
         )
 

@@ -27,7 +27,7 @@ from pydantic import Field, field_validator
 
 from imig.errors import DataError, UsageError
 from imig.interop.brush import brush_to_mask, mask_to_brush
-from imig.interop.correcting import CorrectingImporter, require_mark, scene_mark
+from imig.interop.correcting import CorrectingImporter, kinds_shown, require_mark, scene_mark
 from imig.interop.corrections import Returned
 from imig.interop.format import Exporter, ExportFolder, Format, FormatSettings, Losses
 from imig.interop.json_list import each_element, read_element
@@ -210,6 +210,9 @@ class LabelStudioImporter(CorrectingImporter[_Place]):
     def returned(self, scene: Scene, place: _Place, losses: Losses) -> Returned | None:
         """See `CorrectingImporter.returned`."""
         task = read_element(self.source, offset=place.offset, size=place.size)
+        where = f"{self.source}: the task at byte {place.offset}"
+        if _scene_of(task, place=where) != scene.id:
+            raise DataError(f"{where} has changed while the file was read")
         ours = task["data"].get("imig")
         ours = ours if isinstance(ours, dict) else {}
         require_mark(scene, ours.get("mark"), place=f"the task of {scene.id}")
@@ -217,13 +220,14 @@ class LabelStudioImporter(CorrectingImporter[_Place]):
         if annotation is None:
             return None
         regions, caption = _Results(scene, losses).read(_list(annotation, "result", scene.id))
+        boxes, masks = kinds_shown(ours.get("shapes"), regions)
         return Returned(
             tool=NAME,
             by=_person(annotation.get("completed_by")),
             at=_moment(annotation),
             regions=regions,
-            boxes_shown=ours.get("shapes", "both") != "masks",
-            masks_shown=ours.get("shapes", "both") != "boxes",
+            boxes_shown=boxes,
+            masks_shown=masks,
             caption=caption,
         )
 
@@ -263,7 +267,9 @@ def _annotation(task: dict[str, Any], scene: Scene, losses: Losses) -> dict[str,
 
 
 def _list(of: dict[str, Any], key: str, place: str) -> list[Any]:
-    value = of.get(key, [])
+    value = of.get(key)
+    if value is None:
+        return []
     if not isinstance(value, list):
         raise DataError(f"the task of {place}: {key} is a {type(value).__name__}, not a list")
     return value

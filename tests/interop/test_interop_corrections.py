@@ -362,6 +362,25 @@ def test_regions_without_marks_are_found_where_they_lie(edited: Edited) -> None:
     assert kept == [("red", "a crimson ball"), ("green", "a green ball")]
 
 
+def test_a_project_that_was_made_without_imig(dataset: Path, tool: str) -> None:
+    """Its boxes correct boxes, and masks that it never had are not taken for removed."""
+    file = TOOLS[tool](dataset.with_name("out"))
+    file.forget_imig()
+    drawing = file.picture(ONE)
+    for index in range(3):
+        drawing.remove(index, box=False)
+    drawing.move(2, (60, 2, 94, 34))
+    drawing.forget_marks()
+    file.save()
+    import_dataset(
+        dataset.with_name("out") / file.name, tool, output=dataset.with_name("back"),
+        overrides=[f"dataset={dataset}"], scenes_per_shard=2,
+    )  # fmt: skip
+    scene = corrected(dataset)
+    assert whats(scene) == ["box"]
+    assert all(one.mask is not None for one in scene.instances)
+
+
 def test_crops_are_cut_as_the_recipe_says(dataset: Path, tool: str) -> None:
     manifest = json.loads((dataset / "dataset.json").read_text())
     manifest["recipe"]["crop"] = {"margin": 0.5}

@@ -71,6 +71,10 @@ class AnnotationFile(ABC):
     def picture(self, sample_id: str) -> Drawing: ...
 
     @abstractmethod
+    def forget_imig(self) -> None:
+        """As in a project that somebody has made without imig."""
+
+    @abstractmethod
     def save(self) -> None: ...
 
 
@@ -151,8 +155,13 @@ class LabelStudioFile(AnnotationFile):
             annotation |= {"completed_by": who, "updated_at": WHEN, "was_cancelled": False}
             task |= {"id": number, "annotations": [annotation]}
 
+    def forget_imig(self) -> None:
+        for task in self.tasks:
+            del task["data"]["imig"]
+
     def picture(self, sample_id: str) -> LabelStudioDrawing:
-        (task,) = (one for one in self.tasks if one["data"]["imig"]["id"] == sample_id)
+        name = f"{sample_id}.jpg"
+        (task,) = (one for one in self.tasks if one["data"]["image"].endswith(name))
         return LabelStudioDrawing(96, 64, task["annotations"][0]["result"])
 
     def save(self) -> None:
@@ -230,6 +239,11 @@ class CvatFile(AnnotationFile):
         ElementTree.SubElement(task, "updated").text = WHEN
         assignee = ElementTree.SubElement(task, "assignee")
         ElementTree.SubElement(assignee, "username").text = WHO
+
+    def forget_imig(self) -> None:
+        for image in self.tree.findall("image"):
+            for tag in image.findall("tag"):
+                image.remove(tag)
 
     def picture(self, sample_id: str) -> CvatDrawing:
         image = self.tree.find(f"image[@name='{sample_id}.jpg']")
