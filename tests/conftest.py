@@ -42,6 +42,9 @@ NOT_FAST = frozenset(
 )
 """Folders and files whose tests need Ray or a model; elsewhere single tests are marked `model`."""
 
+OTHER_SIDE = "other_side"
+"""Needs packages that `make test-interop` installs into an environment of their own."""
+
 NOT_IMPORTED = ("ray", "transformers", "diffusers", "open_clip", "dlib")
 """What a fast test has no need of, and what takes seconds to import."""
 
@@ -64,9 +67,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    if not config.getoption("--fast") or not collection_path.is_relative_to(TESTS):
+    if not collection_path.is_relative_to(TESTS):
         return None
-    return collection_path.relative_to(TESTS).as_posix() in NOT_FAST or None
+    name = collection_path.relative_to(TESTS).as_posix()
+    return name == OTHER_SIDE or (config.getoption("--fast") and name in NOT_FAST) or None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
