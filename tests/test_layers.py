@@ -38,7 +38,7 @@ LAYERS = (
     ("display",),
     ("licences",),
     ("output",),
-    ("engine", "derived", "training", "interop"),
+    ("engine", "derived", "training", "interop", "hub"),
     ("api",),
     # the face
     ("schema_export", "commands"),

@@ -25,6 +25,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from imig.derived.selection import Selection
+from imig.derived.split import SIDES
 from imig.errors import VALIDATE, DataError, UsageError
 from imig.output.folder import OutputFolder, hold, remove_temporaries
 from imig.output.identity import write_identity
@@ -44,9 +45,10 @@ from imig.schema import (
     scene_from_json,
 )
 from imig.shards.atomic import atomic_write_bytes, remove_file, replace_file
-from imig.shards.card import PICTURES_FOLDER
+from imig.shards.card import CARD_NAME, PICTURES_FOLDER, write_split_card
 from imig.shards.dataset import REMOVAL, Dataset
 from imig.shards.funnel import REPORT_JSON, FunnelRow
+from imig.shards.hub_columns import Part
 from imig.shards.index import (
     INDEX_NAME,
     IndexRow,
@@ -211,6 +213,7 @@ def remove_samples(folder: Path, selection: Selection, *, everything: bool = Fal
                 if one.removed.total:
                     _prepare(one, selection)
                     _commit(one.root)
+            _renew_split_card(folder, datasets)
         finally:
             for one in datasets:
                 if not _journal_path(one).is_file():
@@ -423,6 +426,24 @@ def _commit(root: Path) -> None:
     )
     # Killed before `.build` is gone, the next run does all of this again, to the same end.
     output.finish(manifest)
+
+
+def _renew_split_card(folder: Path, datasets: list[Path]) -> None:
+    """The card above the two sides of `imig split` has their figures and shows their pictures."""
+    by_name = {one.name: Dataset(one) for one in datasets if one != folder}
+    if folder in datasets or set(SIDES) - set(by_name) or not (folder / CARD_NAME).is_file():
+        return
+    parts = [
+        Part(
+            folder / side,
+            by_name[side].manifest,
+            [row for rows in _indexed_rows(folder / side, by_name[side]).values() for row in rows],
+            side,
+            prefix=f"{side}/",
+        )
+        for side in SIDES
+    ]
+    write_split_card(folder, parts)
 
 
 def _read_journal(root: Path) -> _Journal:

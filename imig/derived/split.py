@@ -23,8 +23,10 @@ from imig.output.writing import Contents
 from imig.paths import output_path
 from imig.sample import Sample
 from imig.schema import Manifest, Subset, first_problem
+from imig.shards.card import write_split_card
 from imig.shards.dataset import Dataset
 from imig.shards.funnel import FunnelRow
+from imig.shards.hub_columns import Part
 from imig.shards.manifest import MANIFEST_NAME, write_manifest
 
 Side = Literal["train", "validation"]
@@ -80,7 +82,7 @@ def split_dataset(
     duplicates: DuplicatesConfig | None = None,
     overwrite: bool = False,
 ) -> Split | None:
-    """Write `output`/train and `output`/validation.
+    """Write `output`/train and `output`/validation, and a card in `output` that names both.
 
     Which scene goes where depends on the seed, on ids and on which scenes hang together
     (`imig.derived.groups`), not on shards or their order. Returns None when both are finished
@@ -136,6 +138,11 @@ def split_dataset(
                 funnel=[_funnel_row(len(groups.subsets), len(contents[side].rows), started)],
                 seconds=time.monotonic() - started,
             )
+        parts = [
+            Part(output / side, manifests[side], contents[side].rows, side, prefix=f"{side}/")
+            for side in SIDES
+        ]
+        write_split_card(output, parts)
         # One right after the other, when nothing can fail any more: both are finished, or none.
         for side in reversed(SIDES):
             write_manifest(output / side / MANIFEST_NAME, manifests[side])

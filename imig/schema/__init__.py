@@ -30,6 +30,7 @@ from imig.schema.manifest import (
 )
 from imig.schema.parts import (
     MAX_CAPTION,
+    MAX_CORRECTIONS,
     MAX_INSTANCES,
     MAX_LICENCE,
     MAX_MERGES,
@@ -57,6 +58,7 @@ from imig.schema.parts import (
 )
 from imig.schema.scene import (
     Agreement,
+    Correction,
     Drawing,
     Edit,
     Face,
@@ -87,6 +89,7 @@ __all__ = [
     "INSTANCE_BOUNDS",
     "INSTANCE_FIGURES",
     "MAX_CAPTION",
+    "MAX_CORRECTIONS",
     "MAX_FIGURES",
     "MAX_INSTANCES",
     "MAX_LICENCE",
@@ -103,6 +106,7 @@ __all__ = [
     "Agreement",
     "Bound",
     "Box",
+    "Correction",
     "Count",
     "Counts",
     "Derivation",

@@ -118,7 +118,7 @@ class ParentDataset(SchemaModel):
 class Derivation(SchemaModel):
     """How a dataset was made from others that were finished before."""
 
-    operation: Literal["refilter", "split", "merge", "encode", "remove"]
+    operation: Literal["refilter", "split", "merge", "encode", "correct", "remove"]
     settings: dict[str, Any] = Field(default_factory=dict)
     parents: list[ParentDataset] = Field(default_factory=list)
 

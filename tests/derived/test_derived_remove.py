@@ -151,6 +151,9 @@ def test_both_sides_of_a_split(shards: Path, tmp_path: Path) -> None:
     split_dataset(shards, validation=0.3, output=tmp_path / "split")
     result = remove_samples(tmp_path / "split", select_source("basic/[0-7].jpg"))
     assert sum(one.scenes for one in result.datasets) == 8
+    card = (tmp_path / "split" / "README.md").read_text()
+    counts = [len(Dataset(tmp_path / "split" / side)) for side in ("train", "validation")]
+    assert f"| samples | {counts[0]} | {counts[1]} |" in card
     for side in ("train", "validation"):
         assert validate_dataset(tmp_path / "split" / side).faults == []
 
