@@ -171,7 +171,7 @@ def _flatten(group: str, value: Any) -> dict[str, Any]:
     """Leaves by dotted keys; models by what they are, so that one more moves no other."""
     if group == "models":
         return {f"{one['family']} {one['weights']}": one["revision"] for one in value or []}
-    return dict(_leaves(value, ""))
+    return {} if value is None else dict(_leaves(value, ""))
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
@@ -181,7 +181,7 @@ def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list) and any(isinstance(one, Mapping | list) for one in value):
         for number, one in enumerate(value):
             yield from _leaves(one, f"{key}[{number}]")
-    else:
+    elif key or value:
         yield key, value
 
 

@@ -88,7 +88,7 @@ def _ids(sign: str, ids: Sequence[str]) -> Iterator[str]:
 
 
 def _setting_cells(one: SettingChange) -> list[str]:
-    at = f"{one.group}.{one.key}" if one.key else one.group
+    at = f"{one.group}.{one.key}".rstrip(".").replace(".[", "[")
     return [to_printable(at), f"{_value(one.before)} -> {_value(one.after)}"]
 
 

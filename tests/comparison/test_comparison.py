@@ -17,7 +17,7 @@ from imig.comparison.scenes import Limits, compare_scenes
 from imig.errors import DataError
 from imig.layout.masks import mask_to_rle, rle_to_mask
 from imig.sample import Sample
-from imig.schema import ModelRecord
+from imig.schema import Derivation, ModelRecord
 from imig.shards.dataset import Dataset
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.manifest import MANIFEST_NAME, read_manifest, write_manifest
@@ -205,6 +205,12 @@ def test_what_the_manifests_say(
     manifest.recipe, manifest.models = {"name": "tiny"}, manifest.models[1:]
     write_manifest(copy / MANIFEST_NAME, manifest)
     assert main(["diff", str(dataset), str(copy)]) == 0
+    capsys.readouterr()
+    manifest.derived = [Derivation(operation="merge", settings={"name": "x"})]
+    write_manifest(copy / MANIFEST_NAME, manifest)
+    assert main(["diff", str(dataset), str(copy)]) == 1
+    out = capsys.readouterr().out
+    assert "derived[0].operation      none -> merge\nderived[0].settings.name  none -> x\n" in out
 
 
 def test_only_as_many_scenes_as_asked_for_are_listed(
