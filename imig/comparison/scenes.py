@@ -228,8 +228,8 @@ def _compare_masks(before: Any, after: Any, path: Path, limits: Limits) -> Itera
     if one is not None and other is not None and one.shape == other.shape:
         overlap = 1.0 if (one == other).all() else mask_iou(one, other)
     if overlap is None or overlap < limits.min_iou:
-        areas = [None if mask is None else mask_area(mask) for mask in masks]
-        yield Change("masks", _path_text(path), *areas, iou=overlap)
+        first, second = (None if mask is None else mask_area(mask) for mask in masks)
+        yield Change("masks", _path_text(path), first, second, overlap)
 
 
 def _kind_of(path: Path) -> Kind:
