@@ -6,6 +6,9 @@ of a large one.
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +46,12 @@ class Folder(Protocol):
 
     def read_range(self, name: str, offset: int, size: int) -> bytes:
         """Bytes from `offset` on, fewer than `size` where the file ends; errors as `read`'s."""
+
+    def local_file(self, name: str) -> AbstractContextManager[Path]:
+        """The file on this machine while the block runs, to be read from front to back.
+
+        Of a remote one a copy is made, on the disk. Raises DataError when it cannot be.
+        """
 
 
 def open_folder(path: str | Path) -> Folder:
@@ -104,6 +113,9 @@ class LocalFolder:
         except OSError as error:
             raise DataError(f"cannot read {self.place(name)}: {error.strerror}") from error
 
+    def local_file(self, name: str) -> AbstractContextManager[Path]:
+        return nullcontext(self.root / name)
+
 
 @dataclass(frozen=True)
 class RemoteFolder:
@@ -158,6 +170,16 @@ class RemoteFolder:
     def read_range(self, name: str, offset: int, size: int) -> bytes:
         return self._cat(name, start=offset, end=offset + size)
 
+    @contextmanager
+    def local_file(self, name: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="imig-") as folder:
+            copy = Path(folder, name)
+            try:
+                self._filesystem.get_file(self.place(name), str(copy))
+            except Exception as error:  # every kind of store has errors of its own
+                raise self._unreadable(name, error) from error
+            yield copy
+
     def _cat(self, name: str, **span: int) -> bytes:
         # The hub's files would read 5 MB ahead of a scene.
         options = {"cache_type": "none"} if self._on_hub and span else {}
@@ -166,10 +188,11 @@ class RemoteFolder:
         except Exception as error:  # every kind of store has errors of its own
             if self._on_hub and not isinstance(error, FileNotFoundError):
                 raise _unreachable(self.place(name), error) from error
-            raise DataError(
-                f"cannot read {self.place(name)}: {type(error).__name__}: {error}"
-            ) from error
+            raise self._unreadable(name, error) from error
         return data
+
+    def _unreadable(self, name: str, error: Exception) -> DataError:
+        return DataError(f"cannot read {self.place(name)}: {type(error).__name__}: {error}")
 
 
 def _unreachable(place: str, error: Exception) -> ImigError:
