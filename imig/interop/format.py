@@ -19,7 +19,7 @@ from typing_extensions import TypeVar
 from imig.errors import DataError
 from imig.recipe.parts import RecipePart
 from imig.sample import Sample
-from imig.schema import Subset
+from imig.schema import Manifest, Subset
 from imig.shards.dataset import Dataset
 from imig.shards.funnel import Oddity
 from imig.shards.views import SceneView
@@ -129,7 +129,7 @@ class Exporter(ABC, Generic[SettingsT]):
     def finish(self, rows: Iterable[Any], folder: ExportFolder) -> None:
         """Write what stands once for all scenes, from what `write_scene` gave, in their order.
 
-        `rows` may be gone through once only.
+        `rows` may be gone through several times: they are read anew each time, and never held.
         """
 
 
@@ -152,6 +152,18 @@ class Importer(ABC, Generic[SettingsT]):
     def subset(self, key: str) -> Subset:
         """The subset of the scene of a key: shards hold one each. Opens no picture."""
         return "basic"
+
+    def inputs(self) -> Sequence[Path]:
+        """What is read: the output may not lie in one of these, nor hold one."""
+        return [self.source]
+
+    def version(self) -> str | None:
+        """Tells contents of the source apart that have the same keys; None: the keys do."""
+        return None
+
+    def complete(self, manifest: Manifest) -> Manifest:
+        """The new dataset's manifest, with what the source says of all scenes together."""
+        return manifest
 
     @abstractmethod
     def read(self, key: str, sample_id: str, losses: Losses) -> Sample:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 from support.extra_views import add_disc
+from support.scene_checks import check_sample
 from support.tiny_dataset import make_sample
 
 from imig.checks.pictures import Findings
-from imig.checks.sample import check_sample
 from imig.sample import Sample
 from imig.schema import Scene, Source, Subject, Subset
 from imig.shards.writer import sample_to_members
