@@ -68,8 +68,8 @@ class ExportFolder:
         """Of what was written, in order."""
         self.losses = Losses()
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write a file; its folders are made.
+    def write(self, name: str, data: bytes | Iterable[bytes]) -> None:
+        """Write a file; its folders are made. Pieces are written as they come.
 
         Not flushed to the disk one by one, which would take most of the time: whoever calls the
         exporter does it for many at once.
@@ -83,7 +83,8 @@ class ExportFolder:
         temporary = path.with_name(f".{path.name}.tmp-0")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
+            with temporary.open("wb") as file:
+                file.writelines([data] if isinstance(data, bytes) else data)
             temporary.replace(path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -118,7 +119,7 @@ class Exporter(ABC, Generic[SettingsT]):
     def finish(self, rows: Iterable[Any], folder: ExportFolder) -> None:
         """Write what stands once for all scenes, from what `write_scene` gave, in their order.
 
-        `rows` may be gone through once only.
+        `rows` may be gone through several times: they are read anew each time, and never held.
         """
 
 

@@ -7,8 +7,10 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from imig.errors import UsageError
+from imig.interop.coco import COCO
 from imig.interop.format import Exporter, Format, FormatSettings, Importer
 from imig.interop.plain_folders import FOLDERS
+from imig.interop.yolo import YOLO
 from imig.outside import import_class
 from imig.recipe.errors import explain_validation_error
 from imig.recipe.values import to_values
@@ -16,7 +18,7 @@ from imig.recipe.yaml_lines import parse_setting
 
 Kind = TypeVar("Kind", Importer[Any], Exporter[Any])
 
-FORMATS: Final[tuple[Format, ...]] = (FOLDERS,)
+FORMATS: Final[tuple[Format, ...]] = (FOLDERS, COCO, YOLO)
 """In the order in which they are listed."""
 
 

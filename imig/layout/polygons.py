@@ -47,7 +47,8 @@ def mask_to_rings(mask: Mask) -> list[list[Ring]]:
         x, y = ring[0]
         is_outer = bool(inner[y, x])
         owner = labels[y, x] if is_outer else labels[y - 1, x]
-        parts[owner - 1].insert(0 if is_outer else len(parts[owner - 1]), ring + (left, top))
+        part = parts[owner - 1]
+        part.insert(0 if is_outer else len(part), ring + np.array([left, top]))
     return parts
 
 
@@ -160,8 +161,8 @@ def _rings(mask: Mask) -> Iterator[Ring]:
     upper_left, upper_right = padded[:-1, :-1], padded[:-1, 1:]
     lower_left, lower_right = padded[1:, :-1], padded[1:, 1:]
     odd = upper_left ^ upper_right ^ lower_left ^ lower_right
-    opposite = (upper_left == lower_right) & (upper_right == lower_left) & (
-        upper_left != upper_right
+    opposite = (
+        (upper_left == lower_right) & (upper_right == lower_left) & (upper_left != upper_right)
     )
     times = odd.astype(np.int8) + 2 * opposite.astype(np.int8)
     ys, xs = np.nonzero(times)

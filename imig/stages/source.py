@@ -11,11 +11,13 @@ from imig.schema import ModelRecord, Scene, Source
 from imig.stages.base import BuildContext, Stage
 from imig.stages.sources.base import STAGE, SourceKind
 from imig.stages.sources.config import (
+    CocoSource,
     FolderSource,
     ListSource,
     SourceConfig,
     TabletopSource,
     WebdatasetSource,
+    YoloSource,
 )
 
 
@@ -39,6 +41,14 @@ def make_source_kind(config: SourceConfig, context: BuildContext) -> SourceKind:
             from imig.stages.sources.webdataset import WebdatasetPictures
 
             return WebdatasetPictures(config)
+        case CocoSource():
+            from imig.stages.sources.coco import CocoPictures
+
+            return CocoPictures(config)
+        case YoloSource():
+            from imig.stages.sources.yolo import YoloPictures
+
+            return YoloPictures(config)
         case PromptsSource():
             from imig.stages.sources.prompts import Prompts
 
