@@ -22,7 +22,6 @@ from pydantic import Field
 from imig.errors import UsageError
 from imig.interop.annotated import EVERYTHING, AnnotatedImporter
 from imig.interop.format import Exporter, ExportFolder, Format, FormatSettings, Losses
-from imig.layout.masks import mask_to_box
 from imig.layout.polygons import join_rings, mask_to_rings, mask_to_run_lengths
 from imig.shards.views import InstanceView, SceneView
 from imig.stages.sources.coco import CocoPictures
@@ -116,20 +115,6 @@ def note_losses(scene: SceneView, losses: Losses) -> None:
         losses.note("references", f"{record.id}: {references}")
     if record.layer_order:
         losses.note("layer order", f"{record.id}: {len(record.layer_order)} layers")
-    without = sum(one.mask is None for one in record.instances)
-    if without:
-        losses.note("no mask, the box alone is written", f"{record.id}: {without}")
-    apart = [
-        one.index
-        for view in scene.instances
-        if (one := view.record).mask is not None and _is_wider(view)
-    ]
-    if apart:
-        losses.note("boxes wider than their masks", f"{record.id}: instance {apart[0]}")
-
-
-def _is_wider(view: InstanceView) -> bool:
-    return view.mask is not None and mask_to_box(view.mask) != view.record.box
 
 
 def _pieces(

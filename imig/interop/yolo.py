@@ -22,6 +22,7 @@ from pydantic import Field
 from imig.interop.annotated import EVERYTHING, AnnotatedImporter
 from imig.interop.coco import note_losses
 from imig.interop.format import Exporter, ExportFolder, Format, FormatSettings
+from imig.layout.masks import mask_to_box
 from imig.layout.polygons import Ring, join_rings, mask_to_rings
 from imig.shards.views import InstanceView, SceneView
 from imig.stages.sources.config import YoloSource
@@ -55,9 +56,9 @@ class YoloExporter(Exporter[YoloExportSettings]):
         note_losses(scene, losses)
         if record.caption:
             losses.note("captions", f"{record.id}: {record.caption[:60]}")
-        for one in record.instances:
-            if one.phrase != one.noun:
-                losses.note("phrases", f"{record.id}: {one.phrase[:60]}")
+        for view in scene.instances:
+            for kind in self._lost(view):
+                losses.note(kind, f"{record.id}: instance {view.record.index}")
         size = (record.width, record.height)
         labels = [[one.record.noun, self._to_label(one, size)] for one in scene.instances]
         return {"id": record.id, "labels": labels}
@@ -70,6 +71,18 @@ class YoloExporter(Exporter[YoloExportSettings]):
             lines = [f"{numbers[noun]} {label}\n" for noun, label in row["labels"]]
             folder.write(f"labels/{split}/{row['id']}.txt", "".join(lines).encode())
         folder.write(DATA, "".join(_data_lines(names, split=split)).encode())
+
+    def _lost(self, view: InstanceView) -> Iterator[str]:
+        record = view.record
+        if record.phrase != record.noun:
+            yield "phrases, the noun is written"
+        if self.settings.labels == "boxes":
+            if view.mask is not None:
+                yield "masks"
+        elif view.mask is None:
+            yield "boxes without a mask, whose outline is written"
+        elif mask_to_box(view.mask) != record.box:
+            yield "boxes that are wider than their masks"
 
     def _to_label(self, instance: InstanceView, size: tuple[int, int]) -> str:
         x1, y1, x2, y2 = instance.record.box

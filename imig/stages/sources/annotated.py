@@ -76,6 +76,8 @@ class Annotation:
     """Of the picture's size; raises DataError. None: it has a box alone."""
     phrase: str = ""
     """Where the annotation says more than its category."""
+    identity: str = ""
+    """Equal for those that show the same thing, across pictures too; "": nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,7 @@ class _Marking:
         instances = [one.instance for one in pieces]
         for index, (instance, phrase) in enumerate(zip(instances, phrases, strict=True)):
             instance.phrase = phrase
-            instance.identity_id = identity_id(self.sample.scene, index)
+            instance.identity_id = instance.identity_id or identity_id(self.sample.scene, index)
         set_instances(self.sample, instances, layer_order=order)
         return self.sample.scene.instances
 
@@ -286,7 +288,9 @@ class _Marking:
         phrase = to_stored(one.phrase) or noun
         if not noun or len(phrase) > MAX_TEXT:
             raise DataError("its category has no name that can be a phrase")
-        instance = Instance(index=0, identity_id="", phrase=phrase, noun=noun[:MAX_TEXT], box=box)
+        instance = Instance(
+            index=0, identity_id=one.identity, phrase=phrase, noun=noun[:MAX_TEXT], box=box
+        )
         return _Piece(instance, mask if around is not None and self.masks else None)
 
     def _to_mask(self, mask: Mask) -> Mask:

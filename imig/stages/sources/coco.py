@@ -29,7 +29,10 @@ from imig.stages.sources.annotated import UNUSABLE, Annotated, AnnotatedPictures
 from imig.stages.sources.base import SourceError, name_some, printable, printable_path
 from imig.stages.sources.coco_file import CocoFile, CocoImage, read_coco_file
 from imig.stages.sources.config import CocoSource
+from imig.text import to_stored
 
+MAX_IDENTITY: Final = 200
+"""Characters of an identity's name that are kept."""
 _FIRST_SHOWN: Final = 3
 
 
@@ -200,14 +203,14 @@ class CocoPictures(AnnotatedPictures):
         area = value.get("area")
         if isinstance(area, bool) or not isinstance(area, int | float) or not 0 < area < math.inf:
             area = 0.0 if numbers is None else max(numbers[2], 0.0) * max(numbers[3], 0.0)
-        phrase = value.get("phrase")
         return Annotation(
             category=self._instances.categories[category],
             where=where,
             box=corners,
             area=float(area),
             to_mask=to_mask,
-            phrase=phrase if isinstance(phrase, str) else "",
+            phrase=_to_text(value.get("phrase")),
+            identity=_to_text(value.get("identity_id"))[:MAX_IDENTITY],
         )
 
 
@@ -239,6 +242,10 @@ def segmentation_to_mask(segmentation: Any, *, size: tuple[int, int]) -> Mask:
         return rle_to_mask(MaskRLE(size=(size[1], size[0]), counts=counts))
     except (DataError, ValueError) as error:
         raise DataError("its run lengths do not describe a picture of that size") from error
+
+
+def _to_text(value: Any) -> str:
+    return to_stored(value) if isinstance(value, str) else ""
 
 
 def _to_numbers(box: Any) -> tuple[float, float, float, float]:
