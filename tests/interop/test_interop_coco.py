@@ -245,6 +245,7 @@ def test_a_file_that_is_cut_off_leaves_nothing(
         import_dataset(source, "coco", output=tmp_path / "back")
 
 
+@pytest.mark.long
 def test_thousands_of_annotations_in_one_picture(tmp_path: Path) -> None:
     """A scene holds a thousand instances; the largest are taken, and the others counted."""
     many = [{**marked(n, [n % 80 * 2, n // 80 % 60 * 2, 1, 1]), "area": 1} for n in range(10_000)]
