@@ -59,8 +59,10 @@ class SourceStage(Stage[SourceConfig]):
     """Numbers the pictures on the driver, reads them in the workers.
 
     Turns down: "unreadable image", "too many pixels", "too many bytes", "image too small", "no
-    image in the sample", "too few subjects", "prompt that shows nothing". Raises CannotOpenError
-    for a picture that the system does not give, and SourceLostError when all are gone.
+    image in the sample", "too few subjects", "prompt that shows nothing", "too few annotations",
+    "another size than its annotations", "name that leads outside", "unreadable labels". Raises
+    CannotOpenError for a picture that the system does not give, and SourceLostError when all are
+    gone.
     """
 
     name = STAGE
