@@ -104,13 +104,13 @@ def bytes_to_target(data: bytes, *, min_side: int, max_side: int, max_pixels: in
         raise
     full_size = picture.image.size
     size = _scaled_size(full_size, max_side=max_side)
-    lay = (picture.oddities, full_size, picture.orientation)
-    if picture.jpeg is not None and size == full_size:
-        return Target(picture.jpeg, *size, *lay)
-    image = picture.to_rgb()
-    if size != image.size:
-        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    return Target(image_to_jpeg(image), *size, *lay)
+    data = picture.jpeg if size == full_size else None
+    if data is None:
+        image = picture.to_rgb()
+        if size != image.size:
+            image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+        data = image_to_jpeg(image)
+    return Target(data, *size, picture.oddities, full_size, picture.orientation)
 
 
 def _scaled_size(size: tuple[int, int], *, max_side: int) -> tuple[int, int]:
