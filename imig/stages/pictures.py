@@ -104,13 +104,13 @@ def bytes_to_target(data: bytes, *, min_side: int, max_side: int, max_pixels: in
         raise
     full_size = picture.image.size
     size = _scaled_size(full_size, max_side=max_side)
-    data = picture.jpeg if size == full_size else None
-    if data is None:
+    stored = picture.jpeg if size == full_size else None
+    if stored is None:
         image = picture.to_rgb()
         if size != image.size:
             image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-        data = image_to_jpeg(image)
-    return Target(data, *size, picture.oddities, full_size, picture.orientation)
+        stored = image_to_jpeg(image)
+    return Target(stored, *size, picture.oddities, full_size, picture.orientation)
 
 
 def _scaled_size(size: tuple[int, int], *, max_side: int) -> tuple[int, int]:

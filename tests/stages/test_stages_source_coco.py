@@ -44,7 +44,7 @@ def stage_of(folder: Path, **settings: Any) -> SourceStage:
 
 def read(folder: Path, **settings: Any) -> Sample:
     stage = pickle.loads(pickle.dumps(stage_of(folder, **settings)))  # as a worker gets it
-    (sample,) = stage(stage.enumerate(0, 1))
+    sample: Sample = stage(stage.enumerate(0, 1))[0]
     return sample
 
 
@@ -399,7 +399,7 @@ def test_ground_and_segment_have_nothing_to_do(tmp_path: Path) -> None:
         "path": str(tmp_path / "images"),
         "annotations": str(tmp_path / "annotations" / "instances.json"),
     }
-    blocks = {"ground": {}, "segment": {}, "crop": {}, "filter": {}}
+    blocks: dict[str, Any] = {"ground": {}, "segment": {}, "crop": {}, "filter": {}}
     recipe.write_text(json.dumps({"name": "annotated", "source": source, **blocks}))
     plan = make_plan(load_recipe(recipe, overrides=["models=tiny"]), output=tmp_path / "out")
     assert [(one.stage, one.reason) for one in plan.skipped] == [
