@@ -56,6 +56,14 @@ class AnnotatedImporter(Importer[SettingsT]):
         self._pictures.count()
         return sorted(self._numbers)
 
+    def inputs(self) -> Sequence[Path]:
+        """What is read, the folder of the pictures included."""
+        return [self.source, *self._pictures.files()]
+
+    def version(self) -> str | None:
+        """Changes with the annotations, whatever the pictures are called."""
+        return self._pictures.fingerprint()
+
     def read(self, key: str, sample_id: str, losses: Losses) -> Sample:
         """See `Importer.read`."""
         number = self._numbers[key]

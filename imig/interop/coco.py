@@ -76,9 +76,11 @@ class CocoExporter(Exporter[CocoExportSettings]):
             if row["caption"]:
                 yield {"caption": row["caption"]}
 
-        folder.write(ANNOTATIONS, _pieces({**head, "categories": categories}, rows, objects))
+        with folder.writing(ANNOTATIONS) as file:
+            file.writelines(_pieces({**head, "categories": categories}, rows, objects))
         if any(row["caption"] for row in rows):
-            folder.write(CAPTIONS, _pieces(head, rows, captions))
+            with folder.writing(CAPTIONS) as file:
+                file.writelines(_pieces(head, rows, captions))
 
     def _to_annotation(self, instance: InstanceView) -> Entry:
         record = instance.record
