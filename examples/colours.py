@@ -14,8 +14,8 @@ from typing import ClassVar
 import numpy as np
 from PIL.Image import Image
 
+from imig.models.batched import ResolvedWeights
 from imig.models.family import Family
-from imig.models.weights import ResolvedWeights
 
 COLOURS = {
     "red": (220, 40, 40),

@@ -6,6 +6,9 @@ both without a traceback and exits with the class's `exit_code`.
 
 from __future__ import annotations
 
+VALIDATE = "`imig validate` lists everything that is damaged."
+"""The cure for a dataset of which something does not read."""
+
 
 class ImigError(Exception):
     """Something the user can act on.

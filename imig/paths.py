@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from imig.errors import UsageError
+from imig.printable import shortened
 
 _SCHEME: Final = "[A-Za-z][A-Za-z0-9+.@-]+"
 _ADDRESS: Final = re.compile(f"(?P<scheme>{_SCHEME})(?:::{_SCHEME})*:/")
@@ -167,7 +168,7 @@ def _checked(text: str | Path) -> Path:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(
-            f"{_shortened(str(path))}: this path cannot be used: {reason}", cure="give another path"
+            f"{shortened(str(path))}: this path cannot be used: {reason}", cure="give another path"
         ) from error
     return path
 
@@ -193,7 +194,3 @@ def _working_folder() -> Path:
         raise UsageError(
             "the folder that you are in is not there any more", cure="go into another: cd"
         ) from error
-
-
-def _shortened(text: str, *, length: int = 80) -> str:
-    return text if len(text) <= length else text[:length] + ".."

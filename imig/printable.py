@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def shortened(text: str) -> str:
+    """The first 80 characters, for a message."""
+    return text if len(text) <= 80 else text[:80] + ".."
+
+
 def to_printable(text: str, *, lines: bool = False) -> str:
     r"""A text without effect on a terminal: what no screen shows stands as its escape.
 

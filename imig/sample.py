@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imig.pictures import decode_pixels
-from imig.schema import Box, Reference, Reject, Scene
+from imig.schema import Box, MaskRLE, Reference, Reject, Scene
 
 JPEG_QUALITY = 95
 
@@ -51,6 +51,9 @@ class Sample:
     target_features: dict[Hashable, NDArray[np.float32]] = field(default_factory=dict)
     """Of the target, by the model of the recipe that has seen it: stages that follow do not show
     it again. Never stored."""
+    grounded_masks: dict[str, MaskRLE] = field(default_factory=dict)
+    """Between `ground` and `segment`, by the instance's `identity_id`: the mask that was found with
+    its box, as the model gave it. Never stored."""
     oddities: list[tuple[str, str]] = field(default_factory=list)
     """What a stage has just found odd and gone on without: kind and details; see `note_oddity`."""
 
@@ -63,10 +66,19 @@ class Sample:
         state = (self.scene, self.drawn, self.reject, self.oddities)
         pickled = pickle.dumps(state, pickle.HIGHEST_PROTOCOL)
         files, features = dict(self.files), dict(self.target_features)
+        masks = dict(self.grounded_masks)
 
         def restore() -> Sample:
             scene, drawn, reject, oddities = pickle.loads(pickled)
-            return Sample(scene, dict(files), drawn, reject, dict(features), oddities)
+            return Sample(
+                scene=scene,
+                files=dict(files),
+                drawn=drawn,
+                reject=reject,
+                target_features=dict(features),
+                grounded_masks=dict(masks),
+                oddities=oddities,
+            )
 
         return restore
 

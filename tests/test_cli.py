@@ -211,6 +211,11 @@ def test_another_ctrl_c_does_not_disturb_the_ending() -> None:
         ("demo", "subset=complex", "--set subset=complex: the subset 'complex' needs the stage"),
         ("complex", "segment=null", "stage 'crop' needs masks, which no stage before it writes"),
         ("complex", "draw=null", "stage 'ground' needs target, which no stage before it writes"),
+        (
+            "demo",
+            "segment.model=null",
+            "stage 'segment' needs grounded masks, which no stage before it writes",
+        ),
         ("basic", "quality.features=null", "duplicates.similarity is a threshold on a figure"),
         (
             "basic",

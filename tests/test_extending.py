@@ -86,11 +86,20 @@ def test_from_python(written: Path) -> None:
     assert (written / "scene.png").stat().st_size > 1000
 
 
-def test_shards_in_a_torch_loop(written: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "argument", "first"),
+    [
+        ("torch_loop.py", ".", "(4, 3, 256, 256) (4, 5, 4)"),
+        ("webdataset_loop.py", "basic-000000.tar", "basic-00000000 "),
+    ],
+)
+def test_shards_read_by_an_example(written: Path, program: str, argument: str, first: str) -> None:
     from support.tiny_dataset import write_tiny_dataset
 
     folder = write_tiny_dataset(written / "shards", scenes=6)
-    script = ROOT / "examples" / "torch_loop.py"
-    done = subprocess.run([sys.executable, script, folder], capture_output=True, text=True)
+    script = ROOT / "examples" / program
+    done = subprocess.run(
+        [sys.executable, script, folder / argument], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0] == "(4, 3, 256, 256) (4, 5, 4)"
+    assert done.stdout.startswith(first)

@@ -80,7 +80,7 @@ def test_a_finished_output_is_finished_already(
 
     other = [one.replace("0.6", "0.7").replace("0.4", "0.5") for one in again]
     other += ["--name", "mine"] if command == "merge" else []
-    refused(other, capsys, says="holds a dataset already, which differs: ")
+    refused(other, capsys, says="holds a finished dataset that differs: ")
     assert contents(output) == before
     assert main([*other, "--overwrite"]) == 0
     assert contents(output) != before

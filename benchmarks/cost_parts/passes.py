@@ -211,6 +211,7 @@ def _ground(recipe: Recipe, instances: int) -> StageCost:
 def _segment(recipe: Recipe, instances: int) -> StageCost:
     config = recipe.segment
     assert config is not None
+    assert config.model is not None, "only the shipped subsets are counted"
     masks = _masks(config.model, instances, times=1, batch=config.resources.batch_size)
     return StageCost("segment", config.resources, masks)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from imig.models.families.tabletop import compose_truth
 from imig.models.protocols import ComposedReference, ComposeRequest, Origin
-from imig.models.tabletop import compose_truth
 from imig.sample import derive_seed
 from imig.tabletop import RenderedScene, draw_prompt, render_scene, sample_scene
 

@@ -11,8 +11,8 @@ from benchmarks.quality_figures.instances import pair_instances
 from benchmarks.quality_figures.truth import Truth
 from imig.layout.boxes import iou as box_iou
 from imig.layout.masks import mask_iou, mask_to_box
+from imig.models.families.tabletop import edit_truth
 from imig.models.protocols import EditRequest, Origin
-from imig.models.tabletop import edit_truth
 from imig.tabletop.alone import subject_alone
 
 MEANING = {

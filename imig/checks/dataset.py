@@ -7,7 +7,7 @@ and folder are compared with what the shards hold (`imig.checks.folder`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -50,12 +50,10 @@ def validate_dataset(
     path: Path,
     *,
     workers: int = 1,
-    on_shard: Callable[[ShardCheck, int], None] | None = None,
 ) -> ValidationReport:
     """Check every shard, sample and file of a dataset folder.
 
-    Faults are collected, not raised: one bad sample never stops the check. `on_shard` is called
-    after each shard with its check and the number of shards in all, for progress.
+    Faults are collected, not raised: one bad sample never stops the check.
 
     Raises
     ------
@@ -77,11 +75,7 @@ def validate_dataset(
             f"{folder} holds no dataset: neither a {MANIFEST_NAME} nor a shard (*.tar)",
             cure="Name the folder that `imig build --output` wrote.",
         )
-    checks = []
-    for check in _check_shards(shards, workers=workers):
-        checks.append(check)
-        if on_shard is not None:
-            on_shard(check, len(shards))
+    checks = list(_check_shards(shards, workers=workers))
     faults = [fault for check in checks for fault in check.faults]
     faults += _doubled_across_shards(checks)
     manifest = read_folder_manifest(folder)

@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 from imig.checks.faults import Fault
+from imig.layout.boxes import lies_within
 from imig.layout.masks import rle_to_mask
+from imig.layout.run_lengths import MaskExtent
 from imig.pictures import FORMATS, why_undecodable
 from imig.schema import Box, EncodingRecord, MaskRLE
-from imig.shards.run_lengths import MaskExtent
 
 MIN_SUBJECT_IOU = 0.25
 """Of a reference's subject box and its mask's bounds (our choice). They are equal where the box was
@@ -112,7 +113,7 @@ def check_instance_mask(
 ) -> None:
     """Run lengths of an instance: (width, height) `size` of the target, its box and its area.
 
-    `extent` is what `imig.shards.run_lengths.mask_extents` says of them.
+    `extent` is what `imig.layout.run_lengths.mask_extents` says of them.
     """
     findings.masks += 1
     width, height = size
@@ -128,7 +129,7 @@ def check_instance_mask(
         findings.add("empty-mask", f"{what}: the mask is empty")
         return
     pixels = extent.area
-    if not _is_inside(extent.bounds, box):
+    if not lies_within(extent.bounds, box):
         x1, y1, x2, y2 = box
         outside = pixels - int(np.count_nonzero(rle_to_mask(rle)[y1:y2, x1:x2]))
         findings.add(
@@ -148,13 +149,7 @@ def check_subject(findings: Findings, what: str, mask: Image.Image, *, subject_b
     x1, y1, x2, y2 = subject_box
     # With the bounds inside the box, the IoU is the quotient of the areas.
     share = (bounds[2] - bounds[0]) * (bounds[3] - bounds[1]) / ((x2 - x1) * (y2 - y1))
-    if not _is_inside(bounds, subject_box) or share < MIN_SUBJECT_IOU:
+    if not lies_within(bounds, subject_box) or share < MIN_SUBJECT_IOU:
         findings.add(
             "subject-box", f"{what}: box {list(subject_box)}, but the mask spans {list(bounds)}"
         )
-
-
-def _is_inside(bounds: Box, box: Box) -> bool:
-    return (
-        box[0] <= bounds[0] and box[1] <= bounds[1] and bounds[2] <= box[2] and bounds[3] <= box[3]
-    )

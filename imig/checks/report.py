@@ -14,14 +14,6 @@ from imig.checks.dataset import ValidationReport
 from imig.checks.faults import KINDS, Fault
 from imig.printable import to_printable
 
-OK_EXIT_CODE = 0
-FAULTS_EXIT_CODE = 1
-
-
-def exit_code(report: ValidationReport) -> int:
-    """0 for a good dataset, 1 for one with faults."""
-    return OK_EXIT_CODE if report.ok else FAULTS_EXIT_CODE
-
 
 def print_report(report: ValidationReport, console: Console, *, examples: int = 3) -> None:
     """Print the table of faults with up to `examples` sample ids each, or that all is well.

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Mapping
 from pydantic import ValidationError
 
 from imig.checks.encoded import check_encoded
-from imig.checks.features import check_features
 from imig.checks.json_keys import KIND as DOUBLED_KEY
 from imig.checks.json_keys import doubled_keys
 from imig.checks.pictures import (
@@ -18,7 +17,9 @@ from imig.checks.pictures import (
     check_subject,
 )
 from imig.checks.subset import check_subset
+from imig.errors import DataError
 from imig.layout.boxes import iou
+from imig.layout.run_lengths import MaskExtent
 from imig.schema import (
     INSTANCE_FIGURES,
     SCENE_FIGURES,
@@ -29,8 +30,7 @@ from imig.schema import (
     scene_from_json,
 )
 from imig.shards.encoded import ENCODED_MEMBER
-from imig.shards.features import FEATURES_MEMBER
-from imig.shards.run_lengths import MaskExtent, mask_extents
+from imig.shards.features import FEATURES_MEMBER, features_from_bytes
 from imig.shards.writer import JSON_MEMBER, named_members
 
 OPTIONAL_MEMBERS = frozenset({ENCODED_MEMBER, FEATURES_MEMBER})
@@ -42,23 +42,25 @@ IOU_TOLERANCE = 0.01
 """Relations store rounded figures."""
 
 
-def check_sample(findings: Findings, files: Mapping[str, bytes]) -> Scene | None:
-    """Collect what is wrong with a sample; its scene if the JSON can be read.
-
-    `files` are the bytes by member name, the JSON among them.
-    """
-    scene = read_scene(findings, files.keys(), files.get(JSON_MEMBER))
-    if scene is not None:
-        check_scene(findings, scene, files, iter(mask_extents(instance_masks(scene))))
-    return scene
-
-
 def read_scene(findings: Findings, names: Collection[str], data: bytes | None) -> Scene | None:
     """The scene of a sample with these members, if its JSON can be read."""
     if data is None:
         findings.add("missing-json", f"only {', '.join(sorted(names))}")
         return None
-    return _read_scene(findings, data)
+    try:
+        scene = scene_from_json(data)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False, include_context=False)
+        kind = "bad-json" if details[0]["type"] == "json_invalid" else "schema-violation"
+        places = [
+            f"{'.'.join(str(part) for part in one['loc']) or 'scene'}: {one['msg']}"
+            for one in details[:3]
+        ]
+        findings.add(kind, "; ".join(places))
+        return None
+    if keys := doubled_keys(data):
+        findings.add(DOUBLED_KEY, f"{', '.join(map(repr, keys))} more than once")
+    return scene
 
 
 def instance_masks(scene: Scene) -> list[MaskRLE]:
@@ -95,21 +97,12 @@ def check_scene(
         check_features(findings, files[FEATURES_MEMBER])
 
 
-def _read_scene(findings: Findings, data: bytes) -> Scene | None:
+def check_features(findings: Findings, data: bytes) -> None:
+    """Type, shape and norm; which picture the feature is of cannot be seen without the model."""
     try:
-        scene = scene_from_json(data)
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False, include_context=False)
-        kind = "bad-json" if details[0]["type"] == "json_invalid" else "schema-violation"
-        places = [
-            f"{'.'.join(str(part) for part in one['loc']) or 'scene'}: {one['msg']}"
-            for one in details[:3]
-        ]
-        findings.add(kind, "; ".join(places))
-        return None
-    if keys := doubled_keys(data):
-        findings.add(DOUBLED_KEY, f"{', '.join(map(repr, keys))} more than once")
-    return scene
+        features_from_bytes(data, place=findings.sample)
+    except DataError as error:
+        findings.add("bad-features", error.message.removeprefix(f"{findings.sample}: "))
 
 
 def _check_member_names(findings: Findings, scene: Scene, files: Mapping[str, bytes]) -> None:

@@ -15,11 +15,11 @@ from imig.checks.encoded import can_be_encoded
 from imig.checks.faults import Fault
 from imig.checks.pictures import Findings
 from imig.checks.sample import check_scene, instance_masks, read_scene
+from imig.layout.run_lengths import mask_extents
 from imig.regular_file import open_regular_file
 from imig.schema import EncodingRecord, MemberName, SampleId, Scene
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.index import IndexRow, scene_to_row
-from imig.shards.run_lengths import mask_extents
 from imig.shards.tar import Buffer, TarFault, TarMember, member_data, split_member, walk_tar
 from imig.shards.writer import JSON_MEMBER
 

@@ -6,10 +6,11 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from imig.commands.common import (
     DEFAULT_SHARDS,
+    Commands,
+    add_flag,
     add_overrides,
     console,
     new_command,
@@ -17,9 +18,6 @@ from imig.commands.common import (
 )
 from imig.errors import UsageError
 from imig.paths import output_path
-
-if TYPE_CHECKING:
-    from imig.commands.common import Commands
 
 _EXAMPLES = """\
 examples:
@@ -59,12 +57,8 @@ def add_parser(commands: Commands) -> None:
         explanation="override a key of the recipe; `filter=null` removes a stage, `models=tiny` "
         "sets the weights of every model",
     )
-    command.add_argument(
-        "--plan", action="store_true", help="check and print what would be done, and stop"
-    )
-    command.add_argument(
-        "--overwrite", action="store_true", help="delete the dataset that is in the folder first"
-    )
+    add_flag(command, "--plan", "check and print what would be done, and stop")
+    add_flag(command, "--overwrite", "delete the dataset that is in the folder first")
     command.set_defaults(run=run)
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from imig.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 DEFAULT_SHARDS = Path("shards")
 
@@ -43,6 +44,11 @@ def add_overrides(command: argparse.ArgumentParser, *, explanation: str) -> None
     )
 
 
+def add_flag(command: argparse.ArgumentParser, name: str, explanation: str) -> None:
+    """An option that is there or not."""
+    command.add_argument(name, action="store_true", help=explanation)
+
+
 def positive(text: str) -> int:
     """A whole number from 1 on."""
     if not text.isdecimal() or int(text) < 1:
@@ -61,6 +67,13 @@ def console() -> Console:
     return Screen(emoji=False)
 
 
+def print_line(text: str) -> None:
+    """A line on the screen, as it is."""
+    from imig.console.lines import say
+
+    say(console(), text)
+
+
 def say_finished(output: Path, folders: Mapping[str, Path], *, verb: str, as_json: bool) -> None:
     """A run of the same command has made these datasets before, and nothing was done.
 
@@ -76,21 +89,13 @@ def say_finished(output: Path, folders: Mapping[str, Path], *, verb: str, as_jso
     manifests = {name: read_manifest(one / MANIFEST_NAME) for name, one in folders.items()}
     if as_json:
         counts = {name: one.counts.model_dump() for name, one in manifests.items()}
-        print_json(
-            {
-                "output": str(output),
-                "counts": counts.get("", counts),
-                "finished_already": True,
-            }
-        )
+        shown = counts.get("", counts)
+        print_json({"output": str(output), "counts": shown, "finished_already": True})
         return
     for name, manifest in manifests.items():
-        console().print(
+        print_line(
             f"{folders[name]} is finished already: {manifest.counts.written} scenes in "
-            f"{len(manifest.shards)} shards; --overwrite {verb} them anew",
-            highlight=False,
-            soft_wrap=True,
-            markup=False,
+            f"{len(manifest.shards)} shards; --overwrite {verb} them anew"
         )
 
 
@@ -100,6 +105,15 @@ def print_json(value: object) -> None:
     # What cannot be written as it is, JSON has escapes for.
     plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     print(json.dumps(value, indent=1, ensure_ascii=plain))
+
+
+def beside(folder: Path, ending: str) -> Path:
+    """``shards`` -> ``shards-split``: the default output of what is made of a folder."""
+    # normpath: `.` and `shards/..` have no name to add to
+    path = Path(os.path.normpath(folder))
+    if path.name in ("", ".."):
+        path = path.resolve()
+    return path.with_name(f"{path.name}-{ending}")
 
 
 def write_file(path: Path, write: Callable[[Path], object], *, option: str = "--out") -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from imig.commands.common import add_overrides, console, new_command, positive
+from imig.commands.common import (
+    Commands,
+    add_flag,
+    add_overrides,
+    beside,
+    console,
+    new_command,
+    positive,
+    print_line,
+)
 from imig.errors import UsageError
 from imig.paths import command_text, input_path, is_address, output_path
-
-if TYPE_CHECKING:
-    from imig.commands.common import Commands
 
 _EXAMPLES = """\
 examples:
@@ -56,9 +60,7 @@ def add_parser(commands: Commands) -> None:
         metavar="N",
         help="processes (default: one a GPU; on a CPU one for two cores)",
     )
-    command.add_argument(
-        "--overwrite", action="store_true", help="delete the dataset that is in the output folder"
-    )
+    add_flag(command, "--overwrite", "delete the dataset that is in the output folder")
     command.set_defaults(run=run)
 
 
@@ -70,12 +72,11 @@ def run(options: argparse.Namespace) -> int:
         from imig.training.encode import encode_dataset
         from imig.training.recipe_file import load_training_recipe
 
-    screen = console()
     encoded = encode_dataset(
         options.shards,
         load_training_recipe(options.recipe, overrides=options.overrides),
         output=output,
-        console=screen,
+        console=console(),
         workers=options.workers,
         overwrite=options.overwrite,
     )
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
         train = command_text(
             "imig", "train", "--shards", output, "--recipe", options.recipe, *settings
         )
-        screen.print(f"next: {train}", highlight=False, soft_wrap=True, markup=False)
+        print_line(f"next: {train}")
     return 0
 
 
@@ -96,8 +97,4 @@ def _beside(shards: str) -> Path:
             f"{shards} lies elsewhere: nothing says where the encoded dataset goes",
             cure="give a folder with --output",
         )
-    # normpath: `.` and `shards/..` have no name to add to
-    folder = Path(os.path.normpath(input_path(shards)))
-    if folder.name in ("", ".."):
-        folder = folder.resolve()
-    return folder.with_name(f"{folder.name}-encoded")
+    return beside(input_path(shards), "encoded")

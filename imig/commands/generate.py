@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from imig import __version__
 from imig.commands.common import (
     DEFAULT_SHARDS,
+    Commands,
     add_overrides,
     new_command,
     positive,
@@ -23,7 +24,6 @@ from imig.paths import input_path, output_path
 if TYPE_CHECKING:
     from PIL import Image
 
-    from imig.commands.common import Commands
     from imig.contextgen.layout_file import LoadedLayout
 
 _EXAMPLES = """\

@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from imig.commands.common import console, new_command, print_json, say_finished
+from imig.commands.common import (
+    Commands,
+    add_flag,
+    new_command,
+    print_json,
+    print_line,
+    say_finished,
+)
 from imig.paths import command_text, input_path, output_path
 
 if TYPE_CHECKING:
-    from imig.commands.common import Commands
     from imig.derived.merge import Merged
 
 _EXAMPLES = """\
@@ -34,13 +40,9 @@ def add_parser(commands: Commands) -> None:
         "--output", type=output_path, required=True, metavar="NEW", help="folder of the new dataset"
     )
     command.add_argument("--name", help="of the new dataset (default: the names, joined by +)")
-    command.add_argument("--json", action="store_true", help="print what was done as JSON")
-    command.add_argument(
-        "--drop-encoding", action="store_true", help="leave out what `imig encode` has added"
-    )
-    command.add_argument(
-        "--overwrite", action="store_true", help="delete the dataset that is in NEW first"
-    )
+    add_flag(command, "--json", "print what was done as JSON")
+    add_flag(command, "--drop-encoding", "leave out what `imig encode` has added")
+    add_flag(command, "--overwrite", "delete the dataset that is in NEW first")
     command.set_defaults(run=run)
 
 
@@ -101,4 +103,4 @@ def _print(result: Merged, options: argparse.Namespace) -> None:
     train = command_text("imig", "train", "--shards", options.output)
     said.append(f"next: {validate}   {train}")
     for text in said:
-        console().print(text, highlight=False, soft_wrap=True, markup=False)
+        print_line(text)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from imig.commands.common import DEFAULT_SHARDS, write_file
+from imig.commands.common import DEFAULT_SHARDS, Commands, add_flag, write_file
 from imig.errors import UsageError
 from imig.paths import output_path
-
-if TYPE_CHECKING:
-    from imig.commands.common import Commands
 
 
 def add_parser(commands: Commands) -> None:
@@ -19,7 +15,7 @@ def add_parser(commands: Commands) -> None:
         "preview", help="draw one scene of a dataset: boxes, masks, references"
     )
     command.add_argument("id", nargs="?", metavar="ID", help="for example basic-00000042")
-    command.add_argument("--random", action="store_true", help="instead: any scene")
+    add_flag(command, "--random", "instead: any scene")
     command.add_argument(
         "--shards",
         default=DEFAULT_SHARDS,

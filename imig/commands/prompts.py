@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from imig.commands.common import add_overrides, console, new_command, positive
+from imig.commands.common import Commands, add_flag, add_overrides, console, new_command, positive
 from imig.errors import UsageError
 from imig.paths import output_path
-
-if TYPE_CHECKING:
-    from imig.commands.common import Commands
 
 _EXAMPLES = """\
 examples:
@@ -51,9 +47,7 @@ def add_parser(commands: Commands) -> None:
         metavar="FILE",
         help="file to write (default: %(default)s)",
     )
-    command.add_argument(
-        "--overwrite", action="store_true", help="write anew what is in the file already"
-    )
+    add_flag(command, "--overwrite", "write anew what is in the file already")
     command.set_defaults(run=run)
 
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
-from imig.commands.common import console
-
-if TYPE_CHECKING:
-    from imig.commands.common import Commands
+from imig.commands.common import Commands, console
 
 
 def add_parser(commands: Commands) -> None:

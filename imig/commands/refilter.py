@@ -6,10 +6,13 @@ import argparse
 from typing import TYPE_CHECKING
 
 from imig.commands.common import (
+    Commands,
+    add_flag,
     add_overrides,
     console,
     new_command,
     print_json,
+    print_line,
     say_finished,
     write_file,
 )
@@ -17,7 +20,6 @@ from imig.errors import UsageError
 from imig.paths import command_text, input_path, output_path
 
 if TYPE_CHECKING:
-    from imig.commands.common import Commands
     from imig.derived.refilter import Refiltered
 
 _EXAMPLES = """\
@@ -49,20 +51,10 @@ def add_parser(commands: Commands) -> None:
         metavar="NEW",
         help="folder of the new dataset; with --report: a file for curves (.png, .html)",
     )
-    command.add_argument(
-        "--report",
-        action="store_true",
-        help="write no dataset; say how many scenes other values would keep",
-    )
-    command.add_argument(
-        "--json", action="store_true", help="print the report, or what was done, as JSON"
-    )
-    command.add_argument(
-        "--drop-encoding", action="store_true", help="leave out what `imig encode` has added"
-    )
-    command.add_argument(
-        "--overwrite", action="store_true", help="delete the dataset that is in NEW first"
-    )
+    add_flag(command, "--report", "write no dataset; say how many scenes other values would keep")
+    add_flag(command, "--json", "print the report, or what was done, as JSON")
+    add_flag(command, "--drop-encoding", "leave out what `imig encode` has added")
+    add_flag(command, "--overwrite", "delete the dataset that is in NEW first")
     command.set_defaults(run=run)
 
 
@@ -99,27 +91,27 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from imig.derived.parents import open_parent
     from imig.derived.sweep import sweep
     from imig.derived.sweep_report import render_tables, sweep_to_json, write_curves
     from imig.derived.thresholds import new_thresholds
+    from imig.shards.dataset import Dataset
 
-    parent = open_parent(options.folder)
-    thresholds = new_thresholds(parent.manifest.recipe, options.overrides)
-    result = sweep(parent, thresholds.filter)
+    dataset = Dataset(options.folder)
+    thresholds = new_thresholds(dataset.manifest.recipe, options.overrides)
+    result = sweep(dataset, thresholds.filter)
     if options.json:
         print_json({**sweep_to_json(result), "looser": list(thresholds.looser())})
     else:
         screen = console()
         screen.print(render_tables(result), highlight=False)
-        _say(
+        print_line(
             f"{options.folder}: {result.scenes:,} scenes with {result.instances:,} instances; the "
             f"thresholds as they are keep {result.kept_scenes:,} with {result.kept_instances:,}. "
             "Each is varied by itself; duplicates are not looked at."
         )
         _warn(list(thresholds.looser()), folder=str(options.folder))
     if options.output is not None:
-        title = parent.manifest.name
+        title = dataset.manifest.name
         write_file(
             options.output, lambda path: write_curves(path, result, title=title), option="--output"
         )
@@ -132,27 +124,25 @@ def _print_result(result: Refiltered, options: argparse.Namespace) -> None:
     screen, counts = console(), result.manifest.counts
     print_funnel(result.funnel, screen)
     seen = result.funnel[0].seen
-    _say(
+    print_line(
         f"wrote {counts.written} of {seen} scenes in {len(result.manifest.shards)} shards to "
         f"{options.output}"
     )
     if result.without_features:
-        _say("no sample has a stored feature: duplicates.similarity was not looked at")
+        print_line("no sample has a stored feature: duplicates.similarity was not looked at")
     _warn(list(result.thresholds.looser()), folder=str(options.folder))
     if not counts.written:
-        _say("no scene passes: the new dataset is empty; --report shows what each threshold keeps")
+        print_line(
+            "no scene passes: the new dataset is empty; --report shows what each threshold keeps"
+        )
         return
     validate, stats = (command_text("imig", one, options.output) for one in ("validate", "stats"))
-    _say(f"next: {validate}   {stats}")
+    print_line(f"next: {validate}   {stats}")
 
 
 def _warn(looser: list[str], *, folder: str) -> None:
     if looser:
-        _say(
+        print_line(
             f"looser than {folder} was built with ({'; '.join(looser)}): scenes that were turned "
             "down then are not in it, and do not come back; for them, build anew"
         )
-
-
-def _say(text: str) -> None:
-    console().print(text, highlight=False, soft_wrap=True, markup=False)

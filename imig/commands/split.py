@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imig.commands.common import console, new_command, print_json, say_finished
+from imig.commands.common import (
+    Commands,
+    add_flag,
+    beside,
+    console,
+    new_command,
+    print_json,
+    print_line,
+    say_finished,
+)
 from imig.paths import command_text, input_path, output_path
 
 if TYPE_CHECKING:
-    from imig.commands.common import Commands
     from imig.derived.split import Split
     from imig.duplicates.config import DuplicatesConfig
 
@@ -58,17 +65,15 @@ def add_parser(commands: Commands) -> None:
         help="of the stored features of near copies, at least (default: the recipe's, or not "
         "looked at)",
     )
-    command.add_argument("--json", action="store_true", help="print what went where as JSON")
-    command.add_argument(
-        "--overwrite", action="store_true", help="delete the datasets that are there first"
-    )
+    add_flag(command, "--json", "print what went where as JSON")
+    add_flag(command, "--overwrite", "delete the datasets that are there first")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     from imig.derived.split import SIDES, split_dataset
 
-    output: Path = options.output or _beside(options.folder)
+    output: Path = options.output or beside(options.folder, "split")
     result = split_dataset(
         options.folder,
         validation=options.validation,
@@ -103,8 +108,7 @@ def _print(result: Split, *, share: float) -> None:
             f"{line.validation:,}",
             f"{line.validation / line.scenes:.2%}",
         )
-    screen = console()
-    screen.print(table, highlight=False)
+    console().print(table, highlight=False)
     said = [
         f"held together: {', '.join(f'{cause}: {n}' for cause, n in result.causes.most_common())}"
         if result.causes
@@ -121,7 +125,7 @@ def _print(result: Split, *, share: float) -> None:
         + command_text("imig", "train", "--shards", result.output / "train"),
     ]
     for text in said:
-        screen.print(text, highlight=False, soft_wrap=True, markup=False)
+        print_line(text)
 
 
 def _to_json(result: Split) -> dict[str, object]:
@@ -165,12 +169,3 @@ def _share(text: str) -> float:
     if not 0 < share < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0 and below 1")
     return share
-
-
-def _beside(folder: Path) -> Path:
-    """The default output."""
-    # normpath: `.` and `shards/..` have no name to add to
-    path = Path(os.path.normpath(folder))
-    if path.name in ("", ".."):
-        path = path.resolve()
-    return path.with_name(f"{path.name}-split")

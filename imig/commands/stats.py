@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from imig.commands.common import console, print_json, write_file
+from imig.commands.common import Commands, add_flag, console, print_json, write_file
 from imig.paths import output_path
 
 if TYPE_CHECKING:
-    from imig.commands.common import Commands
     from imig.display.stats import DatasetStats
 
 
@@ -17,7 +16,7 @@ def add_parser(commands: Commands) -> None:
     command = commands.add_parser("stats", help="what is in a dataset, in figures")
     command.add_argument("folder", metavar="DIR", help="the dataset's folder or address")
     command.add_argument("--out", type=output_path, metavar="FILE.png", help="write plots")
-    command.add_argument("--json", action="store_true", help="print the figures as JSON")
+    add_flag(command, "--json", "print the figures as JSON")
     command.set_defaults(run=run)
 
 

@@ -5,14 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from imig.commands.common import DEFAULT_SHARDS, add_overrides, new_command
+from imig.commands.common import DEFAULT_SHARDS, Commands, add_flag, add_overrides, new_command
 from imig.errors import DataError
 from imig.paths import output_path
-
-if TYPE_CHECKING:
-    from imig.commands.common import Commands
 
 _EXAMPLES = """\
 examples:
@@ -53,9 +49,7 @@ def add_parser(commands: Commands) -> None:
         metavar="DIR",
         help="folder of checkpoints, metrics, pictures and adapter (default: runs/<recipe's name>)",
     )
-    command.add_argument(
-        "--resume", action="store_true", help="go on from the last checkpoint in the folder"
-    )
+    add_flag(command, "--resume", "go on from the last checkpoint in the folder")
     command.set_defaults(run=run)
 
 

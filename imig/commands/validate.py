@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
-from imig.commands.common import console, positive, print_json
+from imig.commands.common import Commands, add_flag, console, positive, print_json
 from imig.paths import input_path
-
-if TYPE_CHECKING:
-    from imig.commands.common import Commands
 
 
 def add_parser(commands: Commands) -> None:
@@ -17,7 +13,7 @@ def add_parser(commands: Commands) -> None:
         "validate", help="check every byte of a dataset", epilog="exit code: 0 good, 1 faults"
     )
     command.add_argument("folder", type=input_path, metavar="DIR", help="folder of the dataset")
-    command.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_flag(command, "--json", "print the report as JSON")
     command.add_argument(
         "--workers", type=positive, default=1, metavar="N", help="shards checked at a time"
     )
@@ -26,11 +22,11 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from imig.api import validate
-    from imig.checks.report import exit_code, print_report, report_to_json
+    from imig.checks.report import print_report, report_to_json
 
     report = validate(options.folder, workers=options.workers)
     if options.json:
         print_json(report_to_json(report))
     else:
         print_report(report, console())
-    return exit_code(report)
+    return 0 if report.ok else 1

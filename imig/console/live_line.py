@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
+
+from imig.console.lines import say
 
 LINE_SECONDS = 10.0
 """Between two plain lines."""
@@ -45,12 +46,7 @@ class LiveLine:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._live is not None:
             self._live.stop()
 
@@ -65,4 +61,4 @@ class LiveLine:
         if self._live is not None:
             self._live.update(Text(line()) if drawing is None else drawing(), refresh=True)
         else:
-            self._console.print(line(), highlight=False, markup=False, soft_wrap=True)
+            say(self._console, line())

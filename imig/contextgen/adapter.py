@@ -9,10 +9,12 @@ here.
 from __future__ import annotations
 
 import json
+import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +24,16 @@ from peft import LoraConfig, set_peft_model_state_dict
 from peft.utils import get_peft_model_state_dict
 from torch import Tensor, nn
 
-from imig.contextgen.adapter_config import (
-    DIFFUSERS_METADATA,
-    PREFIX,
-    AdapterScale,
-    find_scale,
-)
+from imig.contextgen.adapter_config import AdapterScale, find_scale
 from imig.contextgen.adapter_file import (
+    AdapterFile,
     find_adapter_file,
     open_adapter,
     read_adapter_file,
     read_json_object,
 )
 from imig.contextgen.adapter_keys import LoraLayer, adapter_layers, linear_layers
-from imig.contextgen.safetensors_file import save_tensors
+from imig.contextgen.adapter_styles import Part, exact_targets, write_parts
 
 TARGETS = (
     r"x_embedder"
@@ -124,11 +122,13 @@ def save_adapter(
     settings: Mapping[str, Any] | None = None,
     name: str = DEFAULT,
     state: Mapping[str, Tensor] | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype = torch.float32,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Writes the adapter as a diffusers LoRA file, aside first and then renamed.
 
-    Equal adapters give equal bytes.
+    The scale is multiplied into B, and alpha is the rank, so that loaders that read no metadata
+    draw the same. Equal adapters give equal bytes.
 
     Parameters
     ----------
@@ -138,23 +138,49 @@ def save_adapter(
         In the place of the transformer's own tensors, e.g. gathered from several processes, or a
         moving average; named as `adapter_state` names them.
     dtype:
-        Of the file; None: as trained, float32.
+        Of the file; the adapter is trained in float32.
+    metadata:
+        More entries for the file's header.
+
+    Raises
+    ------
+    DataError
+        The file cannot be written, or a number does not fit into `dtype`.
     """
     tensors = adapter_state(transformer, name) if state is None else state
-    kept = {PREFIX + key: value.detach().to("cpu", dtype) for key, value in tensors.items()}
-    config: LoraConfig = transformer.peft_config[name]
-    described = {
-        key: sorted(value) if isinstance(value, set) else value
-        for key, value in config.to_dict().items()
-    }
-    metadata = {
-        "format": "pt",
-        DIFFUSERS_METADATA: json.dumps(
-            {PREFIX + key: value for key, value in described.items()}, sort_keys=True
-        ),
-        IMIG_METADATA: json.dumps(dict(settings or {}), sort_keys=True),
-    }
-    save_tensors(kept, path, metadata=metadata)
+    targets = transformer.peft_config[name].target_modules
+    write_parts(
+        _parts(tensors, transformer, name),
+        path,
+        style="diffusers",
+        dtype=dtype,
+        metadata={
+            **(metadata or {}),
+            IMIG_METADATA: json.dumps(dict(settings or {}), sort_keys=True),
+        },
+        targets=targets if isinstance(targets, str) else None,
+    )
+
+
+def _parts(state: Mapping[str, Tensor], transformer: nn.Module, name: str) -> Iterator[Part]:
+    """The layers of `adapter_state`, with PEFT's scale multiplied into B."""
+    for key, a in state.items():
+        layer, a_weight, _ = key.partition(".lora_A.weight")
+        if not a_weight:
+            continue
+        lora: Any = transformer.get_submodule(layer)
+        factor = lora.scaling[name]
+        bias = state.get(f"{layer}.lora_B.bias")
+        yield Part(
+            name=layer,
+            a=_plain(a),
+            b=_plain(state[f"{layer}.lora_B.weight"]) * factor,
+            bias=None if bias is None else _plain(bias) * factor,
+        )
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", torch.float32)
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -174,6 +200,7 @@ def load_adapter(
     *,
     name: str = DEFAULT,
     trainable: bool,
+    as_trained: bool = False,
 ) -> AdapterScale:
     """Adds the adapter of a file, or of PEFT's folder: ours, or another tool's.
 
@@ -183,9 +210,15 @@ def load_adapter(
     float32, whatever the file has. A second adapter changes neither which one is used nor which is
     trained (see `adapter_used`). When it raises, the transformer is as it was.
 
+    Parameters
+    ----------
+    as_trained:
+        For going on with a training: with the alpha that imig trained it with and multiplied into
+        B, where the file says it. The effect is the same, and so is that of a learning rate.
+
     Returns
     -------
-    Rank and alpha, as the file has them.
+    Rank and alpha, as the file has them, or as it was trained.
 
     Raises
     ------
@@ -198,30 +231,65 @@ def load_adapter(
     file = read_adapter_file(path)
     layers = adapter_layers(file, transformer)
     scale = find_scale(file, layers)
+    if as_trained:
+        layers, scale = _as_trained(file, layers, scale)
     biased = any(one.bias is not None for one in layers.values())
     config = scale.to_peft(targets=_targets(transformer, layers), bias=biased)
-    others = dict.fromkeys(getattr(transformer, "peft_config", {}))
+    with _others_as_they_are(transformer, name, trainable=trainable), warnings.catch_warnings():
+        # of having a second adapter, which is what we want; of biases, which are never merged here
+        warnings.simplefilter("ignore", UserWarning)
+        transformer.add_adapter(config, adapter_name=name)
+        for parameter in adapter_parameters(transformer, name).values():
+            parameter.data = parameter.data.float()
+        set_peft_model_state_dict(transformer, _peft_state(layers, biased), adapter_name=name)
+    return scale
+
+
+def _as_trained(
+    file: AdapterFile, layers: dict[str, LoraLayer], scale: AdapterScale
+) -> tuple[dict[str, LoraLayer], AdapterScale]:
+    """Undoes what `save_adapter` did to the scale; what is not known to be ours stays as it is."""
+    text = file.header.get(IMIG_METADATA, "{}")
+    where = f"{file.path}: its metadata {IMIG_METADATA!r}"
+    said = read_json_object(text, where=where).get("training")
+    rank, alpha = (said.get("rank"), said.get("alpha")) if isinstance(said, dict) else (None, None)
+    is_at_scale_one = not scale.rslora and all(
+        scale.alphas[name] == one == rank for name, one in scale.ranks.items()
+    )
+    if not is_at_scale_one or not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
+        return layers, scale
+    factor = alpha / scale.rank
+    back = {
+        name: replace(
+            one,
+            b=one.b.float() / factor,
+            bias=None if one.bias is None else one.bias.float() / factor,
+        )
+        for name, one in layers.items()
+    }
+    alphas = dict.fromkeys(scale.ranks, float(alpha))
+    return back, replace(scale, alpha=float(alpha), alphas=alphas)
+
+
+@contextmanager
+def _others_as_they_are(
+    transformer: FluxTransformer2DModel, name: str, *, trainable: bool
+) -> Iterator[None]:
+    """While an adapter is added: PEFT makes the newest the one that is used and trained."""
+    others = list(getattr(transformer, "peft_config", {}))
     trained = {
         key
         for other in others
         for key, one in adapter_parameters(transformer, other).items()
         if one.requires_grad
     }
-    with warnings.catch_warnings():
-        # of having a second adapter, which is what we want; of biases, which are never merged here
-        warnings.simplefilter("ignore", UserWarning)
-        transformer.add_adapter(config, adapter_name=name)
-    for parameter in adapter_parameters(transformer, name).values():
-        parameter.data = parameter.data.float()
-    set_peft_model_state_dict(transformer, _peft_state(layers, biased), adapter_name=name)
+    yield
     if trainable:
         trained |= set(adapter_parameters(transformer, name))
-    # peft makes the newest adapter the one that is used and trained
     for key, parameter in transformer.named_parameters():
         parameter.requires_grad_(key in trained)
     if others:
-        _activate(transformer, next(iter(others)))
-    return scale
+        _activate(transformer, others[0])
 
 
 def _targets(transformer: nn.Module, layers: Mapping[str, LoraLayer]) -> str:
@@ -229,7 +297,7 @@ def _targets(transformer: nn.Module, layers: Mapping[str, LoraLayer]) -> str:
     linear = linear_layers(transformer)
     if set(layers) == {name for name in linear if re.fullmatch(TARGETS, name)}:
         return TARGETS
-    return "|".join(re.escape(name) for name in layers)
+    return exact_targets(layers)
 
 
 def _peft_state(layers: Mapping[str, LoraLayer], biased: bool) -> dict[str, Tensor]:

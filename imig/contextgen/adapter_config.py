@@ -31,7 +31,8 @@ DIFFUSERS_METADATA: Final = "lora_adapter_metadata"
 
 _PEFT_DEFAULT: Final = 8
 """Of `r` and of `lora_alpha`, in a `LoraConfig` that says nothing of them."""
-_SCALE: Final = {"r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora"}
+SCALE_FIELDS: Final = {"r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora"}
+"""Of a `LoraConfig`: those that decide the scale."""
 _NO_EFFECT: Final = {
     # which layers have weights is seen in the file
     *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
@@ -72,6 +73,11 @@ class AdapterScale:
             for name, rank in self.ranks.items()
         )
         return f"{words}; {others} of {len(self.ranks)} layers have others" if others else words
+
+    def factor(self, layer: str) -> float:
+        """What the layer's product `B A x` (and its bias) is multiplied with."""
+        rank = self.ranks[layer]
+        return self.alphas[layer] / (math.sqrt(rank) if self.rslora else rank)
 
     def to_peft(self, *, targets: str, bias: bool) -> LoraConfig:
         """PEFT's configuration of an adapter with these scales, for weights that are loaded.
@@ -143,9 +149,9 @@ def _described(file: AdapterFile) -> dict[str, Any]:
     origin: dict[str, str] = {}
     for where, fields in places:
         for name, value in fields.items():
-            if name in _SCALE:
+            if name in SCALE_FIELDS:
                 value = _checked(name, value, file)
-            if name in said and said[name] != value and name in _SCALE:
+            if name in said and said[name] != value and name in SCALE_FIELDS:
                 raise DataError(
                     f"{file.path}: {name} is {said[name]!r} in {origin[name]}, and {value!r} in "
                     f"{where}",
@@ -163,7 +169,7 @@ def _of_transformer(entry: Mapping[str, Any]) -> dict[str, Any]:
     """
     prefixed = {key: value for key, value in entry.items() if key.startswith(PREFIX)}
     if prefixed:
-        bare = {key: value for key, value in entry.items() if key in _SCALE}
+        bare = {key: value for key, value in entry.items() if key in SCALE_FIELDS}
         return bare | {key.removeprefix(PREFIX): value for key, value in prefixed.items()}
     return {key: value for key, value in entry.items() if not key.startswith("text_encoder")}
 
@@ -173,7 +179,7 @@ def _bare_entries(header: Mapping[str, str]) -> dict[str, Any]:
     found = {}
     for key, text in header.items():
         name = key.removeprefix(PREFIX)
-        if name in _SCALE:
+        if name in SCALE_FIELDS:
             try:
                 found[name] = json.loads(text)
             except (ValueError, RecursionError):
@@ -233,7 +239,7 @@ def _refuse_what_is_not_applied(said: Mapping[str, Any], file: AdapterFile) -> N
 
 def _fault(name: str, value: Any) -> tuple[str, str]:
     """Why a field of the configuration cannot be honoured, and what to do; empty where it can."""
-    if name in _SCALE or name in _NO_EFFECT:
+    if name in SCALE_FIELDS or name in _NO_EFFECT:
         return "", ""
     if name == "lora_bias":
         return ("", "") if isinstance(value, bool) else ("it is true or false", "export it again")
@@ -291,12 +297,12 @@ def _alphas(
     """Each layer's alpha; where nothing says it, the rank."""
     pattern = said.get("alpha_pattern", {})
     usual = said.get("lora_alpha")
-    if usual is None and _SCALE & set(said):
+    if usual is None and SCALE_FIELDS & set(said):
         # A `LoraConfig` that says the rank alone has PEFT's alpha, in diffusers too.
         if "r" not in said and any(one.rank != _PEFT_DEFAULT for one in layers.values()):
+            fields = ", ".join(sorted(SCALE_FIELDS & set(said)))
             raise DataError(
-                f"{file.path}: its metadata say {', '.join(sorted(_SCALE & set(said)))} and no "
-                "lora_alpha: its scale is unclear",
+                f"{file.path}: its metadata say {fields} and no lora_alpha: its scale is unclear",
                 cure="export it again from its run",
             )
         usual = _PEFT_DEFAULT

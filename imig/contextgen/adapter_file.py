@@ -43,6 +43,11 @@ class AdapterFile:
     peft: Mapping[str, Any] | None
     """PEFT's `adapter_config.json` beside the file, if there is one."""
 
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        return self.path.stat().st_size
+
 
 def read_adapter_file(path: Path) -> AdapterFile:
     """All of an adapter's file, or of the one in a folder.

@@ -18,6 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from imig.contextgen.adapter_file import AdapterFile
+from imig.contextgen.adapter_names import (
+    SWAPPED,
+    block_counts,
+    flux_layers,
+    names_to_layers,
+    part_widths,
+)
 from imig.errors import DataError, UsageError
 
 _PREFIXES: Final = (
@@ -46,52 +53,6 @@ _PART: Final = re.compile(
     r")"
 )
 """`x.lora_A.weight`, `x.lora_A.default.weight`, `x.lora.down.weight`, `x.lora_down.weight`, ..."""
-
-_DOUBLE: Final = {
-    "img_attn_qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
-    "img_attn_proj": ("attn.to_out.0",),
-    "img_mlp_0": ("ff.net.0.proj",),
-    "img_mlp_2": ("ff.net.2",),
-    "img_mod_lin": ("norm1.linear",),
-    "txt_attn_qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
-    "txt_attn_proj": ("attn.to_add_out",),
-    "txt_mlp_0": ("ff_context.net.0.proj",),
-    "txt_mlp_2": ("ff_context.net.2",),
-    "txt_mod_lin": ("norm1_context.linear",),
-    "processor_qkv_lora1": ("attn.to_q", "attn.to_k", "attn.to_v"),
-    "processor_proj_lora1": ("attn.to_out.0",),
-    "processor_qkv_lora2": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
-    "processor_proj_lora2": ("attn.to_add_out",),
-}
-"""Black Forest Labs' names of a double block's layers (the last four: XLabs') -> diffusers'."""
-_SINGLE: Final = {
-    "linear1": ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"),
-    "linear2": ("proj_out",),
-    "modulation_lin": ("norm.linear",),
-    "processor_qkv_lora": ("attn.to_q", "attn.to_k", "attn.to_v"),
-    "processor_proj_lora": ("proj_out",),
-}
-_OUTSIDE: Final = {
-    "img_in": ("x_embedder",),
-    "txt_in": ("context_embedder",),
-    "time_in_in_layer": ("time_text_embed.timestep_embedder.linear_1",),
-    "time_in_out_layer": ("time_text_embed.timestep_embedder.linear_2",),
-    "vector_in_in_layer": ("time_text_embed.text_embedder.linear_1",),
-    "vector_in_out_layer": ("time_text_embed.text_embedder.linear_2",),
-    "guidance_in_in_layer": ("time_text_embed.guidance_embedder.linear_1",),
-    "guidance_in_out_layer": ("time_text_embed.guidance_embedder.linear_2",),
-    "final_layer_linear": ("proj_out",),
-    "final_layer_adaLN_modulation_1": ("norm_out.linear",),
-}
-_SWAPPED: Final = "final_layer_adaLN_modulation_1"
-"""Its outputs are shift and scale; diffusers' layer has scale and shift."""
-_OLD_ATTENTION: Final = {
-    "to_q_lora": "to_q",
-    "to_k_lora": "to_k",
-    "to_v_lora": "to_v",
-    "to_out_lora": "to_out_0",
-}
-"""diffusers before PEFT, with or without `processor` before it."""
 
 _TEXT_ENCODERS: Final = re.compile(
     r"(base_model\.model\.)?"
@@ -153,11 +114,17 @@ class _Found:
     kohya: bool = False
 
 
-def adapter_layers(file: AdapterFile, transformer: nn.Module) -> dict[str, LoraLayer]:
+def adapter_layers(file: AdapterFile, transformer: nn.Module | None = None) -> dict[str, LoraLayer]:
     """The file's LoRA by the names of the transformer's linear layers, in their order.
 
     Fused layers of other namings (`qkv`, `linear1`) are taken apart: each part has all of A and its
     own rows of B, which is the same product.
+
+    Parameters
+    ----------
+    transformer:
+        What the adapter is for, whose widths must be the file's. Without one, names are those of a
+        FLUX with as many blocks as the file speaks of, and widths are the file's own.
 
     Raises
     ------
@@ -167,21 +134,18 @@ def adapter_layers(file: AdapterFile, transformer: nn.Module) -> dict[str, LoraL
         Weights are missing, do not fit each other, or are not finite; names the tensor.
     """
     path = file.path
-    linear = linear_layers(transformer)
-    targets = _names_to_layers(linear)
     found = _collect(file)
     if not found:
         raise DataError(f"{path} has no weights in it", cure="export it again from its run")
+    linear = None if transformer is None else linear_layers(transformer)
+    names = list(linear) if linear is not None else flux_layers(*block_counts(found))
+    targets = names_to_layers(names)
     layers: dict[str, LoraLayer] = {}
     for parts in found.values():
         _check_pair(parts, path)
-        name = parts.source.replace(".", "_")
-        into = (parts.source,) if parts.source in linear else targets.get(name)
+        into = targets.get(parts.source.replace(".", "_"))
         if into is None:
-            raise UsageError(
-                f"{path}: this transformer has no linear layer {parts.source!r}",
-                cure="the adapter belongs to a model with other blocks: give its own --weights",
-            )
+            raise _no_such_layer(parts, path, known=transformer is not None)
         for layer, one in zip(into, _split(parts, into, linear, path), strict=True):
             if layer in layers:
                 raise UsageError(
@@ -191,7 +155,20 @@ def adapter_layers(file: AdapterFile, transformer: nn.Module) -> dict[str, LoraL
                 )
             layers[layer] = one
     _check_alphas(found.values(), path)
-    return {name: layers[name] for name in linear if name in layers}
+    return {name: layers[name] for name in names if name in layers}
+
+
+def _no_such_layer(parts: _Found, path: Path, *, known: bool) -> UsageError:
+    if known:
+        return UsageError(
+            f"{path}: this transformer has no linear layer {parts.source!r}",
+            cure="the adapter belongs to a model with other blocks: give its own --weights",
+        )
+    return UsageError(
+        f"{path}: FLUX.1 has no linear layer {parts.source!r} "
+        f"({next(iter(parts.keys.values()))!r})",
+        cure="the adapter belongs to another model; imig has FLUX.1 only",
+    )
 
 
 def linear_layers(transformer: nn.Module) -> dict[str, nn.Linear]:
@@ -202,25 +179,6 @@ def linear_layers(transformer: nn.Module) -> dict[str, nn.Linear]:
         if isinstance(base, nn.Linear) and not re.search(r"\.(base_layer$|lora_[AB]\.)", name):
             layers[name] = base
     return layers
-
-
-def _names_to_layers(linear: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Other names of layers, with `_` for `.` -> the transformer's layers, in order of B's rows."""
-    there = set(linear)
-    names: dict[str, tuple[str, ...]] = {name.replace(".", "_"): (name,) for name in there}
-    names |= _OUTSIDE
-    blocks = {match[0] for name in there if (match := re.match(r"\w+_blocks\.\d+", name))}
-    for block in blocks:
-        kind, number = block.split(".")
-        double = kind == "transformer_blocks"
-        for other, layers in (_DOUBLE if double else _SINGLE).items():
-            alias = f"{'double' if double else 'single'}_blocks_{number}_{other}"
-            names[alias] = tuple(f"{block}.{layer}" for layer in layers)
-        for old, new in _OLD_ATTENTION.items():
-            layer = f"{block}.attn.{new.replace('_0', '.0')}"
-            for between in ("", "processor_"):
-                names[f"{block.replace('.', '_')}_attn_{between}{old}"] = (layer,)
-    return {name: layers for name, layers in names.items() if there.issuperset(layers)}
 
 
 def _collect(file: AdapterFile) -> dict[str, _Found]:
@@ -329,29 +287,19 @@ def _check_pair(parts: _Found, path: Path) -> None:
 
 
 def _split(
-    parts: _Found, into: tuple[str, ...], linear: Mapping[str, nn.Linear], path: Path
+    parts: _Found, into: tuple[str, ...], linear: Mapping[str, nn.Linear] | None, path: Path
 ) -> Iterator[LoraLayer]:
     """The layers of the transformer that a layer of the file is."""
     a, b, bias = parts.tensors["lora_A"], parts.tensors["lora_B"], parts.tensors.get("lora_B.bias")
     alpha = parts.tensors.get("alpha")
-    widths = [linear[name].out_features for name in into]
-    cure = "the adapter belongs to a model of another size: give its own --weights"
-    for key, tensor, side, wanted in (
-        (parts.keys["lora_A"], a, 1, linear[into[0]].in_features),
-        (parts.keys["lora_B"], b, 0, sum(widths)),
-    ):
-        if tensor.shape[side] == wanted:
-            continue
-        if into == ("x_embedder",) and side == 1 and tensor.shape[1] == 2 * wanted:
-            cure = (
-                "it is a Control LoRA, which widens the model's input by a control picture: give "
-                "a plain LoRA"
-            )
-        raise UsageError(
-            f"{path}: {key} is {tuple(tensor.shape)}, the layer's width is {wanted}", cure=cure
-        )
-    if parts.source.replace(".", "_") == _SWAPPED:
-        b, bias = _halves_swapped(b), None if bias is None else _halves_swapped(bias)
+    if linear is None:
+        where = f"{path}: layer {parts.source!r}"
+        widths = part_widths(into, inputs=a.shape[1], outputs=len(b), where=where)
+    else:
+        widths = [linear[name].out_features for name in into]
+        _check_sizes(parts, into, linear[into[0]].in_features, sum(widths), path)
+    if parts.source.replace(".", "_") == SWAPPED:
+        b, bias = halves_swapped(b), None if bias is None else halves_swapped(bias)
     biases = [None] * len(into) if bias is None else _parted(bias, widths)
     for rows, own_bias in zip(_parted(b, widths), biases, strict=True):
         yield LoraLayer(
@@ -363,11 +311,32 @@ def _split(
         )
 
 
+def _check_sizes(
+    parts: _Found, into: tuple[str, ...], inputs: int, outputs: int, path: Path
+) -> None:
+    """The transformer's layer is as wide as the file's."""
+    cure = "the adapter belongs to a model of another size: give its own --weights"
+    for name, side, wanted in (("lora_A", 1, inputs), ("lora_B", 0, outputs)):
+        tensor = parts.tensors[name]
+        if tensor.shape[side] == wanted:
+            continue
+        if into == ("x_embedder",) and side == 1 and tensor.shape[1] == 2 * wanted:
+            cure = (
+                "it is a Control LoRA, which widens the model's input by a control picture: give "
+                "a plain LoRA"
+            )
+        raise UsageError(
+            f"{path}: {parts.keys[name]} is {tuple(tensor.shape)}, the layer's width is {wanted}",
+            cure=cure,
+        )
+
+
 def _parted(tensor: Any, widths: list[int]) -> list[Tensor]:
     return list(tensor.split(widths))
 
 
-def _halves_swapped(tensor: Tensor) -> Tensor:
+def halves_swapped(tensor: Tensor) -> Tensor:
+    """Shift and scale in the other order; see `imig.contextgen.adapter_names.SWAPPED`."""
     first, second = tensor.chunk(2)
     return torch.cat([second, first])
 

@@ -65,7 +65,7 @@ def _heads(states: Tensor, head_dim: int) -> Tensor:
 
 
 def rotate(states: Tensor, rotary: Rotary) -> Tensor:
-    """Rotates neighbouring pairs of (b, length, heads, head_dim) in float32, as FLUX does."""
+    """Rotate neighbouring pairs of (b, length, heads, head_dim) in float32, as FLUX does."""
     cosines, sines = (one[:, :, None] for one in rotary)
     real, imaginary = states.float().view(*states.shape[:-1], -1, 2).unbind(-1)
     turned = torch.stack((-imaginary, real), dim=-1).flatten(-2)

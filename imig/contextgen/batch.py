@@ -47,7 +47,7 @@ class ModelBatch:
 
 
 def make_batch(samples: Sequence[EncodedSample], *, attention: AttentionConfig) -> ModelBatch:
-    """Pads samples of one grid to a batch.
+    """Pad samples of one grid to a batch.
 
     Raises
     ------

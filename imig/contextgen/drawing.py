@@ -30,7 +30,7 @@ def draw(
     dtype: torch.dtype,
     progress: Callable[[int], None] = lambda step: None,
 ) -> NDArray[np.uint8]:
-    """Pictures (n, h, w, 3), as large as the samples' layouts.
+    """Pictures (n, h, w, 3), as large as the samples' layouts; see `imig.contextgen.sampling`.
 
     Parameters
     ----------
@@ -38,12 +38,8 @@ def draw(
         Of one grid, on the model's device; a target in them is not looked at.
     scheduler:
         The weights' own, `imig.contextgen.components.load_scheduler`.
-    seeds:
-        Of each sample's noise.
     dtype:
         Of the network's weights; the adapter's float32 takes part in bfloat16 where they have that.
-    progress:
-        Called with the number of steps done.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from imig.checks.encoded import member_problems
 from imig.contextgen.sample import EncodedReference, EncodedSample, TextEmbedding
-from imig.errors import DataError
+from imig.errors import VALIDATE, DataError
 from imig.schema import EncodingRecord
 from imig.shards.encoded import (
     ENCODED_MEMBER,
@@ -98,10 +98,7 @@ def scene_from_bytes(
         )
     problem = next(member_problems(header, tensors, sample=sample), None)
     if problem is not None:
-        raise DataError(
-            f"{place}: {ENCODED_MEMBER}: {problem}",
-            cure="`imig validate` lists everything that is damaged.",
-        )
+        raise DataError(f"{place}: {ENCODED_MEMBER}: {problem}", cure=VALIDATE)
     target = tensors[TARGET]
     references = {}
     for name, box in header.boxes.items():

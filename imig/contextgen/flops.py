@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
-from imig.contextgen.tokens import Role, TokenTable
-from imig.contextgen.visibility import Kind, Variant
+from imig.contextgen.tokens import TokenTable
+from imig.contextgen.visibility import Kind, Variant, kinds_seen
 
 MLP = 4
 """FLUX's hidden width of an MLP, in widths of the model."""
@@ -100,28 +99,12 @@ def forward_work(sizes: FluxSizes, blocks: Sequence[BlockLoad], *, rank: float) 
 
 
 def visible_pairs(tokens: TokenTable, *, kind: Kind, variant: Variant) -> int:
-    """How many pairs `imig.contextgen.visibility.visible` is true for, without looking at all.
-
-    The table must be on the CPU.
-    """
-    total = 0
-    for row in range(len(tokens.role)):
-        role, readable = tokens.role[row], tokens.readable[row]
-        text = _count(readable & (role == Role.TEXT))
-        trunk = text + _count((role == Role.TARGET) | (role == Role.LAYOUT))
-        total += trunk * trunk + _count(role == Role.PADDING) * text
-        reference, boxes = tokens.reference[row], tokens.boxes[row]
-        sizes = []
-        for number in range(int(reference.max()) + 1):
-            own = reference == number
-            keys = _count(own & readable)
-            total += _count(own) * (text + keys)
-            sizes.append(keys)
-        if kind == "ica":
-            total += _links(boxes, sizes)
-            if variant == "paper":
-                total -= _hidden_by_boxes(boxes[role == Role.TARGET], text=text, trunk=trunk)
-    return total
+    """How many pairs `imig.contextgen.visibility.visible` is true for, counted kind by kind."""
+    sees, kind_of = kinds_seen(tokens, kind=kind, variant=variant)
+    counts = torch.zeros(len(kind_of), len(sees), dtype=torch.int64, device=kind_of.device)
+    counts.scatter_add_(1, kind_of, torch.ones_like(kind_of))
+    seen = (counts[:, :, None] * sees).sum(dim=1)  # by how many queries a key of each kind is
+    return int((seen * counts).sum())
 
 
 def batch_work(
@@ -158,23 +141,3 @@ def sizes_of(transformer: Any) -> FluxSizes:
     """The configuration of a diffusers FLUX transformer."""
     sizes: FluxSizes = transformer.config
     return sizes
-
-
-def _count(mask: Tensor) -> int:
-    return int(mask.sum())
-
-
-def _links(boxes: Tensor, sizes: Sequence[int]) -> int:
-    """Pairs of a target token in box n and a key of reference n."""
-    return sum(_count((boxes >> number) & 1) * keys for number, keys in enumerate(sizes))
-
-
-def _hidden_by_boxes(boxes: Tensor, *, text: int, trunk: int) -> int:
-    """Pairs of the trunk that the paper's ICA hides from target tokens inside boxes."""
-    kinds, counts = torch.unique(boxes, return_counts=True)
-    hidden = 0
-    for one, queries in zip(kinds.tolist(), counts.tolist(), strict=True):
-        if one:
-            seen = _count(counts[(kinds & one) != 0])
-            hidden += queries * (trunk - text - seen)
-    return hidden

@@ -138,7 +138,7 @@ def generate(
 
 @contextmanager
 def _enough_memory(device: torch.device) -> Iterator[None]:
-    """Says of a device that is too small for the model, or for the picture, what to do."""
+    """Say of a device that is too small for the model, or for the picture, what to do."""
     try:
         yield
     except RuntimeError as error:

@@ -12,19 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from imig.errors import UsageError
 from imig.layout.placement import Fit
 from imig.paths import expand_home, shown_path
+from imig.printable import shortened
 from imig.recipe.errors import explain_validation_error
+from imig.recipe.parts import RecipePart
 from imig.recipe.values import to_values
 from imig.recipe.yaml_lines import KeyPath, parse_json, parse_yaml, read_text
 
@@ -44,9 +39,7 @@ def _four_numbers(value: Any) -> Any:
     """Before pydantic, which would call the fourth of three numbers a missing key."""
     is_four = isinstance(value, list | tuple) and len(value) == 4
     if not is_four or any(isinstance(one, bool) for one in value):
-        shown = repr(value)
-        shown = shown if len(shown) <= 80 else shown[:80] + ".."
-        raise ValueError(f"a box is [x1, y1, x2, y2], got {shown}")
+        raise ValueError(f"a box is [x1, y1, x2, y2], got {shortened(repr(value))}")
     return value
 
 
@@ -80,11 +73,7 @@ def _can_be_a_name(name: str) -> str:
 FileName = Annotated[str, Field(min_length=1), AfterValidator(_can_be_a_name)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ReferenceEntry(_Model):
+class ReferenceEntry(RecipePart):
     """One reference and where in the picture its subject belongs."""
 
     image: FileName = Field(
@@ -115,7 +104,7 @@ class ReferenceEntry(_Model):
     name: str = Field(default="", description="For messages and the comparison picture.")
 
 
-class LayoutFile(_Model):
+class LayoutFile(RecipePart):
     """What `imig generate` makes a picture of."""
 
     caption: str = Field(

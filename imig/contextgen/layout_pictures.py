@@ -13,7 +13,7 @@ from imig.contextgen.sample import Box, PictureSample, ReferencePicture
 from imig.errors import UsageError
 from imig.layout.composition import MID_GREY, LayoutReference, compose_layout
 from imig.layout.layering import layer_order
-from imig.layout.placement import Rectangle, subject_cut
+from imig.layout.placement import Rectangle, clipped, scaled, subject_cut
 from imig.layout.put_back import put_back
 from imig.layout.reference_size import picture_size, reference_size, resize_reference
 from imig.pictures.modes import flatten
@@ -62,7 +62,7 @@ def layout_to_pictures(
         )
     across, down = pixel_scale(layout.units, (layout.width, layout.height))
     scale = (across * size[0] / layout.width, down * size[1] / layout.height)
-    boxes = [_scaled(one.box, scale) for one in layout.references]
+    boxes = [scaled(one.box, scale) for one in layout.references]
     cut_outs = [
         _read_reference(loaded, number, one) for number, one in enumerate(layout.references)
     ]
@@ -75,7 +75,7 @@ def layout_to_pictures(
             wanted = preset.reference_size(own, picture=size, side=reference_side)
         image, mask = resize_reference(cut_out.image, cut_out.mask, size=wanted)
         references.append(
-            ReferencePicture(image=image, mask=mask, box=_clipped(box, size), name=entry.name)
+            ReferencePicture(image=image, mask=mask, box=clipped(box, size), name=entry.name)
         )
     caption = to_stored(layout.caption)
     if preset is not None:
@@ -114,7 +114,7 @@ def _layout_image(
     placed = [_placed(one, box, size=size) for one, box in zip(cut_outs, boxes, strict=True)]
     return compose_layout(
         [one for one, _ in placed], [place for _, place in placed], order, size=size
-    ).image
+    )
 
 
 def _placed(
@@ -153,7 +153,7 @@ def _read_reference(loaded: LoadedLayout, number: int, entry: ReferenceEntry) ->
             )
     subject_box = entry.subject_box
     if subject_box is not None:
-        subject_box = _scaled(subject_box, pixel_scale(loaded.layout.units, image.size))
+        subject_box = scaled(subject_box, pixel_scale(loaded.layout.units, image.size))
         x1, y1, x2, y2 = subject_box
         if x1 < 0 or y1 < 0 or x2 > image.width or y2 > image.height:
             raise UsageError(
@@ -181,13 +181,3 @@ def _read_mask(
 
 def _read(loaded: LoadedLayout, *key: str | int, name: str) -> Image.Image:
     return read_picture(loaded.file(name), place=loaded.where(*key))
-
-
-def _scaled(box: Box, scale: tuple[float, float]) -> Box:
-    x, y = scale
-    return box[0] * x, box[1] * y, box[2] * x, box[3] * y
-
-
-def _clipped(box: Box, size: tuple[int, int]) -> Box:
-    width, height = size
-    return max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height)

@@ -72,7 +72,7 @@ class ContextGen(nn.Module):
         return [*flux.transformer_blocks, *flux.single_transformer_blocks]
 
     def compile_blocks(self, backend: str = "inductor") -> None:
-        """Compiles the blocks (torch.compile); those of a kind share it, for all lengths.
+        """Compile the blocks (torch.compile); those of a kind share it, for all lengths.
 
         Checkpointing stays outside of a compiled block.
         """

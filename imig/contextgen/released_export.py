@@ -3,37 +3,34 @@
 Its loader looks through a folder: every ``*.safetensors`` in it must be named as the released
 trainer names its files, ``transformer_00008.safetensors``, and the highest number is loaded, by
 diffusers' `load_lora_weights` (REFERENCE 3.8). Older versions of that do not read rank and alpha
-from the file: alpha is the rank. So the scale is multiplied into the weights here, and every
-version draws the same.
+from the file: alpha is the rank, and one for all layers.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft.utils.other import get_pattern_key
-from safetensors import safe_open
-from torch import Tensor
 
-from imig.contextgen.adapter import IMIG_METADATA, read_settings
-from imig.contextgen.adapter_config import DIFFUSERS_METADATA, PREFIX
+from imig.contextgen.adapter import read_settings
+from imig.contextgen.adapter_styles import (
+    Part,
+    carried_metadata,
+    read_adapter,
+    to_parts,
+    writable_dtype,
+    write_parts,
+)
 from imig.contextgen.presets import RELEASED
-from imig.contextgen.safetensors_file import save_tensors
-from imig.errors import DataError, UsageError
-
-_KEY = re.compile(rf"^{re.escape(PREFIX)}(?P<layer>.+)\.lora_(?P<side>[AB])\.weight$")
-_Layers = dict[str, tuple[Tensor, Tensor]]
-"""Of each layer A (rank, inputs) and B (outputs, rank)."""
+from imig.contextgen.settings import AttentionConfig
+from imig.errors import UsageError
 
 
 def export_for_released(adapter: Path, folder: Path, *, step: int) -> Path:
-    """Write an adapter of `imig.contextgen.adapter.save_adapter` for the released code.
+    """Write an adapter, of imig or of another tool that it reads, for the released code.
 
     Parameters
     ----------
@@ -49,42 +46,31 @@ def export_for_released(adapter: Path, folder: Path, *, step: int) -> Path:
     Raises
     ------
     UsageError
-        There is no such adapter, it is not of imig's form, the folder has files that would be in
-        the loader's way, or it cannot be written to.
+        There is no such adapter, it has what imig does not apply, or the folder has files that
+        would be in the loader's way.
     DataError
-        The adapter is damaged.
+        The adapter is damaged, or the folder cannot be written to.
     """
     path = folder / f"transformer_{step:05d}.safetensors"
     _check_folder(folder, path, step=step)
-    settings = read_settings(adapter)
-    layers, described = _read(adapter)
-    rank = max(len(a) for a, _ in layers.values())
-    tensors = {}
-    for layer, (a, b) in layers.items():
-        scale = _scale(layer, described, rank=len(a), place=adapter)
-        # Ranks that differ are told in the metadata, too: filled up with zeros they are one.
-        more = rank - len(a)
-        padded_a = torch.cat((a, a.new_zeros(more, a.shape[1])))
-        padded_b = torch.cat((b, b.new_zeros(len(b), more)), dim=1)
-        tensors[f"{PREFIX}{layer}.lora_A.weight"] = padded_a
-        tensors[f"{PREFIX}{layer}.lora_B.weight"] = padded_b if scale == 1 else padded_b * scale
-    metadata = {"format": "pt", IMIG_METADATA: json.dumps(settings, sort_keys=True)}
-    if described:
-        plain = described | {
-            "r": rank,
-            "lora_alpha": rank,
-            "use_rslora": False,
-            "rank_pattern": {},
-            "alpha_pattern": {},
-        }
-        metadata[DIFFUSERS_METADATA] = json.dumps(
-            {PREFIX + key: value for key, value in plain.items()}, sort_keys=True
-        )
-    try:
-        save_tensors(tensors, path, metadata=metadata)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error}", cure="give another --output") from error
+    read_settings(adapter)  # names what is wrong with them, before they are passed on
+    found = read_adapter(adapter)
+    rank = max(found.scale.ranks.values())
+    write_parts(
+        (_filled_up(one, rank) for one in to_parts(found, "diffusers")),
+        path,
+        style="diffusers",
+        dtype=writable_dtype(found.dtype),
+        metadata=carried_metadata(found.file.header),
+    )
     return path
+
+
+def _filled_up(part: Part, rank: int) -> Part:
+    """With zeros to this rank: ranks that differ stand in the metadata, too."""
+    more = rank - len(part.a)
+    a = torch.cat((part.a, part.a.new_zeros(more, part.a.shape[1])))
+    return replace(part, a=a, b=torch.cat((part.b, part.b.new_zeros(len(part.b), more)), dim=1))
 
 
 def differences_from_released(settings: Mapping[str, Any]) -> Iterator[str]:
@@ -94,7 +80,7 @@ def differences_from_released(settings: Mapping[str, Any]) -> Iterator[str]:
     """
     attention = settings.get("attention", {})
     decisive = ("text_length", "bfloat16_positions", "variant", "ica", "layout")
-    defaults = type(RELEASED.attention)()
+    defaults = AttentionConfig()
     for name in decisive:
         ours = attention.get(name, getattr(defaults, name))
         theirs = getattr(RELEASED.attention, name)
@@ -121,52 +107,3 @@ def _check_folder(folder: Path, path: Path, *, step: int) -> None:
                 f"of {path.name}",
                 cure="give another --output, or a higher --step",
             )
-
-
-def _read(path: Path) -> tuple[_Layers, dict[str, Any]]:
-    """The layers, and diffusers' description without its prefix; empty where there is none."""
-    sides: dict[str, dict[str, Tensor]] = {}
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        for key in file.keys():  # noqa: SIM118
-            match = _KEY.match(key)
-            if match is None:
-                raise UsageError(
-                    f"{path}: {key!r} is no weight as imig names it",
-                    cure="export what `imig train` wrote; a file of the released trainer needs no "
-                    "export",
-                )
-            sides.setdefault(match["layer"], {})[match["side"]] = file.get_tensor(key)
-    layers: _Layers = {}
-    for layer, found in sides.items():
-        a, b = found.get("A"), found.get("B")
-        if a is None or b is None or a.ndim != 2 or b.ndim != 2 or len(a) != b.shape[1]:
-            raise DataError(
-                f"{path}: the weights of layer {layer!r} do not belong together",
-                cure="export it again from a checkpoint of its run",
-            )
-        layers[layer] = a, b
-    if not layers:
-        raise DataError(f"{path} has no weights in it", cure="train again from its checkpoint")
-    try:
-        described = json.loads(metadata.get(DIFFUSERS_METADATA, "{}"))
-        return layers, {key.removeprefix(PREFIX): value for key, value in described.items()}
-    except (ValueError, AttributeError) as error:
-        raise DataError(
-            f"{path}: its metadata {DIFFUSERS_METADATA!r} is no JSON object",
-            cure="export it again from a checkpoint of its run",
-        ) from error
-
-
-def _scale(layer: str, described: Mapping[str, Any], *, rank: int, place: Path) -> float:
-    """What peft multiplies a layer's product with."""
-    if not described:
-        return 1.0
-    patterns = described.get("alpha_pattern") or {}
-    alpha = patterns.get(get_pattern_key(patterns, layer), described.get("lora_alpha", rank))
-    if not isinstance(alpha, int | float) or not math.isfinite(alpha):
-        raise DataError(
-            f"{place}: its metadata has alpha {alpha!r} for {layer}, which is no number",
-            cure="export it again from a checkpoint of its run",
-        )
-    return alpha / (math.sqrt(rank) if described.get("use_rslora") else rank)

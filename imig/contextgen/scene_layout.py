@@ -13,14 +13,12 @@ import numpy as np
 from PIL import Image
 
 from imig.errors import DataError, UsageError
+from imig.layout.boxes import lies_within
 from imig.layout.layering import layer_order
 from imig.paths import command_text
 from imig.sample import derive_seed
-from imig.schema import Box, Instance, Reference, ReferenceKind
-from imig.shards.views import InstanceView, ReferenceView, SceneView
-
-_PREFERRED: tuple[ReferenceKind, ...] = ("edit", "source", "crop")
-"""Kinds of references, the first that an instance has is taken; aligned faces are not placed."""
+from imig.schema import Box, Instance, Reference
+from imig.shards.views import ReferenceView, SceneView
 
 
 def scene_to_layout_file(scene: SceneView, folder: Path) -> Path:
@@ -62,7 +60,7 @@ def scene_to_layout_file(scene: SceneView, folder: Path) -> Path:
 
 def placed_references(scene: SceneView) -> list[tuple[Instance, ReferenceView]]:
     """Of each instance the reference that a layout places; instances without any are left out."""
-    chosen = [(one.record, _chosen_reference(one)) for one in scene.instances]
+    chosen = [(one.record, one.reference_to_place()) for one in scene.instances]
     return [(one, reference) for one, reference in chosen if reference is not None]
 
 
@@ -105,21 +103,12 @@ def layout_to_json(layout: Mapping[str, Any]) -> str:
     return re.sub(r"\[\n([-\d.,\s]+)\]", lambda found: f"[{' '.join(found[1].split())}]", text)
 
 
-def _chosen_reference(instance: InstanceView) -> ReferenceView | None:
-    usable = [
-        one
-        for one in instance.references
-        if one.record.kind in _PREFERRED and one.mask is not None and one.mask.any()
-    ]
-    return min(usable, key=lambda one: _PREFERRED.index(one.record.kind), default=None)
-
-
 def _placing(instance: Instance, reference: Reference) -> dict[str, Any]:
     """Box, fit and subject box, as in training (`imig.training.prepare`)."""
     placing: dict[str, Any] = {"box": list(instance.box), "fit": "image-fit"}
     if reference.kind == "edit":
         placing |= {"fit": "instance-fit", "subject_box": list(reference.subject_box)}
-    elif reference.crop_box is not None and _contains(reference.crop_box, instance.box):
+    elif reference.crop_box is not None and lies_within(instance.box, reference.crop_box):
         # The instance's box as the crop has it: the crop returns to where it was cut out.
         placing |= {
             "fit": "instance-fit-distort",
@@ -135,15 +124,6 @@ def _box_in_crop(box: Box, reference: Reference, *, crop_box: Box) -> list[float
     corners = ((x1 - left) * x, (y1 - top) * y, (x2 - left) * x, (y2 - top) * y)
     # A crop is stored as it was cut out, so these are whole numbers, and people read them.
     return [int(value) if value.is_integer() else value for value in corners]
-
-
-def _contains(outer: Box, inner: Box) -> bool:
-    return (
-        outer[0] <= inner[0]
-        and outer[1] <= inner[1]
-        and outer[2] >= inner[2]
-        and outer[3] >= inner[3]
-    )
 
 
 def _cut_out_picture(reference: ReferenceView) -> bytes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
+
+from imig.recipe.parts import RecipePart
 
 LONGEST_TEXT: Final = 512
 """Text tokens of the T5 encoder at most, and what FLUX's own pipeline pads every caption to."""
@@ -24,10 +26,8 @@ def text_tokens(length: TextLength, *, caption: int) -> int:
     return min(caption, LONGEST_TEXT) if length == "caption" else length
 
 
-class AttentionConfig(BaseModel):
+class AttentionConfig(RecipePart):
     """Which block sees what (REFERENCE 3.2), and the two exact reductions (REFERENCE 3.6a)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     variant: Literal["released", "paper"] = Field(
         default="released", description="Of ICA; `released` is what published weights need."

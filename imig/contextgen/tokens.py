@@ -121,11 +121,6 @@ class TokenTable:
         """Tokens of a row, padding included."""
         return self.role.shape[1]
 
-    @property
-    def padding_share(self) -> float:
-        """Share of the batch's tokens that are padding."""
-        return float((self.role == Role.PADDING).float().mean())
-
 
 def token_table(
     samples: Sequence[SampleTokens],

@@ -70,7 +70,7 @@ def dense_mask(tokens: TokenTable, *, kind: Kind, variant: Variant) -> Tensor:
 
     Queries of a kind have one row between them, which is made once and copied.
     """
-    table, kind_of = _kinds_seen(tokens, kind=kind, variant=variant)
+    table, kind_of = kinds_seen(tokens, kind=kind, variant=variant)
     batch, length = kind_of.shape
     rows = table[:, kind_of].transpose(0, 1)  # (b, kinds, length)
     first = torch.arange(batch, device=kind_of.device)[:, None] * len(table)
@@ -84,7 +84,7 @@ def block_mask(tokens: TokenTable, *, kind: Kind, variant: Variant) -> BlockMask
     The pairs of a block are counted kind by kind. It is what PyTorch's `create_block_mask` makes,
     which evaluates all pairs, or must be compiled.
     """
-    table, kind_of = _kinds_seen(tokens, kind=kind, variant=variant)
+    table, kind_of = kinds_seen(tokens, kind=kind, variant=variant)
     counts = _counts_in_blocks(kind_of, kinds=len(table))
     # within a training step's autocast 16,380 of 16,384 pairs would round up to all of them
     with torch.autocast(counts.device.type, enabled=False):
@@ -100,7 +100,7 @@ def block_mask(tokens: TokenTable, *, kind: Kind, variant: Variant) -> BlockMask
     return mask
 
 
-def _kinds_seen(tokens: TokenTable, *, kind: Kind, variant: Variant) -> tuple[Tensor, Tensor]:
+def kinds_seen(tokens: TokenTable, *, kind: Kind, variant: Variant) -> tuple[Tensor, Tensor]:
     """Which kind of token sees which, (kinds, kinds) bool, and the kind of each, (b, length)."""
     example, kind_of = tokens.kinds
     columns = (tokens.role, tokens.reference, tokens.boxes, tokens.readable)

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from imig.derived.copying import copy_samples
 from imig.derived.names import NewNames, find_new_names
-from imig.derived.output import is_finished, open_outputs, require_outputs
-from imig.derived.parents import Parent, open_parent
-from imig.derived.writing import Contents, recipe_sha256, seal, write_shards
+from imig.derived.output import derivation_of, derived_output, is_finished, open_outputs
 from imig.errors import UsageError
+from imig.output.seal import seal
+from imig.output.writing import Contents
 from imig.paths import output_path
+from imig.recipe.identity import stored_recipe_to_sha256
 from imig.sample import Sample
-from imig.schema import Derivation, Manifest, Quarantine, Reject, Subset
+from imig.schema import Derivation, Manifest, Quarantine, Reject
+from imig.shards.dataset import Dataset
 from imig.shards.encoded import ENCODED_MEMBER, encoded_from_bytes, encoded_to_bytes
 from imig.shards.funnel import FunnelRow, Oddity
 
 _Row = TypeVar("_Row", bound=BaseModel)
-_Lost = TypeVar("_Lost", Reject, Quarantine)
+_Lost = Reject | Quarantine
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Merged:
     """A dataset that was merged."""
 
     manifest: Manifest
-    subsets: dict[Subset, int]
+    subsets: dict[str, int]
     """Scenes of each."""
     renamed: list[NewNames]
     """Of each parent."""
@@ -57,84 +61,60 @@ def merge_datasets(
         A sample is damaged, or the output cannot be written.
     """
     started, output = time.monotonic(), output_path(output)
-    parents = [open_parent(folder) for folder in folders]
+    parents = [Dataset(folder) for folder in folders]
     _require_mergeable(parents, drop_encoding=drop_encoding)
-    derivation = Derivation(
-        operation="merge",
-        settings={
-            **({} if name is None else {"name": name}),
-            **({"drop_encoding": True} if drop_encoding else {}),
-        },
-        parents=[parent.record() for parent in parents],
-    )
-    if not overwrite and is_finished([output], [derivation], parents, drop_encoding=drop_encoding):
+    settings = {} if name is None else {"name": name}
+    derivation = derivation_of("merge", parents, settings, drop_encoding=drop_encoding)
+    manifest = _manifest(parents, derivation, name=name, drop_encoding=drop_encoding)
+    outputs = [derived_output(output, derivation, parents, encoding=manifest.encoding)]
+    if is_finished(outputs, overwrite=overwrite):
         return None
-    require_outputs([output], derivation, parents, overwrite=overwrite)
-    rejects = [parent.rejects() for parent in parents]
-    quarantined = [parent.quarantined() for parent in parents]
-    names = find_new_names(
-        parents,
-        [
-            [*parent.ids(), *(one.id for one in lost), *(one.id for one in raised)]
-            for parent, lost, raised in zip(parents, rejects, quarantined, strict=True)
-        ],
+    lost: list[list[_Lost]] = [[*one.rejects(), *one.quarantined()] for one in parents]
+    ids = [[*one.ids, *(row.id for row in rows)] for one, rows in zip(parents, lost, strict=True)]
+    names = find_new_names(parents, ids)
+    renamed = [_renamed(row, new) for rows, new in zip(lost, names, strict=True) for row in rows]
+    contents = Contents(
+        rejects=[row for row in renamed if isinstance(row, Reject)],
+        quarantined=[row for row in renamed if isinstance(row, Quarantine)],
     )
-    with open_outputs([output], derivation, parents, overwrite=overwrite):
-        contents = Contents(
-            rejects=[
-                one for rows, new in zip(rejects, names, strict=True) for one in _renamed(rows, new)
-            ],
-            quarantined=[
-                one
-                for rows, new in zip(quarantined, names, strict=True)
-                for one in _renamed(rows, new)
-            ],
-        )
-        subsets = sorted({subset for parent in parents for subset in parent.subsets()})
-        for subset in subsets:
-            write_shards(
-                output,
-                _samples(parents, names, subset=subset, drop_encoding=drop_encoding),
-                contents,
-                subset=subset,
-                scenes_per_shard=max(parent.scenes_per_shard() for parent in parents),
-            )
-        manifest = _manifest(parents, derivation, name=name, drop_encoding=drop_encoding)
-        manifest = seal(
-            output,
-            manifest,
-            contents,
-            funnel=_funnel(parents),
-            seconds=time.monotonic() - started,
-        )
-    counts = {one: sum(row.subset == one for row in contents.rows) for one in subsets}
-    return Merged(manifest, counts, names)
+
+    def change(number: int, sample: Sample) -> Sample:
+        if drop_encoding:
+            sample.files.pop(ENCODED_MEMBER, None)
+        _rename(sample, names[number])
+        return sample
+
+    with open_outputs(outputs, overwrite=overwrite):
+        copy_samples(parents, output, contents, change=change)
+        seconds = time.monotonic() - started
+        manifest = seal(output, manifest, contents, funnel=_funnel(parents), seconds=seconds)
+    return Merged(manifest, dict(Counter(row.subset for row in contents.rows)), names)
 
 
-def _require_mergeable(parents: Sequence[Parent], *, drop_encoding: bool) -> None:
+def _require_mergeable(parents: Sequence[Dataset], *, drop_encoding: bool) -> None:
     if len(parents) < 2:
         raise UsageError("one dataset alone cannot be merged", cure="give two or more")
-    by_sha: dict[str, Parent] = {}
+    by_sha: dict[str, Dataset] = {}
     for parent in parents:
-        if parent.sha256 in by_sha:
+        if parent.fingerprint in by_sha:
             raise UsageError(
-                f"{by_sha[parent.sha256].folder} and {parent.folder} are the same dataset",
+                f"{by_sha[parent.fingerprint].path} and {parent.path} are the same dataset",
                 cure="give each once",
             )
-        by_sha[parent.sha256] = parent
+        by_sha[parent.fingerprint] = parent
     if drop_encoding:
         return
     first = parents[0]
     for parent in parents[1:]:
         if parent.manifest.encoding != first.manifest.encoding:
             raise UsageError(
-                f"{first.folder} is {_encoding(first)}, {parent.folder} is {_encoding(parent)}",
+                f"{first.path} is {_encoding(first)}, {parent.path} is {_encoding(parent)}",
                 cure="merge the datasets that were encoded and encode the result; or leave the "
                 "encodings out with --drop-encoding",
             )
 
 
-def _encoding(parent: Parent) -> str:
+def _encoding(parent: Dataset) -> str:
     encoding = parent.manifest.encoding
     if encoding is None:
         return "not encoded"
@@ -142,19 +122,6 @@ def _encoding(parent: Parent) -> str:
         f"encoded with {encoding.weights} ({encoding.revision}, {encoding.dtype}, targets of "
         f"{encoding.target_width}, references of {encoding.reference_side})"
     )
-
-
-def _samples(
-    parents: Sequence[Parent], names: Sequence[NewNames], *, subset: Subset, drop_encoding: bool
-) -> Iterator[Sample]:
-    for parent, new in zip(parents, names, strict=True):
-        if subset not in parent.subsets():
-            continue
-        for sample in parent.samples(subset=subset):
-            if drop_encoding:
-                sample.files.pop(ENCODED_MEMBER, None)
-            _rename(sample, new)
-            yield sample
 
 
 def _rename(sample: Sample, new: NewNames) -> None:
@@ -173,18 +140,15 @@ def _rename(sample: Sample, new: NewNames) -> None:
         sample.files[ENCODED_MEMBER] = encoded_to_bytes(header, tensors)
 
 
-def _renamed(rows: Sequence[_Lost], new: NewNames) -> list[_Lost]:
-    renamed = []
-    for one in rows:
-        update: dict[str, Any] = {"id": new.ids.get(one.id, one.id)}
-        if isinstance(one, Reject) and one.figures.get("of") in new.ids:
-            update["figures"] = {**one.figures, "of": new.ids[str(one.figures["of"])]}
-        renamed.append(one.model_copy(update=update))
-    return renamed
+def _renamed(lost: _Lost, new: NewNames) -> _Lost:
+    update: dict[str, Any] = {"id": new.ids.get(lost.id, lost.id)}
+    if isinstance(lost, Reject) and lost.figures.get("of") in new.ids:
+        update["figures"] = {**lost.figures, "of": new.ids[str(lost.figures["of"])]}
+    return lost.model_copy(update=update)
 
 
 def _manifest(
-    parents: Sequence[Parent], derivation: Derivation, *, name: str | None, drop_encoding: bool
+    parents: Sequence[Dataset], derivation: Derivation, *, name: str | None, drop_encoding: bool
 ) -> Manifest:
     """Of the merged dataset, but for counts and shards.
 
@@ -202,7 +166,7 @@ def _manifest(
         update={
             "name": recipe["name"],
             "recipe": recipe,
-            "recipe_sha256": recipe_sha256(recipe),
+            "recipe_sha256": stored_recipe_to_sha256(recipe),
             "models": _union(manifests, lambda one: one.models),
             "packages": _packages(manifests),
             "encoding": None if drop_encoding else first.encoding,
@@ -229,7 +193,7 @@ def _packages(manifests: Sequence[Manifest]) -> dict[str, str]:
     return {package: ", ".join(found) for package, found in versions.items()}
 
 
-def _funnel(parents: Sequence[Parent]) -> list[FunnelRow]:
+def _funnel(parents: Sequence[Dataset]) -> list[FunnelRow]:
     """The parents' funnels, stage by stage."""
     rows: dict[str, FunnelRow] = {}
     for parent in parents:

@@ -6,9 +6,8 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from imig.derived.parents import Parent
 from imig.schema import Scene
-from imig.shards.writer import JSON_MEMBER
+from imig.shards.dataset import Dataset
 
 MAX_LENGTH = 64  # of a sample id, see `imig.schema.SampleId`
 
@@ -23,7 +22,7 @@ class NewNames:
     """Identity ids that mean something else in an earlier parent."""
 
 
-def find_new_names(parents: Sequence[Parent], ids: Sequence[Sequence[str]]) -> list[NewNames]:
+def find_new_names(parents: Sequence[Dataset], ids: Sequence[Sequence[str]]) -> list[NewNames]:
     """For each parent; `ids` are all of each parent's scenes, written or not.
 
     The first parent that has an id keeps it. In a later one the scene becomes ``<id>-<n>``, n its
@@ -57,7 +56,7 @@ def _free_name(scene_id: str, taken: set[str], *, number: int) -> str:
         number += 1
 
 
-def _foreign_identities(parents: Sequence[Parent], ids: Mapping[str, str]) -> dict[str, str]:
+def _foreign_identities(parents: Sequence[Dataset], ids: Mapping[str, str]) -> dict[str, str]:
     *earlier, parent = parents
     theirs: dict[str, list[tuple[str, set[str]]]] = {}
     for one in earlier:
@@ -73,8 +72,8 @@ def _foreign_identities(parents: Sequence[Parent], ids: Mapping[str, str]) -> di
     return {one: _new_identity(one, parent) for one in sorted(foreign)}
 
 
-def _scenes(parent: Parent, ids: Mapping[str, str]) -> Iterable[Scene]:
-    return (one for one, _ in parent.members(only={JSON_MEMBER}) if one.id in ids)
+def _scenes(parent: Dataset, ids: Mapping[str, str]) -> Iterable[Scene]:
+    return (one for one, _ in parent.walk_shards(only=()) if one.id in ids)
 
 
 def _origin(scene: Scene) -> str:
@@ -85,5 +84,5 @@ def _identities(scene: Scene) -> set[str]:
     return {one.identity_id for one in scene.instances}
 
 
-def _new_identity(identity: str, parent: Parent) -> str:
-    return hashlib.sha256(f"{parent.sha256}/{identity}".encode()).hexdigest()[:12]
+def _new_identity(identity: str, parent: Dataset) -> str:
+    return hashlib.sha256(f"{parent.fingerprint}/{identity}".encode()).hexdigest()[:12]

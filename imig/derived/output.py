@@ -1,200 +1,152 @@
 """The folder of a dataset that is made of others: whose it is, and that nothing is half there.
 
-As a build's (`imig.engine.folder`), but an unfinished one is begun anew, which takes seconds::
-
-    <output>/.build/lock            held while it is written
-    <output>/.build/build.json      what is being made; anything else is refused
-    <output>/dataset.json           written last: its presence means that the dataset is finished
+As `imig.output.folder` says, but an unfinished one is begun anew, which takes seconds.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from imig.console.interrupt import interrupt_once
-from imig.derived.parents import Parent
-from imig.errors import UsageError
-from imig.output.folder import (
-    BUILD_FOLDER,
-    build_lock,
-    delete_dataset,
-    remove_temporaries,
-    require_ours,
-)
-from imig.output.identity import (
-    OTHER_OUTPUT,
-    read_finished,
-    read_identity,
-    require_whole,
-    write_identity,
-)
-from imig.schema import Derivation, EncodingRecord, Manifest
-from imig.shards.manifest import MANIFEST_NAME
+from imig.output.folder import OutputFolder, delete_dataset, hold, require_apart, require_ours
+from imig.schema import Derivation, EncodingRecord, Manifest, ParentDataset
+from imig.shards.dataset import Dataset
+from imig.shards.folders import LocalFolder
+
+
+def derivation_of(
+    operation: Literal["refilter", "split", "merge"],
+    parents: Sequence[Dataset],
+    settings: Mapping[str, Any],
+    *,
+    drop_encoding: bool = False,
+) -> Derivation:
+    """What the new manifest says of the operation."""
+    return Derivation(
+        operation=operation,
+        settings={**settings, **({"drop_encoding": True} if drop_encoding else {})},
+        parents=[
+            ParentDataset(name=one.manifest.name, manifest_sha256=one.fingerprint)
+            for one in parents
+        ],
+    )
+
+
+def derived_output(
+    folder: Path,
+    derivation: Derivation,
+    parents: Sequence[Dataset],
+    *,
+    encoding: EncodingRecord | None,
+) -> OutputFolder:
+    """A folder for a dataset that is made of `parents`, with encoded samples of that kind.
+
+    Raises
+    ------
+    UsageError
+        When it is the folder of one of them, or they lie in each other.
+    """
+    for parent in parents:
+        if isinstance(parent.folder, LocalFolder):
+            require_apart(folder, parent.folder.root)
+    identity = {
+        **_identity(derivation, encoding),
+        "scenes": sum(parent.manifest.counts.written for parent in parents),
+        "models": [],
+    }
+    named = ", ".join(str(parent.path) for parent in parents)
+    return OutputFolder(
+        folder,
+        lambda: identity,
+        of_manifest=_manifest_identity,
+        compare=partial(_differences, parents=named),
+    )
+
+
+def is_finished(outputs: Sequence[OutputFolder], *, overwrite: bool) -> bool:
+    """Whether all datasets are there, made by this very operation.
+
+    Raises what would keep `open_outputs` from holding the folders, before long work.
+
+    Raises
+    ------
+    UsageError
+        A folder holds something else: says what differs.
+    DataError
+        A folder's dataset was finished, and its manifest cannot be read or a file is missing; or
+        what says what its unfinished work is, is damaged.
+    """
+    for one in outputs:
+        require_ours(one.path)
+    if overwrite:
+        return False
+    manifests = [one.finished() for one in outputs]
+    if all(manifests):
+        for one in outputs:
+            one.remove_leftovers()
+        return True
+    for one in outputs:
+        one.require_same()
+    return False
 
 
 @contextmanager
-def open_outputs(
-    folders: Sequence[Path],
-    derivation: Derivation,
-    parents: Sequence[Parent],
-    *,
-    overwrite: bool,
-) -> Iterator[None]:
-    """Hold empty folders while datasets are written into them.
+def open_outputs(outputs: Sequence[OutputFolder], *, overwrite: bool) -> Iterator[None]:
+    """Hold empty folders while datasets are written into them, manifests included.
 
     What an interrupted run of the same operation left is deleted. When the block raises, the
-    folders stay as they are, without a manifest; the next run clears them.
-
-    Raises
-    ------
-    UsageError
-        A folder is one of the parents', has something else in it, or cannot be written.
-    DataError
-        What says what a folder's unfinished work is, is damaged.
+    folders stay as they are, without a manifest; the next run clears them. Raises as `is_finished`.
     """
-    require_outputs(folders, derivation, parents, overwrite=overwrite)
-    identity = _identity(derivation, parents)
-    with interrupt_once(), ExitStack() as locks:
-        for folder in folders:
-            locks.enter_context(build_lock(folder))
-            _require_free(folder, identity, overwrite=overwrite)
-        for folder in folders:
-            _clear(folder, identity)
+    with hold(*(one.path for one in outputs), overwrite=overwrite):
+        for one in outputs:
+            one.require_same()
+        for one in outputs:
+            delete_dataset(one.path)
+            one.prepare()
         yield
-        for folder in folders:
-            shutil.rmtree(folder / BUILD_FOLDER, ignore_errors=True)
+        for one in outputs:
+            one.remove_state()
 
 
-def is_finished(
-    folders: Sequence[Path],
-    derivations: Sequence[Derivation],
-    parents: Sequence[Parent],
-    *,
-    drop_encoding: bool = False,
-) -> bool:
-    """Whether the folders hold the datasets of this very operation, finished.
-
-    What a run that was killed at its very end has left beside them is removed.
-
-    Raises
-    ------
-    UsageError
-        A folder holds a finished dataset of something else: says what differs.
-    DataError
-        A folder's dataset was finished, and its manifest cannot be read or a file is missing.
-    """
-    names = [folder / MANIFEST_NAME for folder in folders]
-    if not all(name.is_file() for name in names):
-        return False
-    for folder in folders:
-        _refuse_parent(folder, parents)
-    encoding = None if drop_encoding else parents[0].manifest.encoding
-    for folder, derivation in zip(folders, derivations, strict=True):
-        manifest = read_finished(folder)
-        why = list(_differences(manifest, derivation, parents, encoding=encoding))
-        if why:
-            raise UsageError(
-                f"{folder} holds a dataset already, which differs: {'; '.join(why)}",
-                cure=OTHER_OUTPUT,
-            )
-        require_whole(folder, manifest)
-    for folder in folders:
-        if (folder / BUILD_FOLDER).exists():
-            with build_lock(folder):
-                shutil.rmtree(folder / BUILD_FOLDER, ignore_errors=True)
-    return True
+def _identity(derivation: Derivation, encoding: EncodingRecord | None) -> dict[str, Any]:
+    sources = " ".join(one.manifest_sha256 for one in derivation.parents)
+    return {
+        "recipe_sha256": f"{derivation.operation} of {sources}",
+        "recipe": {
+            "operation": derivation.operation,
+            "settings": derivation.model_dump(mode="json")["settings"],
+            "encoding": None if encoding is None else encoding.model_dump(mode="json"),
+        },
+    }
 
 
-def _differences(
-    manifest: Manifest,
-    derivation: Derivation,
-    parents: Sequence[Parent],
-    *,
-    encoding: EncodingRecord | None,
-) -> Iterator[str]:
+def _manifest_identity(manifest: Manifest) -> dict[str, Any]:
     if not manifest.derived:
-        yield "it was built, and not made of another"
-        return
-    there, here = manifest.derived[-1], _as_stored(derivation)
-    if there.operation != here.operation:
-        yield f"it was made by `imig {there.operation}`"
-        return
-    if there.parents != here.parents:
-        folders = ", ".join(str(one.folder) for one in parents)
-        yield f"it was made of other datasets, or {folders} has changed"
-    for key in {**there.settings, **here.settings}:
-        old, new = there.settings.get(key), here.settings.get(key)
-        if old != new:
-            yield f"{key} is {_shown(old)} there and {_shown(new)} here"
-    if manifest.encoding != encoding:
-        states = ("not encoded", "encoded")
-        one, other = states[manifest.encoding is not None], states[encoding is not None]
-        yield f"it is {one}, this one {other}" if one != other else "it is encoded otherwise"
+        return {"recipe": {}}
+    return _identity(manifest.derived[-1], manifest.encoding)
 
 
-def _as_stored(derivation: Derivation) -> Derivation:
-    return Derivation.model_validate_json(derivation.model_dump_json())
+def _differences(there: dict[str, Any], here: dict[str, Any], *, parents: str) -> Iterator[str]:
+    old, new = there["recipe"], here["recipe"]
+    if not isinstance(old.get("settings"), dict):
+        yield "it was not made of another dataset"
+        return
+    if old.get("operation") != new["operation"]:
+        yield f"it was made by `imig {old.get('operation')}`"
+        return
+    if there["recipe_sha256"] != here["recipe_sha256"]:
+        yield f"it was made of other datasets, or {parents} has changed"
+    for key in {**old["settings"], **new["settings"]}:
+        before, now = (_shown(one["settings"].get(key)) for one in (old, new))
+        if before != now:
+            yield f"{key} is {before} there and {now} here"
+    if old.get("encoding", new["encoding"]) != new["encoding"]:
+        before, now = ("encoded" if one.get("encoding") else "not encoded" for one in (old, new))
+        yield f"it is {before}, this one {now}" if before != now else "it is encoded otherwise"
 
 
 def _shown(value: object) -> str:
     return "not set" if value is None else str(value)
-
-
-def require_outputs(
-    folders: Sequence[Path],
-    derivation: Derivation,
-    parents: Sequence[Parent],
-    *,
-    overwrite: bool,
-) -> None:
-    """Raise what `open_outputs` would, before long work; changes nothing."""
-    identity = _identity(derivation, parents)
-    for folder in folders:
-        _refuse_parent(folder, parents)
-        _require_free(folder, identity, overwrite=overwrite)
-
-
-def _clear(folder: Path, identity: dict[str, Any]) -> None:
-    delete_dataset(folder)
-    remove_temporaries(folder)
-    remove_temporaries(folder / BUILD_FOLDER)
-    write_identity(folder / BUILD_FOLDER / "build.json", identity)
-
-
-def _identity(derivation: Derivation, parents: Sequence[Parent]) -> dict[str, Any]:
-    """With the keys of `imig.engine.folder.build_identity`, so that `imig build` can refuse it."""
-    sources = " ".join(one.manifest_sha256 for one in derivation.parents)
-    return {
-        "recipe_sha256": f"{derivation.operation} of {sources}",
-        "recipe": {"operation": derivation.operation, "settings": derivation.settings},
-        "scenes": sum(parent.manifest.counts.written for parent in parents),
-        "models": [],
-    }
-
-
-def _refuse_parent(folder: Path, parents: Sequence[Parent]) -> None:
-    for parent in parents:
-        source, target = parent.folder.resolve(), folder.resolve()
-        if source == target or source in target.parents or target in source.parents:
-            how = "is" if source == target else "overlaps with"
-            raise UsageError(
-                f"{folder} {how} the dataset {parent.folder} that is read",
-                cure="give another --output",
-            )
-
-
-def _require_free(folder: Path, identity: dict[str, Any], *, overwrite: bool) -> None:
-    require_ours(folder)
-    if overwrite or not folder.exists():
-        return
-    there = read_identity(folder / BUILD_FOLDER / "build.json")
-    if there is not None:
-        if there != json.loads(json.dumps(identity)):
-            raise UsageError(f"{folder} holds unfinished work that differs", cure=OTHER_OUTPUT)
-    elif (folder / MANIFEST_NAME).is_file():
-        raise UsageError(f"{folder} holds a dataset already", cure=OTHER_OUTPUT)

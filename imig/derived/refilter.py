@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from imig.derived.output import is_finished, open_outputs, require_outputs
-from imig.derived.parents import Parent, open_parent
+from imig.derived.copying import copy_samples
+from imig.derived.output import derivation_of, derived_output, is_finished, open_outputs
 from imig.derived.thresholds import NewThresholds, new_thresholds
-from imig.derived.writing import Contents, seal, write_shards
 from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.find import STAGE, find_duplicates
 from imig.duplicates.signatures import Signatures
 from imig.duplicates.signing import NO_FEATURES, SIGNED_MEMBERS, add_signature
 from imig.errors import UsageError
+from imig.output.seal import seal
+from imig.output.writing import Contents
 from imig.paths import output_path
 from imig.sample import Sample
-from imig.schema import Derivation, Manifest, Reject, SkippedStage
+from imig.schema import Manifest, Reject, SkippedStage
+from imig.shards.dataset import Dataset
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.funnel import FunnelRow
-from imig.shards.writer import JSON_MEMBER
 from imig.stages.filter import FilterConfig
 from imig.stages.instances import keep_instances
 from imig.stages.verdict import Measured, judge
@@ -73,18 +73,17 @@ def refilter_dataset(
         A sample is damaged, or the output cannot be written.
     """
     started, output = time.monotonic(), output_path(output)
-    parent = open_parent(folder)
+    parent = Dataset(folder)
     thresholds = new_thresholds(parent.manifest.recipe, overrides)
-    derivation = Derivation(
-        operation=OPERATION,
-        settings={**thresholds.settings, **({"drop_encoding": True} if drop_encoding else {})},
-        parents=[parent.record()],
+    derivation = derivation_of(
+        OPERATION, [parent], thresholds.settings, drop_encoding=drop_encoding
     )
-    if not overwrite and is_finished([output], [derivation], [parent], drop_encoding=drop_encoding):
+    encoding = None if drop_encoding else parent.manifest.encoding
+    outputs = [derived_output(output, derivation, [parent], encoding=encoding)]
+    if is_finished(outputs, overwrite=overwrite):
         return None
-    require_outputs([output], derivation, [parent], overwrite=overwrite)
     foresight = _look_ahead(parent, thresholds, drop_encoding=drop_encoding)
-    with open_outputs([output], derivation, [parent], overwrite=overwrite):
+    with open_outputs(outputs, overwrite=overwrite):
         contents, funnel = _write(parent, thresholds, foresight, output, drop_encoding)
         recipe, sha256 = thresholds.recipe(parent.manifest.recipe)
         update = {
@@ -122,15 +121,15 @@ def refilter_sample(
     return None
 
 
-def _look_ahead(parent: Parent, thresholds: NewThresholds, *, drop_encoding: bool) -> _Foresight:
+def _look_ahead(parent: Dataset, thresholds: NewThresholds, *, drop_encoding: bool) -> _Foresight:
     """Read what decides about duplicates and encodings; no picture where it is not needed."""
     encoded = parent.manifest.encoding is not None and not drop_encoding
     if thresholds.duplicates is None and not encoded:
         return _Foresight()
     foresight = _Foresight()
     signatures, config = Signatures(), thresholds.duplicates
-    only = SIGNED_MEMBERS if config is not None else {JSON_MEMBER}
-    for scene, files in parent.members(only=only):
+    only = SIGNED_MEMBERS if config is not None else ()
+    for scene, files in parent.walk_shards(only=only):
         place = parent.place_of(scene.id)
         verdict = judge(Measured(scene, place), thresholds.filter)
         if not verdict.reason:
@@ -158,7 +157,7 @@ def _find_duplicates(
     )
 
 
-def _skipped(parent: Parent, foresight: _Foresight) -> list[SkippedStage]:
+def _skipped(parent: Dataset, foresight: _Foresight) -> list[SkippedStage]:
     others = [one for one in parent.manifest.skipped if one.stage != STAGE]
     if not foresight.without_features:
         return others
@@ -166,7 +165,7 @@ def _skipped(parent: Parent, foresight: _Foresight) -> list[SkippedStage]:
 
 
 def _write(
-    parent: Parent,
+    parent: Dataset,
     thresholds: NewThresholds,
     foresight: _Foresight,
     output: Path,
@@ -176,27 +175,18 @@ def _write(
     rejects: list[Reject] = []
     seconds = time.monotonic()
 
-    def passing(samples: Iterator[Sample]) -> Iterator[Sample]:
-        for sample in samples:
-            if drop_encoding:
-                sample.files.pop(ENCODED_MEMBER, None)
-            place = parent.place_of(sample.scene.id)
-            reject = refilter_sample(sample, thresholds.filter, place=place)
-            reject = reject or foresight.duplicates.get(sample.scene.id)
-            if reject is None:
-                yield sample
-            else:
-                path = sample.scene.source.path
-                rejects.append(reject.model_copy(update={"path": path}))
+    def passing(number: int, sample: Sample) -> Sample | None:
+        if drop_encoding:
+            sample.files.pop(ENCODED_MEMBER, None)
+        place = parent.place_of(sample.scene.id)
+        reject = refilter_sample(sample, thresholds.filter, place=place)
+        reject = reject or foresight.duplicates.get(sample.scene.id)
+        if reject is None:
+            return sample
+        rejects.append(reject.model_copy(update={"path": sample.scene.source.path}))
+        return None
 
-    for subset in parent.subsets():
-        write_shards(
-            output,
-            passing(parent.samples(subset=subset)),
-            contents,
-            subset=subset,
-            scenes_per_shard=parent.scenes_per_shard(),
-        )
+    copy_samples([parent], output, contents, change=passing)
     contents.rejects = [*parent.rejects(), *rejects]
     return contents, _funnel(
         rejects,

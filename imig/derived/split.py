@@ -12,17 +12,21 @@ from typing import Final, Literal
 
 from pydantic import ValidationError
 
+from imig.derived.copying import copy_samples
 from imig.derived.groups import SceneGroups
-from imig.derived.output import is_finished, open_outputs, require_outputs
-from imig.derived.parents import Parent, open_parent
-from imig.derived.writing import Contents, prepare_seal, write_shards
+from imig.derived.output import derivation_of, derived_output, is_finished, open_outputs
 from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.signing import SIGNED_MEMBERS, add_signature
-from imig.errors import DataError
+from imig.errors import VALIDATE, DataError
+from imig.output.seal import licence_of, write_side_files
+from imig.output.writing import Contents
 from imig.paths import output_path
 from imig.sample import Sample
-from imig.schema import Derivation, Manifest, Subset, first_problem
+from imig.schema import Manifest, Subset, first_problem
+from imig.shards.card import write_split_card
+from imig.shards.dataset import Dataset
 from imig.shards.funnel import FunnelRow
+from imig.shards.hub_columns import Part
 from imig.shards.manifest import MANIFEST_NAME, write_manifest
 
 Side = Literal["train", "validation"]
@@ -78,7 +82,7 @@ def split_dataset(
     duplicates: DuplicatesConfig | None = None,
     overwrite: bool = False,
 ) -> Split | None:
-    """Write `output`/train and `output`/validation.
+    """Write `output`/train and `output`/validation, and a card in `output` that names both.
 
     Which scene goes where depends on the seed, on ids and on which scenes hang together
     (`imig.derived.groups`), not on shards or their order. Returns None when both are finished
@@ -99,25 +103,19 @@ def split_dataset(
         A sample is damaged, or all scenes hang together.
     """
     started, output = time.monotonic(), output_path(output)
-    parent = open_parent(folder)
+    parent = Dataset(folder)
     config = duplicates or _recipe_duplicates(parent)
+    settings = {"validation": validation, "seed": seed, **config.model_dump(mode="json")}
     derivations = {
-        side: Derivation(
-            operation="split",
-            settings={
-                "side": side,
-                "validation": validation,
-                "seed": seed,
-                **config.model_dump(mode="json"),
-            },
-            parents=[parent.record()],
-        )
-        for side in SIDES
+        side: derivation_of("split", [parent], {"side": side, **settings}) for side in SIDES
     }
-    folders = [output / side for side in SIDES]
-    if not overwrite and is_finished(folders, [derivations[one] for one in SIDES], [parent]):
+    encoding = parent.manifest.encoding
+    outputs = [
+        derived_output(output / side, derivations[side], [parent], encoding=encoding)
+        for side in SIDES
+    ]
+    if is_finished(outputs, overwrite=overwrite):
         return None
-    require_outputs(folders, derivations["train"], [parent], overwrite=overwrite)
     groups = _find_groups(parent, config)
     chosen = choose_groups(groups.groups(), groups.subsets, share=validation, seed=seed)
     if not chosen or len(chosen) == len(groups.subsets):
@@ -127,11 +125,11 @@ def split_dataset(
             f"together ({causes or 'nothing in common'})",
             cure="take a larger --validation, or a smaller --hash-distance",
         )
-    with open_outputs(folders, derivations["train"], [parent], overwrite=overwrite):
+    with open_outputs(outputs, overwrite=overwrite):
         contents = {side: _write(parent, side, output / side, chosen) for side in SIDES}
         manifests = {}
         for side in reversed(SIDES):
-            manifests[side] = prepare_seal(
+            manifests[side] = write_side_files(
                 output / side,
                 parent.manifest.model_copy(
                     update={"derived": [*parent.manifest.derived, derivations[side]]}
@@ -140,6 +138,11 @@ def split_dataset(
                 funnel=[_funnel_row(len(groups.subsets), len(contents[side].rows), started)],
                 seconds=time.monotonic() - started,
             )
+        parts = [
+            Part(output / side, manifests[side], contents[side].rows, side, prefix=f"{side}/")
+            for side in SIDES
+        ]
+        write_split_card(output, parts, licence=licence_of(parent.manifest.recipe))
         # One right after the other, when nothing can fail any more: both are finished, or none.
         for side in reversed(SIDES):
             write_manifest(output / side / MANIFEST_NAME, manifests[side])
@@ -178,16 +181,16 @@ def choose_groups(
     return frozenset(one for number in taken for one in order[number])
 
 
-def _find_groups(parent: Parent, config: DuplicatesConfig) -> SceneGroups:
+def _find_groups(parent: Dataset, config: DuplicatesConfig) -> SceneGroups:
     groups = SceneGroups()
-    for scene, files in parent.members(only=SIGNED_MEMBERS):
+    for scene, files in parent.walk_shards(only=SIGNED_MEMBERS):
         groups.add(scene)
         add_signature(groups.signatures, scene, files, config, place=parent.place_of(scene.id))
     groups.join_copies(config)
     return groups
 
 
-def _recipe_duplicates(parent: Parent) -> DuplicatesConfig:
+def _recipe_duplicates(parent: Dataset) -> DuplicatesConfig:
     block = parent.manifest.recipe.get("duplicates")
     if block is None:
         return DuplicatesConfig()
@@ -195,8 +198,8 @@ def _recipe_duplicates(parent: Parent) -> DuplicatesConfig:
         return DuplicatesConfig.model_validate(block)
     except ValidationError as error:
         raise DataError(
-            f"{parent.folder / MANIFEST_NAME}: recipe.duplicates: {first_problem(error)}",
-            cure="`imig validate` lists everything that is damaged.",
+            f"{parent.folder.place(MANIFEST_NAME)}: recipe.duplicates: {first_problem(error)}",
+            cure=VALIDATE,
         ) from error
 
 
@@ -212,21 +215,14 @@ def _draw(scene_id: str, seed: int) -> bytes:
     return hashlib.sha256(f"split\x1f{seed}\x1f{scene_id}".encode()).digest()
 
 
-def _write(parent: Parent, side: Side, folder: Path, chosen: frozenset[str]) -> Contents:
+def _write(parent: Dataset, side: Side, folder: Path, chosen: frozenset[str]) -> Contents:
     """The side's samples. What the parent's build turned down stays with the parent."""
     contents = Contents()
 
-    def of_side(samples: Iterator[Sample]) -> Iterator[Sample]:
-        return (one for one in samples if (one.scene.id in chosen) == (side == "validation"))
+    def of_side(number: int, sample: Sample) -> Sample | None:
+        return sample if (sample.scene.id in chosen) == (side == "validation") else None
 
-    for subset in parent.subsets():
-        write_shards(
-            folder,
-            of_side(parent.samples(subset=subset)),
-            contents,
-            subset=subset,
-            scenes_per_shard=parent.scenes_per_shard(),
-        )
+    copy_samples([parent], folder, contents, change=of_side)
     return contents
 
 

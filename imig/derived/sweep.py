@@ -13,9 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from imig.derived.parents import Parent
 from imig.derived.thresholds import THRESHOLDS, Threshold
-from imig.shards.writer import JSON_MEMBER
+from imig.shards.dataset import Dataset
 from imig.stages.filter import FilterConfig
 from imig.stages.verdict import Measured, Verdict, judge
 
@@ -52,7 +51,7 @@ class Sweep:
     curves: list[Curve]
 
 
-def sweep(parent: Parent, config: FilterConfig) -> Sweep:
+def sweep(dataset: Dataset, config: FilterConfig) -> Sweep:
     """Judge every scene with every value; reads the JSON of each sample twice, and no picture.
 
     Raises
@@ -60,14 +59,14 @@ def sweep(parent: Parent, config: FilterConfig) -> Sweep:
     DataError
         When a sample is damaged.
     """
-    curves = _curves(parent, config)
+    curves = _curves(dataset, config)
     configs = [
         [_with(config, curve.threshold.key, value) for value in curve.values] for curve in curves
     ]
     scenes = instances = kept_scenes = kept_instances = 0
     for curve in curves:
         curve.scenes, curve.instances = ([0] * len(curve.values) for _ in range(2))
-    for measured in _measured(parent):
+    for measured in _measured(dataset):
         scenes += 1
         instances += len(measured.scene.instances)
         present = judge(measured, config)
@@ -81,10 +80,9 @@ def sweep(parent: Parent, config: FilterConfig) -> Sweep:
     return Sweep(scenes, instances, kept_scenes, kept_instances, curves)
 
 
-def _measured(parent: Parent) -> Iterator[Measured]:
+def _measured(dataset: Dataset) -> Iterator[Measured]:
     return (
-        Measured(scene, parent.place_of(scene.id))
-        for scene, _ in parent.members(only={JSON_MEMBER})
+        Measured(scene, dataset.place_of(scene.id)) for scene, _ in dataset.walk_shards(only=())
     )
 
 
@@ -104,10 +102,10 @@ def _verdicts(measured: Measured, curve: Curve, tried: list[FilterConfig]) -> It
         yield known[place, equal]
 
 
-def _curves(parent: Parent, config: FilterConfig) -> list[Curve]:
+def _curves(dataset: Dataset, config: FilterConfig) -> list[Curve]:
     """The thresholds that there are figures for, and the values to try."""
     stored = {one.key: array("d") for one in THRESHOLDS}
-    for measured in _measured(parent):
+    for measured in _measured(dataset):
         for one in THRESHOLDS:
             stored[one.key].extend(x for x in one.figures(measured) if x is not None)
     curves = []

@@ -8,10 +8,10 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from imig.derived.writing import merged_recipes, recipe_sha256
 from imig.duplicates.config import DuplicatesConfig
 from imig.errors import UsageError
 from imig.recipe.errors import explain_validation_error
+from imig.recipe.identity import merged_recipes, stored_recipe_to_sha256
 from imig.recipe.values import to_values
 from imig.recipe.yaml_lines import Written, parse_setting
 from imig.schema import INSTANCE_BOUNDS, SCENE_BOUNDS, FigureBound
@@ -118,7 +118,7 @@ class NewThresholds:
         blocks: dict[str, Any] = {"filter": self.filter.model_dump(mode="json")}
         if self.duplicates is not None:
             blocks["duplicates"] = self.duplicates.model_dump(mode="json")
-        return {**old, **blocks}, recipe_sha256({**old, **blocks})
+        return {**old, **blocks}, stored_recipe_to_sha256({**old, **blocks})
 
     def looser(self) -> Iterator[str]:
         """Thresholds that let through what the build turned down, in words."""

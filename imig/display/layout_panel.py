@@ -6,13 +6,9 @@ from PIL import Image
 
 from imig.layout.composition import LayoutReference, compose_layout
 from imig.layout.layering import layer_order
-from imig.layout.placement import Rectangle
+from imig.layout.placement import Rectangle, scaled
 from imig.layout.put_back import put_back
-from imig.schema import ReferenceKind
 from imig.shards.views import InstanceView, ReferenceView, SceneView
-
-_PREFERRED: tuple[ReferenceKind, ...] = ("edit", "source", "crop")
-"""The first that an instance has is placed; aligned faces are not."""
 
 
 def draw_layout(scene: SceneView, *, width: int) -> Image.Image | None:
@@ -22,20 +18,21 @@ def draw_layout(scene: SceneView, *, width: int) -> Image.Image | None:
     `instance-fit`, crops where they were cut out, the rest by `image-fit`. They are stacked in the
     scene's own order, where it has one.
     """
-    chosen = [(one, _chosen_reference(one)) for one in scene.instances]
+    chosen = [(one, one.reference_to_place()) for one in scene.instances]
     drawn = [(one, reference) for one, reference in chosen if reference is not None]
     if not drawn:
         return None
     for owner, view in drawn:
         scene.check_boxes(instance=owner.record.index, reference=owner.references.index(view))
     record = scene.record
-    scale = width / record.width
-    size = (width, max(1, round(record.height * scale)))
+    factor = width / record.width
+    scale = (factor, factor)
+    size = (width, max(1, round(record.height * factor)))
     if record.layer_order:
         rank = {index: place for place, index in enumerate(record.layer_order)}
         order = sorted(range(len(drawn)), key=lambda i: rank[drawn[i][0].record.index])
     else:
-        boxes = [_scaled(one.record.box, scale) for one, _ in drawn]
+        boxes = [scaled(one.record.box, scale) for one, _ in drawn]
         order = layer_order(boxes, size=size, seed=record.seed)
     placed = [_placed(one, reference, scale=scale, size=size) for one, reference in drawn]
     layout = compose_layout(
@@ -45,24 +42,21 @@ def draw_layout(scene: SceneView, *, width: int) -> Image.Image | None:
         size=size,
         resizer="pillow",
     )
-    return Image.fromarray(layout.image)
-
-
-def _chosen_reference(instance: InstanceView) -> ReferenceView | None:
-    usable = [
-        one for one in instance.references if one.record.kind in _PREFERRED and one.mask is not None
-    ]
-    return min(usable, key=lambda one: _PREFERRED.index(one.record.kind), default=None)
+    return Image.fromarray(layout)
 
 
 def _placed(
-    instance: InstanceView, reference: ReferenceView, *, scale: float, size: tuple[int, int]
+    instance: InstanceView,
+    reference: ReferenceView,
+    *,
+    scale: tuple[float, float],
+    size: tuple[int, int],
 ) -> tuple[LayoutReference, Rectangle]:
     """What to compose, and what it is fitted to."""
     record, mask = reference.record, reference.mask
     assert mask is not None, "those without were not chosen"
     if record.kind == "crop" and record.crop_box is not None:
-        place = _scaled(record.crop_box, scale)
+        place = scaled(record.crop_box, scale)
         return put_back(reference.image, mask, place=place, canvas_size=size)
     edited = record.kind == "edit"
     drawn = LayoutReference(
@@ -71,9 +65,4 @@ def _placed(
         fit="instance-fit" if edited else "image-fit",
         subject_box=record.subject_box if edited else None,
     )
-    return drawn, _scaled(instance.record.box, scale)
-
-
-def _scaled(box: tuple[int, int, int, int], scale: float) -> Rectangle:
-    x1, y1, x2, y2 = box
-    return x1 * scale, y1 * scale, x2 * scale, y2 * scale
+    return drawn, scaled(instance.record.box, scale)

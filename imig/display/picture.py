@@ -10,7 +10,7 @@ from imig.display import palette
 from imig.display.layout_panel import draw_layout
 from imig.display.reference_panel import draw_references
 from imig.display.target_panel import draw_target
-from imig.display.text import font, line_height, shorten, wrap
+from imig.display.text import font, line_height, shorten, titled, wrap
 from imig.errors import UsageError
 from imig.schema import SCENE_FIGURES, Scene
 from imig.shards.views import SceneView
@@ -81,9 +81,9 @@ def _with_layout(scene: SceneView, target: Image.Image) -> Image.Image:
         return target
     if tall:
         facts = _facts(scene.record, target.height - layout.height)
-        return _beside(target, _stack([_titled(layout, "layout"), facts], gap=0))
+        return _beside(target, _stack([titled(layout, "layout"), facts], gap=0))
     facts = _facts(scene.record, layout.height)
-    return _stack([target, _beside(_titled(layout, "layout"), facts)], gap=MARGIN)
+    return _stack([target, _beside(titled(layout, "layout"), facts)], gap=MARGIN)
 
 
 def _page(scene: Scene, body: Image.Image) -> Image.Image:
@@ -151,14 +151,6 @@ def _facts(scene: Scene, height: int) -> Image.Image:
     for number, line in enumerate(lines):
         text = shorten(line, face=face, width=panel.width)
         draw.text((0, (number + 1) * step), text, fill=palette.QUIET_INK, font=face)
-    return panel
-
-
-def _titled(picture: Image.Image, title: str) -> Image.Image:
-    face = font(14)
-    panel = Image.new("RGB", (picture.width, picture.height + line_height(face) + 4), palette.PAGE)
-    ImageDraw.Draw(panel).text((0, 0), title, fill=palette.QUIET_INK, font=face)
-    panel.paste(picture, (0, panel.height - picture.height))
     return panel
 
 

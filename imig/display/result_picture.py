@@ -12,14 +12,14 @@ from PIL import Image, ImageDraw
 from imig.contextgen.sample import Box, PictureSample, ReferencePicture
 from imig.display import palette
 from imig.display.target_panel import draw_badge, draw_box
-from imig.display.text import font, line_height, shorten, wrap
+from imig.display.text import TITLE_SIZE, font, line_height, shorten, title_height, titled, wrap
 
 MARGIN = 20
 PICTURE_SIDE = (384, 768)
 """Pictures are shown at their own size unless their longer side is outside of these limits."""
 CELL = 124
 _CELL_GAP, _BADGE = 10, 22
-_CAPTION_SIZE, _TITLE_SIZE, _NAME_SIZE = 17, 14, 12
+_CAPTION_SIZE, _NAME_SIZE = 17, 12
 
 
 def draw_result(
@@ -47,13 +47,13 @@ def draw_result(
     """
     shown = pictures.target if target is None else _resized(target, pictures.layout.shape)
     boxes = [one.box for one in pictures.references]
-    panels = [_titled(_picture_panel(pictures.layout, boxes), "layout")]
+    panels = [titled(_picture_panel(pictures.layout, boxes), "layout")]
     if pictures.references:
-        grid = _reference_grid(pictures.references, height=panels[0].height - _title_height())
-        panels.append(_titled(grid, "references"))
-    panels.append(_titled(_picture_panel(result, boxes), "result"))
+        grid = _reference_grid(pictures.references, height=panels[0].height - title_height())
+        panels.append(titled(grid, "references"))
+    panels.append(titled(_picture_panel(result, boxes), "result"))
     if shown is not None:
-        panels.append(_titled(_picture_panel(shown, boxes), "target"))
+        panels.append(titled(_picture_panel(shown, boxes), "target"))
     return _page(panels, heading=caption or pictures.caption, note=note)
 
 
@@ -119,21 +119,9 @@ def _reference_cell(reference: ReferencePicture, number: int) -> Image.Image:
     return cell
 
 
-def _title_height() -> int:
-    return line_height(font(_TITLE_SIZE)) + 4
-
-
-def _titled(picture: Image.Image, title: str) -> Image.Image:
-    panel = Image.new("RGB", (picture.width, picture.height + _title_height()), palette.PAGE)
-    draw = ImageDraw.Draw(panel)
-    draw.text((0, 0), title, fill=palette.QUIET_INK, font=font(_TITLE_SIZE))
-    panel.paste(picture, (0, _title_height()))
-    return panel
-
-
 def _page(panels: Sequence[Image.Image], *, heading: str, note: str) -> Image.Image:
     width = sum(panel.width for panel in panels) + MARGIN * (len(panels) - 1)
-    caption_face, note_face = font(_CAPTION_SIZE), font(_TITLE_SIZE)
+    caption_face, note_face = font(_CAPTION_SIZE), font(TITLE_SIZE)
     lines = wrap(heading or "(no caption)", face=caption_face, width=width, max_lines=3)
     top = MARGIN + len(lines) * line_height(caption_face)
     body = top + (line_height(note_face) if note else 0) + 10

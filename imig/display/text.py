@@ -5,9 +5,12 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
+
+from imig.display import palette
 
 ELLIPSIS = "…"
+TITLE_SIZE = 14
 Font = ImageFont.FreeTypeFont
 
 
@@ -64,6 +67,19 @@ def wrap(text: str, *, face: Font, width: float, max_lines: int) -> list[str]:
             lines.append(words[0][:piece])
             words[0] = words[0][piece:]
     return lines
+
+
+def title_height() -> int:
+    """Pixels that `titled` adds."""
+    return line_height(font(TITLE_SIZE)) + 4
+
+
+def titled(picture: Image.Image, title: str) -> Image.Image:
+    """The picture below its title."""
+    panel = Image.new("RGB", (picture.width, picture.height + title_height()), palette.PAGE)
+    ImageDraw.Draw(panel).text((0, 0), title, fill=palette.QUIET_INK, font=font(TITLE_SIZE))
+    panel.paste(picture, (0, title_height()))
+    return panel
 
 
 def _words_that_fit(words: list[str], *, face: Font, width: float) -> int:

@@ -69,19 +69,13 @@ def near_pairs(signed: Signed, positions: Positions, config: DuplicatesConfig) -
             yield Pairs(hashed[pairs.first], hashed[pairs.second], pairs.cost)
     if config.similarity is not None and len(signed.features):
         featured = positions[signed.rows[positions] >= 0]
-        features = _Rows(signed, featured)
-        for pairs in near_features(features.array, np.arange(len(featured)), config.similarity):
+        rows = signed.rows[featured]
+        # The stored ones where that is their order already: they may be many.
+        in_order = np.array_equal(rows, np.arange(len(signed.features)))
+        features = signed.features if in_order else signed.features[rows]
+        for pairs in near_features(features, np.arange(len(featured)), config.similarity):
             first, second = featured[pairs.first], featured[pairs.second]
             yield Pairs(first, second, pairs.cost + _FEATURES)
-
-
-class _Rows:
-    """Features in the order of positions: the stored ones where that is their order already."""
-
-    def __init__(self, signed: Signed, positions: Positions) -> None:
-        rows = signed.rows[positions]
-        in_order = np.array_equal(rows, np.arange(len(signed.features)))
-        self.array = signed.features if in_order else signed.features[rows]
 
 
 def _keep(signed: Signed, alive: Positions, config: DuplicatesConfig) -> Kept:

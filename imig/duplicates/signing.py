@@ -8,7 +8,7 @@ from typing import Final
 from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.perceptual_hash import perceptual_hash
 from imig.duplicates.signatures import Signatures
-from imig.errors import DataError
+from imig.errors import VALIDATE, DataError
 from imig.sample import decode_image
 from imig.schema import Scene
 from imig.shards.features import FEATURES_MEMBER, features_from_bytes
@@ -55,6 +55,5 @@ def _hash_of_target(scene: Scene, files: Mapping[str, bytes], place: str) -> str
         return perceptual_hash(decode_image(files[scene.target]))
     except (KeyError, OSError) as error:
         raise DataError(
-            f"{place}: {scene.target} does not decode: {error}",
-            cure="`imig validate` lists everything that is damaged.",
+            f"{place}: {scene.target} does not decode: {error}", cure=VALIDATE
         ) from error

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from imig.endpoint.errors import Explainer, Failure, RequestRefused, ServerFault, says_unknown_model
 from imig.endpoint.place import base_url
 from imig.endpoint.reply import Reply, completion_to_reply
-from imig.endpoint.waiting import Pace, backoff_seconds
+from imig.endpoint.waiting import Throttle, backoff_seconds
 from imig.errors import UsageError
 from imig.models.json_answer import is_whole_answer
 from imig.recipe.parts import EndpointConfig
@@ -85,7 +85,7 @@ class Endpoint:
         self.usage = Usage()
         self._explainer = Explainer(config, _read_key(config), name)
         rate = config.requests_per_minute
-        self._pace = Pace(rate / clients if rate else None)
+        self._throttle = Throttle(rate / clients if rate else None)
         self._client = _make_client(config, self._explainer)
         self._forms: tuple[Form, ...] = get_args(Form)
         self._form_proven = False
@@ -195,7 +195,7 @@ class Endpoint:
         forms, index, tries, faults = self._forms, 0, 0, 0
         while True:
             request = self._request(forms[index], messages, schema, tokens)
-            self._pace.wait()
+            self._throttle.wait()
             try:
                 reply = self._ask_once(request)
             except UsageError:
@@ -271,7 +271,7 @@ class Endpoint:
                 reason += f"; it asks to wait {wait:.0f} s"
             raise self._explainer.gave_up(reason, tries=tries)
         if failure.wait is not None:
-            self._pace.hold(wait)
+            self._throttle.hold(wait)
         with self._lock:
             self.usage.retries += 1
         # Jitter beyond what the server asks for: it has told everybody the same.

@@ -13,7 +13,7 @@ LONGEST_BACKOFF = 60.0
 """Seconds; a server may ask for longer waits, back-off alone does not grow further."""
 
 
-class Pace:
+class Throttle:
     """Spaces the requests of several threads, and holds all of them when the server asks.
 
     Parameters

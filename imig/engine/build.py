@@ -5,20 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from imig.console.interrupt import interrupt_once
+from imig.console.lines import say
 from imig.console.texts import seconds_to_text
 from imig.engine.failures import Failures, errors_must_wait
 from imig.engine.finish import FinishedBuild, finish_build
-from imig.engine.folder import BuildFolder, finished_manifest
+from imig.engine.folder import BuildFolder, build_output
 from imig.engine.machine import Machine, local_machine
 from imig.engine.plan import Plan
 from imig.engine.plan_text import print_remarks, print_skipped
-from imig.engine.progress import Progress
+from imig.engine.progress import BuildProgress
 from imig.engine.prompts import write_missing_prompts
 from imig.engine.retry import (
     count_failures,
@@ -30,7 +30,7 @@ from imig.engine.retry import (
 )
 from imig.engine.tally import Snapshot
 from imig.errors import DataError
-from imig.output.folder import BUILD_FOLDER, build_lock, delete_dataset
+from imig.output.folder import hold
 from imig.output.report import counts_to_text, print_funnel
 from imig.paths import command_text
 
@@ -53,38 +53,30 @@ def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedB
         Ctrl-C or SIGTERM; finished work is kept.
     """
     started = time.monotonic()
-    if not overwrite and (manifest := finished_manifest(plan)) is not None:
-        if (plan.output / BUILD_FOLDER).exists():
-            # Killed between writing the manifest and clearing up.
-            with build_lock(plan.output):
-                BuildFolder(plan).remove_state()
+    if not overwrite and (manifest := build_output(plan).finished()) is not None:
+        build_output(plan).remove_leftovers()
         counts = manifest.counts
-        console.print(
+        say(
+            console,
             f"{plan.output} is finished already: {counts.written} scenes in "
             f"{len(manifest.shards)} shards ({counts_to_text(counts)}); --overwrite builds it anew",
-            highlight=False,
-            soft_wrap=True,
-            markup=False,
         )
         return None
-    with interrupt_once():
-        if overwrite:
-            _delete(plan.output)
-        with build_lock(plan.output):
-            write_missing_prompts(plan, console, overwrite=overwrite)
-            folder = BuildFolder(plan)
-            folder.prepare()
-            drop_hopeless_parts(folder)
-            for again in (False, True):  # what could not be opened may have come back meanwhile
-                drop_cured_parts(folder)
-                folder.join_finished_shards(without=waiting_blocks(folder))
-                blocks = folder.pending_blocks()
-                if blocks and again:
-                    console.print("pictures that could not be opened can be by now: once more")
-                if blocks:
-                    run_blocks(folder, blocks, console)
-            join_last_shards(folder)
-            finished = finish_build(folder, seconds=time.monotonic() - started)
+    with hold(plan.output, overwrite=overwrite):
+        write_missing_prompts(plan, console, overwrite=overwrite)
+        folder = BuildFolder(plan)
+        folder.output.prepare()
+        drop_hopeless_parts(folder)
+        for again in (False, True):  # what could not be opened may have come back meanwhile
+            drop_cured_parts(folder)
+            folder.join_finished_shards(without=waiting_blocks(folder))
+            blocks = folder.pending_blocks()
+            if blocks and again:
+                console.print("pictures that could not be opened can be by now: once more")
+            if blocks:
+                run_blocks(folder, blocks, console)
+        join_last_shards(folder)
+        finished = finish_build(folder, seconds=time.monotonic() - started)
     _print_end(finished, console, seconds=time.monotonic() - started)
     return finished
 
@@ -97,15 +89,9 @@ def build_each(
     Returns and raises what `build` does; a dataset that fails ends the row.
     """
     with interrupt_once(), ExitStack() as stack:
-        if len(plans) > 1 and (overwrite or not all(map(finished_manifest, plans))):
+        if len(plans) > 1 and (overwrite or not all(build_output(one).finished() for one in plans)):
             stack.enter_context(_ray_session(plans))
         return [build(plan, console, overwrite=overwrite) for plan in plans]
-
-
-def _delete(output: Path) -> None:
-    if output.exists():
-        with build_lock(output):
-            delete_dataset(output)
 
 
 def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None:
@@ -113,24 +99,22 @@ def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None
     plan = folder.plan
     left = sum(stop - start for start, stop in map(plan.block_range, blocks))
     finished = plan.scenes - left
-    console.print(
+    say(
+        console,
         f"building {plan.loaded.recipe.name}: {plan.scenes} scenes -> {plan.output}"
         + (f" ({finished} finished by an earlier run)" if finished else ""),
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
     )
     print_skipped(plan, console)
     print_remarks(plan, console)
     try:
-        with Progress(plan, console, finished_scenes=finished) as progress:
+        with BuildProgress(plan, console, finished_scenes=finished) as progress:
             _stream(folder, blocks, progress)
     except DataError:
         drop_failed_parts(folder)
         raise
 
 
-def _stream(folder: BuildFolder, blocks: list[int], progress: Progress) -> None:
+def _stream(folder: BuildFolder, blocks: list[int], progress: BuildProgress) -> None:
     from imig.engine.cluster import require_resources
 
     plan = folder.plan
@@ -149,7 +133,7 @@ def collect_blocks(
     folder: BuildFolder,
     blocks: Sequence[int],
     events: Iterable[FinishedBlock | Snapshot],
-    progress: Progress,
+    progress: BuildProgress,
 ) -> None:
     """Join shards as they become complete, and watch how many scenes fail.
 
@@ -215,18 +199,11 @@ def _blocks_by_shard(plan: Plan, blocks: Sequence[int]) -> dict[int, set[int]]:
 def _print_end(finished: FinishedBuild, console: Console, *, seconds: float) -> None:
     counts = finished.manifest.counts
     print_funnel(finished.funnel, console)
-    console.print(
+    say(
+        console,
         f"wrote {counts.written} scenes in {len(finished.manifest.shards)} shards to "
         f"{finished.output} ({counts_to_text(counts)}) in {seconds_to_text(seconds)}",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
     )
     validate = command_text("imig", "validate", finished.output)
     preview = command_text("imig", "preview", "--random", "--shards", finished.output)
-    console.print(
-        f"next: {validate}   {preview}",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
-    )
+    say(console, f"next: {validate}   {preview}")

@@ -16,7 +16,7 @@ from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.find import STAGE, find_duplicates
 from imig.duplicates.signatures import Signatures
 from imig.duplicates.signing import NO_FEATURES, SIGNED_MEMBERS, add_signature
-from imig.engine.folder import DECISION_NAME, BuildFolder
+from imig.engine.folder import BuildFolder
 from imig.errors import DataError
 from imig.output.record import Record
 from imig.output.tally import StageTally
@@ -49,18 +49,18 @@ def remove_duplicates(folder: BuildFolder, shards: Sequence[Record]) -> list[Ski
     config = folder.plan.loaded.recipe.duplicates
     if config is None:
         return []
-    path = folder.state / DECISION_NAME
+    path, output = folder.decision, folder.plan.output
     decision = _read(path)
     if decision is None:
-        decision = _decide(folder.output, shards, config)
+        decision = _decide(output, shards, config)
         atomic_write_bytes(path, decision.model_dump_json().encode())
     gone = {one.id: one for one in decision.rejects}
     for record in shards:
         rejects = [gone[row.id] for row in record.rows if row.id in gone]
         seen = len(record.rows)
         if rejects and record.shard is not None:
-            rows = drop_samples(folder.output / record.shard.name, gone)
-            record.shard = _record_of(folder.output / record.shard.name, rows)
+            rows = drop_samples(output / record.shard.name, gone)
+            record.shard = _record_of(output / record.shard.name, rows)
             record.rows = rows
         record.rejects = [*record.rejects, *rejects]
         record.tallies[STAGE] = StageTally(seen=seen, rejected=len(rejects))

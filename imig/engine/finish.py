@@ -7,16 +7,16 @@ from pathlib import Path
 
 from imig.engine.duplicates import remove_duplicates
 from imig.engine.folder import BuildFolder
-from imig.engine.parts import merge_records
 from imig.engine.plan import Plan
 from imig.errors import DataError
-from imig.output.record import Record, read_record
+from imig.output.record import Record, merge_records, read_record
 from imig.output.report import record_to_funnel
-from imig.output.seal import CARD_LICENCES, write_side_files
+from imig.output.seal import write_side_files
+from imig.output.writing import Contents
 from imig.recipe.identity import recipe_to_dict, recipe_to_sha256
-from imig.schema import Counts, Manifest, SkippedStage
+from imig.schema import Manifest, SkippedStage
 from imig.shards.funnel import FunnelRow
-from imig.shards.manifest import MANIFEST_NAME, package_versions, write_manifest
+from imig.shards.manifest import package_versions
 
 
 @dataclass(frozen=True)
@@ -33,33 +33,29 @@ def finish_build(folder: BuildFolder, *, seconds: float) -> FinishedBuild:
 
     `seconds` is how long the run took, for the report. Safe to be killed anywhere and done again.
     """
-    plan, output = folder.plan, folder.output
+    plan, output = folder.plan, folder.plan.output
     shards = [read_record(folder.shard_record(shard)) for shard in range(plan.shards)]
     _require_some_written(folder, shards)
     skipped = remove_duplicates(folder, shards)
+    contents = Contents()
+    for record in shards:
+        contents.add(record)
     whole = merge_records(shards)
-    _require_exactly_once(plan, whole)
+    _require_exactly_once(plan, contents)
     funnel = record_to_funnel(whole)
     manifest = write_side_files(
         output,
-        _manifest(plan, whole, shards, skipped=skipped),
-        rows=whole.rows,
-        rejects=whole.rejects,
-        quarantined=whole.quarantined,
+        _manifest(plan, contents, skipped=skipped),
+        contents,
         funnel=funnel,
         seconds=seconds,
-        licence=CARD_LICENCES.get(plan.loaded.recipe.source.kind, "other"),
         remarks=plan.source.remarks(),
     )
-    # its presence means that the dataset is finished
-    write_manifest(output / MANIFEST_NAME, manifest)
-    folder.remove_state()
+    folder.output.finish(manifest)
     return FinishedBuild(manifest=manifest, funnel=funnel, output=output)
 
 
-def _manifest(
-    plan: Plan, whole: Record, shards: list[Record], *, skipped: list[SkippedStage]
-) -> Manifest:
+def _manifest(plan: Plan, contents: Contents, *, skipped: list[SkippedStage]) -> Manifest:
     recipe = plan.loaded.recipe
     return Manifest(
         name=recipe.name,
@@ -67,13 +63,8 @@ def _manifest(
         recipe_sha256=recipe_to_sha256(recipe),
         models=plan.model_records,
         packages=package_versions(),
-        counts=Counts(
-            input=plan.scenes,
-            written=len(whole.rows),
-            rejected=len(whole.rejects),
-            quarantined=len(whole.quarantined),
-        ),
-        shards=[record.shard for record in shards if record.shard is not None],
+        counts=contents.counts(),
+        shards=contents.shards,
         skipped=[*plan.skipped, *skipped],
     )
 
@@ -93,12 +84,12 @@ def _require_some_written(folder: BuildFolder, shards: list[Record]) -> None:
         )
 
 
-def _require_exactly_once(plan: Plan, whole: Record) -> None:
+def _require_exactly_once(plan: Plan, contents: Contents) -> None:
     """Written, rejected and quarantined scenes are the input, each once."""
     ids = [
-        *(row.id for row in whole.rows),
-        *(one.id for one in whole.rejects),
-        *(one.id for one in whole.quarantined),
+        *(row.id for row in contents.rows),
+        *(one.id for one in contents.rejects),
+        *(one.id for one in contents.quarantined),
     ]
     if len(ids) != plan.scenes or len(set(ids)) != plan.scenes:
         raise DataError(

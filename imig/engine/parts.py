@@ -13,8 +13,7 @@ from pathlib import Path
 
 from imig.engine.blocks import Block
 from imig.errors import DataError
-from imig.output.record import Record, read_record, write_record
-from imig.output.tally import StageTally
+from imig.output.record import Record, merge_records, read_record, write_record
 from imig.shards.index import scene_to_row
 from imig.shards.manifest import shard_record
 from imig.shards.writer import concatenate_parts, write_tar
@@ -91,16 +90,3 @@ def remove_parts(folder: Path, blocks: Iterable[int]) -> None:
         # The record first: a part without a record is unfinished, never the other way round.
         part_record(folder, block).unlink(missing_ok=True)
         part_tar(folder, block).unlink(missing_ok=True)
-
-
-def merge_records(records: Iterable[Record]) -> Record:
-    """One record of several, in their order; `shard` is left out."""
-    merged = Record()
-    for record in records:
-        merged.input += record.input
-        merged.rows += record.rows
-        merged.rejects += record.rejects
-        merged.quarantined += record.quarantined
-        for stage, tally in record.tallies.items():
-            merged.tallies.setdefault(stage, StageTally()).add(tally)
-    return merged

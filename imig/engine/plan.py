@@ -6,13 +6,13 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 from imig.endpoint.endpoint import FAMILY as ENDPOINT_FAMILY
 from imig.engine.groups import Group, StageLoad, group_stages
 from imig.engine.machine import Machine
 from imig.engine.plan_checks import check_figures, check_inputs, check_subset_stages
-from imig.engine.plan_source import check_missing, check_output
+from imig.engine.plan_source import SceneSource, check_missing, check_output
 from imig.errors import DataError, ImigError, UsageError
 from imig.models.families import FAMILIES
 from imig.models.outside import is_outside, require_methods
@@ -21,49 +21,10 @@ from imig.models.weights import ResolvedWeights, find_family, resolve_weights
 from imig.paths import output_path
 from imig.recipe.file import LoadedRecipe
 from imig.recipe.parts import EndpointConfig, ModelConfig, Resources
-from imig.sample import Sample
 from imig.schema import ModelRecord, SkippedStage
 from imig.shards.names import shard_name
 from imig.stages.base import ModelUse, Stage, model_uses
 from imig.stages.sources.base import SourceError
-
-
-class Source(Protocol):
-    """What the first stage offers beside being a stage."""
-
-    def count(self) -> int: ...
-
-    def enumerate(self, start: int, stop: int) -> list[Sample]:
-        """Placeholders of scenes `start` to `stop`, ids set; cheap."""
-        ...
-
-    def fingerprint(self) -> str:
-        """Hash of the listing: the same as long as every number means the same picture."""
-        ...
-
-    def describe(self) -> list[str]:
-        """Lines for the plan: what was understood of the source, with its first samples."""
-        ...
-
-    def remarks(self) -> list[str]:
-        """What is odd about the listing, a line for each kind."""
-        ...
-
-    def missing(self, stop: int) -> int:
-        """How many of the first `stop` pictures are known not to be there."""
-        ...
-
-    def folders(self) -> list[Path]:
-        """Folders whose whole content is listed: nothing may be written into them."""
-        ...
-
-    def files(self) -> list[Path]:
-        """Files that are read: the output's folder may hold none of them."""
-        ...
-
-    def can_open(self, sample_id: str) -> bool:
-        """Whether the system gives the sample's picture now."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -98,8 +59,8 @@ class Plan:
     """Stages that do nothing on this machine."""
 
     @property
-    def source(self) -> Source:
-        return cast(Source, self.steps[0].stage)
+    def source(self) -> SceneSource:
+        return cast(SceneSource, self.steps[0].stage)
 
     def groups(self, machine: Machine) -> list[Group]:
         """Which stages share workers, and how many there are of each kind."""
@@ -185,7 +146,7 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
     models = tuple(_find_models(loaded, stages, without={one.stage for one in skipped}))
     steps = tuple(Step(stage, stage.config.resources) for stage in stages)
     check_inputs(loaded, stages)
-    source = cast(Source, stages[0])
+    source = cast(SceneSource, stages[0])
     try:
         count = source.count()
         check_output(source, output)

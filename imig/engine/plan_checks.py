@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Final
 
 from imig.errors import UsageError
+from imig.models.families import FAMILIES
 from imig.recipe.file import LoadedRecipe
 from imig.recipe.root import STAGE_NAMES
 from imig.schema import INSTANCE_BOUNDS, SCENE_BOUNDS, Subset
@@ -78,12 +79,23 @@ def check_inputs(loaded: LoadedRecipe, stages: Sequence[Stage]) -> None:
         if missing:
             flexible = loaded.recipe.subset == "flexible"
             writer = (_FLEXIBLE_WRITER_OF if flexible else _WRITER_OF).get(missing[0])
+            cure = f"add the stage {writer!r} to the recipe" if writer else ""
+            if missing[0] == "grounded masks":
+                cure = _cure_without_masks()
             raise UsageError(
                 f"{loaded.where(stage.key)}: stage {stage.name!r} needs {missing[0]}, "
                 "which no stage before it writes",
-                cure=f"add the stage {writer!r} to the recipe" if writer else "",
+                cure=cure,
             )
         written |= stage.writes
+
+
+def _cure_without_masks() -> str:
+    able = ", ".join(one.name for one in FAMILIES.values() if one.grounds_masks)
+    return (
+        f"let `ground.model` be of a family that finds masks with its boxes ({able}), or name a "
+        "model in `segment.model`"
+    )
 
 
 def check_figures(loaded: LoadedRecipe) -> None:

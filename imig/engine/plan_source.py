@@ -8,21 +8,48 @@ from typing import Protocol
 from imig.engine.failures import Failures
 from imig.errors import DataError, UsageError
 from imig.paths import is_within
+from imig.sample import Sample
 
 
-class Source(Protocol):
-    """What is asked of a source here."""
+class SceneSource(Protocol):
+    """What the first stage offers beside being a stage."""
 
-    def missing(self, stop: int) -> int: ...
+    def count(self) -> int: ...
 
-    def folders(self) -> list[Path]: ...
+    def enumerate(self, start: int, stop: int) -> list[Sample]:
+        """Placeholders of scenes `start` to `stop`, ids set; cheap."""
+        ...
 
-    def files(self) -> list[Path]: ...
+    def fingerprint(self) -> str:
+        """Hash of the listing: the same as long as every number means the same picture."""
+        ...
 
-    def remarks(self) -> list[str]: ...
+    def describe(self) -> list[str]:
+        """Lines for the plan: what was understood of the source, with its first samples."""
+        ...
+
+    def remarks(self) -> list[str]:
+        """What is odd about the listing, a line for each kind."""
+        ...
+
+    def missing(self, stop: int) -> int:
+        """How many of the first `stop` pictures are known not to be there."""
+        ...
+
+    def folders(self) -> list[Path]:
+        """Folders whose whole content is listed: nothing may be written into them."""
+        ...
+
+    def files(self) -> list[Path]:
+        """Files that are read: the output's folder may hold none of them."""
+        ...
+
+    def can_open(self, sample_id: str) -> bool:
+        """Whether the system gives the sample's picture now."""
+        ...
 
 
-def check_output(source: Source, output: Path) -> None:
+def check_output(source: SceneSource, output: Path) -> None:
     """Raise UsageError when the output could be read as input, or deleting it would take the input.
 
     Whatever links, dots and mounts lead there.
@@ -42,7 +69,7 @@ def check_output(source: Source, output: Path) -> None:
             )
 
 
-def check_missing(source: Source, *, scenes: int, limit: float) -> None:
+def check_missing(source: SceneSource, *, scenes: int, limit: float) -> None:
     """Raise DataError when more pictures are known to be missing than the build would bear.
 
     `limit` is the recipe's `engine.max_error_rate`.

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from imig.console.lines import say
 from imig.endpoint.endpoint import FAMILY as ENDPOINT_FAMILY
 from imig.engine.groups import Group, second_copies
 from imig.engine.machine import local_machine
@@ -40,45 +41,35 @@ def print_plan(plan: Plan, console: Console) -> None:
     console.print(table, highlight=False)
     for number, line in enumerate(plan.source.describe()):
         label = "  " if number else "source: "
-        console.print(label + escape(line), highlight=False, soft_wrap=True)
+        say(console, label + line)
     if recipe.engine.ray_address is not None:
         console.print("workers as for this machine; the cluster is asked when the build starts")
     groups = plan.groups(local_machine())
     for group in groups:
-        console.print(_workers(group), highlight=False, soft_wrap=True)
+        say(console, _workers(group))
     for what, size in second_copies(groups, plan.loads):
         if size < MEGABYTE:
             continue  # a program, not weights
-        console.print(
-            f"loaded more than once: {escape(what)}: {_megabytes(size)} more",
-            highlight=False,
-            soft_wrap=True,
-        )
+        say(console, f"loaded more than once: {what}: {_megabytes(size)} more")
     print_skipped(plan, console)
     print_remarks(plan, console)
-    console.print(
+    say(
+        console,
         f"{plan.scenes} scenes in {plan.blocks} blocks of {plan.block_size}, "
-        f"up to {plan.shards} shards -> {escape(str(plan.output))}",
-        highlight=False,
-        soft_wrap=True,
+        f"up to {plan.shards} shards -> {plan.output}",
     )
 
 
 def print_remarks(plan: Plan, console: Console) -> None:
     """A line for each kind of oddity in the source's listing."""
     for remark in plan.source.remarks():
-        console.print(f"source: {escape(remark)}", style="yellow", highlight=False, soft_wrap=True)
+        say(console, f"source: {remark}", style="yellow")
 
 
 def print_skipped(plan: Plan, console: Console) -> None:
     """A line for each stage that will do nothing, and why."""
     for one in plan.skipped:
-        console.print(
-            f"skipped: {one.stage}: {escape(one.reason)}",
-            style="yellow",
-            highlight=False,
-            soft_wrap=True,
-        )
+        say(console, f"skipped: {one.stage}: {one.reason}", style="yellow")
 
 
 def _endpoints(step: Step) -> list[ModelRecord]:

@@ -33,7 +33,7 @@ class _StageState:
     """Scenes that it will still see, when stages go on to turn down as many as so far."""
 
 
-class Progress(LiveLine):
+class BuildProgress(LiveLine):
     """Rates and remaining time of a running build.
 
     On a terminal a table that is redrawn in place: for each stage the scenes it has seen, how many
@@ -44,8 +44,6 @@ class Progress(LiveLine):
     ----------
     finished_scenes:
         Scenes that earlier runs have finished.
-    clock:
-        Seconds, growing.
     """
 
     def __init__(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from imig.engine.blocks import Block, run_stage
 from imig.engine.parts import write_part
-from imig.engine.plan import Source, Step
+from imig.engine.plan import Step
+from imig.engine.plan_source import SceneSource
 from imig.errors import DataError, ImigError
 from imig.stages.loading import shared_models
 from imig.startup import objects_that_stay
@@ -116,7 +117,7 @@ class StageWorker:
             return received
         number = int(batch.column(0)[0].as_py())
         start, stop = self._blocks[number]
-        source: Source = self._steps[0].stage  # type: ignore[assignment]
+        source: SceneSource = self._steps[0].stage  # type: ignore[assignment]
         return Block(number, start, stop, samples=source.enumerate(start, stop))
 
     def _write(self, block: Block, parts: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 import traceback
 from collections import Counter
@@ -21,40 +20,25 @@ from typing import Any
 
 from rich.console import Console
 
-from imig.console.interrupt import interrupt_once
 from imig.errors import DataError, UsageError
 from imig.interop.format import Importer, Losses
 from imig.interop.formats import find_importer, to_settings
 from imig.interop.ids import keys_to_ids
 from imig.interop.progress import SceneLine
-from imig.output.folder import (
-    BUILD_FOLDER,
-    build_lock,
-    delete_dataset,
-    refuse_nameless,
-    remove_temporaries,
-    require_ours,
-)
-from imig.output.identity import (
-    OTHER_OUTPUT,
-    differences,
-    read_finished,
-    read_identity,
-    require_whole,
-    write_identity,
-)
-from imig.output.record import Record, read_record, write_record
+from imig.output.folder import OutputFolder, hold
+from imig.output.identity import differences
+from imig.output.record import Record, merge_records, read_record, write_record
 from imig.output.report import record_to_funnel
 from imig.output.seal import write_side_files
 from imig.output.tally import StageTally
+from imig.output.writing import Contents, write_shard
 from imig.paths import input_path, is_within
 from imig.processes import each_in_processes
 from imig.sample import Sample
-from imig.schema import Counts, Manifest, Quarantine, Scene, Subset
-from imig.shards.index import scene_to_row
-from imig.shards.manifest import MANIFEST_NAME, package_versions, shard_record, write_manifest
+from imig.schema import Manifest, Quarantine, Subset
+from imig.shards.manifest import package_versions
 from imig.shards.names import shard_name
-from imig.shards.writer import require_members, write_tar
+from imig.shards.writer import require_members
 
 STAGE = "import"
 """As reports and quarantines name it."""
@@ -94,13 +78,6 @@ class _Plan:
     blocks: list[_Block]
 
     @property
-    def state(self) -> Path:
-        return self.output / BUILD_FOLDER
-
-    def record(self, block: _Block) -> Path:
-        return self.state / "shards" / f"{block.shard}.json"
-
-    @property
     def recipe(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -114,17 +91,20 @@ class _Plan:
 
     @property
     def recipe_sha256(self) -> str:
-        keys = json.dumps([self.recipe, list(self.ids)], ensure_ascii=False).encode()
-        return hashlib.sha256(keys).hexdigest()
+        known = [self.recipe, list(self.ids)]
+        if version := self.importer.version():
+            known.append(version)
+        return hashlib.sha256(json.dumps(known, ensure_ascii=False).encode()).hexdigest()
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        return {
+    def folder(self) -> OutputFolder:
+        """The folder, and what makes two imports the same one."""
+        identity = {
             "recipe_sha256": self.recipe_sha256,
             "recipe": self.recipe,
             "scenes": len(self.ids),
             "models": [],
         }
+        return OutputFolder(self.output, lambda: identity, compare=_differences)
 
 
 def import_dataset(
@@ -177,15 +157,15 @@ def import_dataset(
         name=name,
         scenes_per_shard=scenes_per_shard,
     )
-    if not overwrite and (manifest := _finished(plan)) is not None:
+    folder = plan.folder()
+    if not overwrite and (manifest := folder.finished()) is not None:
+        folder.remove_leftovers()
         return Imported(manifest, Losses(), finished_already=True)
-    with interrupt_once(), build_lock(output):
-        if overwrite:
-            delete_dataset(output)
-        _prepare(plan)
+    with hold(output, overwrite=overwrite):
+        folder.prepare()
         started = time.monotonic()
-        _write_shards(plan, console or Console(quiet=True), workers=workers)
-        return _finish(plan, seconds=time.monotonic() - started)
+        _write_shards(plan, folder, console or Console(quiet=True), workers=workers)
+        return _finish(plan, folder, seconds=time.monotonic() - started)
 
 
 def _make_plan(
@@ -201,9 +181,10 @@ def _make_plan(
     path = input_path(source)
     if not path.exists():
         raise UsageError(f"there is no {path}", cure=f"name what holds the files of {format_name}")
-    if is_within(output, path) or is_within(path, output):
-        raise UsageError(f"{output} and {path} lie in each other", cure="give another --output")
     importer = kind(path, to_settings(kind.settings_type, list(overrides)))
+    for one in importer.inputs():
+        if is_within(output, one) or is_within(one, output):
+            raise UsageError(f"{output} and {one} lie in each other", cure="give another --output")
     ids = keys_to_ids(importer.keys())
     doubled = [one for one, times in Counter(ids.values()).items() if times > 1]
     if doubled:
@@ -226,45 +207,22 @@ def _make_plan(
     )
 
 
-def _finished(plan: _Plan) -> Manifest | None:
-    if not (plan.output / MANIFEST_NAME).is_file():
-        require_ours(plan.output)
-        return None
-    manifest = read_finished(plan.output)
-    if manifest.recipe_sha256 != plan.recipe_sha256:
-        raise UsageError(f"{plan.output} holds a dataset that differs", cure=OTHER_OUTPUT)
-    require_whole(plan.output, manifest)
-    if plan.state.exists():  # killed between writing the manifest and clearing up
-        with build_lock(plan.output):
-            shutil.rmtree(plan.state, ignore_errors=True)
-    return manifest
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
+    why = list(differences(there, here))
+    if not why and there["recipe_sha256"] != here["recipe_sha256"]:
+        why.append("the source lists other scenes than it did")
+    yield from why
 
 
-def _prepare(plan: _Plan) -> None:
-    identity = plan.state / "build.json"
-    there = read_identity(identity)
-    if there is None:
-        refuse_nameless(identity, plan.state / "shards", plan.state / "parts")
-    elif why := list(differences(there, plan.identity)):
-        raise UsageError(
-            f"{plan.output} holds unfinished work that differs: {'; '.join(why)}",
-            cure=OTHER_OUTPUT,
-        )
-    (plan.state / "shards").mkdir(parents=True, exist_ok=True)
-    write_identity(identity, plan.identity)
-    for folder in (plan.output, plan.state, plan.state / "shards"):
-        remove_temporaries(folder)
-
-
-def _write_shards(plan: _Plan, console: Console, *, workers: int) -> None:
-    left = [block for block in plan.blocks if not plan.record(block).is_file()]
+def _write_shards(plan: _Plan, folder: OutputFolder, console: Console, *, workers: int) -> None:
+    left = [block for block in plan.blocks if not folder.has_shard(block.shard)]
     done = len(plan.ids) - sum(len(block.keys) for block in left)
     work = each_in_processes(
         partial(_import_shard, plan), left, workers=workers, what="imported scenes"
     )
     with closing(work), SceneLine(console, total=len(plan.ids), done=done) as line:
         for block, record in work:
-            write_record(plan.record(block), record)
+            write_record(folder.shard_record(block.shard), record)
             line.advance(record.input)
 
 
@@ -272,7 +230,6 @@ def _import_shard(plan: _Plan, block: _Block) -> Record:
     started = time.perf_counter()
     keys, losses = block.keys, Losses()
     quarantined: list[Quarantine] = []
-    scenes: list[Scene] = []
 
     def samples() -> Iterator[Sample]:
         for key in keys:
@@ -284,32 +241,17 @@ def _import_shard(plan: _Plan, block: _Block) -> Record:
                 continue
             for kind, details in sample.oddities:
                 losses.note(kind, f"{sample.scene.id}: {details}")
-            scenes.append(sample.scene)
             yield sample
 
-    path = plan.output / block.shard
-    spans = write_tar(path, samples())
-    record = None
-    if spans:
-        record = shard_record(path, samples=len(spans))
-    else:
-        path.unlink()
-    tally = StageTally(
+    record = write_shard(plan.output / block.shard, samples())
+    record.input, record.quarantined = len(keys), quarantined
+    record.tallies[STAGE] = StageTally(
         seen=len(keys),
         quarantined=len(quarantined),
         seconds=time.perf_counter() - started,
         oddities=losses.kinds,
     )
-    return Record(
-        input=len(keys),
-        rows=[
-            scene_to_row(scene, shard=path.name, offset=span.offset, size=span.size)
-            for scene, span in zip(scenes, spans, strict=True)
-        ],
-        quarantined=quarantined,
-        tallies={STAGE: tally},
-        shard=record,
-    )
+    return record
 
 
 def _check(sample: Sample, block: _Block) -> None:
@@ -329,41 +271,33 @@ def _quarantine(sample_id: str, key: str, error: Exception) -> Quarantine:
     )
 
 
-def _finish(plan: _Plan, *, seconds: float) -> Imported:
-    records = [read_record(plan.record(block)) for block in plan.blocks]
-    rows = [row for record in records for row in record.rows]
-    quarantined = [one for record in records for one in record.quarantined]
-    if not rows:
-        first = quarantined[0]
-        raise DataError(
-            f"none of the {len(quarantined)} scenes of {plan.importer.source} can be read: "
-            f"{first.path}: {first.error}"
-        )
-    tally = StageTally()
+def _finish(plan: _Plan, folder: OutputFolder, *, seconds: float) -> Imported:
+    records = [read_record(folder.shard_record(block.shard)) for block in plan.blocks]
+    contents = Contents()
     for record in records:
-        tally.add(record.tallies[STAGE])
-    whole = Record(quarantined=quarantined, tallies={STAGE: tally})
+        contents.add(record)
+    if not contents.rows:
+        first = contents.quarantined[0]
+        raise DataError(
+            f"none of the {len(contents.quarantined)} scenes of {plan.importer.source} can be "
+            f"read: {first.path}: {first.error}"
+        )
+    whole = merge_records(records)
     manifest = Manifest(
         name=plan.name,
         recipe=plan.recipe,
         recipe_sha256=plan.recipe_sha256,
         models=[],
         packages=package_versions(),
-        counts=Counts(
-            input=len(plan.ids), written=len(rows), rejected=0, quarantined=len(quarantined)
-        ),
-        shards=[record.shard for record in records if record.shard is not None],
+        counts=contents.counts(),
+        shards=contents.shards,
     )
     manifest = write_side_files(
         plan.output,
-        manifest,
-        rows=rows,
-        rejects=[],
-        quarantined=quarantined,
+        plan.importer.complete(manifest),
+        contents,
         funnel=record_to_funnel(whole),
         seconds=seconds,
-        licence="other",
     )
-    write_manifest(plan.output / MANIFEST_NAME, manifest)
-    shutil.rmtree(plan.state, ignore_errors=True)
-    return Imported(manifest, Losses(tally.oddities))
+    folder.finish(manifest)
+    return Imported(manifest, Losses(whole.tallies[STAGE].oddities))

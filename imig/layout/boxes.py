@@ -15,22 +15,13 @@ from imig.schema import Relation
 
 CONTAINED_FRACTION = 0.9
 """Share of a box that must lie inside another one for it to count as contained (our choice)."""
+MIN_IOU = 0.01
+"""Of two boxes that count as overlapping (our choice)."""
 
 
 def as_boxes(boxes: ArrayLike) -> NDArray[np.float64]:
     """(n, 4) float64; an empty list becomes (0, 4)."""
     return np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-
-
-def scale(boxes: ArrayLike, *, x: float, y: float) -> NDArray[np.float64]:
-    """Multiply columns 0 and 2 by `x`, 1 and 3 by `y` (normalised -> pixels, one size -> other)."""
-    return as_boxes(boxes) * np.array([x, y, x, y], dtype=np.float64)
-
-
-def clip(boxes: ArrayLike, *, width: float, height: float) -> NDArray[np.float64]:
-    """Cut off what lies outside the image; a box wholly outside ends with no area."""
-    limits = np.array([width, height, width, height], dtype=np.float64)
-    return np.clip(as_boxes(boxes), 0.0, limits)
 
 
 def area(boxes: ArrayLike) -> NDArray[np.float64]:
@@ -64,6 +55,16 @@ def containment(inner: ArrayLike, outer: ArrayLike) -> NDArray[np.float64]:
     shared = intersection(inner, outer)
     whole = np.broadcast_to(area(inner)[:, None], shared.shape)
     return np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
+
+
+def lies_within(inner: Sequence[float], outer: Sequence[float]) -> bool:
+    """Whether one box lies wholly inside another; edges may touch."""
+    return (
+        outer[0] <= inner[0]
+        and outer[1] <= inner[1]
+        and inner[2] <= outer[2]
+        and inner[3] <= outer[3]
+    )
 
 
 def size_filter(
@@ -133,36 +134,14 @@ def clean_boxes(
     return large_enough[kept[:max_boxes]]
 
 
-def inside_fractions(
-    boxes: ArrayLike, masks: Sequence[NDArray[np.bool_]] | None = None
-) -> NDArray[np.float64]:
-    """(n, n) share of instance i that lies inside box j: of its mask where given, else its box."""
-    array = as_boxes(boxes)
-    if masks is None:
-        return containment(array, array)
-    corners = np.rint(array).astype(int)
-    return np.array(
-        [
-            [mask[y1:y2, x1:x2].sum() / max(mask.sum(), 1) for x1, y1, x2, y2 in corners]
-            for mask in masks
-        ],
-        dtype=np.float64,
-    ).reshape(len(array), len(array))
-
-
-def parents(
-    boxes: ArrayLike,
-    masks: Sequence[NDArray[np.bool_]] | None = None,
-    *,
-    contained_fraction: float = CONTAINED_FRACTION,
-) -> list[int | None]:
+def parents(boxes: ArrayLike) -> list[int | None]:
     """For each box the smallest larger box that contains it, None where none does.
 
     "Larger" is strict in (area, then lower index), so two equal boxes never contain each other
     and following parents always ends.
     """
     array, areas = as_boxes(boxes), area(boxes)
-    inside = inside_fractions(array, masks) >= contained_fraction
+    inside = containment(array, array) >= CONTAINED_FRACTION
     found: list[int | None] = []
     for i in range(len(array)):
         outer = [j for j in range(len(array)) if inside[i, j] and (areas[j], -j) > (areas[i], -i)]
@@ -170,20 +149,14 @@ def parents(
     return found
 
 
-def relations(
-    boxes: ArrayLike,
-    masks: Sequence[NDArray[np.bool_]] | None = None,
-    *,
-    contained_fraction: float = CONTAINED_FRACTION,
-    min_iou: float = 0.01,
-) -> list[Relation]:
+def relations(boxes: ArrayLike) -> list[Relation]:
     """How every pair of instances lies to each other, ordered by (subject, object).
 
     `contains`: the subject is the object's parent (see `parents`). `overlaps`: any other pair whose
-    boxes reach `min_iou`, named once with the lower index as the subject.
+    boxes reach `MIN_IOU`, named once with the lower index as the subject.
     """
     overlap = iou(boxes, boxes)
-    owners = parents(boxes, masks, contained_fraction=contained_fraction)
+    owners = parents(boxes)
     found: list[Relation] = []
     for i in range(len(overlap)):
         for j in range(len(overlap)):
@@ -192,6 +165,6 @@ def relations(
             value = round(float(min(overlap[i, j], 1.0)), 4)
             if owners[j] == i:
                 found.append(Relation(kind="contains", subject=i, object=j, iou=value))
-            elif i < j and owners[i] != j and overlap[i, j] >= min_iou:
+            elif i < j and owners[i] != j and overlap[i, j] >= MIN_IOU:
                 found.append(Relation(kind="overlaps", subject=i, object=j, iou=value))
     return found

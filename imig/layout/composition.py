@@ -13,7 +13,6 @@ from imig.layout.placement import Anchor, Fit, Rectangle, Resizer, place
 
 MID_GREY = (128, 128, 128)
 """Empty canvas (REFERENCE 3.4): about 0 where images are in [-1, 1]."""
-MAX_REFERENCES = 255  # the owner map has a byte a pixel
 
 
 @dataclass(frozen=True)
@@ -29,26 +28,15 @@ class LayoutReference:
     anchor: Anchor | None = None
 
 
-@dataclass(frozen=True)
-class Layout:
-    """A composed layout."""
-
-    image: NDArray[np.uint8]
-    """(height, width, 3)."""
-    owner: NDArray[np.uint8]
-    """(height, width): 1 + the index of the reference seen there, 0 for background."""
-
-
 def compose_layout(
     references: Sequence[LayoutReference],
     boxes: Sequence[Rectangle],
     order: Sequence[int],
     *,
     size: tuple[int, int],
-    background: tuple[int, int, int] = MID_GREY,
     resizer: Resizer = "torch",
-) -> Layout:
-    """Place every reference into its box and stack them.
+) -> NDArray[np.uint8]:
+    """Place every reference into its box and stack them: the layout image, (height, width, 3).
 
     Parameters
     ----------
@@ -64,15 +52,11 @@ def compose_layout(
     Raises
     ------
     ValueError
-        When references and boxes differ in number, or are more than 255.
+        When references and boxes differ in number.
     """
-    if len(references) != len(boxes) or len(references) > MAX_REFERENCES:
-        raise ValueError(
-            f"{len(references)} references and {len(boxes)} boxes: need as many, at most "
-            f"{MAX_REFERENCES}"
-        )
-    canvas = Image.new("RGB", size, background)
-    owner = Image.new("L", size)
+    if len(references) != len(boxes):
+        raise ValueError(f"{len(references)} references and {len(boxes)} boxes: need as many")
+    canvas = Image.new("RGB", size, MID_GREY)
     for index in order:
         reference = references[index]
         placed = place(
@@ -85,11 +69,5 @@ def compose_layout(
             anchor=reference.anchor,
             resizer=resizer,
         )
-        corner = (placed.left, placed.top)
-        canvas.paste(placed.image, corner, placed.mask)
-        owner.paste(index + 1, (*corner, *_far_corner(corner, placed.mask.size)), placed.mask)
-    return Layout(np.asarray(canvas), np.asarray(owner))
-
-
-def _far_corner(corner: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    return corner[0] + size[0], corner[1] + size[1]
+        canvas.paste(placed.image, (placed.left, placed.top), placed.mask)
+    return np.asarray(canvas)

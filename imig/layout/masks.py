@@ -9,13 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imig.errors import DataError
+from imig.layout.run_lengths import mask_extents
 from imig.schema import Box, MaskRLE
 
 Mask = NDArray[np.bool_]
-
-MAX_CHARACTERS = 8
-"""Of one run in a COCO string: 40 bits, where the largest mask has 26. Longer ones are spelt to
-mean different things to different readers: C shifts modulo 64."""
 
 
 def mask_to_rle(mask: Mask) -> MaskRLE:
@@ -46,42 +43,13 @@ def rle_to_mask(rle: MaskRLE, *, size: tuple[int, int] | None = None) -> Mask:
             f"its mask has {width}x{height} pixels, not those of the target",
             cure="the scene's JSON is damaged; build the dataset again",
         )
-    if height <= 0 or width <= 0 or _pixels_in_counts(rle.counts) != height * width:
+    if mask_extents([rle]) == [None]:
         raise DataError(
             f"mask run lengths do not describe a {width}x{height} image",
             cure="the scene's JSON is damaged; build the dataset again",
         )
     decoded = coco.decode({"size": [height, width], "counts": rle.counts.encode("ascii")})
     return np.ascontiguousarray(decoded, dtype=bool)
-
-
-def _pixels_in_counts(counts: str) -> int:
-    """Sum of the run lengths in a COCO string, -1 where it is malformed.
-
-    The format (pycocotools' maskApi.c, `rleToString`): 6 bits a character from code 48 on, five of
-    value and one that says "more follows"; from the fourth run on, a run is stored as the
-    difference to the one two before.
-    """
-    runs: list[int] = []
-    value, shift = 0, 0
-    longest = 5 * MAX_CHARACTERS
-    for character in counts:
-        code = ord(character) - 48
-        if not 0 <= code < 64 or shift == longest:
-            return -1
-        value |= (code & 0x1F) << shift
-        shift += 5
-        if code & 0x20:
-            continue
-        if code & 0x10:
-            value -= 1 << shift
-        if len(runs) > 2:
-            value += runs[-2]
-        if value < 0:
-            return -1
-        runs.append(value)
-        value, shift = 0, 0
-    return sum(runs) if shift == 0 else -1
 
 
 def mask_area(mask: Mask) -> int:

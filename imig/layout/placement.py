@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from imig.layout.boxes import lies_within
 from imig.layout.masks import mask_to_box
 
 Resizer = Literal["torch", "pillow"]
@@ -53,6 +54,18 @@ class PlacedReference:
     """Of mode "1": pasting through it takes a fifth of the time that "L" takes."""
     left: int
     top: int
+
+
+def scaled(box: Rectangle, scale: tuple[float, float]) -> Rectangle:
+    """The box in a picture that is (x, y) times as large."""
+    x, y = scale
+    return box[0] * x, box[1] * y, box[2] * x, box[3] * y
+
+
+def clipped(box: Rectangle, size: tuple[int, int]) -> Rectangle:
+    """The part of the box within a picture of that (width, height)."""
+    x1, y1, x2, y2 = box
+    return max(x1, 0.0), max(y1, 0.0), min(x2, float(size[0])), min(y2, float(size[1]))
 
 
 def subject_cut(mask: NDArray[np.bool_], subject_box: Rectangle | None = None) -> Rectangle | None:
@@ -101,7 +114,7 @@ def plan_placement(
     box_width, box_height = box[2] - box[0], box[3] - box[1]
     if fit == "image-fit":
         limit = math.inf
-        if anchor is not None or _lies_within(box, canvas_size):
+        if anchor is not None or lies_within(box, (0, 0, *canvas_size)):
             limit = _scale_on_canvas(cut, image_size=image_size, box=box, canvas_size=canvas_size)
         left, top, width, height = _fit_image(cut, image_size=image_size, box=box, limit=limit)
     else:
@@ -139,15 +152,11 @@ def _fit_image(
 
 
 def _floor(value: float) -> int:
-    """Rounds down, but 21.999999999 is 22: the last bit must not decide."""
+    """Round down, but 21.999999999 is 22: the last bit must not decide."""
     return math.floor(value + _NEARLY)
 
 
 _NEARLY = 1e-6
-
-
-def _lies_within(box: Rectangle, canvas_size: tuple[int, int]) -> bool:
-    return min(box[:2]) >= 0 and box[2] <= canvas_size[0] and box[3] <= canvas_size[1]
 
 
 def _scale_on_canvas(
@@ -175,7 +184,6 @@ def place(
     fit: Fit,
     subject_box: Rectangle | None = None,
     anchor: Anchor | None = None,
-    mask_threshold: float = 0.5,
     resizer: Resizer = "torch",
 ) -> PlacedReference:
     """Cut a reference's subject out, resize it, and say where on the canvas it goes.
@@ -186,8 +194,6 @@ def place(
         RGB reference and its subject's mask, of the same size.
     subject_box:
         Joined with the mask's bounding box to make the cut-out (edited references have one).
-    mask_threshold:
-        Share of a resized pixel that the mask must cover; the released code takes any (0).
     resizer:
         ``torch`` is several times faster; ``pillow`` does not import it, which takes seconds. The
         outermost pixels differ: Pillow mixes in what lies beyond the cut.
@@ -203,22 +209,9 @@ def place(
     if cut is None:
         return _nothing()
     plan = plan_placement(
-        cut,
-        image_size=image.size,
-        box=box,
-        canvas_size=canvas_size,
-        fit=fit,
-        anchor=anchor,
+        cut, image_size=image.size, box=box, canvas_size=canvas_size, fit=fit, anchor=anchor
     )
-    return resample(
-        image,
-        mask,
-        cut,
-        plan,
-        canvas_size=canvas_size,
-        mask_threshold=mask_threshold,
-        resizer=resizer,
-    )
+    return resample(image, mask, cut, plan, canvas_size=canvas_size, resizer=resizer)
 
 
 def resample(
@@ -231,7 +224,11 @@ def resample(
     mask_threshold: float = 0.5,
     resizer: Resizer = "torch",
 ) -> PlacedReference:
-    """The pixels of a planned placement, as far as they land on the canvas."""
+    """The pixels of a planned placement, as far as they land on the canvas.
+
+    `mask_threshold` is the share of a resized pixel that the mask must cover; the released code
+    takes any (0).
+    """
     left, top = max(plan.left, 0), max(plan.top, 0)
     right = min(plan.left + plan.width, canvas_size[0])
     bottom = min(plan.top + plan.height, canvas_size[1])

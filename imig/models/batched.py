@@ -1,15 +1,38 @@
-"""What families have in common: where and how they run, and batches of a size of one's own."""
+"""What families have in common: their two arguments, and batches of a size of one's own."""
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 if TYPE_CHECKING:
     import torch
 
-    from imig.models.weights import ResolvedWeights
+
+@dataclass(frozen=True)
+class ResolvedWeights:
+    """Weights found on this disk; the first argument of every family's class."""
+
+    family: str
+    weights: str
+    """As the recipe has it."""
+    path: Path
+    """The weight file, or the folder with weights, configuration and processor."""
+    files: tuple[Path, ...]
+    """The weight files themselves."""
+    revision: str
+    """Hub commit, or the first 12 digits of the sha256 of the weight files (of their code, for a
+    program)."""
+    config: str | None = None
+    """The recipe's `config`, for families whose weights come without one."""
+
+    @property
+    def name(self) -> str:
+        """family:weights@revision, as recorded in scenes and manifest."""
+        weights = self.weights.split("@")[0]
+        return f"{self.family}:{weights}@{self.revision}"
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final
-
-import torch
 
 from imig.errors import UsageError
-
-_DTYPES: Final = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
+from imig.models.libraries import torch
 
 
 def choose_device(name: str) -> torch.device:
@@ -54,7 +46,8 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     """`auto` is float32 on a CPU and bfloat16 on a GPU; checkpoints are converted on loading."""
     if name == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
-    return _DTYPES[name]
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    return dtypes[name]
 
 
 def make_deterministic() -> None:

@@ -47,20 +47,14 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """One kind of real model."""
+    """One kind of real model: the attribute `family` of its class."""
 
     name: str
     tasks: tuple[Task, ...]
     """What it may be asked for; the class obeys the protocol of each."""
-    module: str | None = None
-    """Module of the adapter below `imig.models`, imported only when a model is loaded; None for a
-    family that no stage calls, and for one from outside imig."""
-    class_name: str | None = None
     library: str = ""
     tiny: bool = False
     """Whether a tiny checkpoint ships with the package."""
-    tiny_substitute: str | None = None
-    """The family to take `tiny` from, where this one has none."""
     layout: Literal["files", "folder", "pipeline", "program"] = "files"
     """files: one of `weight_files` in a folder. folder: all of them. pipeline: what
     `save_pretrained` of a diffusers pipeline wrote, a folder a component. program: `weight_files`
@@ -69,10 +63,14 @@ class Family:
     """File name patterns of the weights in a folder, most wanted first; safetensors before others,
     which are only ever read with `weights_only=True`. Not for pipelines, which say it
     themselves."""
+    revision: str = ""
+    """Of a program, for scenes and manifests; empty: that of its files' bytes."""
     needs: tuple[str, ...] = ()
     """Other files that a folder must hold."""
     takes_file: bool = False
     """Whether `weights` may be the weight file itself."""
+    grounds_masks: bool = False
+    """Whether its `ground` gives a mask with each box."""
     pipelines: tuple[str, ...] = ()
     """Classes of diffusers that it calls, for the layout pipeline: `_class_name` of
     `model_index.json`."""

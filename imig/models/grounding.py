@@ -1,4 +1,4 @@
-"""What both Grounding DINO families share: prompts, and from token scores to boxes with phrases.
+"""What the grounding families share: prompts of Grounding DINO, and from scores to boxes.
 
 The released post-processing strings together the tokens above the text threshold, which mixes the
 phrases of a prompt ("red cube ball"). Here a token belongs to one phrase of the prompt, and a box
@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
 
 from imig.models.batched import Batched
 from imig.models.images import as_rgb, equal_batches
+from imig.models.libraries import torch
 from imig.models.protocols import GroundedBoxes
 from imig.text import text_to_plain
 
@@ -223,16 +223,18 @@ def best_phrases(
 
 
 def merge_boxes(some: Sequence[GroundedBoxes]) -> GroundedBoxes:
-    """The candidates of several captions as one, best first; no captions: no boxes."""
+    """Several lots of candidates of one image as one, best first; none at all: no boxes."""
     if not some:
         return GroundedBoxes(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), [])
     scores = np.concatenate([one.scores for one in some])
     phrases = [phrase for one in some for phrase in one.phrases]
     order = np.argsort(-scores, kind="stable")
+    masks = [one.masks for one in some if one.masks is not None]
     return GroundedBoxes(
         boxes=np.concatenate([one.boxes for one in some])[order],
         scores=scores[order],
         phrases=[phrases[place] for place in order],
+        masks=np.concatenate(masks)[order] if len(masks) == len(some) else None,
     )
 
 

@@ -7,18 +7,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
-import diffusers
-import torch
-import transformers
-from diffusers import DiffusionPipeline
 from PIL.Image import Image
 from safetensors import SafetensorError
 
 from imig.errors import UsageError
-from imig.models.batched import Runtime
+from imig.models.batched import ResolvedWeights, Runtime
+from imig.models.family import Family
+from imig.models.libraries import diffusers, torch, transformers
 from imig.models.pipeline_folder import NEVER_LOADED, components, read_index
 from imig.models.unloadable import require_all_weights
-from imig.models.weights import ResolvedWeights, find_family
 
 # Code of other libraries is never looked for: a model index may name any.
 _LIBRARIES: Final = ("diffusers", "transformers")
@@ -34,11 +31,13 @@ class Sized(Protocol):
     def height(self) -> int: ...
 
 
-def load_pipeline(weights: ResolvedWeights, runtime: Runtime) -> Any:
+def load_pipeline(family: Family, weights: ResolvedWeights, runtime: Runtime) -> Any:
     """The pipeline of a folder, on its device, silent, all of whose weights came from the folder.
 
     Parameters
     ----------
+    family:
+        Says which pipelines the folder may hold.
     weights:
         A folder in the layout of `save_pretrained`, checked by `resolve_weights`.
     runtime:
@@ -52,7 +51,7 @@ def load_pipeline(weights: ResolvedWeights, runtime: Runtime) -> Any:
         the GPU's memory is too small.
     """
     _be_silent()
-    index = read_index(find_family(weights.family), weights.path)
+    index = read_index(family, weights.path)
     parts = {
         name: _find_class(weights, name, library, kind)
         for name, (library, kind) in components(index).items()
@@ -65,7 +64,7 @@ def load_pipeline(weights: ResolvedWeights, runtime: Runtime) -> Any:
     }
     skipped = {name: None for name in NEVER_LOADED if name in index}
     with _loading(weights, "the pipeline"):
-        pipeline: Any = DiffusionPipeline.from_pretrained(
+        pipeline: Any = diffusers.DiffusionPipeline.from_pretrained(
             weights.path,
             local_files_only=True,
             use_safetensors=True,

@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL.Image import Image
-from torch import Tensor
-from transformers.utils import logging
 
 from imig.errors import UsageError
+from imig.models.batched import ResolvedWeights
 from imig.models.images import equal_batches
+from imig.models.libraries import torch, transformers
 from imig.models.unloadable import require_all_weights, unloadable_reason
-from imig.models.weights import ResolvedWeights
 
 
 def load_pretrained(
@@ -44,7 +42,10 @@ def load_pretrained(
     """
     check_model_type(weights, model_types)
     # Its progress bar counts tensors; a build has its own progress.
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    verbosity = transformers.utils.logging.get_verbosity()
+    # What it warns of, a part of a larger model and weights that are missing, is checked here.
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         model, info = model_class.from_pretrained(
             weights.path,
@@ -59,6 +60,8 @@ def load_pretrained(
             f"{weights.family}: {weights.path} does not load: {unloadable_reason(error)}",
             cure="is the copy complete? `imig models list` names checkpoints that fit",
         ) from error
+    finally:
+        transformers.utils.logging.set_verbosity(verbosity)
     require_all_weights(info, where=f"{weights.family}: {weights.path}")
     return model.to(device).eval()
 
@@ -76,7 +79,9 @@ def load_processor(processor_class: Any, weights: ResolvedWeights) -> Any:
         ) from error
 
 
-def preprocess_images(processor: Any, images: Sequence[Image], **options: Any) -> list[Tensor]:
+def preprocess_images(
+    processor: Any, images: Sequence[Image], **options: Any
+) -> list[torch.Tensor]:
     """Pixel values of each image, (3, height, width), whatever sizes they come to.
 
     Images of one size go through the processor together, which spares half of its overhead and
@@ -89,7 +94,7 @@ def preprocess_images(processor: Any, images: Sequence[Image], **options: Any) -
     options:
         For the processor, such as ``do_normalize=False``.
     """
-    pixels: dict[int, Tensor] = {}
+    pixels: dict[int, torch.Tensor] = {}
     for group in equal_batches([one.size for one in images], batch_size=max(len(images), 1)):
         some = [images[index] for index in group]
         values = processor(images=some, return_tensors="pt", **options)["pixel_values"]

@@ -32,6 +32,9 @@ class GroundedBoxes:
     unread: tuple[str, ...] = ()
     """Phrases that the model cannot take: nothing visible, no letter it knows, or one word longer
     than its text may be. They were not looked for; the others were."""
+    masks: NDArray[np.bool_] | None = None
+    """(n, height, width) in pixels of the image: a mask with each box, from families that find
+    both at once."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,20 @@ class PictureAnswer:
     """In the model's words; may be empty."""
 
 
+@dataclass(frozen=True)
+class Description:
+    """What a captioner says of a picture when it names the objects too."""
+
+    caption: str
+    """"" where the model gave none that can be used; `problem` then says why."""
+    phrases: tuple[str, ...] = ()
+    """Noun phrases that stand in the caption, word for word, in its order; each once."""
+    unfound: tuple[str, ...] = ()
+    """Phrases that the model named to the last, and that do not stand in its caption."""
+    problem: str = ""
+    """What is wrong with it, in words; "" where nothing is."""
+
+
 @runtime_checkable
 class Model(Protocol):
     """What all families share."""
@@ -151,6 +168,23 @@ class Model(Protocol):
 class Captioner(Model, Protocol):
     def caption(self, images: Sequence[Image]) -> list[str]:
         """One caption an image."""
+        ...
+
+
+@runtime_checkable
+class PhraseCaptioner(Captioner, Protocol):
+    def describe(
+        self, images: Sequence[Image], *, instruction: str, max_phrases: int
+    ) -> list[Description]:
+        """A caption as the instruction asks for, and the objects in it, an image.
+
+        Parameters
+        ----------
+        instruction:
+            What to write, in words for a person; in which form to answer, the model adds.
+        max_phrases:
+            Objects that are named, at most.
+        """
         ...
 
 

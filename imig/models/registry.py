@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from typing import Any
 
 from imig.errors import DataError, UsageError
-from imig.models.batched import Runtime
-from imig.models.families import FAMILIES, Checkpoint, Family
+from imig.models.batched import ResolvedWeights, Runtime
+from imig.models.device import choose_device, choose_dtype, make_deterministic
+from imig.models.families import FAMILIES, FAMILY_CLASSES
+from imig.models.family import Checkpoint, Family
+from imig.models.hub import HubId, find_in_hub_cache, hub_cache, parse_hub_id
 from imig.models.outside import is_outside, outside_class
 from imig.models.pipeline_folder import CONFIGURATION, INDEX, components, read_index
-from imig.models.protocols import Model
-from imig.models.weights import (
-    TINY,
-    HubId,
-    ResolvedWeights,
-    find_family,
-    find_in_hub_cache,
-    find_weights,
-    hub_cache,
-    parse_hub_id,
-    resolve_weights,
-    tiny_folder,
-)
+from imig.models.protocols import TASKS, Model
+from imig.models.weights import TINY, find_family, find_weights, resolve_weights, tiny_folder
 from imig.recipe.parts import ModelConfig
 from imig.schema import ModelRecord
 
@@ -68,7 +59,7 @@ def load_model(config: ModelConfig, *, batch_size: int) -> Model:
         Unknown family, missing or unfit weights, or a device that is not there.
     """
     family = find_family(config.family)
-    if family.module is None and not is_outside(family.name):
+    if not set(family.tasks) & set(TASKS.values()):
         raise UsageError(
             f"family {family.name} is no model of a stage",
             cure="`imig train` and `imig generate` take its weights",
@@ -79,8 +70,6 @@ def load_model(config: ModelConfig, *, batch_size: int) -> Model:
         # it runs without torch, whose import takes seconds
         model = _model_class(family)(weights)
         return model
-    from imig.models.device import choose_device, choose_dtype, make_deterministic
-
     device = choose_device(config.device)
     make_deterministic()
     runtime = Runtime(
@@ -96,7 +85,7 @@ def load_model(config: ModelConfig, *, batch_size: int) -> Model:
 def _model_class(family: Family) -> Any:
     if is_outside(family.name):
         return outside_class(family.name)
-    return getattr(importlib.import_module(f"imig.models.{family.module}"), str(family.class_name))
+    return FAMILY_CLASSES[family.name]
 
 
 def model_record(config: ModelConfig) -> ModelRecord:

@@ -7,14 +7,16 @@ how to get it. Only `pull` (`imig models pull`) goes to the hub.
 from __future__ import annotations
 
 import hashlib
-import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import imig
 from imig.errors import UsageError
-from imig.models.families import FAMILIES, Family
+from imig.models.batched import ResolvedWeights as ResolvedWeights
+from imig.models.families import FAMILIES
+from imig.models.family import Family
+from imig.models.hub import find_in_hub_cache, hub_cache, parse_hub_id
 from imig.models.outside import is_outside, outside_code, outside_family
 from imig.models.packages import require_packages, shipped_folder
 from imig.models.pipeline_folder import pipeline_files, pipeline_revision
@@ -22,43 +24,6 @@ from imig.paths import expand_home, input_path
 from imig.recipe.parts import ModelConfig
 
 TINY = "tiny"
-_HUB_ID = re.compile(
-    r"^(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(?P<file>[\w./-]+))?"
-    r"(?:@(?P<revision>[\w./-]+))?$"
-)
-
-
-@dataclass(frozen=True)
-class HubId:
-    """`owner/name[/file][@revision]`: a hub repository, or one file in it."""
-
-    repo: str
-    file: str | None
-    revision: str | None
-
-
-@dataclass(frozen=True)
-class ResolvedWeights:
-    """Weights found on this disk."""
-
-    family: str
-    weights: str
-    """As the recipe has it."""
-    path: Path
-    """The weight file, or the folder with weights, configuration and processor."""
-    files: tuple[Path, ...]
-    """The weight files themselves."""
-    revision: str
-    """Hub commit, or the first 12 digits of the sha256 of the weight files (of their code, for a
-    program)."""
-    config: str | None = None
-    """The recipe's `config`, for families whose weights come without one."""
-
-    @property
-    def name(self) -> str:
-        """family:weights@revision, as recorded in scenes and manifest."""
-        weights = self.weights.split("@")[0]
-        return f"{self.family}:{weights}@{self.revision}"
 
 
 def resolve_weights(config: ModelConfig) -> ResolvedWeights:
@@ -150,38 +115,6 @@ def tiny_folder(family: Family) -> Path:
     """Where the package keeps the family's tiny checkpoint, or its code, for a program."""
     package = Path(imig.__file__).parent
     return (package if family.layout == "program" else package / "weights") / family.name
-
-
-def hub_cache() -> Path:
-    """The hub's cache folder (HF_HUB_CACHE or HF_HOME, as huggingface_hub read them)."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE)
-
-
-def parse_hub_id(weights: str) -> HubId | None:
-    """`owner/name[/file][@revision]`, or None when `weights` cannot be a hub id."""
-    match = _HUB_ID.match(weights)
-    if match is None:
-        return None
-    return HubId(match["repo"], match["file"], match["revision"])
-
-
-def find_in_hub_cache(hub: HubId) -> tuple[Path, str] | None:
-    """(file or snapshot folder, commit) in the hub cache, or None. Never uses the network."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        folder = Path(
-            snapshot_download(
-                hub.repo, revision=hub.revision, cache_dir=hub_cache(), local_files_only=True
-            )
-        )
-    except (LocalEntryNotFoundError, HFValidationError):
-        return None
-    path = folder / hub.file if hub.file else folder
-    return (path, folder.name) if path.exists() else None
 
 
 def weight_files(family: Family, path: Path) -> tuple[Path, ...]:
@@ -276,10 +209,11 @@ def _tiny(family: Family, config: ModelConfig) -> ResolvedWeights:
         code = outside_code(family.name)
         return _resolved(config, path=code, files=(code,), revision=sha256_prefix((code,)))
     if not family.tiny:
-        substitute = f"family {family.tiny_substitute} has; or " if family.tiny_substitute else ""
+        able = _alike(family, tiny=True)
+        have = f"families {able} have; or " if "," in able else f"family {able} has; or "
         raise UsageError(
             f"{family.name} has no tiny weights",
-            cure=substitute + how_to_get(family),
+            cure=(have if able else "") + how_to_get(family),
         )
     folder = tiny_folder(family)
     if not folder.is_dir():
@@ -288,7 +222,8 @@ def _tiny(family: Family, config: ModelConfig) -> ResolvedWeights:
             cure="train them with `make weights`, or install the package anew",
         )
     files = weight_files(family, folder)
-    return _resolved(config, path=folder, files=files, revision=sha256_prefix(files))
+    revision = family.revision or sha256_prefix(files)
+    return _resolved(config, path=folder, files=files, revision=revision)
 
 
 def _resolved(
@@ -313,10 +248,13 @@ def _head(family: Family, config: ModelConfig) -> Path:
     return path
 
 
-def _alike(family: Family) -> str:
+def _alike(family: Family, *, tiny: bool = False) -> str:
+    """Families that share a task with this one; with `tiny` only those that ship weights."""
     tasks = set(family.tasks)
     return ", ".join(
-        one.name for one in FAMILIES.values() if one is not family and tasks & set(one.tasks)
+        one.name
+        for one in FAMILIES.values()
+        if one is not family and tasks & set(one.tasks) and (one.tiny or not tiny)
     )
 
 

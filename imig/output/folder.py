@@ -1,28 +1,200 @@
-"""A folder that a dataset is written into: whose it is, and who writes.
+"""A folder that a dataset is written into: whose it is, who writes, what of it is finished.
 
-::
+Builds, encodings and datasets made of others all write by this protocol::
 
     <output>/.build/lock            held while it is written
-    <output>/.build/build.json      which work this is; anything else is refused
+    <output>/.build/build.json      which work this is; other work is refused
+    <output>/.build/shards/         a record for each finished shard, where a run can go on
     <output>/dataset.json           written last: its presence means that the dataset is finished
+
+Whoever makes a dataset describes its work once, as an `OutputFolder`, and then asks in this order::
+
+    if not overwrite and output.finished() is not None:
+        output.remove_leftovers()
+        return                                      # the same command has made it before
+    with hold(output.path, overwrite=overwrite):
+        output.prepare()
+        ...                                         # shards; `write_record` for each
+        output.finish(manifest)
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
+from imig.console.interrupt import interrupt_once
 from imig.errors import DataError, UsageError
-from imig.output.identity import OTHER_OUTPUT
+from imig.output.identity import (
+    OTHER_OUTPUT,
+    differences,
+    manifest_identity,
+    read_identity,
+    write_identity,
+)
 from imig.output.lock import folder_lock
+from imig.output.record import Record, read_record
+from imig.paths import command_text, is_within
+from imig.schema import Manifest
 from imig.shards.atomic import is_temporary
 from imig.shards.card import PICTURES_FOLDER
-from imig.shards.manifest import MANIFEST_NAME
+from imig.shards.index import INDEX_NAME
+from imig.shards.manifest import MANIFEST_NAME, read_manifest, write_manifest
 from imig.shards.names import KNOWN_NAMES, SHARD_PATTERN
 
-BUILD_FOLDER = ".build"
+BUILD_FOLDER: Final = ".build"
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """A folder for one dataset, and the work that makes it."""
+
+    path: Path
+    identity: Callable[[], dict[str, Any]]
+    """What makes two runs the same work, as JSON values; keys as in `imig.output.identity`.
+
+    Asked for when something is there to compare it with, or it is written down: a build's source
+    may only be there by then.
+    """
+    of_manifest: Callable[[Manifest], dict[str, Any]] = manifest_identity
+    """The identity of the work that has made a finished dataset, as far as its manifest knows."""
+    compare: Callable[[dict[str, Any], dict[str, Any]], Iterable[str]] = differences
+    """In what the identity that is there differs from ours, in words; nothing: the same work."""
+
+    @property
+    def state(self) -> Path:
+        """What is kept until the dataset is finished."""
+        return self.path / BUILD_FOLDER
+
+    @property
+    def identity_file(self) -> Path:
+        return self.state / "build.json"
+
+    def shard_record(self, name: str) -> Path:
+        """The file of a finished shard's record; the name is the maker's to choose."""
+        return self.state / "shards" / f"{name}.json"
+
+    def lost_shard(self, record: Record) -> Path | None:
+        """The shard of a record where it is missing or has another size; None: all is well."""
+        if record.shard is None:  # no sample survived
+            return None
+        path = self.path / record.shard.name
+        whole = path.is_file() and path.stat().st_size == record.shard.bytes
+        return None if whole else path
+
+    def has_shard(self, name: str) -> bool:
+        """Whether a shard need not be made again. Raises DataError when its record is damaged."""
+        record = self.shard_record(name)
+        return record.exists() and self.lost_shard(read_record(record)) is None
+
+    def finished(self) -> Manifest | None:
+        """The manifest where this very work has finished the dataset; None where there is none.
+
+        Raises
+        ------
+        UsageError
+            When the folder holds a finished dataset of other work (says what differs), or files
+            that are not imig's.
+        DataError
+            When it was finished, and its manifest cannot be read or a file is missing.
+        """
+        if not (self.path / MANIFEST_NAME).is_file():
+            require_ours(self.path)
+            return None
+        try:
+            manifest = read_manifest(self.path / MANIFEST_NAME)
+        except DataError as error:
+            raise DataError(error.message, cure=OTHER_OUTPUT) from error
+        if why := list(self.compare(self.of_manifest(manifest), self.identity())):
+            raise UsageError(
+                f"{self.path} holds a finished dataset that differs: {'; '.join(why)}",
+                cure=OTHER_OUTPUT,
+            )
+        _require_whole(self.path, manifest)
+        return manifest
+
+    def require_same(self) -> None:
+        """Refuse a folder in which other work has been begun; changes nothing.
+
+        Raises
+        ------
+        UsageError
+            When it holds unfinished work that differs; says in what.
+        DataError
+            When what says which work it is, is damaged or gone.
+        """
+        there = read_identity(self.identity_file)
+        if there is None:
+            for record in sorted(self.state.glob("*/*.json")):
+                raise DataError(
+                    f"{self.identity_file} is missing, and nothing else says what {record} is a "
+                    "part of",
+                    cure=OTHER_OUTPUT,
+                )
+        elif why := list(self.compare(there, self.identity())):
+            raise UsageError(
+                f"{self.path} holds unfinished work that differs: {'; '.join(why)}",
+                cure=f"go on with the same command, {OTHER_OUTPUT}",
+            )
+
+    def prepare(self) -> None:
+        """Begin, or go on: note the identity, and clear what a kill has left half written.
+
+        The folder must be held. Raises as `require_same` does.
+        """
+        self.require_same()
+        write_identity(self.identity_file, self.identity())
+        for folder in (self.path, self.state, *self.state.iterdir()):
+            remove_temporaries(folder)
+
+    def finish(self, manifest: Manifest) -> None:
+        """Write the manifest, when all else is there; the folder must be held."""
+        write_manifest(self.path / MANIFEST_NAME, manifest)
+        self.remove_state()
+
+    def remove_state(self) -> None:
+        """Remove `.build`; the dataset is finished and the folder held."""
+        shutil.rmtree(self.state, ignore_errors=True)
+
+    def remove_leftovers(self) -> None:
+        """Remove the `.build` of a run that was killed between the manifest and clearing up."""
+        if self.state.exists():
+            with build_lock(self.path):
+                self.remove_state()
+
+
+@contextmanager
+def hold(*folders: Path, overwrite: bool = False) -> Iterator[None]:
+    """Hold folders while datasets are written into them; one Ctrl-C ends the block in good order.
+
+    With `overwrite` what imig has made in them before is deleted first. Raises as `build_lock`.
+    """
+    with interrupt_once(), ExitStack() as locks:
+        for folder in folders:
+            locks.enter_context(build_lock(folder))
+        if overwrite:
+            for folder in folders:
+                delete_dataset(folder)
+        yield
+
+
+@contextmanager
+def build_lock(output: Path) -> Iterator[None]:
+    """Hold the folder for one build; the system lets go of it when the process dies.
+
+    Raises
+    ------
+    UsageError
+        When another build holds it: says which process on which host. When the folder has other
+        things in it than imig's.
+    """
+    require_ours(output)  # before there is a `.build` that would make it imig's
+    with folder_lock(output / BUILD_FOLDER / "lock", folder=output, who="another build"):
+        yield
 
 
 def require_ours(output: Path) -> None:
@@ -40,19 +212,17 @@ def require_ours(output: Path) -> None:
         )
 
 
-@contextmanager
-def build_lock(output: Path) -> Iterator[None]:
-    """Hold the folder for one build; the system lets go of it when the process dies.
+def require_apart(output: Path, dataset: Path) -> None:
+    """Raise UsageError when an output and the dataset that it is made of lie in each other.
 
-    Raises
-    ------
-    UsageError
-        When another build holds it: says which process on which host. When the folder has other
-        things in it than imig's.
+    Whatever links, dots and mounts lead there.
     """
-    require_ours(output)  # before there is a `.build` that would make it imig's
-    with folder_lock(output / BUILD_FOLDER / "lock", folder=output, who="another build"):
-        yield
+    inside, around = is_within(output, dataset), is_within(dataset, output)
+    if inside or around:
+        how = "is" if inside and around else "lies inside of" if inside else "holds"
+        raise UsageError(
+            f"{output} {how} the dataset {dataset} that is read", cure="give another --output"
+        )
 
 
 def delete_dataset(output: Path) -> None:
@@ -81,11 +251,22 @@ def remove_temporaries(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def refuse_nameless(identity: Path, *folders: Path) -> None:
-    """Raise DataError where an earlier run has left records of which nothing says what they are."""
-    for folder in folders:
-        for record in sorted(folder.glob("*.json")):
-            raise DataError(
-                f"{identity} is missing, and nothing else says what {record} is a part of",
-                cure=OTHER_OUTPUT,
-            )
+def _require_whole(output: Path, manifest: Manifest) -> None:
+    """Raise DataError when a finished dataset lacks one of its files; their bytes are not read."""
+    for name, size in [(INDEX_NAME, None), *((one.name, one.bytes) for one in manifest.shards)]:
+        path = output / name
+        try:
+            there = path.stat().st_size if path.is_file() else None
+        except OSError:
+            there = None
+        if there is None:
+            problem = f"{name} is missing"
+        elif size is not None and there != size:
+            problem = f"{name} has {there} bytes and should have {size}"
+        else:
+            continue
+        raise DataError(
+            f"{output} was finished, and is damaged: {problem}",
+            cure=f"`{command_text('imig', 'validate', output)}` lists everything that is damaged; "
+            "--overwrite makes it anew",
+        )

@@ -1,8 +1,8 @@
 """What an output folder is the work of: written down as it begins, compared when it goes on.
 
-An identity is a JSON object with the keys `recipe_sha256`, `recipe`, `scenes` and `models`, and for
-builds `source`; builds, encodings and datasets made of others all write one, so that each can
-refuse the others' folders and say why.
+An identity is a JSON object with the keys `recipe_sha256`, `recipe` (whatever settings decide),
+`scenes` (how many go in), `models`, and, where the manifest does not tell, `source`. All who make
+datasets write one, so that each can refuse the others' folders and say why.
 """
 
 from __future__ import annotations
@@ -16,13 +16,10 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imig.errors import DataError
-from imig.paths import command_text
 from imig.recipe.identity import without_means
 from imig.regular_file import open_regular_file
 from imig.schema import Manifest, first_problem
 from imig.shards.atomic import atomic_write_bytes
-from imig.shards.index import INDEX_NAME
-from imig.shards.manifest import MANIFEST_NAME, read_manifest
 
 OTHER_OUTPUT: Final = "take another --output, or --overwrite to delete what is there"
 _MOST: Final = 16 << 20
@@ -71,51 +68,30 @@ def read_identity(path: Path) -> dict[str, Any] | None:
     return identity
 
 
+def manifest_identity(manifest: Manifest) -> dict[str, Any]:
+    """The identity of the work that has made a dataset, as far as its manifest knows it."""
+    return {
+        "recipe_sha256": manifest.recipe_sha256,
+        "recipe": manifest.recipe,
+        "scenes": manifest.counts.input,
+        "models": [record.model_dump() for record in manifest.models],
+    }
+
+
 def differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
     """In what two identities differ, in words; nothing: it is the same work."""
-    if there["recipe_sha256"] != here["recipe_sha256"]:
-        old, new = (_flat(without_means(one["recipe"])) for one in (there, here))
-        keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-        decisive = [key for key in keys if key not in _FREE]
-        for key in decisive[:5]:
-            yield f"{key} is {old.get(key)} there and {new.get(key)} here"
-        if len(decisive) > 5:
-            yield f"and {len(decisive) - 5} more"
+    old, new = (_flat(without_means(one["recipe"])) for one in (there, here))
+    changed = [key for key in {**old, **new} if key not in _FREE and old.get(key) != new.get(key)]
+    for key in changed[:5]:
+        yield f"{key} is {old.get(key)} there and {new.get(key)} here"
+    if len(changed) > 5:
+        yield f"and {len(changed) - 5} more"
     if there["scenes"] != here["scenes"]:
         yield f"it has {there['scenes']} input scenes, this one {here['scenes']} (--limit?)"
     if there["models"] != here["models"]:
         yield "the models' weights have changed"
     if there.get("source", here.get("source")) != here.get("source"):
         yield "the source lists other files than it did, or (a list) says other things of them"
-
-
-def read_finished(output: Path) -> Manifest:
-    """The manifest of an output folder that has one. Raises DataError when it is damaged."""
-    try:
-        return read_manifest(output / MANIFEST_NAME)
-    except DataError as error:
-        raise DataError(error.message, cure=OTHER_OUTPUT) from error
-
-
-def require_whole(output: Path, manifest: Manifest) -> None:
-    """Raise DataError when a finished dataset lacks one of its files; their bytes are not read."""
-    for name, size in [(INDEX_NAME, None), *((one.name, one.bytes) for one in manifest.shards)]:
-        path = output / name
-        try:
-            there = path.stat().st_size if path.is_file() else None
-        except OSError:
-            there = None
-        if there is None:
-            problem = f"{name} is missing"
-        elif size is not None and there != size:
-            problem = f"{name} has {there} bytes and should have {size}"
-        else:
-            continue
-        raise DataError(
-            f"{output} was finished, and is damaged: {problem}",
-            cure=f"`{command_text('imig', 'validate', output)}` lists everything that is damaged; "
-            "--overwrite makes it anew",
-        )
 
 
 def _reason(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -39,6 +40,19 @@ def read_record(path: Path) -> Record:
         raise _damaged(path, error.strerror or str(error)) from error
     except ValidationError as error:
         raise _damaged(path, first_problem(error)) from error
+
+
+def merge_records(records: Iterable[Record]) -> Record:
+    """One record of several, in their order; `shard` is left out."""
+    merged = Record()
+    for record in records:
+        merged.input += record.input
+        merged.rows += record.rows
+        merged.rejects += record.rejects
+        merged.quarantined += record.quarantined
+        for stage, tally in record.tallies.items():
+            merged.tallies.setdefault(stage, StageTally()).add(tally)
+    return merged
 
 
 def _damaged(record: Path, reason: str) -> DataError:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from imig.console.lines import say
 from imig.console.texts import seconds_to_text
 from imig.output.record import Record
 from imig.schema import Counts, Manifest
@@ -66,7 +67,7 @@ def print_funnel(rows: Sequence[FunnelRow], console: Console) -> None:
         )
     console.print(table, highlight=False)
     for line in oddity_lines(rows):
-        console.print(escape(line), highlight=False, soft_wrap=True)
+        say(console, line)
 
 
 def oddity_lines(rows: Sequence[FunnelRow]) -> list[str]:

@@ -5,52 +5,78 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any, Final
 
 from imig.output.report import write_reports
-from imig.schema import Manifest, Quarantine, Reject, scene_from_json
+from imig.output.writing import Contents
+from imig.recipe.identity import merged_recipes
+from imig.schema import Manifest, scene_from_json
 from imig.shards.card import MAX_PICTURES, PICTURES_FOLDER, write_card
 from imig.shards.funnel import FunnelRow
-from imig.shards.index import INDEX_NAME, IndexRow, write_index
-from imig.shards.manifest import file_sha256
+from imig.shards.index import INDEX_NAME, write_index
+from imig.shards.manifest import MANIFEST_NAME, file_sha256, write_manifest
 from imig.shards.tables import write_tables
 from imig.shards.writer import JSON_MEMBER, read_tar
 
-CARD_LICENCES = {"tabletop": "cc0-1.0"}
+_LICENCES: Final = {"tabletop": "cc0-1.0"}
 """Source kind -> the hub's identifier; of other people's pictures imig knows no licence."""
 
 
-def write_side_files(
-    output: Path,
+def seal(
+    folder: Path,
     manifest: Manifest,
+    contents: Contents,
     *,
-    rows: Sequence[IndexRow],
-    rejects: Sequence[Reject],
-    quarantined: Sequence[Quarantine],
     funnel: Sequence[FunnelRow],
     seconds: float,
-    licence: str,
+) -> Manifest:
+    """Write what stands beside the shards; the manifest comes last."""
+    manifest = write_side_files(folder, manifest, contents, funnel=funnel, seconds=seconds)
+    write_manifest(folder / MANIFEST_NAME, manifest)
+    return manifest
+
+
+def write_side_files(
+    folder: Path,
+    manifest: Manifest,
+    contents: Contents,
+    *,
+    funnel: Sequence[FunnelRow],
+    seconds: float,
     remarks: Sequence[str] = (),
 ) -> Manifest:
     """Write everything that stands beside the shards but the manifest, which is returned.
 
-    Safe to be killed anywhere and done again. The manifest gets the index's checksum.
+    Safe to be killed anywhere and done again. The manifest gets counts, shards and the index's
+    checksum.
 
     Parameters
     ----------
     seconds:
         How long the run took, for the report.
-    licence:
-        The hub's identifier, for the card.
     remarks:
         What was odd about the source, for the report.
     """
-    write_index(output / INDEX_NAME, rows)
-    manifest = manifest.model_copy(update={"index_sha256": file_sha256(output / INDEX_NAME)})
-    write_tables(output, rejects=rejects, quarantined=quarantined)
-    pictures = list(_draw_pictures(output, manifest))
-    write_reports(output, manifest, funnel, seconds=seconds, pictures=pictures, remarks=remarks)
-    write_card(output, manifest, rows, pictures=pictures, licence=licence)
+    write_index(folder / INDEX_NAME, contents.rows)
+    manifest = manifest.model_copy(
+        update={
+            "counts": contents.counts(),
+            "shards": contents.shards,
+            "index_sha256": file_sha256(folder / INDEX_NAME),
+        }
+    )
+    write_tables(folder, rejects=contents.rejects, quarantined=contents.quarantined)
+    pictures = list(_draw_pictures(folder, manifest))
+    write_reports(folder, manifest, funnel, seconds=seconds, pictures=pictures, remarks=remarks)
+    licence = licence_of(manifest.recipe)
+    write_card(folder, manifest, contents.rows, pictures=pictures, licence=licence)
     return manifest
+
+
+def licence_of(recipe: dict[str, Any]) -> str:
+    """For the card: of all sources alike, else not imig's to know."""
+    kinds = {str((one.get("source") or {}).get("kind")) for one in merged_recipes(recipe)}
+    return _LICENCES.get(kinds.pop(), "other") if len(kinds) == 1 else "other"
 
 
 def _draw_pictures(output: Path, manifest: Manifest) -> Iterator[Path]:

@@ -7,7 +7,6 @@ builds count and `imig generate` prints.
 
 from imig.pictures.heif import HEIF_CURE, has_heif
 from imig.pictures.opening import (
-    DEFAULT_MAX_PIXELS,
     FORMATS,
     OpenedPicture,
     PictureError,
@@ -17,7 +16,6 @@ from imig.pictures.opening import (
 )
 
 __all__ = [
-    "DEFAULT_MAX_PIXELS",
     "FORMATS",
     "HEIF_CURE",
     "OpenedPicture",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from imig.models.json_answer import answer_to_objects
@@ -141,7 +141,7 @@ def _record(entry: Any, brief: Brief, *, alone: bool, writer: str) -> PromptReco
         nouns=phrases,
         subjects=subjects if alone else [],
         style=brief.template.style,
-        template=brief.template.as_dict(),
+        template=asdict(brief.template),
         writer=writer,
     )
 

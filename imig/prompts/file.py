@@ -10,6 +10,7 @@ from pathlib import Path
 
 from imig.errors import DataError, SourceLostError, UsageError
 from imig.prompts.record import CURE, PromptRecord, line_to_record
+from imig.shards.manifest import file_sha256
 from imig.text import Line, bytes_to_lines
 
 _BLANK = b" \t\r\n\v\f\xef\xbb\xbf"
@@ -137,5 +138,4 @@ def _lost(path: Path, error: OSError) -> SourceLostError:
 
 @lru_cache(maxsize=8)
 def _sha256(path: Path, size: int, changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)

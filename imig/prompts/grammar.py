@@ -89,7 +89,7 @@ def write_grammar_prompt(
 def _mood_wordings(mood: str) -> list[str]:
     """Those of the captions' wordings that `draw_prompt` takes for this mood and no other."""
     from imig.tabletop.captions import MOOD_WORDS
-    from imig.tabletop.prompts import mood_in
+    from imig.tabletop.wording import mood_in
 
     return [wording for wording in MOOD_WORDS[mood] if mood_in(wording) == mood]
 

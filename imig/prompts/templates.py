@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 from imig.prompts.config import LanguageModelWriter
@@ -71,10 +70,6 @@ class Template:
     count: int
     """Of subjects."""
 
-    def as_dict(self) -> dict[str, str | int]:
-        """As a record keeps it."""
-        return asdict(self)
-
 
 def draw_template(
     number: int,
@@ -92,12 +87,8 @@ def draw_template(
         style=REALISTIC if realistic else rng.choice(writer.styles or STYLES),
         setting=rng.choice(writer.scenes or SETTINGS),
         light=rng.choice(LIGHTS),
-        kinds=_join(rng.sample(KINDS, 2)),
+        kinds=" and ".join(rng.sample(KINDS, 2)),
         interaction=rng.choice(writer.interactions or INTERACTIONS),
         places=rng.choice(PLACES),
         count=rng.randint(*instances),
     )
-
-
-def _join(words: Sequence[str]) -> str:
-    return " and ".join(words)

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from imig.console.lines import say
 from imig.console.live_line import LiveLine
 from imig.endpoint.endpoint import Endpoint, Usage
 from imig.paths import output_path
@@ -43,13 +44,13 @@ def write_prompts(
     identity = prompts_identity(recipe)
     there = 0 if overwrite else count_written(output, identity=identity)
     if there >= count:
-        _print(
+        say(
             console,
             f"{output} holds {there} prompts already, {count} are wanted: nothing to do; "
             "--overwrite writes them anew",
         )
         return
-    _print(
+    say(
         console,
         f"writing {count} prompts -> {output}" + (f" ({there} by an earlier run)" if there else ""),
     )
@@ -68,12 +69,12 @@ def write_prompts(
                 with LiveLine(console, redraw_seconds=REDRAW_SECONDS) as line:
                     dialogue.run(line)
                 for note in endpoint.notes:
-                    _print(console, note)
+                    say(console, note)
                 usage = dialogue.whole_usage()
                 cost = usage.cost(source.writer.endpoint)
         opened.finish()
         seconds = time.monotonic() - started
-        _print(console, "wrote " + figures_to_text(figures, usage, cost=cost, seconds=seconds))
+        say(console, "wrote " + figures_to_text(figures, usage, cost=cost, seconds=seconds))
 
 
 def prompts_identity(recipe: Recipe) -> Mapping[str, Any]:
@@ -101,7 +102,3 @@ def _write_by_grammar(
                 subset=recipe.subset,
             )
         )
-
-
-def _print(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True, markup=False)

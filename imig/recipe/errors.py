@@ -11,6 +11,7 @@ from typing import Annotated, Any, Union
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from imig.printable import shortened
 from imig.recipe.yaml_lines import KeyPath
 
 
@@ -57,10 +58,10 @@ def _explain(
         return f"{name}.kind: unknown kind {tag!r}", _suggest(tag, expected)
     given = error.get("input")
     if kind == "model_type":
-        return f"{name}: expected a mapping of keys, got {_shortened(repr(given))}", ""
+        return f"{name}: expected a mapping of keys, got {shortened(repr(given))}", ""
     if kind == "string_unicode":
         return (
-            f"{name}: {_shortened(repr(given))} has bytes in it that are no text",
+            f"{name}: {shortened(repr(given))} has bytes in it that are no text",
             "rename what is called so, or give a link to it that has another name; where the name "
             "is UTF-8 and the system is set to ASCII, set PYTHONUTF8=1",
         )
@@ -72,13 +73,9 @@ def _explain(
     if kind == "literal_error":
         listed = str(context["expected"]).replace(" or ", ",")
         words = [one.strip(" '") for one in listed.split(",")]
-        return f"{name}: {message}, got {_shortened(repr(given))}", _suggest(str(given), words)
-    shown = "a mapping" if isinstance(given, dict) else _shortened(repr(given))
+        return f"{name}: {message}, got {shortened(repr(given))}", _suggest(str(given), words)
+    shown = "a mapping" if isinstance(given, dict) else shortened(repr(given))
     return f"{name}: {message}, got {shown}", ""
-
-
-def _shortened(text: str, *, length: int = 80) -> str:
-    return text if len(text) <= length else text[:length] + ".."
 
 
 def _suggest(word: str, words: Iterable[str]) -> str:

@@ -36,8 +36,6 @@ class LoadedRecipe:
     """A build's recipe, and where each of its keys came from."""
 
     recipe: Recipe
-    raw: Mapping[str, Any]
-    """What file and overrides say, before defaults."""
     path: Path
     lines: Mapping[KeyPath, int]
     overrides: Mapping[KeyPath, str]
@@ -83,9 +81,7 @@ def load_recipe(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> L
     origins |= apply_overrides(raw, settings)
     values = settled_values(dict(document.value), raw, Recipe)
     recipe = validate_recipe(Recipe, values, path=path, lines=document.lines, origins=origins)
-    loaded = LoadedRecipe(
-        recipe=recipe, raw=values, path=path, lines=document.lines, overrides=origins
-    )
+    loaded = LoadedRecipe(recipe=recipe, path=path, lines=document.lines, overrides=origins)
     configs = stages_from_outside(recipe, loaded.where)
     return replace(loaded, recipe=_resolve(recipe, configs, loaded.where))
 

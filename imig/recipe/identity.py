@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import Any
 
+from pydantic import ValidationError
+
 from imig.recipe.parts import ENDPOINT_DECISIVE, ENDPOINT_MARK
 from imig.recipe.root import Recipe
 
@@ -37,3 +39,20 @@ def without_means(value: Any) -> Any:
     if ENDPOINT_MARK in value:
         value = {key: value[key] for key in ENDPOINT_DECISIVE}
     return {key: without_means(inner) for key, inner in value.items() if key != "resources"}
+
+
+def merged_recipes(recipe: dict[str, Any]) -> list[dict[str, Any]]:
+    """The recipes of the builds behind a manifest's recipe: several where datasets were merged."""
+    merged = recipe.get("merged")
+    if not isinstance(merged, list):
+        return [recipe]
+    return [one for inner in merged for one in merged_recipes(inner)]
+
+
+def stored_recipe_to_sha256(recipe: dict[str, Any]) -> str:
+    """As a build computes it; of what is no build's recipe, of its JSON."""
+    try:
+        return recipe_to_sha256(Recipe.model_validate(recipe))
+    except ValidationError:
+        text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()

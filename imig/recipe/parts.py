@@ -11,6 +11,8 @@ Cosine = Annotated[float, Field(ge=-1, le=1)]
 
 
 class RecipePart(BaseModel):
+    """What people write into files: keys that are not known are errors, and nothing changes it."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -68,6 +70,12 @@ class EndpointConfig(RecipePart):
         default=None, ge=0, description="Of tokens sent, in any currency: the cost is then shown."
     )
     price_per_million_output: float | None = Field(default=None, ge=0)
+
+
+def require_endpoint_or_model(endpoint: EndpointConfig | None, model: ModelConfig | None) -> None:
+    """ValueError, for pydantic to pass on, unless a block names one of the two."""
+    if (endpoint is None) == (model is None):
+        raise ValueError("give either an endpoint or a model, and null for the other")
 
 
 ENDPOINT_MARK = "key_variable"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from imig.errors import DataError
@@ -36,8 +36,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
             cure="Make room on the disk, or choose a folder that you may write to.",
         ) from error
     finally:
-        # After the rename there is nothing left under this name.
-        _remove(temporary)
+        # After the rename there is nothing left under this name. Where that is not to be had, the
+        # folder is not there or not writable, and the error on its way out says so.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
@@ -63,11 +65,3 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        # The folder itself is not there or not writable: the error on its way out says so.
-        return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +13,23 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from imig.errors import DataError, UsageError
+from imig.errors import VALIDATE, DataError, UsageError
 from imig.paths import input_path
-from imig.schema import Manifest, Scene, first_problem, scene_from_json
+from imig.schema import (
+    Manifest,
+    Quarantine,
+    Reject,
+    Scene,
+    Subset,
+    first_problem,
+    scene_from_json,
+)
 from imig.shards.folders import open_folder
+from imig.shards.funnel import REPORT_JSON, FunnelRow, funnel_from_json
 from imig.shards.index import INDEX_NAME, index_schema, read_index_table
-from imig.shards.manifest import MANIFEST_NAME, manifest_from_json
-from imig.shards.places import check_places
+from imig.shards.manifest import MANIFEST_NAME, manifest_from_json, refuse_newer
+from imig.shards.places import check_places, require_values
+from imig.shards.tables import read_quarantine, read_rejects
 from imig.shards.tar import (
     BLOCK,
     TarFault,
@@ -30,13 +40,12 @@ from imig.shards.tar import (
     walk_tar,
 )
 from imig.shards.views import SceneView
-from imig.shards.writer import JSON_MEMBER, require_members
+from imig.shards.writer import JSON_MEMBER, read_tar, require_members
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-_CHECK = "`imig validate` lists everything that is damaged."
 _HEAD = 16384  # bytes; a scene's JSON and the headers before it seldom need more
 _REQUESTS = 32  # that are under way at once where the dataset is remote
 
@@ -45,13 +54,14 @@ class Dataset:
     """A finished dataset folder, on this machine or behind an address that fsspec knows.
 
     ``dataset["basic-00000042"]`` and ``dataset[3]`` read one scene by seeking to it; iteration
-    reads the shards from front to back. Scenes decode lazily (`imig.shards.views`). An instance
-    can be pickled and used from several threads or processes at once: it keeps no file open.
+    reads the shards from front to back. Scenes decode lazily (`imig.shards.views`). Whoever makes
+    other files of a dataset takes the stored bytes, by `walk_shards`. An instance can be pickled
+    and used from several threads or processes at once: it keeps no file open.
 
     Raises
     ------
     UsageError
-        When the folder does not exist or is not a dataset.
+        When the folder does not exist, is not a dataset, or was written by a newer imig.
     DataError
         When the manifest or the index is damaged, or the store does not answer.
     """
@@ -67,11 +77,11 @@ class Dataset:
         data = self.folder.find(MANIFEST_NAME)
         if data is None:
             raise UsageError(
-                f"{self.path} is not a dataset: it has no {MANIFEST_NAME}",
-                cure="A build writes it last; run the same `imig build` again to finish it.",
+                f"{self.path} is not a dataset: it has no {MANIFEST_NAME}", cure=self._why_not()
             )
         self.fingerprint = hashlib.sha256(data).hexdigest()
         """Hex SHA-256 of the manifest, which has those of all else."""
+        refuse_newer(data, place=self.folder.place(MANIFEST_NAME))
         self.manifest: Manifest = manifest_from_json(data, place=self.folder.place(MANIFEST_NAME))
         table = self.read_columns("id", "shard", "offset", "size")
         check_places(table, self.manifest.shards, index=self.folder.place(INDEX_NAME))
@@ -82,11 +92,27 @@ class Dataset:
         self._sizes: list[int] = table["size"].to_pylist()
         self._rows = {sample_id: row for row, sample_id in enumerate(self.ids)}
 
+    def _why_not(self) -> str:
+        """What a folder without a manifest may be."""
+        if self.folder.has(f"train/{MANIFEST_NAME}"):
+            return f"It holds two: {self.folder.place('train')} and validation, beside it."
+        if self.folder.remote:
+            return "It is written last; where it is still being sent, the same command goes on."
+        return "A build writes it last; run the same `imig build` again to finish it."
+
     @cached_property
     def index(self) -> pd.DataFrame:
         """One row a sample, in the order of iteration; columns as in `imig.shards.index`."""
         frame: pd.DataFrame = self.read_columns(*index_schema().names).to_pandas()
         return frame
+
+    @cached_property
+    def subsets(self) -> list[Subset]:
+        """The subset of each sample. Raises DataError as `read_columns`, or when one is missing."""
+        table = self.read_columns("id", "subset")
+        require_values(table, "subset", index=self.folder.place(INDEX_NAME))
+        subsets: list[Subset] = table["subset"].to_pylist()
+        return subsets
 
     def read_columns(self, *names: str) -> pa.Table:
         """Some columns of the index, a row a sample, in the order of iteration.
@@ -100,10 +126,85 @@ class Dataset:
         try:
             data = self.folder.read(INDEX_NAME)
         except DataError as error:
-            raise DataError(error.message, cure=_CHECK) from error
+            raise DataError(error.message, cure=VALIDATE) from error
         return read_index_table(
             self.folder.place(INDEX_NAME), data=data, columns=names, samples=samples
         )
+
+    def walk_shards(
+        self, *, only: Collection[str] | None = None, subset: Subset | None = None
+    ) -> Iterator[tuple[Scene, dict[str, bytes]]]:
+        """Scenes and their stored bytes, along whole shards; one sample is in memory at a time.
+
+        Unlike iteration, which goes where the index says and sees nothing else, this finds
+        damage between samples and behind them, and samples that the index does not have.
+
+        Parameters
+        ----------
+        only:
+            The members that are wanted, for example ``{"target.jpg"}``; others are not read. None:
+            all, and those that the scene names must be there. The JSON is never among them.
+        subset:
+            None for all.
+
+        Raises
+        ------
+        DataError
+            When a shard is damaged, or is not the one of the manifest and the index.
+        """
+        wanted = None if only is None else {JSON_MEMBER, *only}
+        shards = {
+            shard
+            for shard, one in zip(self.shards, self.subsets, strict=True)
+            if subset in (None, one)
+        }
+        for record in self.manifest.shards:
+            if subset is not None and record.name not in shards:
+                continue
+            shard, count = self.folder.place(record.name), 0
+            with self.folder.local_file(record.name) as path:
+                for span, files in read_tar(path, only=wanted, place=shard):
+                    place = f"sample {span.id} in {shard}"
+                    scene = _to_scene(files.pop(JSON_MEMBER, None), sample_id=span.id, place=place)
+                    if only is None:
+                        require_members(scene, files, place=place)
+                    self._require_indexed(scene, place=place)
+                    count += 1
+                    if subset in (None, scene.subset):
+                        yield scene, files
+            if count != record.samples:
+                raise DataError(
+                    f"{shard} has {count} samples, {MANIFEST_NAME} says {record.samples}",
+                    cure=VALIDATE,
+                )
+
+    def _require_indexed(self, scene: Scene, *, place: str) -> None:
+        row = self._rows.get(scene.id)
+        indexed = None if row is None else self.subsets[row]
+        if indexed != scene.subset:
+            raise DataError(
+                f"{place} is of the subset {scene.subset}, {INDEX_NAME} says {indexed}",
+                cure=VALIDATE,
+            )
+
+    def rejects(self) -> list[Reject]:
+        """Scenes that were turned down.
+
+        Raises DataError when the table is damaged, or has not as many as the manifest counts.
+        """
+        return read_rejects(self.folder, counted=self.manifest.counts.rejected)
+
+    def quarantined(self) -> list[Quarantine]:
+        """Scenes that raised an error. Raises as `rejects` does."""
+        return read_quarantine(self.folder, counted=self.manifest.counts.quarantined)
+
+    def funnel(self) -> list[FunnelRow]:
+        """What each stage did, of the report; empty where there is none that can be read."""
+        try:
+            data = self.folder.find(REPORT_JSON)
+            return [] if data is None else funnel_from_json(data, place=REPORT_JSON)
+        except DataError:
+            return []
 
     def records(self) -> Iterator[Scene]:
         """The scenes in the order of iteration, without their pictures, which are not read."""
@@ -154,9 +255,9 @@ class Dataset:
         try:
             data = self.folder.read_range(self.shards[row], offset, size)
         except DataError as error:
-            raise DataError(error.message, cure=_CHECK) from error
+            raise DataError(error.message, cure=VALIDATE) from error
         if len(data) < size:
-            raise DataError(f"{self._place(row)} is cut off: the shard is truncated", cure=_CHECK)
+            raise DataError(f"{self._place(row)} is cut off: the shard is truncated", cure=VALIDATE)
         return data
 
     def _read(self, row: int) -> SceneView:
@@ -167,19 +268,17 @@ class Dataset:
             if isinstance(item, TarFault):
                 raise DataError(
                     f"{place} is damaged at byte {offset + item.offset}: {item.message}",
-                    cure=_CHECK,
+                    cure=VALIDATE,
                 )
             key, member = split_member(item.name)
             if key != sample_id:
-                raise DataError(f"{place} is not where the index says", cure=_CHECK)
+                raise DataError(f"{place} is not where the index says", cure=VALIDATE)
             if not item.plain:
                 raise self._no_plain_file(row, member)
             if member in files:
-                raise DataError(f"{place} has a member {member} twice", cure=_CHECK)
+                raise DataError(f"{place} has a member {member} twice", cure=VALIDATE)
             files[member] = member_data(region, item)
-        if JSON_MEMBER not in files:
-            raise DataError(f"{place} has no JSON member", cure=_CHECK)
-        record = self._to_record(row, files.pop(JSON_MEMBER))
+        record = _to_scene(files.pop(JSON_MEMBER, None), sample_id=sample_id, place=place)
         require_members(record, files, place=place)
         return SceneView(record, files, place=place)
 
@@ -197,7 +296,8 @@ class Dataset:
 
     def _read_record(self, row: int) -> Scene:
         """A sample's scene, without its pictures."""
-        return self._to_record(row, self._read_member(row, JSON_MEMBER))
+        data = self._read_member(row, JSON_MEMBER)
+        return _to_scene(data, sample_id=self.ids[row], place=self._place(row))
 
     def _read_member(self, row: int, member: str) -> bytes:
         """Of the members that come before, only the headers are read."""
@@ -212,13 +312,13 @@ class Dataset:
                 header = parse_header(block)
             except tarfile.HeaderError as error:
                 raise DataError(
-                    f"{self._place(row)} is damaged at byte {position}: {error}", cure=_CHECK
+                    f"{self._place(row)} is damaged at byte {position}: {error}", cure=VALIDATE
                 ) from error
             if position + BLOCK + padded(header.size) > end:
                 raise DataError(
                     f"{self._place(row)} is damaged at byte {position}: {header.name} of "
                     f"{header.size} bytes reaches beyond the sample",
-                    cure=_CHECK,
+                    cure=VALIDATE,
                 )
             if header.name == f"{self.ids[row]}.{member}":
                 if not header.plain:
@@ -228,21 +328,24 @@ class Dataset:
                     data = self._read_range(row, position + BLOCK, header.size)
                 return data
             position += BLOCK + padded(header.size)
-        raise DataError(f"{self._place(row)} has no member {member}", cure=_CHECK)
+        raise DataError(f"{self._place(row)} has no member {member}", cure=VALIDATE)
 
     def _no_plain_file(self, row: int, member: str) -> DataError:
         return DataError(
-            f"{self._place(row)} has a member {member} that is no plain file", cure=_CHECK
+            f"{self._place(row)} has a member {member} that is no plain file", cure=VALIDATE
         )
 
-    def _to_record(self, row: int, data: bytes) -> Scene:
-        try:
-            scene = scene_from_json(data)
-        except ValidationError as error:
-            raise DataError(
-                f"{self._place(row)} does not obey the schema: {first_problem(error)}",
-                cure=_CHECK,
-            ) from error
-        if scene.id != self.ids[row]:
-            raise DataError(f"{self._place(row)} has the id {scene.id} in its JSON", cure=_CHECK)
-        return scene
+
+def _to_scene(data: bytes | None, *, sample_id: str, place: str) -> Scene:
+    """The scene in a sample's JSON member; None: it has none."""
+    if data is None:
+        raise DataError(f"{place} has no JSON member", cure=VALIDATE)
+    try:
+        scene = scene_from_json(data)
+    except ValidationError as error:
+        raise DataError(
+            f"{place} does not obey the schema: {first_problem(error)}", cure=VALIDATE
+        ) from error
+    if scene.id != sample_id:
+        raise DataError(f"{place} has the id {scene.id} in its JSON", cure=VALIDATE)
+    return scene

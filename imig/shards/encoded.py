@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from imig.errors import DataError
+from imig.errors import VALIDATE, DataError
 from imig.schema import EncodingRecord
 
 if TYPE_CHECKING:
@@ -112,18 +112,14 @@ def encoded_from_bytes(data: bytes, *, place: str) -> tuple[EncodedHeader, dict[
         RecursionError,
     ) as error:
         raise DataError(
-            f"{place}: {ENCODED_MEMBER} cannot be read: {_reason(error)}",
-            cure="`imig validate` lists everything that is damaged.",
+            f"{place}: {ENCODED_MEMBER} cannot be read: {_reason(error)}", cure=VALIDATE
         ) from error
     wanted = tensor_names(header)
     missing, extra = sorted(wanted - tensors.keys()), sorted(tensors.keys() - wanted)
     if missing or extra:
         what = [f"lacks {', '.join(missing)}"] if missing else []
         what += [f"has {', '.join(extra)} too many"] if extra else []
-        raise DataError(
-            f"{place}: {ENCODED_MEMBER} {' and '.join(what)}",
-            cure="`imig validate` lists everything that is damaged.",
-        )
+        raise DataError(f"{place}: {ENCODED_MEMBER} {' and '.join(what)}", cure=VALIDATE)
     return header, tensors
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from imig.errors import DataError
+from imig.errors import VALIDATE, DataError
 
 FEATURES_MEMBER: Final = "features.npy"
 NORM_TOLERANCE: Final = 0.01
@@ -53,17 +53,16 @@ def features_from_bytes(data: bytes, *, place: str) -> NDArray[np.float16]:
     DataError
         When the bytes are damaged, or it is no float16 vector of norm 1.
     """
-    cure = "`imig validate` lists everything that is damaged."
     header = _HEADER.match(data)
     if header is None:
         message = f"cannot be read as one float16 vector of NumPy's: it begins {data[:80]!r}"
-        raise DataError(f"{place}: {FEATURES_MEMBER} {message}", cure=cure)
+        raise DataError(f"{place}: {FEATURES_MEMBER} {message}", cure=VALIDATE)
     stored = len(data) - header.end()
     if stored != 2 * int(header["length"]):
         message = f"{stored} bytes instead of {header['length'].decode()} values"
-        raise DataError(f"{place}: {FEATURES_MEMBER} has {message}", cure=cure)
+        raise DataError(f"{place}: {FEATURES_MEMBER} has {message}", cure=VALIDATE)
     vector = np.frombuffer(data, dtype="<f2", offset=header.end())
     norm = float(np.linalg.norm(vector.astype(np.float64)))
     if not abs(norm - 1) <= NORM_TOLERANCE:
-        raise DataError(f"{place}: {FEATURES_MEMBER} has the norm {norm:.4g}, not 1", cure=cure)
+        raise DataError(f"{place}: {FEATURES_MEMBER} has the norm {norm:.4g}, not 1", cure=VALIDATE)
     return vector

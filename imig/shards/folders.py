@@ -6,15 +6,20 @@ of a large one.
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from imig.errors import DataError, UsageError
+from imig.errors import DataError, ImigError, UsageError
 from imig.paths import input_path
 from imig.regular_file import open_regular_file, read_regular_file
+from imig.shards.hub_errors import explain_hub_error
 
+_HUB = "hf://"
 _REASON = 300
 """Characters of what a store says."""
 
@@ -42,6 +47,12 @@ class Folder(Protocol):
     def read_range(self, name: str, offset: int, size: int) -> bytes:
         """Bytes from `offset` on, fewer than `size` where the file ends; errors as `read`'s."""
 
+    def local_file(self, name: str) -> AbstractContextManager[Path]:
+        """The file on this machine while the block runs, to be read from front to back.
+
+        Of a remote one a copy is made, on the disk. Raises DataError when it cannot be.
+        """
+
 
 def open_folder(path: str | Path) -> Folder:
     """A local folder, or a remote one where the path is an address (``s3://bucket/shards``).
@@ -49,7 +60,8 @@ def open_folder(path: str | Path) -> Folder:
     Raises
     ------
     UsageError
-        When the address is of a kind for which nothing is installed.
+        When the address is of a kind for which nothing is installed, or the hub (``hf://``) has no
+        such dataset.
     DataError
         When nothing answers there.
     """
@@ -101,6 +113,9 @@ class LocalFolder:
         except OSError as error:
             raise DataError(f"cannot read {self.place(name)}: {error.strerror}") from error
 
+    def local_file(self, name: str) -> AbstractContextManager[Path]:
+        return nullcontext(self.root / name)
+
 
 @dataclass(frozen=True)
 class RemoteFolder:
@@ -115,6 +130,10 @@ class RemoteFolder:
 
         filesystem, _ = fsspec.core.url_to_fs(self.address)
         return filesystem
+
+    @property
+    def _on_hub(self) -> bool:
+        return self.address.startswith(_HUB)
 
     @cached_property
     def _filesystem(self) -> Any:
@@ -134,7 +153,9 @@ class RemoteFolder:
         # Not `has`, which in fsspec is False for a store that does not answer, too.
         try:
             data: bytes = self._filesystem.cat_file(self.place(name))
-        except (FileNotFoundError, IsADirectoryError):
+        except (FileNotFoundError, IsADirectoryError) as error:
+            if self._on_hub and error.__cause__ is not None:  # not the file, the repository
+                raise _unreachable(self.address, error) from error
             return None
         except Exception as error:  # every kind of store has errors of its own
             raise _unreachable(self.place(name), error) from error
@@ -149,17 +170,34 @@ class RemoteFolder:
     def read_range(self, name: str, offset: int, size: int) -> bytes:
         return self._cat(name, start=offset, end=offset + size)
 
+    @contextmanager
+    def local_file(self, name: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="imig-") as folder:
+            copy = Path(folder, name)
+            try:
+                self._filesystem.get_file(self.place(name), str(copy))
+            except Exception as error:  # every kind of store has errors of its own
+                raise self._unreadable(name, error) from error
+            yield copy
+
     def _cat(self, name: str, **span: int) -> bytes:
+        # The hub's files would read 5 MB ahead of a scene.
+        options = {"cache_type": "none"} if self._on_hub and span else {}
         try:
-            data: bytes = self._filesystem.cat_file(self.place(name), **span)
+            data: bytes = self._filesystem.cat_file(self.place(name), **span, **options)
         except Exception as error:  # every kind of store has errors of its own
-            raise DataError(
-                f"cannot read {self.place(name)}: {type(error).__name__}: {error}"
-            ) from error
+            if self._on_hub and not isinstance(error, FileNotFoundError):
+                raise _unreachable(self.place(name), error) from error
+            raise self._unreadable(name, error) from error
         return data
 
+    def _unreadable(self, name: str, error: Exception) -> DataError:
+        return DataError(f"cannot read {self.place(name)}: {type(error).__name__}: {error}")
 
-def _unreachable(place: str, error: Exception) -> DataError:
+
+def _unreachable(place: str, error: Exception) -> ImigError:
+    if place.startswith(_HUB):
+        return explain_hub_error(error, place=place)
     reason = str(error) or type(error).__name__
     return DataError(
         f"cannot reach {place}: {reason[:_REASON]}",

@@ -58,9 +58,13 @@ def read_funnel(path: Path) -> list[FunnelRow]:
     DataError
         When it is no report.
     """
-    data = read_regular_file(path)
+    return funnel_from_json(read_regular_file(path), place=str(path))
+
+
+def funnel_from_json(data: bytes, *, place: str) -> list[FunnelRow]:
+    """The funnel in a report's bytes. Raises DataError when it is no report."""
     try:
         return TypeAdapter(list[FunnelRow]).validate_python(json.loads(data)["stages"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         what = first_problem(error) if isinstance(error, ValidationError) else repr(error)
-        raise DataError(f"{path} is no report of a build: {what}") from error
+        raise DataError(f"{place} is no report of a build: {what}") from error

@@ -15,7 +15,6 @@ from imig.shards.parquet import for_arrow, open_parquet
 from imig.shards.writer import JSON_MEMBER, read_tar
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
 INDEX_NAME = "index.parquet"
@@ -325,12 +324,6 @@ def absent_columns(path: Path) -> frozenset[str]:
 
     with for_arrow(path, "rb") as source:
         return frozenset(index_schema().names).difference(pq.read_schema(source).names)
-
-
-def read_index(path: Path) -> pd.DataFrame:
-    """The index as a pandas frame; raises as `read_index_table` does."""
-    frame: pd.DataFrame = read_index_table(path).to_pandas()
-    return frame
 
 
 def _mean(values: Sequence[float]) -> float:

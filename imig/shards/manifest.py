@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 from importlib import metadata
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from imig.errors import DataError
+from imig.errors import DataError, UsageError
 from imig.regular_file import read_regular_file
-from imig.schema import Manifest, ShardRecord, first_problem
+from imig.schema import SCHEMA_VERSION, Manifest, ShardRecord, first_problem
 from imig.shards.atomic import atomic_write_bytes
 
 MANIFEST_NAME = "dataset.json"
@@ -60,6 +61,20 @@ def manifest_from_json(data: bytes, *, place: str) -> Manifest:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
         raise DataError(f"{place} does not obey the schema: {first_problem(error)}") from error
+
+
+def refuse_newer(data: bytes, *, place: str) -> None:
+    """Raise UsageError where a newer imig has written the manifest in those bytes."""
+    try:
+        version = json.loads(data).get("schema_version")
+    except (ValueError, AttributeError, RecursionError):
+        return  # what is wrong is said when the manifest is read
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise UsageError(
+            f"{place} has schema version {version}, this imig knows versions up to "
+            f"{SCHEMA_VERSION}",
+            cure="install the imig that wrote it, or a newer one",
+        )
 
 
 def package_versions() -> dict[str, str]:

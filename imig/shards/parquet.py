@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from imig.errors import DataError
+from imig.errors import VALIDATE, DataError
 from imig.regular_file import open_regular_file
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ BYTES_A_BYTE: Final = 1000
 FEW_VALUES: Final = 1 << 16
 FEW_BYTES: Final = 1 << 26
 """As many are always read: they do no harm."""
-
-_CURE: Final = "`imig validate` lists everything that is damaged."
 
 
 @contextmanager
@@ -84,7 +82,7 @@ def footer_rows(path: Path) -> int:
         with open_parquet(path) as file:
             rows: int = file.metadata.num_rows
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"{path} cannot be read: {error}", cure=_CURE) from error
+        raise DataError(f"{path} cannot be read: {error}", cure=VALIDATE) from error
     return rows
 
 
@@ -94,7 +92,7 @@ def _require_plausible(footer: pq.FileMetaData, *, size: int, path: str) -> None
     rows = sum(group.num_rows for group in groups)
     if rows != footer.num_rows:
         message = f"{path} is damaged: its footer has {footer.num_rows} rows, its groups {rows}"
-        raise DataError(message, cure=_CURE)
+        raise DataError(message, cure=VALIDATE)
     values, unpacked = 0, 0
     for number in range(footer.num_columns):
         chunks = [group.column(number) for group in groups]
@@ -109,4 +107,4 @@ def _require_plausible(footer: pq.FileMetaData, *, size: int, path: str) -> None
             message = (
                 f"{path} is no table of a dataset: {count:,} {what} in a file of {size:,} bytes"
             )
-            raise DataError(message, cure=_CURE)
+            raise DataError(message, cure=VALIDATE)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from imig.errors import DataError
+from imig.errors import VALIDATE, DataError
 from imig.schema import Quarantine, Reject, first_problem
+from imig.shards.folders import Folder, LocalFolder
 from imig.shards.index import write_records
 from imig.shards.manifest import MANIFEST_NAME
 from imig.shards.names import QUARANTINE_NAME, REJECTS_NAME
@@ -43,8 +44,8 @@ def write_tables(
     )
 
 
-def read_rejects(folder: Path, *, counted: int | None = None) -> list[Reject]:
-    """The rejects of a dataset folder.
+def read_rejects(folder: Path | Folder, *, counted: int | None = None) -> list[Reject]:
+    """The rejects of a dataset, also a remote one's.
 
     Parameters
     ----------
@@ -56,55 +57,58 @@ def read_rejects(folder: Path, *, counted: int | None = None) -> list[Reject]:
     DataError
         When the table is damaged, or has another number of rows.
     """
-    path = folder / REJECTS_NAME
+    folder = _folder(folder)
+    rows = _read(folder, REJECTS_NAME, _REJECT_COLUMNS, counted=counted)
     try:
-        return [
-            Reject(**{**row, "figures": json.loads(row["figures"])})
-            for row in _read(path, _REJECT_COLUMNS, counted=counted)
-        ]
+        return [Reject(**{**row, "figures": json.loads(row["figures"])}) for row in rows]
     except (ValidationError, ValueError, TypeError, RecursionError) as error:
-        raise DataError(f"cannot read {path}: {_first_line(error)}", cure=_CURE) from error
+        place = folder.place(REJECTS_NAME)
+        raise DataError(f"cannot read {place}: {_first_line(error)}", cure=VALIDATE) from error
 
 
-def read_quarantine(folder: Path, *, counted: int | None = None) -> list[Quarantine]:
+def read_quarantine(folder: Path | Folder, *, counted: int | None = None) -> list[Quarantine]:
     """The quarantined scenes of a dataset folder; as `read_rejects`."""
-    path = folder / QUARANTINE_NAME
+    folder = _folder(folder)
+    rows = _read(folder, QUARANTINE_NAME, _QUARANTINE_COLUMNS, counted=counted)
     try:
-        return [Quarantine(**row) for row in _read(path, _QUARANTINE_COLUMNS, counted=counted)]
+        return [Quarantine(**row) for row in rows]
     except ValidationError as error:
-        raise DataError(f"cannot read {path}: {_first_line(error)}", cure=_CURE) from error
+        place = folder.place(QUARANTINE_NAME)
+        raise DataError(f"cannot read {place}: {_first_line(error)}", cure=VALIDATE) from error
 
 
-_CURE = "`imig validate` lists everything that is damaged."
+def _folder(folder: Path | Folder) -> Folder:
+    return LocalFolder(folder) if isinstance(folder, Path) else folder
 
 
 def _read(
-    path: Path, columns: Sequence[str], *, counted: int | None = None
+    folder: Folder, name: str, columns: Sequence[str], *, counted: int | None
 ) -> list[dict[str, Any]]:
     import pyarrow as pa
 
-    if not path.is_file():
+    path, data = folder.place(name), folder.find(name)
+    if data is None:
         _require_count(path, 0, counted)
         return []
     try:
-        with open_parquet(path) as file:
+        with open_parquet(path, data=data) as file:
             _require_count(path, file.metadata.num_rows, counted)
             there = set(file.schema_arrow.names)
             # `path` is younger than the other columns.
             wanted = [one for one in columns if one in there or one != "path"]
             if lacking := set(wanted) - there:
                 raise DataError(
-                    f"{path} lacks the columns {', '.join(sorted(lacking))}", cure=_CURE
+                    f"{path} lacks the columns {', '.join(sorted(lacking))}", cure=VALIDATE
                 )
             rows: list[dict[str, Any]] = file.read(wanted).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"cannot read {path}: {error}", cure=_CURE) from error
+        raise DataError(f"cannot read {path}: {error}", cure=VALIDATE) from error
     return rows
 
 
-def _require_count(path: Path, rows: int, counted: int | None) -> None:
+def _require_count(path: str, rows: int, counted: int | None) -> None:
     if counted is not None and rows != counted:
-        raise DataError(f"{path} has {rows} rows, {MANIFEST_NAME} counts {counted}", cure=_CURE)
+        raise DataError(f"{path} has {rows} rows, {MANIFEST_NAME} counts {counted}", cure=VALIDATE)
 
 
 def _first_line(error: Exception) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imig.errors import DataError
+from imig.errors import VALIDATE, DataError
 from imig.pictures import decode_pixels
 from imig.sample import Sample, image_to_mask
 from imig.schema import Instance, Reference, Scene
@@ -66,9 +66,7 @@ class _Members:
         return picture
 
     def damaged(self, what: str) -> DataError:
-        return DataError(
-            f"{self.place}: {what}", cure="`imig validate` lists everything that is damaged."
-        )
+        return DataError(f"{self.place}: {what}", cure=VALIDATE)
 
 
 def _describe(kind: str | None, mode: str, size: tuple[int, int]) -> str:
@@ -127,6 +125,17 @@ class InstanceView(_Fields):
             return rle_to_mask(self.record.mask, size=self._members.size)
         except DataError as error:
             raise self._members.damaged(f"instance {self.record.index}: {error.message}") from error
+
+    def reference_to_place(self) -> ReferenceView | None:
+        """The view that a layout shows: an edit before a source before a crop, never a face.
+
+        None where there is none whose mask has anything in it.
+        """
+        for kind in ("edit", "source", "crop"):
+            for one in self.references:
+                if one.record.kind == kind and one.mask is not None and one.mask.any():
+                    return one
+        return None
 
 
 class SceneView(_Fields):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from imig.errors import DataError
+from imig.errors import VALIDATE, DataError
 from imig.regular_file import open_regular_file
 from imig.sample import Sample
 from imig.schema import Scene, scene_to_json
@@ -27,7 +27,6 @@ from imig.shards.tar import (
 )
 
 JSON_MEMBER = "json"
-_CURE = "`imig validate` lists everything that is damaged."
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,7 @@ def require_members(scene: Scene, members: Collection[str], *, place: str) -> No
     """Raise DataError when a scene names members that are not among these."""
     missing = sorted(named_members(scene).difference(members))
     if missing:
-        raise DataError(
-            f"{place} lacks {', '.join(missing)}, which its scene names",
-            cure=_CURE,
-        )
+        raise DataError(f"{place} lacks {', '.join(missing)}, which its scene names", cure=VALIDATE)
 
 
 def write_tar(path: Path, samples: Iterable[Sample]) -> list[SampleSpan]:
@@ -128,12 +124,23 @@ def sample_spans(path: Path) -> Iterator[SampleSpan]:
         yield from (span for span, _ in _group(path, data))
 
 
+def member_names(path: Path) -> frozenset[str]:
+    """The members that any sample of a tar has; reads headers only. Raises DataError on damage."""
+    with _mapped(path) as data:
+        return frozenset(name for _, members in _group(path, data) for name in members)
+
+
 def read_tar(
-    path: Path, *, only: Collection[str] | None = None
+    path: Path, *, only: Collection[str] | None = None, place: str | None = None
 ) -> Iterator[tuple[SampleSpan, dict[str, bytes]]]:
     """Samples of a tar in file order: where each lies, and its bytes by member name.
 
-    `only` names the members that are wanted; the bytes of others are not read.
+    Parameters
+    ----------
+    only:
+        The members that are wanted; the bytes of others are not read. None: all.
+    place:
+        What messages call the tar, where `path` is a copy.
 
     Raises
     ------
@@ -141,7 +148,7 @@ def read_tar(
         When the tar is damaged; `imig validate` says more.
     """
     with _mapped(path) as data:
-        for span, members in _group(path, data):
+        for span, members in _group(place or path, data):
             yield (
                 span,
                 {
@@ -152,13 +159,13 @@ def read_tar(
             )
 
 
-def _group(path: Path, data: Buffer) -> Iterator[tuple[SampleSpan, Mapping[str, TarMember]]]:
+def _group(path: Path | str, data: Buffer) -> Iterator[tuple[SampleSpan, Mapping[str, TarMember]]]:
     key, members, start, end, last = "", dict[str, TarMember](), 0, 0, ""
     for item in walk_tar(data):
         if isinstance(item, TarFault):
             where = f", behind {last!r}" if last else ""
             raise DataError(
-                f"{path} is damaged at byte {item.offset}{where}: {item.message}", cure=_CURE
+                f"{path} is damaged at byte {item.offset}{where}: {item.message}", cure=VALIDATE
             )
         its_key, name = split_member(item.name)
         if members and its_key != key:
@@ -166,7 +173,7 @@ def _group(path: Path, data: Buffer) -> Iterator[tuple[SampleSpan, Mapping[str, 
             members, start = {}, item.offset
         if not item.plain or name in members:
             what = "twice" if item.plain else "that is no plain file"
-            raise DataError(f"{path} has a member {item.name!r} {what}", cure=_CURE)
+            raise DataError(f"{path} has a member {item.name!r} {what}", cure=VALIDATE)
         key, end, last = its_key, item.end, item.name
         members[name] = item
     if members:

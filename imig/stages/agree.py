@@ -7,7 +7,12 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from imig.models.protocols import PictureAnswerer
-from imig.recipe.parts import EndpointConfig, ModelConfig, StageConfig
+from imig.recipe.parts import (
+    EndpointConfig,
+    ModelConfig,
+    StageConfig,
+    require_endpoint_or_model,
+)
 from imig.sample import Sample, decode_image
 from imig.schema import Agreement, Reference
 from imig.stages.base import Stage, Uses, loaded
@@ -29,8 +34,7 @@ class AgreeConfig(StageConfig):
 
     @model_validator(mode="after")
     def _one_of_two(self) -> AgreeConfig:
-        if (self.endpoint is None) == (self.model is None):
-            raise ValueError("give either an endpoint or a model")
+        require_endpoint_or_model(self.endpoint, self.model)
         return self
 
 

@@ -17,8 +17,8 @@ from imig.schema import ModelRecord, Subset
 from imig.stages.loading import connect, load_as, record_of
 
 Word = Literal[
-    "target", "caption", "nouns", "subjects", "boxes", "masks", "references", "drawn views",
-    "edited views", "views", "scores", "verdict",
+    "target", "caption", "nouns", "subjects", "boxes", "grounded masks", "masks", "references",
+    "drawn views", "edited views", "views", "scores", "verdict",
 ]  # fmt: skip
 """What stages read and write."""
 
@@ -28,6 +28,7 @@ WORDS: Final[dict[Word, str]] = {
     "nouns": "noun phrases to look for in the target",
     "subjects": "what a prompt wants drawn, each with a prompt of its own (flexible)",
     "boxes": "instances with their boxes in the target",
+    "grounded masks": "a mask with each box, where the model that found it gives both",
     "masks": "the instances' visible parts, and their order in depth",
     "references": "at least one picture of each instance's identity",
     "drawn views": "pictures of subjects alone, their subject not yet found in them (flexible)",

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from imig.layout.boxes import clean_boxes
+from imig.layout.masks import mask_to_rle
 from imig.models.protocols import GroundedBoxes, Grounder
 from imig.recipe.parts import Fraction, ModelConfig, StageConfig
 from imig.sample import Sample
 from imig.schema import Box, Detection, Instance, Scene
 from imig.stages.base import Stage, Uses, loaded
 from imig.stages.instances import set_instances
+from imig.stages.loading import grounds_masks
 from imig.stages.nouns import head_noun
 
 SHOWN_LETTERS = 60
@@ -58,6 +60,10 @@ class GroundStage(Stage[GroundConfig]):
 
     grounder: Grounder = loaded("model")
 
+    def prepare(self) -> None:
+        if self.skipped() is None and grounds_masks(self.config.model):
+            self.writes = frozenset({"boxes", "grounded masks"})
+
     def skipped(self) -> str | None:
         return "the source has boxes" if "boxes" in self.context.given else None
 
@@ -79,13 +85,7 @@ class GroundStage(Stage[GroundConfig]):
         for sample, candidates in zip(asked, found, strict=True):
             for phrase in candidates.unread:
                 sample.note_oddity(UNREAD_PHRASE, shown_phrase(phrase))
-            kept = self._choose(candidates, sample.scene)
-            model = self.grounder.name
-            instances = [_to_instance(candidates, i, sample.scene, model=model) for i in kept]
-            instances.sort(key=lambda one: (one.box[0] + one.box[2], one.box, one.phrase))
-            for index, instance in enumerate(instances):
-                instance.identity_id = identity_id(sample.scene, index)
-            set_instances(sample, instances, layer_order=[])
+            instances = self._store(sample, candidates)
             if len(instances) < self.config.min_instances:
                 sample.turn_down(
                     stage=self.name,
@@ -98,6 +98,22 @@ class GroundStage(Stage[GroundConfig]):
                     },
                 )
         return samples
+
+    def _store(self, sample: Sample, candidates: GroundedBoxes) -> list[Instance]:
+        """Make instances of the candidates that are good enough, from left to right."""
+        scene, model = sample.scene, self.grounder.name
+        kept = self._choose(candidates, scene)
+        found = [(_to_instance(candidates, i, scene, model=model), i) for i in kept]
+        found.sort(key=lambda one: (one[0].box[0] + one[0].box[2], one[0].box, one[0].phrase))
+        for index, (instance, _) in enumerate(found):
+            instance.identity_id = identity_id(scene, index)
+        instances = [instance for instance, _ in found]
+        set_instances(sample, instances, layer_order=[])
+        if candidates.masks is not None:
+            sample.grounded_masks = {
+                instance.identity_id: mask_to_rle(candidates.masks[i]) for instance, i in found
+            }
+        return instances
 
     def _choose(self, candidates: GroundedBoxes, scene: Scene) -> list[int]:
         """Indices of the candidates that become instances, best first.

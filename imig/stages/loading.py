@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from imig.errors import UsageError
-from imig.models.protocols import TASKS, PictureAnswerer
+from imig.models.protocols import TASKS, Captioner, PictureAnswerer
 from imig.recipe.parts import EndpointConfig, ModelConfig
 from imig.schema import ModelRecord
 
@@ -53,11 +53,28 @@ def load_as(protocol: type[Any], config: ModelConfig, *, key: str, batch_size: i
 
 def connect(protocol: type[Any], config: EndpointConfig, *, key: str, clients: int) -> Any:
     """A model behind a server, which obeys `protocol`; `clients` workers ask it at once."""
-    if protocol is not PictureAnswerer:
-        raise UsageError(f"{key}: no server is asked to {TASKS[protocol]}")
-    from imig.endpoint.answers import EndpointAnswerer
+    if protocol is PictureAnswerer:
+        from imig.endpoint.answers import EndpointAnswerer
 
-    return EndpointAnswerer(config, name=key, clients=clients)
+        return EndpointAnswerer(config, name=key, clients=clients)
+    if protocol is Captioner:
+        from imig.endpoint.captions import EndpointCaptioner
+
+        return EndpointCaptioner(config, name=key, clients=clients)
+    raise UsageError(f"{key}: no server is asked to {TASKS[protocol]}")
+
+
+def grounds_masks(config: ModelConfig) -> bool:
+    """Whether the model gives a mask with each box; known without loading it.
+
+    False for a family that there is not: the plan says what is wrong with it.
+    """
+    from imig.models.weights import find_family
+
+    try:
+        return find_family(config.family).grounds_masks
+    except UsageError:
+        return False
 
 
 def record_of(config: ModelConfig | EndpointConfig) -> ModelRecord:

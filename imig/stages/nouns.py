@@ -26,10 +26,12 @@ from imig.stages.chunks import Chunk, chunk
 from imig.stages.negation import denied
 from imig.stages.plurals import looks_plural, singular
 from imig.stages.word_classes import Kind, Word, classify
+from imig.text import text_to_plain
 
+_OPENERS = lexicon.DETERMINERS | lexicon.NUMBERS
 _MEASURE_OF_IMAGES = re.compile(r"\d+(?:k|p|mm|px|fps|bit|hdr|dpi)")
 
-__all__ = ["caption_to_phrases", "head_noun", "singular"]
+__all__ = ["caption_to_phrases", "head_noun", "phrase_to_noun", "singular"]
 
 
 def caption_to_phrases(caption: str, *, ignored: Collection[str] = ()) -> list[str]:
@@ -62,6 +64,20 @@ def head_noun(phrase: str) -> str:
         if position and word in lexicon.PREPOSITIONS:
             return words[position - 1]
     return words[-1] if words else ""
+
+
+def phrase_to_noun(phrase: str) -> str:
+    """A phrase that somebody else found, as `caption_to_phrases` writes them.
+
+    Lower case, without articles and numbers before it, the head in the singular: "Two red mugs"
+    -> "red mug". Nothing else is left out.
+    """
+    words = text_to_plain(phrase).lower().split()
+    while len(words) > 1 and (words[0] in _OPENERS or words[0].isdigit()):
+        del words[0]
+    head = next((n for n, word in enumerate(words) if n and word in lexicon.PREPOSITIONS), None)
+    before = words[:head]
+    return " ".join([*before[:-1], singular(before[-1]), *words[len(before) :]]) if words else ""
 
 
 def _finish(run: Chunk, words: list[Word]) -> str:

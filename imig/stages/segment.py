@@ -8,7 +8,15 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from imig.layout.masks import Mask, clip_mask_to_box, despeckle, mask_area, mask_to_box, mask_to_rle
+from imig.layout.masks import (
+    Mask,
+    clip_mask_to_box,
+    despeckle,
+    mask_area,
+    mask_to_box,
+    mask_to_rle,
+    rle_to_mask,
+)
 from imig.models.protocols import SegmentedMasks, Segmenter
 from imig.recipe.parts import Fraction, ModelConfig, StageConfig
 from imig.sample import Sample
@@ -21,9 +29,15 @@ from imig.stages.layers import occluded_fractions, stack_masks
 class SegmentConfig(StageConfig):
     """A mask for each box."""
 
-    model: Annotated[ModelConfig, Uses(Segmenter)] = ModelConfig(family="segment-anything")
+    model: Annotated[ModelConfig | None, Uses(Segmenter)] = Field(
+        default=ModelConfig(family="segment-anything"),
+        description="null: no model; the masks are those that `ground` found with its boxes, for "
+        "families that find both (`sam3`).",
+    )
     min_score: Fraction = Field(
-        default=0.0, description="Masks whose predicted IoU is lower are dropped."
+        default=0.0,
+        description="Masks whose predicted IoU is lower are dropped. Of a mask that `ground` found "
+        "the score is that of its box.",
     )
     clip_to_box: bool = Field(
         default=True, description="Cut what the mask has outside its box, so boxes hold masks."
@@ -32,6 +46,8 @@ class SegmentConfig(StageConfig):
 
 class SegmentStage(Stage[SegmentConfig]):
     """Masks are visible parts: disjoint, contested pixels going to the nearer instance.
+
+    Without a model they are made of the masks that `ground` found, cleaned in the same way.
 
     Turns down: "no mask left".
     """
@@ -42,6 +58,10 @@ class SegmentStage(Stage[SegmentConfig]):
 
     segmenter: Segmenter = loaded("model")
 
+    def prepare(self) -> None:
+        if self.skipped() is None and self.config.model is None:
+            self.reads = self.reads | {"grounded masks"}
+
     def skipped(self) -> str | None:
         return "the source has masks" if "masks" in self.context.given else None
 
@@ -49,20 +69,24 @@ class SegmentStage(Stage[SegmentConfig]):
         if self.skipped() is not None:
             return samples
         asked = [sample for sample in samples if sample.scene.instances]
-        found = (
-            self.segmenter.segment(
-                [sample.target() for sample in asked],
-                [np.array([i.box for i in s.scene.instances], np.float32) for s in asked],
-            )
-            if asked
-            else []
-        )
-        for sample, segmented in zip(asked, found, strict=True):
+        for sample, segmented in zip(asked, self._segment(asked), strict=True):
             self._store(sample, segmented)
         for sample in samples:
+            sample.grounded_masks = {}
             if not sample.scene.instances:
                 sample.turn_down(stage=self.name, reason="no mask left", figures={})
         return samples
+
+    def _segment(self, samples: list[Sample]) -> list[SegmentedMasks]:
+        """A mask for each instance of each sample."""
+        if self.config.model is None:
+            return [_grounded(sample) for sample in samples]
+        if not samples:
+            return []
+        return self.segmenter.segment(
+            [sample.target() for sample in samples],
+            [np.array([i.box for i in s.scene.instances], np.float32) for s in samples],
+        )
 
     def _store(self, sample: Sample, segmented: SegmentedMasks) -> None:
         pieces = [
@@ -81,8 +105,15 @@ class SegmentStage(Stage[SegmentConfig]):
             instance.mask = mask_to_rle(piece.mask)
             instance.area = mask_area(piece.mask)
             instance.occluded_fraction = fraction
-            instance.segmentation = Detection(score=piece.score, model=self.segmenter.name)
+            instance.segmentation = Detection(score=piece.score, model=self._model_of(instance))
         set_instances(sample, [piece.instance for piece in pieces], layer_order=order)
+
+    def _model_of(self, instance: Instance) -> str:
+        """The model that the instance's mask is of."""
+        if self.config.model is not None:
+            return self.segmenter.name
+        assert instance.grounding is not None, "its mask is of the model that found its box"
+        return instance.grounding.model
 
     def _tidy(self, instance: Instance, mask: Mask, score: float) -> _Piece | None:
         """The instance's mask without crumbs, None where it is empty or too uncertain."""
@@ -107,6 +138,18 @@ class _Piece:
     box: Box
     mask: Mask
     score: float
+
+
+def _grounded(sample: Sample) -> SegmentedMasks:
+    """The masks that came with the boxes; an empty one for what a stage in between has added."""
+    scene = sample.scene
+    masks = np.zeros((len(scene.instances), scene.height, scene.width), np.bool_)
+    scores = np.zeros(len(masks), np.float32)
+    for row, instance in enumerate(scene.instances):
+        found = sample.grounded_masks.get(instance.identity_id)
+        if found is not None and instance.grounding is not None:
+            masks[row], scores[row] = rle_to_mask(found), instance.grounding.score
+    return SegmentedMasks(masks, scores)
 
 
 def _despeckle_within(mask: Mask, box: Box) -> Mask:

@@ -8,7 +8,7 @@ import numpy as np
 
 from imig.tabletop.captions import parse_prompt
 from imig.tabletop.identity import Identity, sample_identity
-from imig.tabletop.records import Image, Mask, Placement, RenderedScene, TabletopScene
+from imig.tabletop.records import Image, Mask, PlacedThing, RenderedScene, TabletopScene
 from imig.tabletop.scene import render_scene
 from imig.tabletop.views import FOUND_AGAIN, View, pose_alone
 from imig.tabletop.wording import background_in, mood_in
@@ -39,22 +39,11 @@ def draw_alone(prompt: str, *, width: int, height: int, seed: int) -> RenderedSc
         background=background_in(prompt) or "blank",
         size=FOUND_AGAIN,
     )
-    posed, stage = pose_alone(identity, width=width, height=height, view=view, seed=seed)
+    posed, scenery = pose_alone(identity, width=width, height=height, view=view, seed=seed)
     position = (round(posed.position[0], 4), round(posed.position[1], 4))
     scale = round(posed.scale, 4)
-    return render_scene(
-        TabletopScene(
-            seed=seed,
-            width=width,
-            height=height,
-            style=stage.mood,
-            backdrop=stage.backdrop,
-            camera_elevation=stage.camera_elevation,
-            light_azimuth=stage.light_azimuth,
-            light_elevation=stage.light_elevation,
-            placements=(Placement(identity, position, view.azimuth_degrees, scale),),
-        )
-    )
+    thing = PlacedThing(identity, position, view.azimuth_degrees, scale)
+    return render_scene(TabletopScene.in_scenery(scenery, (thing,), seed=seed))
 
 
 def identity_alone(prompt: str, *, seed: int) -> Identity:

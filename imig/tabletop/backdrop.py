@@ -9,32 +9,32 @@ import numpy as np
 
 from imig.tabletop.primitives import Floats
 from imig.tabletop.projection import Posed
+from imig.tabletop.scenery import LIGHTINGS, Scenery
 from imig.tabletop.shadows import ShadowMap
-from imig.tabletop.stage import LIGHTINGS, Stage
 from imig.tabletop.textures import table_texture, wall_texture
 
 
 def draw_backdrop(
-    stage: Stage, things: Sequence[Posed], shadow: ShadowMap | None, us: Floats, vs: Floats,
+    scenery: Scenery, things: Sequence[Posed], shadow: ShadowMap | None, us: Floats, vs: Floats,
     pixel: float,
 ) -> Floats:  # fmt: skip
     """Linear colours (3, h, w) of table and wall, lit and shadowed, before the vignette."""
-    light = LIGHTINGS[stage.mood]
-    elevation = math.radians(stage.camera_elevation)
+    light = LIGHTINGS[scenery.mood]
+    elevation = math.radians(scenery.camera_elevation)
     sine = math.sin(elevation)
     height, width = len(vs), len(us)
     result = np.empty((3, height, width), np.float32)
-    edge = stage.backdrop.edge * sine
+    edge = scenery.backdrop.edge * sine
     split = int(np.searchsorted(-vs, -edge))  # rows above are wall
     if split < height:
         y = vs[split:] * np.float32(1 / sine)
-        table = table_texture(stage.backdrop, us, y, pixel / sine)
+        table = table_texture(scenery.backdrop, us, y, pixel / sine)
         lit = None
         if shadow is not None:
             lit = shadow.on_table(us, y)
             lit *= np.float32(-0.92)
             lit += np.float32(1)
-        strength = math.sin(math.radians(stage.light_elevation))
+        strength = math.sin(math.radians(scenery.light_elevation))
         contact = np.ones((height - split, width), np.float32)
         for posed in things:
             reach = posed.thing.radius * posed.scale
@@ -56,14 +56,14 @@ def draw_backdrop(
             np.multiply(table[channel], gain, out=result[channel, split:])
     if split > 0:
         z = (vs[:split] - np.float32(edge)) * np.float32(1 / math.cos(elevation))
-        wall = wall_texture(stage.backdrop, us, z, pixel)
+        wall = wall_texture(scenery.backdrop, us, z, pixel)
         # darker just above the table's edge, where the wall is far behind
         fade = (np.float32(1) - np.float32(0.30) * np.exp(z * np.float32(-9.0)))[:, None]
         for channel in range(3):
             strength = light.sky[channel] + 0.42 * light.key[channel]
             np.multiply(wall[channel], fade * np.float32(strength), out=result[channel, :split])
-    if stage.streak > 0:
-        length = max(3, round(stage.streak / pixel)) | 1
+    if scenery.streak > 0:
+        length = max(3, round(scenery.streak / pixel)) | 1
         padded = np.pad(result, ((0, 0), (0, 0), (length // 2 + 1, length // 2)), mode="edge")
         total = np.cumsum(padded, axis=2, dtype=np.float64)
         result = ((total[:, :, length:] - total[:, :, :-length]) / length).astype(np.float32)

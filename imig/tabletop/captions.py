@@ -101,6 +101,22 @@ def _relation(a: Described, b: Described, index_a: int, index_b: int) -> str:
     return "left of" if ax < bx else "right of"
 
 
+def _beside_nearest(
+    described: Sequence[Described], i: int, named: Sequence[int], rng: np.random.Generator
+) -> str:
+    """ "a red mug behind the blue car": how a thing stands to the nearest one named before."""
+    one = described[i]
+    near = min(
+        named,
+        key=lambda j: abs(one.box[0] - described[j].box[0]) + abs(one.box[3] - described[j].box[3]),
+    )
+    other = described[near]
+    word = _relation(one, other, i, near)
+    if (near in one.covers or i in other.covers) and rng.random() < 0.3:
+        word = "overlapping"
+    return f"{with_article(one.phrase)} {word} the {other.phrase}"
+
+
 def scene_caption(
     described: Sequence[Described], width: int, table: str, mood: str, rng: np.random.Generator
 ) -> str:
@@ -130,24 +146,13 @@ def scene_caption(
         return f"{opening}: {join_list(items)}."
     if rng.random() < 0.5:
         order = [int(i) for i in rng.permutation(count)]
-    first = order[0]
+    clauses = [f"{with_article(phrases[order[0]])} {places[order[0]]}"]
+    clauses += [
+        _beside_nearest(described, i, order[:position], rng)
+        for position, i in enumerate(order)
+        if position
+    ]
     sentences = [f"{opening}."]
-    clauses = [f"{with_article(phrases[first])} {places[first]}"]
-    for position in range(1, count):
-        i = order[position]
-        candidates = order[:position]
-        near = min(
-            candidates,
-            key=lambda j: (
-                abs(described[i].box[0] - described[j].box[0])
-                + abs(described[i].box[3] - described[j].box[3])
-            ),
-        )
-        word = _relation(described[i], described[near], i, near)
-        touching = near in described[i].covers or i in described[near].covers
-        if touching and rng.random() < 0.3:
-            word = "overlapping"
-        clauses.append(f"{with_article(phrases[i])} {word} the {phrases[near]}")
     if len(clauses) <= 3:
         verb = "There is " if rng.random() < 0.5 else ""
         text = join_list(clauses)
@@ -197,23 +202,10 @@ def parse_prompt(text: str) -> list[PartialCombination]:
         kind = _KIND_WORDS.get(word)
         if kind is None:
             continue
-        colour: str | None = None
-        pattern: str | None = None
-        start = position - 1
-        while start >= 0 and position - start <= 6:
-            before = words[start]
-            colour_word, pattern_word = _COLOUR_WORDS.get(before), _PATTERN_WORDS.get(before)
-            if before in ("and", ","):  # "a red and striped mug", "a red, striped mug"
-                linked = words[start - 1] if start else ""
-                if start == position - 1 or not (
-                    linked in _COLOUR_WORDS or linked in _PATTERN_WORDS
-                ):
-                    break
-            elif before.isdigit() or any(before in g for g in (_STOPS, _KIND_WORDS, _NUMBERS)):
-                break
-            colour = colour or colour_word
-            pattern = pattern or pattern_word
-            start -= 1
+        start = _start_of_phrase(words, position)
+        before = words[start + 1 : position][::-1]  # the word next to the noun counts most
+        colour = next((_COLOUR_WORDS[one] for one in before if one in _COLOUR_WORDS), None)
+        pattern = next((_PATTERN_WORDS[one] for one in before if one in _PATTERN_WORDS), None)
         lead = words[start] if start >= 0 else ""
         item = (kind, colour, pattern)
         if lead == "the" and any(_refers(item, other) for other in found):
@@ -221,6 +213,21 @@ def parse_prompt(text: str) -> list[PartialCombination]:
         times = _NUMBERS.get(lead, int(lead) if lead.isdigit() and len(lead) < 3 else 1)
         found.extend([item] * max(1, min(times, 8)))
     return found
+
+
+def _start_of_phrase(words: Sequence[str], noun: int) -> int:
+    """The place before the first of a noun's adjectives; -1 at the text's beginning."""
+    start = noun - 1
+    while start >= 0 and noun - start <= 6:
+        word = words[start]
+        if word in ("and", ","):  # "a red and striped mug", "a red, striped mug"
+            linked = words[start - 1] if start else ""
+            if start == noun - 1 or not (linked in _COLOUR_WORDS or linked in _PATTERN_WORDS):
+                break
+        elif word.isdigit() or any(word in group for group in (_STOPS, _KIND_WORDS, _NUMBERS)):
+            break
+        start -= 1
+    return start
 
 
 def _refers(item: PartialCombination, other: PartialCombination) -> bool:

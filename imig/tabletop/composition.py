@@ -17,9 +17,7 @@ from imig.tabletop.identity import Identity, sample_identity
 from imig.tabletop.prompts import draw_prompt
 from imig.tabletop.records import RenderedScene
 from imig.tabletop.scene import build_scene, render_scene
-from imig.tabletop.stage import sample_stage
-from imig.tabletop.views import on_background
-from imig.tabletop.wording import background_in, mood_in
+from imig.tabletop.views import scenery_of_prompt
 
 REPLACED: Final = 0.08
 """Chance of an identity to be shown as another thing of its kind: with other proportions, in
@@ -66,10 +64,9 @@ def compose_identities(
         nothing = (None,) * len(drawn.instances)
         return Composed(drawn, shown=nothing, replaced=nothing)
     rng = np.random.default_rng((seed, 9))
-    stage = sample_stage(rng, width, height, mood_in(prompt))
-    stage = replace(stage, backdrop=on_background(stage.backdrop, background_in(prompt)))
+    scenery = scenery_of_prompt(rng, prompt, width=width, height=height)
     things = _things(identities[:MOST], rng)
-    scene = build_scene(rng, seed, [thing.identity for thing in things], stage)
+    scene = build_scene(rng, seed, [thing.identity for thing in things], scenery)
     # the placements are in the order of the things; `render_scene` sorts them from far to near
     far_to_near = sorted(
         range(len(scene.placements)), key=lambda index: -scene.placements[index].position[1]

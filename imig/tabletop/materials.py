@@ -70,7 +70,7 @@ def _cover(
     surface: Surface, where: slice, part: Part, posed: Posed, nth: int, inverse: Floats,
     local: Floats, forward: Vector, pixel: float,
 ) -> None:  # fmt: skip
-    """Fills the points `where`, on the nth part of a thing; `local` (3, n) in the part's frame."""
+    """Fill the points `where`, on the nth part of a thing; `local` (3, n) in the part's frame."""
     identity = posed.thing.identity
     matrix = posed.thing.matrices[nth]
     lengths = np.sqrt((matrix**2).sum(axis=0)).tolist()
@@ -124,7 +124,7 @@ def _hollow(
     surface: Surface, where: slice, part: Part, base: Colour, way: Sequence[float], local: Floats,
     covector: Floats, width: float,
 ) -> None:  # fmt: skip
-    """Looks into a frustum's top: replaces normal and colour where the hollow is seen.
+    """Look into a frustum's top: replace normal and colour where the hollow is seen.
 
     `way` is the camera's direction in the part's frame, `width` the softness of edges there.
     """

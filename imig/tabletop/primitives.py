@@ -35,7 +35,7 @@ class Camera:
 
     @classmethod
     def looking(cls, azimuth_degrees: float, elevation_degrees: float) -> Camera:
-        """Looks at the origin from the azimuth (0: from the front, -y) and elevation given."""
+        """Look at the origin from the azimuth (0: from the front, -y) and elevation given."""
         a, e = math.radians(azimuth_degrees), math.radians(elevation_degrees)
         ca, sa, ce, se = math.cos(a), math.sin(a), math.cos(e), math.sin(e)
         return cls((ca, sa, 0.0), (-sa * se, ca * se, ce), (-sa * ce, ca * ce, -se))

@@ -87,6 +87,16 @@ class PackView:
         rows, columns = len(vs), len(us)
         return max(r0, 0), max(min(r1, rows), 0), max(c0, 0), max(min(c1, columns), 0)
 
+    def bounds(self, members: Sequence[int]) -> tuple[float, float, float, float]:
+        """(u0, u1, v0, v1) around some primitives."""
+        near = [(self.centres[i], self.extents[i]) for i in members]
+        return (
+            min(centre[0] - half[0] for centre, half in near),
+            max(centre[0] + half[0] for centre, half in near),
+            min(centre[1] - half[1] for centre, half in near),
+            max(centre[1] + half[1] for centre, half in near),
+        )
+
     def hits(self, index: int, u: Floats, v: Floats) -> tuple[Floats, Bools]:
         """Distances (of the camera's axis) and hits of one primitive."""
         uc, vc, tc = self.centres[index]
@@ -133,12 +143,7 @@ def projected_bounds(
     """For each thing (u0, u1, v0, v1), close bounds of its projection in scene units."""
     pack = Pack(things)
     view = PackView(pack, Camera.looking(0.0, camera_elevation))
-    result = []
-    for members in pack.members:
-        us = [view.centres[i][0] + s * view.extents[i][0] for i in members for s in (-1, 1)]
-        vs = [view.centres[i][1] + s * view.extents[i][1] for i in members for s in (-1, 1)]
-        result.append((min(us), max(us), min(vs), max(vs)))
-    return result
+    return [view.bounds(members) for members in pack.members]
 
 
 def projected_extents(
@@ -170,10 +175,7 @@ def silhouettes(
     view = PackView(pack, Camera.looking(0.0, camera_elevation))
     found = []
     for members in pack.members:
-        u0 = min(view.centres[i][0] - view.extents[i][0] for i in members)
-        u1 = max(view.centres[i][0] + view.extents[i][0] for i in members)
-        v0 = min(view.centres[i][1] - view.extents[i][1] for i in members)
-        v1 = max(view.centres[i][1] + view.extents[i][1] for i in members)
+        u0, u1, v0, v1 = view.bounds(members)
         column, row = math.floor(u0 / pixel), math.floor(-v1 / pixel)
         columns, rows = math.ceil(u1 / pixel) - column, math.ceil(-v0 / pixel) - row
         us = ((np.arange(columns) + (column + 0.5)) * pixel).astype(np.float32)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from imig.tabletop import vocabulary
@@ -12,11 +10,8 @@ from imig.tabletop.captions import parse_prompt
 from imig.tabletop.identity import Identity, sample_identity
 from imig.tabletop.records import Image, Mask, RenderedScene
 from imig.tabletop.scene import build_scene, render_scene, sample_identities
-from imig.tabletop.stage import sample_stage
-from imig.tabletop.views import FOUND_AGAIN, View, on_background, render_identity
+from imig.tabletop.views import FOUND_AGAIN, View, render_identity, scenery_of_prompt
 from imig.tabletop.wording import azimuth_in, background_in, mood_in, motion_in
-
-__all__ = ["background_in", "draw_prompt", "mood_in", "redraw_identity"]
 
 
 def draw_prompt(prompt: str, *, width: int, height: int, seed: int) -> RenderedScene:
@@ -30,10 +25,8 @@ def draw_prompt(prompt: str, *, width: int, height: int, seed: int) -> RenderedS
     if asks_for_one_alone(prompt):
         return draw_alone(prompt, width=width, height=height, seed=seed)
     wanted = parse_prompt(prompt)[:8]
-    mood = mood_in(prompt)
     rng = np.random.default_rng((seed, 5))
-    stage = sample_stage(rng, width, height, mood)
-    stage = replace(stage, backdrop=on_background(stage.backdrop, background_in(prompt)))
+    scenery = scenery_of_prompt(rng, prompt, width=width, height=height)
     if not wanted:
         count = int(rng.integers(2, 6))
         identities = sample_identities(rng, count, "all")
@@ -48,7 +41,7 @@ def draw_prompt(prompt: str, *, width: int, height: int, seed: int) -> RenderedS
                 identity = sample_identity(rng, kind, colour, pattern)
             taken.add(identity.combination)
             identities.append(identity)
-    return render_scene(build_scene(rng, seed, identities, stage))
+    return render_scene(build_scene(rng, seed, identities, scenery))
 
 
 def redraw_identity(

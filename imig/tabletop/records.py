@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imig.tabletop.identity import Identity
+from imig.tabletop.scenery import Scenery
 from imig.tabletop.textures import Backdrop
 
 Image = NDArray[np.uint8]
@@ -17,7 +17,7 @@ Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class Placement:
+class PlacedThing:
     """Where a thing stands: its foot point (x to the right, y away), turn and size.
 
     Scene units: the short side of the image is 2. `scale` is the size of the thing's unit.
@@ -41,30 +41,37 @@ class TabletopScene:
     camera_elevation: float
     light_azimuth: float
     light_elevation: float
-    placements: tuple[Placement, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types only; `from_json` gives an equal scene back."""
-        data = asdict(self)
-        data["placements"] = [
-            {**asdict(p), "position": list(p.position), "identity": p.identity.to_json()}
-            for p in self.placements
-        ]
-        return data
+    placements: tuple[PlacedThing, ...]
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> TabletopScene:
-        """The scene that `to_json` wrote; raises KeyError, TypeError or ValueError for bad data."""
-        placements = tuple(
-            Placement(
-                identity=Identity.from_json(p["identity"]),
-                position=(p["position"][0], p["position"][1]),
-                yaw_degrees=p["yaw_degrees"],
-                scale=p["scale"],
-            )
-            for p in data["placements"]
+    def in_scenery(
+        cls, scenery: Scenery, placements: tuple[PlacedThing, ...], *, seed: int
+    ) -> TabletopScene:
+        """Things in a scenery; its style is the mood."""
+        return cls(
+            seed=seed,
+            width=scenery.width,
+            height=scenery.height,
+            style=scenery.mood,
+            backdrop=scenery.backdrop,
+            camera_elevation=scenery.camera_elevation,
+            light_azimuth=scenery.light_azimuth,
+            light_elevation=scenery.light_elevation,
+            placements=placements,
         )
-        return cls(**{**data, "backdrop": Backdrop(**data["backdrop"]), "placements": placements})
+
+    @property
+    def scenery(self) -> Scenery:
+        """What surrounds the things."""
+        return Scenery(
+            width=self.width,
+            height=self.height,
+            mood=self.style,
+            backdrop=self.backdrop,
+            camera_elevation=self.camera_elevation,
+            light_azimuth=self.light_azimuth,
+            light_elevation=self.light_elevation,
+        )
 
 
 @dataclass

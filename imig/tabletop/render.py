@@ -1,4 +1,4 @@
-"""Draws posed things on a stage: exact masks, anti-aliased edges, display bytes.
+"""Draws posed things in their scenery: exact masks, anti-aliased edges, display bytes.
 
 Colours are float32 linear light until the last step (display = square root).
 """
@@ -15,13 +15,13 @@ from imig.tabletop.backdrop import draw_backdrop
 from imig.tabletop.materials import surface_at
 from imig.tabletop.primitives import Bools, Camera, Floats
 from imig.tabletop.projection import Pack, PackView, Posed, pixel_grid, thing_buffers
+from imig.tabletop.scenery import LIGHTINGS, Lighting, Scenery
 from imig.tabletop.shading import shade
 from imig.tabletop.shadows import ShadowMap
-from imig.tabletop.stage import LIGHTINGS, Lighting, Stage
 
 
 @dataclass
-class Drawing:
+class Rendering:
     """The picture and, for each thing in the order given, its full and visible mask."""
 
     image: NDArray[np.uint8]
@@ -34,18 +34,18 @@ _SUBSAMPLES = np.array(
 )
 
 
-def draw(things: Sequence[Posed], stage: Stage) -> Drawing:
-    """Draws things (from any order; nearer foot points cover farther ones) on a stage.
+def draw(things: Sequence[Posed], scenery: Scenery) -> Rendering:
+    """Draw things (from any order; nearer foot points cover farther ones) in a scenery.
 
     The footprint circles of the things must not overlap; then cover order is exact.
     """
-    width, height = stage.width, stage.height
+    width, height = scenery.width, scenery.height
     us, vs, pixel = pixel_grid(width, height)
-    camera = Camera.looking(0.0, stage.camera_elevation)
-    light = LIGHTINGS[stage.mood]
+    camera = Camera.looking(0.0, scenery.camera_elevation)
+    light = LIGHTINGS[scenery.mood]
     if not things:
-        linear_image = draw_backdrop(stage, things, None, us, vs, pixel)
-        return Drawing(_develop(linear_image, light, us, vs), [], [])
+        linear_image = draw_backdrop(scenery, things, None, us, vs, pixel)
+        return Rendering(_develop(linear_image, light, us, vs), [], [])
     pack = Pack(things)
     view = PackView(pack, camera)
     ids = np.full((height, width), -1, np.int16)
@@ -63,8 +63,8 @@ def draw(things: Sequence[Posed], stage: Stage) -> Drawing:
         np.copyto(depth[r0:r1, c0:c1], t, where=mask)
         np.copyto(owner[r0:r1, c0:c1], np.int8(i), where=mask)
     visible_masks = [owner == i for i in range(len(things))]
-    shadow = ShadowMap(pack, stage, light.softness, pixel)
-    linear_image = draw_backdrop(stage, things, shadow, us, vs, pixel)
+    shadow = ShadowMap(pack, scenery, light.softness, pixel)
+    linear_image = draw_backdrop(scenery, things, shadow, us, vs, pixel)
 
     # pixels within one primitive are drawn once, those where primitives meet at four subsamples
     edge = _edge(ids)
@@ -94,7 +94,7 @@ def draw(things: Sequence[Posed], stage: Stage) -> Drawing:
         mixed[solid] = unsorted[channel, len(interior) :]
         means = mixed.reshape(-1, len(_SUBSAMPLES)).mean(axis=1, dtype=np.float32)
         flat[channel][border] = means
-    return Drawing(_develop(linear_image, light, us, vs), full_masks, visible_masks)
+    return Rendering(_develop(linear_image, light, us, vs), full_masks, visible_masks)
 
 
 def _edge(ids: NDArray[np.int16]) -> Bools:

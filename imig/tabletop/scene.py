@@ -12,16 +12,15 @@ from imig.tabletop.arrangement import arrange
 from imig.tabletop.identity import Identity, sample_identity
 from imig.tabletop.projection import Posed, projected_extents, yaw_matrix
 from imig.tabletop.records import (
-    Box,
     InstanceTruth,
-    Placement,
+    PlacedThing,
     RenderedScene,
     TabletopScene,
     mask_bounds,
 )
 from imig.tabletop.render import draw
+from imig.tabletop.scenery import Scenery, sample_scenery
 from imig.tabletop.shapes import build_thing
-from imig.tabletop.stage import Stage, sample_stage
 
 Combinations = Literal["all", "trained", "novel"]
 
@@ -59,11 +58,11 @@ def sample_scene(
         threshold -= weight
         if threshold < 0:
             break
-    stage = sample_stage(rng, width, height)
+    scenery = sample_scenery(rng, width, height)
     identities = sample_identities(rng, count, combinations)
     if combinations == "novel":  # never the one to be left out
         identities.sort(key=lambda i: not vocabulary.is_novel(*i.combination))
-    return build_scene(rng, seed, identities, stage)
+    return build_scene(rng, seed, identities, scenery)
 
 
 def sample_identities(
@@ -94,39 +93,29 @@ def sample_identities(
 
 
 def build_scene(
-    rng: np.random.Generator, seed: int, identities: Sequence[Identity], stage: Stage
+    rng: np.random.Generator, seed: int, identities: Sequence[Identity], scenery: Scenery
 ) -> TabletopScene:
-    """Arranges the identities; drops the last one when no arrangement is found."""
-    placements = arrange(rng, identities, stage)
+    """Arrange the identities; drop the last one when no arrangement is found."""
+    placements = arrange(rng, identities, scenery)
     kept = list(identities)
     while placements is None and len(kept) > 1:
         kept.pop()
-        placements = arrange(rng, kept, stage)
+        placements = arrange(rng, kept, scenery)
     if placements is None:  # a single thing in an extreme format: stand it in the middle
         unit = Posed(build_thing(kept[0]), yaw_matrix(0.0), (0.0, 0.0, 0.0), 1.0)
-        extent = max(projected_extents([unit], stage.camera_elevation)[0])
-        placements = (Placement(kept[0], (0.0, -0.7), 0.0, round(1.0 / extent, 4)),)
-    return TabletopScene(
-        seed=seed,
-        width=stage.width,
-        height=stage.height,
-        style=stage.mood,
-        backdrop=stage.backdrop,
-        camera_elevation=stage.camera_elevation,
-        light_azimuth=stage.light_azimuth,
-        light_elevation=stage.light_elevation,
-        placements=placements,
-    )
+        extent = max(projected_extents([unit], scenery.camera_elevation)[0])
+        placements = (PlacedThing(kept[0], (0.0, -0.7), 0.0, round(1.0 / extent, 4)),)
+    return TabletopScene.in_scenery(scenery, placements, seed=seed)
 
 
 def render_scene(scene: TabletopScene) -> RenderedScene:
-    """Draws a scene, with masks, boxes, layers and a caption."""
+    """Draw a scene, with masks, boxes, layers and a caption."""
     placements = sorted(scene.placements, key=lambda p: -p.position[1])
     posed = [
         Posed(build_thing(p.identity), yaw_matrix(p.yaw_degrees), (*p.position, 0.0), p.scale)
         for p in placements
     ]
-    drawing = draw(posed, _stage_of(scene))
+    drawing = draw(posed, scene.scenery)
     found: list[InstanceTruth] = []
     for layer, (placement, full, visible) in enumerate(
         zip(placements, drawing.full_masks, drawing.visible_masks, strict=True)
@@ -158,46 +147,29 @@ def render_scene(scene: TabletopScene) -> RenderedScene:
     )
 
 
-def _stage_of(scene: TabletopScene) -> Stage:
-    return Stage(
-        width=scene.width,
-        height=scene.height,
-        mood=scene.style,
-        backdrop=scene.backdrop,
-        camera_elevation=scene.camera_elevation,
-        light_azimuth=scene.light_azimuth,
-        light_elevation=scene.light_elevation,
-    )
-
-
 def _caption(
-    scene: TabletopScene, placements: Sequence[Placement], instances: Sequence[InstanceTruth]
+    scene: TabletopScene, placements: Sequence[PlacedThing], instances: Sequence[InstanceTruth]
 ) -> str:
     described = []
     for i, (placement, truth) in enumerate(zip(placements, instances, strict=True)):
         covers = tuple(
             j
             for j in range(i)
-            if instances[j].occluded_fraction > 0.01
-            and _meet(truth.full_box, instances[j].full_box)
-            and bool(
-                np.any(
-                    truth.full_mask[_overlap(truth.full_box, instances[j].full_box)]
-                    & instances[j].full_mask[_overlap(truth.full_box, instances[j].full_box)]
-                )
-            )
+            if instances[j].occluded_fraction > 0.01 and _share_pixels(truth, instances[j])
         )
         described.append(captions.Described(truth.phrase, truth.box, placement.position[1], covers))
     rng = np.random.default_rng((scene.seed, 3))
     return captions.scene_caption(described, scene.width, scene.backdrop.table, scene.style, rng)
 
 
-def _meet(a: Box, b: Box) -> bool:
-    return max(a[0], b[0]) < min(a[2], b[2]) and max(a[1], b[1]) < min(a[3], b[3])
-
-
-def _overlap(a: Box, b: Box) -> tuple[slice, slice]:
-    return slice(max(a[1], b[1]), min(a[3], b[3])), slice(max(a[0], b[0]), min(a[2], b[2]))
+def _share_pixels(one: InstanceTruth, other: InstanceTruth) -> bool:
+    a, b = one.full_box, other.full_box
+    left, right = max(a[0], b[0]), min(a[2], b[2])
+    top, bottom = max(a[1], b[1]), min(a[3], b[3])
+    if left >= right or top >= bottom:
+        return False
+    shared = slice(top, bottom), slice(left, right)
+    return bool(np.any(one.full_mask[shared] & other.full_mask[shared]))
 
 
 def simple_caption(scene: RenderedScene) -> str:

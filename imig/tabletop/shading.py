@@ -7,8 +7,8 @@ import numpy as np
 from imig.tabletop.materials import Surface
 from imig.tabletop.primitives import Camera, Floats
 from imig.tabletop.projection import Posed
+from imig.tabletop.scenery import Lighting
 from imig.tabletop.shadows import ShadowMap
-from imig.tabletop.stage import Lighting
 
 
 def shade(

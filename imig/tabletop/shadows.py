@@ -6,7 +6,7 @@ import numpy as np
 
 from imig.tabletop.primitives import Camera, Floats
 from imig.tabletop.projection import Pack, PackView
-from imig.tabletop.stage import Stage
+from imig.tabletop.scenery import Scenery
 
 
 def _blur(values: Floats, radius: int) -> Floats:
@@ -28,20 +28,17 @@ def _blur(values: Floats, radius: int) -> Floats:
 class ShadowMap:
     """What the light sees: depth and coverage, for shadows on the table and on things."""
 
-    def __init__(self, pack: Pack, stage: Stage, softness: float, pixel: float) -> None:
-        self.camera = Camera.looking(stage.light_azimuth, stage.light_elevation)
+    def __init__(self, pack: Pack, scenery: Scenery, softness: float, pixel: float) -> None:
+        self.camera = Camera.looking(scenery.light_azimuth, scenery.light_elevation)
         view = PackView(pack, self.camera)
         self.cell = max(pixel * 1.5, 2.0 / 400)
         self.radius = max(1, round(softness / self.cell))
         count = range(len(pack.parts))
         margin = (3 * self.radius + 3) * self.cell
-        u0 = min(view.centres[i][0] - view.extents[i][0] for i in count) - margin
-        u1 = max(view.centres[i][0] + view.extents[i][0] for i in count) + margin
-        v0 = min(view.centres[i][1] - view.extents[i][1] for i in count) - margin
-        v1 = max(view.centres[i][1] + view.extents[i][1] for i in count) + margin
-        self.u0, self.v1 = u0, v1
-        us = np.arange(u0, u1, self.cell).astype(np.float32)
-        vs = np.arange(v1, v0, -self.cell).astype(np.float32)
+        u0, u1, v0, v1 = view.bounds(count)
+        self.u0, self.v1 = u0 - margin, v1 + margin
+        us = np.arange(self.u0, u1 + margin, self.cell).astype(np.float32)
+        vs = np.arange(self.v1, v0 - margin, -self.cell).astype(np.float32)
         self.depth = np.full((len(vs), len(us)), np.inf, np.float32)
         for i in count:
             a0, a1, b0, b1 = view.grid_rect(i, us, vs, self.cell)

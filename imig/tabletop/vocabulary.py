@@ -20,8 +20,6 @@ PATTERNS: tuple[str, ...] = ("plain", "striped", "dotted", "metallic")
 MOODS: tuple[str, ...] = (
     "daylight", "golden hour", "overcast", "night lamp", "studio", "neon", "moonlight", "morning",
 )  # fmt: skip
-STYLES: tuple[str, ...] = MOODS
-"""The style of a tabletop scene is its lighting mood."""
 
 TABLES: tuple[str, ...] = (
     "wood", "cloth", "marble", "sand", "grass", "tiles", "slate", "linen", "concrete", "paper",

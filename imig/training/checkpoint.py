@@ -13,7 +13,7 @@ import json
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -67,8 +67,6 @@ class Training:
     optimizer: torch.optim.Optimizer
     scheduler: LambdaLR
     average: Average | None = None
-    generators: Mapping[str, torch.Generator] = field(default_factory=dict)
-    """This process's sources of noise and times, beside the global ones."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +77,6 @@ class Position:
     """Optimizer steps that are done."""
     data: dict[str, Any]
     """The data's position, as it was given to `save_checkpoint`."""
-    exact: bool
-    """The random states are restored too: saved by as many processes as there are now."""
 
 
 def save_checkpoint(
@@ -92,7 +88,7 @@ def save_checkpoint(
     recipe: BaseModel,
     keep: int,
 ) -> Path:
-    """Writes `run/checkpoints/step-<step>`, then deletes all but the last `keep` checkpoints.
+    """Write `run/checkpoints/step-<step>`, then delete all but the last `keep` checkpoints.
 
     All processes call this; the first one writes. A step that is saved already is left as it is.
 
@@ -112,7 +108,7 @@ def save_checkpoint(
     if on_first_process(path.is_dir):
         return path
     states = _gather_states(training)
-    randoms = gather_objects(_random_state(training.generators))
+    randoms = gather_objects(_random_state())
     progress = {"step": step, "data": dict(data), "processes": process_count()}
 
     def write() -> None:
@@ -130,7 +126,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(checkpoint: Path, training: Training, *, recipe: BaseModel) -> Position:
-    """Puts a training where it was when the checkpoint was written. All processes call this.
+    """Put a training where it was when the checkpoint was written. All processes call this.
 
     Raises
     ------
@@ -140,7 +136,6 @@ def load_checkpoint(checkpoint: Path, training: Training, *, recipe: BaseModel) 
         The recipe is another one.
     """
     randoms, scheduler, progress = on_first_process(lambda: _read_small(checkpoint, recipe))
-    exact = progress.processes == process_count()
     with _of_our_form(checkpoint):
         _load_averages(checkpoint, training)
         _load_model(training.model, _read_on_first(checkpoint, "adapter"), checkpoint)
@@ -152,9 +147,9 @@ def load_checkpoint(checkpoint: Path, training: Training, *, recipe: BaseModel) 
         )
         training.scheduler.load_state_dict(scheduler)
         _apply_schedule(training)
-        if exact:
-            _restore_random_state(randoms[process_rank()], training.generators)
-    return Position(step=progress.step, data=progress.data, exact=exact)
+        if progress.processes == process_count():
+            _restore_random_state(randoms[process_rank()])
+    return Position(step=progress.step, data=progress.data)
 
 
 @contextmanager
@@ -343,7 +338,7 @@ def _apply_schedule(training: Training) -> None:
         group["lr"] = base * factor(scheduler.last_epoch)
 
 
-def _random_state(generators: Mapping[str, torch.Generator]) -> dict[str, Any]:
+def _random_state() -> dict[str, Any]:
     """Of Python, numpy, torch and this process's GPU, in types that torch loads without pickle."""
     # Numpy's old global state: ours never draws from it, but a library that we call may.
     _, keys, *rest = cast(tuple[Any, ...], np.random.get_state(legacy=True))  # noqa: NPY002
@@ -352,20 +347,16 @@ def _random_state(generators: Mapping[str, torch.Generator]) -> dict[str, Any]:
         "numpy": (torch.from_numpy(keys.astype(np.int64)), *rest),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-        "generators": {name: one.get_state() for name, one in generators.items()},
     }
 
 
-def _restore_random_state(state: dict[str, Any], generators: Mapping[str, torch.Generator]) -> None:
+def _restore_random_state(state: dict[str, Any]) -> None:
     random.setstate(state["python"])
     keys, *rest = state["numpy"]
     np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
     torch.set_rng_state(state["torch"])
     if state["cuda"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
-    for name, one in generators.items():
-        if name in state["generators"]:
-            one.set_state(state["generators"][name])
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

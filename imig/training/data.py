@@ -283,7 +283,7 @@ def _find_encodings(
 
 @contextmanager
 def _naming(entry: Entry, dataset: Dataset) -> Iterator[None]:
-    """Says of damage within what it stops, and what to do."""
+    """Say of damage within what it stops, and what to do."""
     try:
         yield
     except DataError as error:

@@ -8,19 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from imig.console.interrupt import interrupt_once
+from imig.console.lines import say
 from imig.console.texts import seconds_to_text
-from imig.output.folder import build_lock, delete_dataset, remove_temporaries
+from imig.output.folder import OutputFolder, hold, remove_temporaries
+from imig.output.record import write_record
 from imig.schema import Manifest
-from imig.training.encode_folder import (
-    EncodePlan,
-    finish_folder,
-    finished_manifest,
-    keep_record,
-    make_plan,
-    prepare_folder,
-    remove_state,
-)
+from imig.training.encode_folder import EncodePlan, encode_output, finish_encoding, make_plan
 from imig.training.encode_progress import EncodeProgress
 from imig.training.encode_workers import default_workers, encode_shards
 from imig.training.recipe import TrainRecipe
@@ -60,43 +53,38 @@ def encode_dataset(
     """
     started = time.monotonic()
     plan = make_plan(source, recipe, output=output)
-    output = plan.output
-    if not overwrite and (manifest := finished_manifest(plan)) is not None:
-        if plan.state.exists():
-            # Killed between writing the manifest and clearing up.
-            with build_lock(output):
-                remove_state(plan)
-        _say(
+    folder = encode_output(plan)
+    if not overwrite and (manifest := folder.finished()) is not None:
+        folder.remove_leftovers()
+        say(
             console,
-            f"{output} is finished already: {manifest.counts.written} scenes in "
+            f"{folder.path} is finished already: {manifest.counts.written} scenes in "
             f"{len(manifest.shards)} shards; --overwrite encodes them anew",
         )
         return None
-    with interrupt_once():
-        if overwrite and output.exists():
-            with build_lock(output):
-                delete_dataset(output)
-        with build_lock(output):
-            prepare_folder(plan)
-            _encode_rest(plan, console, workers=workers)
-            manifest = finish_folder(plan)
+    with hold(folder.path, overwrite=overwrite):
+        folder.prepare()
+        _encode_rest(plan, folder, console, workers=workers)
+        manifest = finish_encoding(plan, folder)
     megabytes = sum(shard.bytes for shard in manifest.shards) / 1e6
     plain = sum(shard.bytes for shard in plan.source.manifest.shards) / 1e6
-    _say(
+    say(
         console,
-        f"encoded {manifest.counts.written} scenes in {len(manifest.shards)} shards to {output} "
-        f"({megabytes:.1f} MB, of which {megabytes - plain:.1f} MB are new) in "
+        f"encoded {manifest.counts.written} scenes in {len(manifest.shards)} shards to "
+        f"{folder.path} ({megabytes:.1f} MB, of which {megabytes - plain:.1f} MB are new) in "
         f"{seconds_to_text(time.monotonic() - started)}",
     )
     return manifest
 
 
-def _encode_rest(plan: EncodePlan, console: Console, *, workers: int | None) -> None:
-    left = [shard for shard in plan.shards if not plan.shard_is_finished(shard)]
+def _encode_rest(
+    plan: EncodePlan, folder: OutputFolder, console: Console, *, workers: int | None
+) -> None:
+    left = [shard for shard in plan.shards if not folder.has_shard(shard)]
     total = len(plan.source)
     before = total - sum(len(plan.shards[shard]) for shard in left)
     workers = max(1, min(workers or default_workers(plan.device), len(left)))
-    _say(
+    say(
         console,
         f"encoding {plan.source.path}: {total} scenes -> {plan.output} with "
         f"{plan.encoding.weights} ({plan.encoding.dtype}) on {plan.device}, "
@@ -113,10 +101,6 @@ def _encode_rest(plan: EncodePlan, console: Console, *, workers: int | None) -> 
             ) as finished,
         ):
             for shard, record in finished:
-                keep_record(plan, shard, record)
+                write_record(folder.shard_record(shard), record)
     finally:
         remove_temporaries(plan.output)  # of workers that were stopped
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -1,37 +1,25 @@
 """The dataset that `imig encode` writes: what it is made of, what of it is there, its last files.
 
-It lies in its folder as a build's does (`imig.engine.folder`)::
-
-    <output>/.build/lock            held by the running process
-    <output>/.build/build.json      what is encoded, and how; anything else is refused
-    <output>/.build/shards/         a record for each finished shard
-    <output>/dataset.json           written last: its presence means that the dataset is finished
+It lies in its folder as `imig.output.folder` says, with a record for each finished shard.
 """
 
 from __future__ import annotations
 
-import hashlib
-import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from imig.contextgen.components import FAMILY, find_components
-from imig.errors import DataError, UsageError
+from imig.errors import DataError
 from imig.models.device import choose_dtype
-from imig.output.folder import BUILD_FOLDER, refuse_nameless, remove_temporaries, require_ours
-from imig.output.identity import (
-    OTHER_OUTPUT,
-    read_finished,
-    read_identity,
-    require_whole,
-    write_identity,
-)
-from imig.output.record import Record, read_record, write_record
-from imig.output.seal import CARD_LICENCES
-from imig.paths import command_text, is_within, output_path
+from imig.output.folder import OutputFolder, require_apart
+from imig.output.record import read_record
+from imig.output.seal import licence_of
+from imig.paths import command_text, output_path
 from imig.schema import EncodingRecord, Manifest, ModelRecord
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.card import PICTURES_FOLDER, is_jpeg, write_card
@@ -39,7 +27,7 @@ from imig.shards.dataset import Dataset
 from imig.shards.folders import LocalFolder
 from imig.shards.funnel import REPORT_JSON
 from imig.shards.index import INDEX_NAME, write_index
-from imig.shards.manifest import MANIFEST_NAME, file_sha256, write_manifest
+from imig.shards.manifest import MANIFEST_NAME, file_sha256
 from imig.shards.names import QUARANTINE_NAME, REJECTS_NAME, REPORT_HTML, begins_as
 from imig.training.encoding import differences, encoding_record
 from imig.training.parallel import find_device
@@ -53,8 +41,6 @@ class EncodePlan:
     """What is encoded, how, and whereto. Pickles: it goes to every worker."""
 
     source: Dataset
-    source_sha256: str
-    """Of its dataset.json."""
     output: Path
     config: DataConfig
     components: Path
@@ -66,26 +52,6 @@ class EncodePlan:
     """`cpu` or `cuda`, perhaps with a number."""
     shards: dict[str, list[str]]
     """Ids of the samples of each, in order."""
-
-    @property
-    def state(self) -> Path:
-        return self.output / BUILD_FOLDER
-
-    @property
-    def identity(self) -> Path:
-        return self.state / "build.json"
-
-    def record_path(self, shard: str) -> Path:
-        return self.state / "shards" / f"{shard}.json"
-
-    def shard_is_finished(self, shard: str) -> bool:
-        """Whether it need not be encoded again; a record that is damaged raises DataError."""
-        record, path = self.record_path(shard), self.output / shard
-        if not record.exists():
-            return False
-        finished = read_record(record).shard
-        # None: all of its samples were empty, and so is the record
-        return finished is None or (path.is_file() and path.stat().st_size == finished.bytes)
 
 
 def make_plan(source: str | Path, recipe: TrainRecipe, *, output: Path) -> EncodePlan:
@@ -101,7 +67,7 @@ def make_plan(source: str | Path, recipe: TrainRecipe, *, output: Path) -> Encod
     output = output_path(output)
     dataset = Dataset(source)
     if isinstance(dataset.folder, LocalFolder):
-        _refuse_overlap(output, dataset.folder.root)
+        require_apart(output, dataset.folder.root)
     names = [record.name for record in dataset.manifest.shards]
     shards: dict[str, list[str]] = {name: [] for name in names}
     for sample_id, shard in zip(dataset.ids, dataset.shards, strict=True):
@@ -116,7 +82,6 @@ def make_plan(source: str | Path, recipe: TrainRecipe, *, output: Path) -> Encod
     weights = find_components(recipe.model.weights)
     return EncodePlan(
         source=dataset,
-        source_sha256=hashlib.sha256(dataset.folder.read(MANIFEST_NAME)).hexdigest(),
         output=output,
         config=recipe.data,
         components=weights.path,
@@ -131,77 +96,63 @@ def make_plan(source: str | Path, recipe: TrainRecipe, *, output: Path) -> Encod
     )
 
 
-def _refuse_overlap(output: Path, source: Path) -> None:
-    inside, around = is_within(output, source), is_within(source, output)
-    if inside or around:
-        how = "is" if inside and around else "lies inside of" if inside else "holds"
-        raise UsageError(
-            f"{output} {how} the dataset that is to be encoded", cure="give another --output"
-        )
+def encode_output(plan: EncodePlan) -> OutputFolder:
+    """The folder of an encoding, and what makes two encodings the same one."""
+    identity = {
+        "recipe_sha256": _made_of(plan.source.fingerprint),
+        "recipe": {"encoding": plan.encoding.model_dump(mode="json")},
+        "scenes": len(plan.source),
+        "models": [plan.model.model_dump(mode="json")],
+    }
+    return OutputFolder(
+        plan.output,
+        lambda: identity,
+        of_manifest=partial(_manifest_identity, plan, identity),
+        compare=partial(_differences, plan),
+    )
 
 
-def finished_manifest(plan: EncodePlan) -> Manifest | None:
-    """The manifest of the output where it is this very encoding, finished; else None.
-
-    Raises
-    ------
-    UsageError
-        When the folder holds a finished dataset of something else, or files that are not imig's.
-    """
-    if not (plan.output / MANIFEST_NAME).is_file():
-        require_ours(plan.output)
-        return None
-    manifest = read_finished(plan.output)
-    if manifest.encoding is None:
-        raise UsageError(f"{plan.output} holds a dataset that is not encoded", cure=OTHER_OUTPUT)
-    why = list(differences(manifest.encoding, plan.encoding))
-    if manifest.encoded_from != plan.source_sha256:
-        why.append(f"it was made of another dataset, or {plan.source.path} has changed")
-    if why:
-        raise UsageError(
-            f"{plan.output} holds an encoded dataset that differs: {'; '.join(why)}",
-            cure=OTHER_OUTPUT,
-        )
-    require_whole(plan.output, manifest)
-    return manifest
+def _made_of(sha256: str | None) -> str:
+    return f"encoded from {sha256}"
 
 
-def prepare_folder(plan: EncodePlan) -> None:
-    """Make the state folder; refuse what something else began; clear what a kill left.
-
-    Raises
-    ------
-    UsageError
-        When the folder holds something else that is unfinished; says what differs.
-    DataError
-        When what says so is damaged or gone.
-    """
-    identity, there = _identity(plan), read_identity(plan.identity)
-    if there is None:
-        refuse_nameless(plan.identity, plan.state / "shards", plan.state / "parts")
-    elif there != identity:
-        raise UsageError(
-            f"{plan.output} holds unfinished work that differs: {_why(there, plan)}",
-            cure=f"go on with the same command, {OTHER_OUTPUT}",
-        )
-    (plan.state / "shards").mkdir(parents=True, exist_ok=True)
-    write_identity(plan.identity, identity)
-    for folder in (plan.output, plan.state, plan.state / "shards"):
-        remove_temporaries(folder)
+def _manifest_identity(
+    plan: EncodePlan, identity: dict[str, Any], manifest: Manifest
+) -> dict[str, Any]:
+    """Of a finished encoding. One that has more than ours, and serves as well, is ours."""
+    there = manifest.encoding
+    if there is not None and not any(differences(there, plan.encoding)):
+        there = plan.encoding
+    encoding = {} if there is None else {"encoding": there.model_dump(mode="json")}
+    return {**identity, "recipe_sha256": _made_of(manifest.encoded_from), "recipe": encoding}
 
 
-def keep_record(plan: EncodePlan, shard: str, record: Record) -> None:
-    """Take note that a shard is finished."""
-    write_record(plan.record_path(shard), record)
+def _differences(plan: EncodePlan, there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
+    if there == here:
+        return
+    encoding = there["recipe"].get("encoding")
+    if encoding is None:
+        yield "it is not encoded"
+        return
+    try:
+        old = EncodingRecord.model_validate(encoding)
+    except ValidationError:
+        yield "what it says of its encoding is nothing that this imig can read"
+        return
+    why = list(differences(old, plan.encoding, exact=True))
+    if there["recipe_sha256"] != here["recipe_sha256"]:
+        why.append(f"it is made of another dataset, or {plan.source.path} has changed")
+    # Equal files by another name; or another transformer, which only the manifest tells of.
+    yield from why or [f"model.weights are {old.weights}, of another place or revision"]
 
 
-def finish_folder(plan: EncodePlan) -> Manifest:
+def finish_encoding(plan: EncodePlan, folder: OutputFolder) -> Manifest:
     """Write everything that stands beside the shards, the manifest last.
 
     Safe to be killed anywhere and done again.
     """
     source, output = plan.source, plan.output
-    records = [read_record(plan.record_path(shard)) for shard in plan.shards]
+    records = [read_record(folder.shard_record(shard)) for shard in plan.shards]
     rows = [row for record in records for row in record.rows]
     write_index(output / INDEX_NAME, rows)
     for name in _COPIED:
@@ -214,19 +165,14 @@ def finish_folder(plan: EncodePlan) -> Manifest:
             "shards": [record.shard for record in records if record.shard is not None],
             "index_sha256": file_sha256(output / INDEX_NAME),
             "encoding": plan.encoding,
-            "encoded_from": plan.source_sha256,
+            "encoded_from": source.fingerprint,
         }
     )
-    licence = CARD_LICENCES.get(_source_kind(manifest), "other")
-    write_card(output, manifest, rows, pictures=_copy_pictures(plan), licence=licence)
-    write_manifest(output / MANIFEST_NAME, manifest)
-    remove_state(plan)
+    write_card(
+        output, manifest, rows, pictures=_copy_pictures(plan), licence=licence_of(manifest.recipe)
+    )
+    folder.finish(manifest)
     return manifest
-
-
-def remove_state(plan: EncodePlan) -> None:
-    """Remove `.build`, when the dataset is finished."""
-    shutil.rmtree(plan.state, ignore_errors=True)
 
 
 def _copy_pictures(plan: EncodePlan) -> list[Path]:
@@ -241,36 +187,3 @@ def _copy_pictures(plan: EncodePlan) -> list[Path]:
         copies.append(plan.output / PICTURES_FOLDER / picture.name)
         atomic_write_bytes(copies[-1], picture.read_bytes())
     return copies
-
-
-def _identity(plan: EncodePlan) -> dict[str, Any]:
-    """What makes two encodings the same one, as JSON values.
-
-    With the keys of `imig.engine.folder.build_identity`, so that `imig build` can refuse it.
-    """
-    return {
-        "recipe_sha256": f"encoded from {plan.source_sha256}",
-        "recipe": {"encoding": plan.encoding.model_dump(mode="json")},
-        "scenes": len(plan.source),
-        "models": [plan.model.model_dump(mode="json")],
-    }
-
-
-def _why(there: dict[str, Any], plan: EncodePlan) -> str:
-    encoding = there["recipe"].get("encoding")
-    if encoding is None:
-        return "it is a build of `imig build`"
-    try:
-        old = EncodingRecord.model_validate(encoding)
-    except ValidationError:
-        return f"{plan.identity} says nothing that this imig can read"
-    why = list(differences(old, plan.encoding, exact=True))
-    if there["recipe_sha256"] != _identity(plan)["recipe_sha256"]:
-        why.append(f"it is made of another dataset, or {plan.source.path} has changed")
-    # Equal files by another name; or another transformer, which only the manifest tells of.
-    return "; ".join(why) or f"model.weights are {old.weights}, of another place or revision"
-
-
-def _source_kind(manifest: Manifest) -> str:
-    source = manifest.recipe.get("source")
-    return str(source.get("kind")) if isinstance(source, dict) else ""

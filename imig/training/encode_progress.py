@@ -24,8 +24,6 @@ class EncodeProgress(LiveLine):
         Scenes of the dataset.
     before:
         Of them, those that earlier runs have finished.
-    clock:
-        Seconds, growing.
     """
 
     def __init__(

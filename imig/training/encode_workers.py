@@ -22,12 +22,9 @@ import torch
 from imig.contextgen.encoded_scene import scene_to_bytes
 from imig.errors import DataError
 from imig.output.record import Record
+from imig.output.writing import write_shard
 from imig.sample import Sample
-from imig.schema import Scene
 from imig.shards.encoded import ENCODED_MEMBER
-from imig.shards.index import scene_to_row
-from imig.shards.manifest import shard_record
-from imig.shards.writer import write_tar
 from imig.threads import cpu_count, limit_threads
 from imig.training.encode_folder import EncodePlan
 from imig.training.encode_scene import SceneEncoder, prepare_ahead
@@ -72,7 +69,6 @@ def encode_shard(
     plan: EncodePlan, shard: str, *, encoder: SceneEncoder, on_scene: Callable[[], None]
 ) -> Record:
     """Write one shard of the output; it appears when it is whole."""
-    scenes: list[Scene] = []
 
     def samples() -> Iterator[Sample]:
         views = (plan.source[sample_id] for sample_id in plan.shards[shard])
@@ -82,20 +78,10 @@ def encode_shard(
             encoded = encoder(prepared)
             if encoded is not None:
                 sample.files[ENCODED_MEMBER] = scene_to_bytes(encoded, encoding=plan.encoding)
-            scenes.append(sample.scene)
             yield sample
             on_scene()
 
-    path = plan.output / shard
-    spans = write_tar(path, samples())
-    return Record(
-        input=len(scenes),
-        rows=[
-            scene_to_row(scene, shard=shard, offset=span.offset, size=span.size)
-            for scene, span in zip(scenes, spans, strict=True)
-        ],
-        shard=shard_record(path, samples=len(scenes)),
-    )
+    return write_shard(plan.output / shard, samples())
 
 
 def _encode_here(
@@ -219,7 +205,7 @@ def _encode_in_worker(shard: str) -> Record:
 
 
 def _leave_with_parent() -> None:
-    """Ends this process with its parent, also one that was killed: nobody would stop it."""
+    """End this process with its parent, also one that was killed: nobody would stop it."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "a pool has started this process"
     parent.join()

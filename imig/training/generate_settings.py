@@ -15,6 +15,7 @@ from imig.contextgen.presets import PRESETS, Preset
 from imig.contextgen.settings import AttentionConfig
 from imig.errors import DataError, UsageError
 from imig.models.weights import TINY
+from imig.schema import first_problem
 from imig.training.recipe import TrainRecipe
 from imig.training.recipe_file import load_training_recipe
 
@@ -165,10 +166,8 @@ def _from_adapter(carried: Mapping[str, Any], adapter: Path) -> GenerateSettings
     try:
         return _from_carried(carried, origin=f"those that {adapter.name} carries")
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
         raise DataError(
-            f"{adapter} carries settings that this imig does not know: {key}: {first['msg']}",
+            f"{adapter} carries settings that this imig does not know: {first_problem(error)}",
             cure="give the recipe it was trained with: --recipe NAME",
         ) from error
 

@@ -1,17 +1,14 @@
-"""How many tokens a sample has: estimated from a scene's record, and measured from pictures.
+"""How many tokens a sample has, estimated from a scene's record: no picture is read for it.
 
-The estimate decides which samples share a batch; no picture is read for it. The measure tells what
-share of a batch's tokens is padding.
+The estimate decides which samples share a batch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from imig.contextgen.sample import PictureSample
 from imig.layout.reference_size import TOKEN
 from imig.training.catalogue_columns import KINDS, Floats, Instances, Integers, References
 
@@ -75,46 +72,3 @@ def _fill(references: References, instances: Instances) -> Floats:
 def _sides(boxes: Integers) -> Integers:
     """(m, 2) widths and heights."""
     return boxes[:, 2:] - boxes[:, :2]
-
-
-def padding_share(
-    batches: Iterable[Sequence[PictureSample]],
-    *,
-    drop_background: bool = True,
-    text_tokens: Callable[[str], int] = estimate_text_tokens,
-) -> float:
-    """Share of all tokens of some batches that is padding, counted as the model's batches have it.
-
-    Parameters
-    ----------
-    drop_background:
-        `AttentionConfig.drop_background`.
-    text_tokens:
-        Tokens of a caption; give the text encoder's own count for an exact figure.
-    """
-    import torch
-
-    from imig.contextgen.encode import valid_tokens
-    from imig.contextgen.tokens import ReferenceTokens, SampleTokens, token_table
-
-    padding, total = 0.0, 0
-    for batch in batches:
-        table = token_table(
-            [
-                SampleTokens(
-                    text=text_tokens(sample.caption),
-                    grid=(sample.layout.shape[0] // TOKEN, sample.layout.shape[1] // TOKEN),
-                    references=tuple(
-                        ReferenceTokens(
-                            valid=torch.from_numpy(valid_tokens(one.mask, side=TOKEN)), box=one.box
-                        )
-                        for one in sample.references
-                    ),
-                )
-                for sample in batch
-            ],
-            drop_background=drop_background,
-        )
-        padding += table.padding_share * table.role.numel()
-        total += table.role.numel()
-    return padding / total if total else 0.0

@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from imig.console.lines import say
 from imig.contextgen.batch import ModelBatch, make_batch
 from imig.contextgen.flops import batch_work, sizes_of
 from imig.contextgen.sample import EncodedSample, PictureSample
@@ -42,29 +43,18 @@ def train(
     console: Console | None = None,
     place: Callable[[str], str] | None = None,
 ) -> int:
-    """Trains, and leaves `adapter.safetensors` in the run's folder; gives the exit code.
+    """Train, and leave `adapter.safetensors` in the run's folder; raises as `imig.api.train`.
 
     Parameters
     ----------
-    folders:
-        Datasets.
     run:
         Folder of checkpoints, metrics, pictures and adapter.
-    resume:
-        Go on from the last checkpoint of `run`, if it has one.
     place:
         Where a key of the recipe stands, in words, for errors; file and line on the command line.
 
     Returns
     -------
-    0, or 130 and 143 after Ctrl-C and SIGTERM, which save first.
-
-    Raises
-    ------
-    UsageError
-        The call is at fault: paths, weights, a run in the way.
-    DataError
-        A sample is damaged, or the loss is not finite.
+    The exit code: 0, or 130 and 143 after Ctrl-C and SIGTERM, which save first.
     """
     with StopRequest() as stop, joined_processes(recipe.device) as device, ExitStack() as held:
 
@@ -84,13 +74,13 @@ def train(
                 _require_same_data(session, position, run)
         if start >= recipe.steps:
             if not on_first_process((run / ADAPTER_FILE).is_file):
-                session.export(run / ADAPTER_FILE)
+                session.export(run / ADAPTER_FILE, step=start)
             if process_rank() == 0:
                 done = (
                     f"{run} is finished already: it has all {recipe.steps} steps; another "
                     "--output trains anew"
                 )
-                (console or Console()).print(done, soft_wrap=True, markup=False, emoji=False)
+                say(console or Console(emoji=False), done)
             return 0
         batches = make_loader(
             session.data, start=start * recipe.accumulate, workers=recipe.data.workers
@@ -298,7 +288,7 @@ def _save(session: Session, run: Path, *, step: int) -> None:
         recipe=session.recipe,
         keep=session.recipe.saving.keep,
     )
-    session.export(run / ADAPTER_FILE)
+    session.export(run / ADAPTER_FILE, step=step)
 
 
 def _look(session: Session, watch: Watch, *, step: int) -> None:

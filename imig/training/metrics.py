@@ -13,7 +13,7 @@ from imig.shards.atomic import atomic_write_bytes
 
 
 def append_metrics(path: Path, step: int, figures: Mapping[str, float]) -> None:
-    """Adds a line ``{"step": .., ..}``; what is not finite becomes null, which JSON has.
+    """Add a line ``{"step": .., ..}``; what is not finite becomes null, which JSON has.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def read_metrics(path: Path) -> list[dict[str, float | None]]:
 
 
 def cut_metrics(path: Path, step: int) -> None:
-    """Removes what was measured after a step: a resumed training will measure it again."""
+    """Remove what was measured after a step: a resumed training will measure it again."""
     if path.is_file():
         lines = [line for line in read_metrics(path) if (line["step"] or 0) <= step]
         atomic_write_bytes(path, "".join(json.dumps(line) + "\n" for line in lines).encode())

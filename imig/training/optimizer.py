@@ -75,7 +75,7 @@ def learning_rate(optimizer: torch.optim.Optimizer) -> float:
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
-    """Scales all gradients down to a joint norm of at most `max_norm`.
+    """Scale all gradients down to a joint norm of at most `max_norm`.
 
     Returns
     -------
@@ -107,7 +107,7 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Takes in the parameters' present values; call it after each optimizer step."""
+        """Take in the parameters' present values; call it after each optimizer step."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for name, value in self._values.items():
@@ -128,26 +128,9 @@ class Average:
 
     @torch.no_grad()
     def capture(self) -> None:
-        """Starts over from the parameters' present values (after loading them)."""
+        """Start over from the parameters' present values (after loading them)."""
         for name, value in self._values.items():
             value.copy_(self._parameters[name].detach())
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The averages by name, not copied; under FSDP2 this process's parts."""
-        return dict(self._values)
-
-    def load_state_dict(self, values: Mapping[str, Tensor]) -> None:
-        """Copies averages in; the names must be the same.
-
-        Raises
-        ------
-        ValueError
-            Names are missing or not known.
-        """
-        if wrong := values.keys() ^ self._values.keys():
-            raise ValueError(f"averages of other parameters: {', '.join(sorted(wrong)[:5])}")
-        for name, value in self._values.items():
-            value.copy_(values[name])
 
     @torch.no_grad()
     def _swap(self, model: nn.Module) -> None:
@@ -160,7 +143,7 @@ class Average:
 
 
 def fold_up(model: nn.Module) -> None:
-    """Makes FSDP2 let go of parameters that it gathered: each process has its parts again."""
+    """Make FSDP2 let go of parameters that it gathered: each process has its parts again."""
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.reshard()

@@ -16,7 +16,14 @@ from imig.errors import DataError
 from imig.layout.composition import LayoutReference, compose_layout
 from imig.layout.lanczos import resize_lanczos
 from imig.layout.layering import layer_order
-from imig.layout.placement import Rectangle, aligned_face_box, face_anchor, subject_cut
+from imig.layout.placement import (
+    Rectangle,
+    aligned_face_box,
+    clipped,
+    face_anchor,
+    scaled,
+    subject_cut,
+)
 from imig.layout.put_back import put_back
 from imig.layout.reference_size import picture_size, prepare_reference
 from imig.schema import MAX_PIXELS
@@ -75,7 +82,7 @@ def scene_to_pictures(
     return PictureSample(
         id=record.id,
         caption=caption,
-        layout=layout.image,
+        layout=layout,
         references=tuple(
             ReferencePicture(
                 *prepare_reference(part.image, part.mask, side=config.reference_side),
@@ -130,11 +137,11 @@ def _read_part(
     image, mask = _image_and_mask(view, place=place)
     reference = view.record
     name = f"{reference.name} {reference.kind}"
-    box = _scaled(instance.record.box, scale)
+    box = scaled(instance.record.box, scale)
     face_box = instance.record.face_box
-    target_face = None if face_box is None else _scaled(face_box, scale)
+    target_face = None if face_box is None else scaled(face_box, scale)
     if reference.kind == "crop" and reference.crop_box is not None:
-        place_at = _scaled(reference.crop_box, scale)
+        place_at = scaled(reference.crop_box, scale)
         drawn, placed_at = put_back(image, mask, place=place_at, canvas_size=size)
         return _Part(image, mask, drawn, placed_at, box, name)
 
@@ -147,7 +154,7 @@ def _read_part(
         if reference.kind == "face" and reference.face.aligned_box and target_face:
             face = reference.face.aligned_box
             placed_at = aligned_face_box(target_face, aligned_size=image.size, aligned_face=face)
-            box = _clipped(placed_at, size)
+            box = clipped(placed_at, size)
     anchor = None
     if face is not None and target_face is not None:
         cut = subject_cut(mask, subject_box)
@@ -178,12 +185,3 @@ def _image_and_mask(view: ReferenceView, *, place: str) -> tuple[Image.Image, ND
     if not mask.any():
         raise DataError(f"the mask of {what} is empty", cure=cure)
     return image.convert("RGB"), np.ascontiguousarray(mask)
-
-
-def _scaled(box: tuple[int, int, int, int], scale: tuple[float, float]) -> Box:
-    return box[0] * scale[0], box[1] * scale[1], box[2] * scale[0], box[3] * scale[1]
-
-
-def _clipped(box: Rectangle, size: tuple[int, int]) -> Box:
-    x1, y1, x2, y2 = box
-    return max(x1, 0.0), max(y1, 0.0), min(x2, float(size[0])), min(y2, float(size[1]))

@@ -23,7 +23,7 @@ def process_count() -> int:
 
 
 def on_first_process(function: Callable[[], Result]) -> Result:
-    """Runs `function` on process 0 and gives its result, which can be pickled, to all.
+    """Run `function` on process 0 and give its result, which can be pickled, to all.
 
     Every process must call this. An error for people is raised on all of them, so that none is left
     waiting for the others.

@@ -88,7 +88,7 @@ class Prodigy(torch.optim.Optimizer):
     def _estimate(
         self, parameters: list[Tensor], group: dict[str, Any], rate: float
     ) -> tuple[float, float]:
-        """Moves the averages on; numerator and denominator of the new estimate."""
+        """Move the averages on; numerator and denominator of the new estimate."""
         beta1, beta2 = group["betas"]
         beta3, d, d0 = math.sqrt(beta2), group["d"], group["d0"]
         numerators, denominators = [], []
@@ -151,7 +151,7 @@ def _local(value: Tensor) -> Tensor:
 
 
 def _sum_over_shards(sums: Tensor, parameter: Tensor) -> None:
-    """Adds up, in place, what the processes found in their parts of the parameters."""
+    """Add up, in place, what the processes found in their parts of the parameters."""
     if not isinstance(parameter, DTensor):
         return
     for dimension, placement in enumerate(parameter.placements):

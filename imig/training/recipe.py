@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from imig.contextgen.settings import AttentionConfig
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
+from imig.recipe.parts import Fraction, RecipePart
 
 INSTRUCTION = (
     "Paint this as one natural picture. Every subject stays where the layout has it and keeps its "
@@ -22,11 +21,7 @@ INSTRUCTION = (
 """The caption as an edit instruction; the wording is ours (the released one is a setting too)."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class WeightsConfig(_Model):
+class WeightsConfig(RecipePart):
     """FLUX, its VAE and its text encoders, in the folder layout of diffusers."""
 
     weights: str = Field(
@@ -39,7 +34,7 @@ class WeightsConfig(_Model):
     )
 
 
-class AdapterConfig(_Model):
+class AdapterConfig(RecipePart):
     """LoRA on the released trainer's targets."""
 
     rank: int = Field(
@@ -59,7 +54,7 @@ class AdapterConfig(_Model):
     )
 
 
-class DataConfig(_Model):
+class DataConfig(RecipePart):
     """How scenes become samples."""
 
     target_width: int = Field(
@@ -106,7 +101,7 @@ class DataConfig(_Model):
         return self
 
 
-class FlowObjective(_Model):
+class FlowObjective(RecipePart):
     """Flow matching on the target's tokens (REFERENCE 3.5)."""
 
     kind: Literal["flow"] = "flow"
@@ -118,7 +113,7 @@ class FlowObjective(_Model):
     guidance: float = Field(default=1.0, description="Released trainer: 1.")
 
 
-class DpoObjective(_Model):
+class DpoObjective(RecipePart):
     """Diffusion-DPO: the target is preferred to the layout image (REFERENCE 3.5)."""
 
     kind: Literal["dpo"]
@@ -132,7 +127,7 @@ class DpoObjective(_Model):
 Objective = Annotated[FlowObjective | DpoObjective, Field(discriminator="kind")]
 
 
-class OptimizerConfig(_Model):
+class OptimizerConfig(RecipePart):
     """Prodigy for the supervised phase, AdamW at 1e-5 for DPO (released trainer)."""
 
     kind: Literal["prodigy", "adamw", "adamw8bit"] = "prodigy"
@@ -147,14 +142,19 @@ class OptimizerConfig(_Model):
     clip: float = Field(default=0.5, gt=0, description="Largest gradient norm (released: 0.5).")
 
 
-class SavingConfig(_Model):
-    """Checkpoints and exports."""
+class SavingConfig(RecipePart):
+    """Checkpoints and the adapter's file."""
 
     every: int = Field(default=500, gt=0, description="Steps.")
     keep: int = Field(default=2, gt=0, description="The last so many checkpoints stay.")
+    dtype: Literal["bfloat16", "float32"] = Field(
+        default="bfloat16",
+        description="Of `adapter.safetensors` (rank 512 on FLUX.1: 3.7 GB, in float32 7.4). "
+        "Checkpoints have float32 always.",
+    )
 
 
-class WatchConfig(_Model):
+class WatchConfig(RecipePart):
     """What one sees of a training."""
 
     log_every: int = Field(default=10, gt=0)
@@ -165,7 +165,7 @@ class WatchConfig(_Model):
     wandb: bool = Field(default=False, description="Also to Weights & Biases, when installed.")
 
 
-class TrainRecipe(_Model):
+class TrainRecipe(RecipePart):
     """A training from beginning to end."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")

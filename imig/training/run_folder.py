@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -24,6 +23,7 @@ from imig.output.lock import folder_lock
 from imig.paths import output_path
 from imig.regular_file import read_regular_file
 from imig.shards.atomic import atomic_write, atomic_write_bytes, is_temporary, temporary_path
+from imig.shards.manifest import file_sha256
 
 FILES = "files.json"
 _STEP = re.compile(r"step-(\d{6,})")
@@ -110,7 +110,7 @@ def new_checkpoint(path: Path) -> Iterator[Path]:
 
 
 def keep_last(run: Path, count: int) -> None:
-    """Deletes all but the last `count` checkpoints.
+    """Delete all but the last `count` checkpoints.
 
     Each is first renamed, so that a kill in between leaves no half of one under its name.
     """
@@ -121,7 +121,7 @@ def keep_last(run: Path, count: int) -> None:
 
 
 def verify_checkpoint(checkpoint: Path) -> None:
-    """Checks that every file is as it was written.
+    """Check that every file is as it was written.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def _find_fault(checkpoint: Path) -> str:
         if path.stat().st_size != size:
             return f"{name} has {path.stat().st_size} bytes and should have {size}"
         try:
-            changed = _sha256(path) != sha256
+            changed = file_sha256(path) != sha256
         except OSError as error:
             return f"{name} cannot be read: {error.strerror}"
         if changed:
@@ -170,12 +170,7 @@ def _is_complete(path: Path) -> bool:
 
 
 def _fingerprint(path: Path) -> dict[str, int | str]:
-    return {"size": path.stat().st_size, "sha256": _sha256(path)}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {"size": path.stat().st_size, "sha256": file_sha256(path)}
 
 
 def _remove_leftovers(folder: Path) -> None:

@@ -22,6 +22,7 @@ from imig.contextgen.adapter import (
     load_adapter,
     save_adapter,
 )
+from imig.contextgen.adapter_styles import DTYPES
 from imig.contextgen.components import (
     LatentCodec,
     TextEncoders,
@@ -30,6 +31,7 @@ from imig.contextgen.components import (
 )
 from imig.contextgen.encode import encode_pictures
 from imig.contextgen.model import ContextGen
+from imig.contextgen.modelspec import source_date
 from imig.contextgen.sample import EncodedSample, PictureSample
 from imig.contextgen.settings import TextLength
 from imig.models.device import choose_dtype, mixed_precision
@@ -40,9 +42,10 @@ from imig.training.encoding import encoding_record
 from imig.training.generate_settings import carried_settings
 from imig.training.optimizer import Average, make_optimizer, make_scheduler
 from imig.training.parallel import share_model, whole
-from imig.training.processes import process_count, process_rank
+from imig.training.processes import on_first_process, process_count, process_rank
 from imig.training.recipe import TrainRecipe
 from imig.training.start import recipe_with_scale
+from imig.training.summary import summary_entries, training_summary
 
 REFERENCE_ADAPTER = "reference"
 
@@ -89,19 +92,39 @@ class Session:
             with self.training.average.swapped(self.shared):
                 yield
 
-    def export(self, path: Path) -> None:
-        """Writes the adapter (its average, where there is one) as a diffusers LoRA.
+    def export(self, path: Path, *, step: int) -> None:
+        """Write the adapter (its average, where there is one) as a diffusers LoRA.
 
         All processes call this; the first one writes.
+
+        Parameters
+        ----------
+        step:
+            How many are done, for the file's summary of the training.
+
+        Raises
+        ------
+        DataError
+            On every process, when the file cannot be written; the one that was there still is.
         """
+        transformer = self.model.transformer
+        summary = training_summary(
+            self.recipe, step=step, scenes=self.data.scenes, processes=process_count()
+        )
         with self.averaged():
-            state = {
-                key: whole(value).cpu()
-                for key, value in adapter_state(self.model.transformer).items()
-            }
-            if process_rank() == 0:
-                settings = carried_settings(self.recipe)
-                save_adapter(self.model.transformer, path, settings=settings, state=state)
+            state = {key: whole(value).cpu() for key, value in adapter_state(transformer).items()}
+
+            def write() -> None:
+                save_adapter(
+                    transformer,
+                    path,
+                    settings=carried_settings(self.recipe) | {"training": summary},
+                    state=state,
+                    dtype=DTYPES[self.recipe.saving.dtype],
+                    metadata=summary_entries(self.recipe, summary, transformer.config),
+                )
+
+            on_first_process(write)
 
 
 def open_session(
@@ -111,7 +134,7 @@ def open_session(
     device: torch.device,
     place: Callable[[str], str] | None = None,
 ) -> Session:
-    """Loads the data's records and the model, and sets up what trains it.
+    """Load the data's records and the model, and set up what trains it.
 
     Parameters
     ----------
@@ -125,6 +148,7 @@ def open_session(
     DataError
         A dataset is damaged.
     """
+    source_date()  # a wrong one is an error now, and not after the training
     components = find_components(recipe.model.weights).path
     dtype = choose_dtype(recipe.model.dtype, device)
     data = TrainingData(
@@ -186,7 +210,7 @@ class _Adapters:
 def _add_adapters(
     transformer: Any, recipe: TrainRecipe, *, place: Callable[[str], str] | None
 ) -> _Adapters:
-    """Adds what is trained.
+    """Add what is trained.
 
     A DPO that starts from an adapter has that adapter, frozen, as its reference: with a half
     trained model in its place every resumption would move the goal (REFERENCE 3.6).
@@ -197,12 +221,12 @@ def _add_adapters(
         add_adapter(transformer, rank=config.rank, alpha=config.alpha, seed=recipe.seed)
         return _Adapters(recipe, "", off)
     start = input_path(config.start)
-    scale = load_adapter(transformer, start, trainable=True)
+    scale = load_adapter(transformer, start, trainable=True, as_trained=True)
     recipe = recipe_with_scale(recipe, scale, place=place)
     origin = f"starts from {start}: {scale}"
     if recipe.objective.kind != "dpo":
         return _Adapters(recipe, origin, off)
-    load_adapter(transformer, start, name=REFERENCE_ADAPTER, trainable=False)
+    load_adapter(transformer, start, name=REFERENCE_ADAPTER, trainable=False, as_trained=True)
     return _Adapters(recipe, origin, partial(adapter_used, transformer, REFERENCE_ADAPTER))
 
 

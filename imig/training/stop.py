@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 import torch
@@ -44,12 +44,7 @@ class StopRequest:
                     signal.signal(number, self._take_note)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():
             # A handler that Python did not install is None, and cannot be put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -79,8 +78,6 @@ class Watch:
         Where the training computes.
     settings:
         The recipe as JSON values, for wandb.
-    clock:
-        Seconds, growing.
 
     Raises
     ------
@@ -122,21 +119,16 @@ class Watch:
         self._window_began = self._clock()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if self._bar is not None:
-            self._bar.__exit__(kind, error, trace)
+            self._bar.__exit__(kind, *rest)
         if self._writer is not None:
             self._writer.close()
         if self._wandb is not None:
             self._wandb.finish(exit_code=0 if kind is None else 1)
 
     def step(self, step: int, figures: StepFigures) -> None:
-        """Takes in a finished step, counted from 1; every `log_every`-th writes a line."""
+        """Take in a finished step, counted from 1; every `log_every`-th writes a line."""
         self._window.append(figures)
         if step % self._config.log_every == 0 or step == self._steps:
             self._log(step)
@@ -151,7 +143,7 @@ class Watch:
             self._bar.print(f"step {step}: {shown}")
 
     def picture(self, tag: str, image: NDArray[np.uint8], step: int) -> None:
-        """Keeps a picture (h, w, 3); `tag` is the scene's id, and becomes a part of its name."""
+        """Keep a picture (h, w, 3); `tag` is the scene's id, and becomes a part of its name."""
         if self._bar is None:
             return
         path = self._run / "pictures" / f"step-{step:06d}-{tag.replace('/', '-')}.png"

@@ -29,9 +29,9 @@ from imig.contextgen.settings import AttentionConfig
 from imig.errors import DataError, UsageError
 
 
-def trained() -> FluxTransformer2DModel:
+def trained(*, double: int = 2, single: int = 4) -> FluxTransformer2DModel:
     """With an adapter that changes the output."""
-    transformer = small_transformer()
+    transformer = small_transformer(double=double, single=single)
     add_adapter(transformer, rank=4, alpha=8, seed=3)
     generator = torch.Generator().manual_seed(5)
     for parameter in adapter_parameters(transformer).values():
@@ -93,13 +93,42 @@ def test_round_trip(tmp_path: Path) -> None:
     assert (output(small_transformer()) - expected).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize(
+    ("training", "alpha"),
+    [
+        ({"rank": 4, "alpha": 8}, 8.0),
+        ({"rank": 8, "alpha": 8}, 4.0),  # resized since
+        ({"rank": 4, "alpha": 0}, 4.0),
+        ({"rank": 4}, 4.0),
+        ("nonsense", 4.0),
+        (None, 4.0),
+    ],
+)
+def test_a_training_goes_on_with_its_own_alpha(
+    tmp_path: Path, training: object, alpha: float
+) -> None:
+    """Which is not the file's, where the scale is in B; the effect is the same either way."""
+    transformer = trained(double=1, single=1)
+    file = tmp_path / "adapter.safetensors"
+    save_adapter(transformer, file, settings={} if training is None else {"training": training})
+    fresh = small_transformer(double=1, single=1)
+    scale = load_adapter(fresh, file, trainable=True, as_trained=True)
+    assert (scale.rank, scale.alpha) == (4, alpha)
+    found, expected = adapter_state(fresh), adapter_state(transformer)
+    for key, one in expected.items():
+        # trained with alpha 8: what is in B comes out of it again
+        assert torch.equal(found[key], one if "lora_A" in key else one * 8 / alpha)
+    if alpha == 8:
+        assert torch.equal(output(fresh), output(transformer))
+
+
 def test_diffusers_loads_it(tmp_path: Path) -> None:
     transformer = trained()
     file = tmp_path / "adapter.safetensors"
     save_adapter(transformer, file)
     fresh = small_transformer()
     fresh.load_lora_adapter(str(tmp_path), weight_name=file.name)
-    assert fresh.peft_config["default_0"].lora_alpha == 8
+    assert fresh.peft_config["default_0"].lora_alpha == 4, "the scale is in B"
     assert torch.allclose(output(fresh), output(transformer), atol=1e-6)
 
 

@@ -29,6 +29,7 @@ from imig.training.recipe import (
     AdapterConfig,
     DataConfig,
     FlowObjective,
+    SavingConfig,
     TrainRecipe,
     WatchConfig,
     WeightsConfig,
@@ -173,13 +174,14 @@ def test_training_draws_the_same_picture(weights: Path, tmp_path: Path) -> None:
         adapter=AdapterConfig(rank=4, alpha=4),
         data=DataConfig(target_width=64, reference_side=32, validation_fraction=0.5),
         watch=WatchConfig(pictures=1, sampling_steps=3),
+        saving=SavingConfig(dtype="float32"),
     )
     session = open_session(recipe, [shards], device=torch.device("cpu"))
     with torch.no_grad():
         for parameter in session.parameters:
             parameter.normal_(std=0.3)
     [(name, page)] = draw_pictures(session)
-    session.export(tmp_path / "a.safetensors")
+    session.export(tmp_path / "a.safetensors", step=0)
     words = ["generate", "--from-shards", name, "--shards", str(shards)]
     words += ["--adapter", str(tmp_path / "a.safetensors"), "--output", str(tmp_path / "out")]
     assert main(words) == 0

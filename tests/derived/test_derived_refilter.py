@@ -186,7 +186,7 @@ def test_looser_thresholds_are_said(
 
 def test_where_it_may_write(small: Path, tmp_path: Path) -> None:
     other = write_dataset(tmp_path / "other", [make_scene(77)])
-    with pytest.raises(UsageError, match="holds a dataset already"):
+    with pytest.raises(UsageError, match="it was not made of another dataset"):
         refilter(small, other)
     assert Dataset(other).ids == ["basic-00000077"]
     assert not (other / ".build").exists()

@@ -15,9 +15,9 @@ from imig import Dataset
 from imig.checks.dataset import validate_dataset
 from imig.cli import main
 from imig.derived.split import Split, choose_groups, split_dataset
-from imig.derived.writing import prepare_seal
 from imig.duplicates.config import DuplicatesConfig
 from imig.errors import DataError, UsageError
+from imig.output.seal import write_side_files
 from imig.sample import Sample
 from imig.schema import Subset
 from imig.shards.features import FEATURES_MEMBER, features_to_bytes
@@ -160,7 +160,10 @@ def test_where_it_may_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["split", str(folder), "--validation", "0.25", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["counts"]["train"]["written"] == 3
     assert main(["split", str(folder), "--validation", "0.5"]) == 2
-    assert "holds a dataset already" in capsys.readouterr().err
+    assert (
+        "holds a finished dataset that differs: validation is 0.25 there and 0.5 here"
+        in capsys.readouterr().err
+    )
     assert main(["split", str(folder), "--validation", "0.25", "--overwrite"]) == 0
     with pytest.raises(SystemExit):
         main(["split", str(folder), "--validation", "1"])
@@ -182,9 +185,9 @@ def test_stopped_before_both_sides_are_there(tmp_path: Path, moment: int) -> Non
         calls += 1
         if calls == moment:
             raise KeyboardInterrupt
-        return prepare_seal(*arguments, **options)
+        return write_side_files(*arguments, **options)
 
-    with patch("imig.derived.split.prepare_seal", dying), pytest.raises(KeyboardInterrupt):
+    with patch("imig.derived.split.write_side_files", dying), pytest.raises(KeyboardInterrupt):
         split(folder, tmp_path / "s")
     assert not (tmp_path / "s" / "train" / "dataset.json").exists()
     split(folder, tmp_path / "s")

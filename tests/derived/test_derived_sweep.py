@@ -11,11 +11,11 @@ from PIL import Image
 from support.derived_datasets import make_scene, write_dataset
 
 from imig.cli import main
-from imig.derived.parents import open_parent
 from imig.derived.refilter import refilter_dataset
 from imig.derived.sweep import sweep
 from imig.derived.sweep_report import BAR, bar
 from imig.derived.thresholds import new_thresholds
+from imig.shards.dataset import Dataset
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def test_each_value_keeps_what_a_refilter_keeps(small: Path, tmp_path: Path) -> None:
-    parent = open_parent(small)
+    parent = Dataset(small)
     config = new_thresholds(parent.manifest.recipe, []).filter
     result = sweep(parent, config)
     curves = {one.threshold.key: one for one in result.curves}

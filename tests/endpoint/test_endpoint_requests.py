@@ -16,7 +16,7 @@ from support.endpoints import KEY, SCHEMA, ask, endpoint, raised
 
 from imig.endpoint.endpoint import Usage, endpoint_record, image_part
 from imig.endpoint.errors import RequestRefused
-from imig.endpoint.waiting import Pace, asked_seconds, backoff_seconds
+from imig.endpoint.waiting import Throttle, asked_seconds, backoff_seconds
 from imig.errors import DataError, UsageError
 from imig.recipe.parts import EndpointConfig
 
@@ -198,7 +198,7 @@ def test_pace() -> None:
         nonlocal now
         now += seconds
 
-    pace = Pace(60, clock=lambda: now, sleep=sleep)
+    pace = Throttle(60, clock=lambda: now, sleep=sleep)
     turns = []
     for held, busy in ((0, 0), (0, 0), (0, 0.25), (0, 3), (5, 0), (0, 0)):
         pace.hold(held)
@@ -206,7 +206,7 @@ def test_pace() -> None:
         turns.append(now)
         now += busy
     assert turns == [100, 101, 102, 103, 111, 112]
-    unhurried = Pace(None, clock=lambda: now, sleep=sleep)
+    unhurried = Throttle(None, clock=lambda: now, sleep=sleep)
     unhurried.wait()
     unhurried.wait()
     assert now == 112

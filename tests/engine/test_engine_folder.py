@@ -8,7 +8,7 @@ import pytest
 from support.engine_stages import Judge, make_test_plan, write_recipe
 from support.tiny_dataset import write_tiny_dataset
 
-from imig.engine.folder import BuildFolder, finished_manifest
+from imig.engine.folder import build_output
 from imig.errors import UsageError
 from imig.output.folder import build_lock, delete_dataset
 
@@ -19,7 +19,7 @@ def test_a_folder_of_other_things_is_refused_and_left_alone(tmp_path: Path) -> N
     holiday.write_bytes(b"x")
     plan = make_test_plan(tmp_path / "d", recipe=write_recipe(tmp_path), scenes=8, judge=Judge())
     with pytest.raises(UsageError, match=r"not imig's: it holds holiday\.jpg"):
-        finished_manifest(plan)
+        build_output(plan).finished()
     with pytest.raises(UsageError, match="not imig's"):
         delete_dataset(tmp_path / "d")
     assert list((tmp_path / "d").iterdir()) == [holiday]
@@ -45,7 +45,7 @@ def test_a_finished_dataset_of_another_recipe_is_refused(tmp_path: Path) -> None
     folder = write_tiny_dataset(tmp_path / "d")
     plan = make_test_plan(folder, recipe=write_recipe(tmp_path), scenes=6, judge=Judge())
     with pytest.raises(UsageError, match="name is tiny there and engine-test") as error:
-        finished_manifest(plan)
+        build_output(plan).finished()
     assert "--overwrite" in error.value.cure
 
 
@@ -55,11 +55,11 @@ def test_an_unfinished_build_names_what_differs(tmp_path: Path) -> None:
     first = write_recipe(tmp_path / "a", scenes_per_shard=16)
     second = write_recipe(tmp_path / "b", scenes_per_shard=32)
     output = tmp_path / "d"
-    BuildFolder(make_test_plan(output, recipe=first, scenes=8, judge=Judge())).prepare()
-    other = BuildFolder(make_test_plan(output, recipe=second, scenes=8, judge=Judge()))
+    build_output(make_test_plan(output, recipe=first, scenes=8, judge=Judge())).prepare()
+    other = build_output(make_test_plan(output, recipe=second, scenes=8, judge=Judge()))
     with pytest.raises(UsageError, match=r"write\.scenes_per_shard is 16 there and 32 here"):
         other.prepare()
-    more = BuildFolder(make_test_plan(output, recipe=first, scenes=9, judge=Judge()))
+    more = build_output(make_test_plan(output, recipe=first, scenes=9, judge=Judge()))
     with pytest.raises(UsageError, match="it has 8 input scenes, this one 9"):
         more.prepare()
 
@@ -67,9 +67,9 @@ def test_an_unfinished_build_names_what_differs(tmp_path: Path) -> None:
 def test_engine_settings_do_not_make_another_build(tmp_path: Path) -> None:
     output = tmp_path / "d"
     first = write_recipe(tmp_path)
-    BuildFolder(make_test_plan(output, recipe=first, scenes=8, judge=Judge())).prepare()
+    build_output(make_test_plan(output, recipe=first, scenes=8, judge=Judge())).prepare()
     second = write_recipe(tmp_path, engine=", max_error_rate: 0.5")
-    BuildFolder(make_test_plan(output, recipe=second, scenes=8, judge=Judge())).prepare()
+    build_output(make_test_plan(output, recipe=second, scenes=8, judge=Judge())).prepare()
 
 
 def test_the_lock_is_free_after_its_holder(tmp_path: Path) -> None:

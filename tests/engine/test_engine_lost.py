@@ -284,7 +284,7 @@ def test_an_empty_shard_of_an_older_version_is_done_again(photos: Path) -> None:
     """They joined shards of which nothing was left, so that the next run called them finished."""
     plan = plan_for(photos, judge=Judge(raise_on=range(8)), scenes=8)
     folder = BuildFolder(plan)
-    folder.prepare()
+    folder.output.prepare()
     list(finish_blocks(folder, [0, 1]))
     folder.join_shard(0)
     with pytest.raises(DataError, match="nothing was written: 8 of 8 scenes failed"):

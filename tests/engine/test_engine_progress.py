@@ -11,7 +11,7 @@ from rich.console import Console
 from support.engine_stages import Judge, make_test_plan, write_recipe
 
 from imig.console.pace import WINDOW_SECONDS, Pace
-from imig.engine.progress import Progress
+from imig.engine.progress import BuildProgress
 from imig.engine.tally import Snapshot
 from imig.output.tally import StageTally
 
@@ -56,7 +56,7 @@ def shown(folder: Path, *, terminal: bool) -> list[str]:
     plan = make_test_plan(folder / "d", recipe=write_recipe(folder), scenes=40, judge=Judge())
     clock, screen = Clock(), io.StringIO()
     console = Console(file=screen, width=100, force_terminal=terminal)
-    with Progress(plan, console, finished_scenes=0, clock=clock) as progress:
+    with BuildProgress(plan, console, finished_scenes=0, clock=clock) as progress:
         clock.seconds = 15.0
         progress.show(Snapshot(ready={"source"}))
         for finished in (0, 4, 8):

@@ -31,7 +31,7 @@ from imig.output.folder import build_lock, delete_dataset
 from imig.sample import Sample
 from imig.schema import ModelRecord
 from imig.shards.dataset import Dataset
-from imig.training.encode_folder import EncodePlan, prepare_folder
+from imig.training.encode_folder import EncodePlan, encode_output
 from imig.training.recipe import DataConfig
 
 
@@ -45,8 +45,8 @@ def folder(tmp_path: Path) -> BuildFolder:
     """An unfinished build with one finished block, of two that its shard has."""
     plan = make_test_plan(tmp_path / "d", recipe=write_recipe(tmp_path), scenes=16, judge=Judge())
     folder = BuildFolder(plan)
-    with build_lock(folder.output):
-        folder.prepare()
+    with build_lock(folder.output.path):
+        folder.output.prepare()
     start, stop = plan.block_range(0)
     write_part(folder.parts, Block(0, start, stop, samples=list(scene_samples()[start:stop])))
     return folder
@@ -54,8 +54,8 @@ def folder(tmp_path: Path) -> BuildFolder:
 
 def go_on(folder: BuildFolder) -> None:
     """What `imig build` does before its blocks."""
-    with build_lock(folder.output):
-        folder.prepare()
+    with build_lock(folder.output.path):
+        folder.output.prepare()
         folder.join_finished_shards()
 
 
@@ -73,17 +73,17 @@ def refused(run: Callable[[], object], damaged: Path, *, kind: type[ImigError] =
 
 @pytest.mark.parametrize("damage", cases())
 def test_a_damaged_identity_of_a_build(folder: BuildFolder, damage: str) -> None:
-    DAMAGES[damage](folder.identity)
-    refused(lambda: go_on(folder), folder.identity)
-    with build_lock(folder.output):
-        delete_dataset(folder.output)
-        folder.prepare()  # --overwrite is the cure that is named
+    DAMAGES[damage](folder.output.identity_file)
+    refused(lambda: go_on(folder), folder.output.identity_file)
+    with build_lock(folder.output.path):
+        delete_dataset(folder.output.path)
+        folder.output.prepare()  # --overwrite is the cure that is named
     assert folder.pending_blocks() == [0, 1, 2, 3]
 
 
 def test_a_missing_identity_of_a_build(folder: BuildFolder) -> None:
-    folder.identity.unlink()
-    refused(lambda: go_on(folder), folder.identity)
+    folder.output.identity_file.unlink()
+    refused(lambda: go_on(folder), folder.output.identity_file)
 
 
 @pytest.mark.parametrize("errno", [5, 13])
@@ -91,7 +91,7 @@ def test_an_identity_that_cannot_be_read(folder: BuildFolder, errno: int) -> Non
     with patch(
         "imig.output.identity.open_regular_file", side_effect=OSError(errno, os.strerror(errno))
     ):
-        refused(lambda: go_on(folder), folder.identity)
+        refused(lambda: go_on(folder), folder.output.identity_file)
     go_on(folder)
     assert folder.finished_parts() == {0}
 
@@ -132,7 +132,7 @@ def test_a_part_of_another_block(folder: BuildFolder) -> None:
         go_on(folder)
     assert str(folder.parts) in caught.value.message + caught.value.cure
     assert folder.finished_parts() == {0, 1, 2, 3}
-    assert list(folder.output.glob("*.tar")) == []
+    assert list(folder.output.path.glob("*.tar")) == []
 
 
 @pytest.mark.parametrize("damage", ["missing", "half", "folder"])
@@ -140,7 +140,7 @@ def test_a_damaged_shard_of_a_build(folder: BuildFolder, damage: str) -> None:
     finish_parts(folder)
     go_on(folder)
     assert folder.pending_blocks() == []
-    shard = folder.output / folder.plan.shard_name(0)
+    shard = folder.output.path / folder.plan.shard_name(0)
     (Path.unlink if damage == "missing" else DAMAGES[damage])(shard)
     with pytest.raises(DataError, match=shard.name) as caught:
         go_on(folder)
@@ -160,7 +160,7 @@ def test_a_full_disk_at_the_record(folder: BuildFolder, step: str) -> None:
     finish_parts(folder)
     full = OSError(28, os.strerror(28))
     steps: dict[str, Callable[[], object]] = {
-        "prepare": folder.prepare,
+        "prepare": folder.output.prepare,
         "part": lambda: finish_parts(folder),
         "join": folder.join_finished_shards,
     }
@@ -258,7 +258,6 @@ def test_a_damaged_identity_of_an_encoding(
     source = Dataset(parents[0])
     plan = EncodePlan(
         source=source,
-        source_sha256=source.fingerprint,
         output=tmp_path / "out",
         config=DataConfig(),
         components=tmp_path,
@@ -267,10 +266,11 @@ def test_a_damaged_identity_of_an_encoding(
         device="cpu",
         shards={},
     )
-    prepare_folder(plan)
-    prepare_folder(plan)
-    DAMAGES[damage](plan.identity)
-    refused(lambda: prepare_folder(plan), plan.identity)
+    output = encode_output(plan)
+    output.prepare()
+    output.prepare()
+    DAMAGES[damage](output.identity_file)
+    refused(output.prepare, output.identity_file)
 
 
 @pytest.mark.parametrize("operation", ["merge", "refilter", "split"])
@@ -310,7 +310,7 @@ def test_a_finished_output_is_left_alone_and_a_damaged_one_is_none(
 def test_other_settings_and_inputs_are_shown(parents: list[Path], tmp_path: Path) -> None:
     output = tmp_path / "out"
     derive("refilter", parents, output)
-    why = "which differs: filter.dino is 0.6 there and 0.7 here"
+    why = "that differs: filter.dino is 0.6 there and 0.7 here"
     with pytest.raises(UsageError, match=why) as caught:
         refilter_dataset(parents[0], overrides=["filter.dino=0.7"], output=output)
     assert "--overwrite" in caught.value.cure

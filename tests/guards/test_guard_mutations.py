@@ -132,11 +132,7 @@ GUARDS: dict[str, Guard] = {
     ),
     # Run lengths
     "characters of a run": Guard(
-        "layout/masks.py", "or shift == longest:", ":",
-        LIMITS + "test_a_run_that_is_spelt_longer_than_any",
-    ),
-    "characters of a run, many masks at once": Guard(
-        "shards/run_lengths.py", "if characters.max() > MAX_CHARACTERS:", "if False:",
+        "layout/run_lengths.py", "if characters.max() > MAX_CHARACTERS:", "if False:",
         LIMITS + "test_a_run_that_is_spelt_longer_than_any",
     ),
     "a mask of the target's size": Guard(
@@ -176,7 +172,7 @@ GUARDS: dict[str, Guard] = {
         LIMITS + "test_a_pipe_is_no_regular_file",
     ),
     "another sample's JSON": Guard(
-        "shards/dataset.py", "if scene.id != self.ids[row]:", "if False:",
+        "shards/dataset.py", "if scene.id != sample_id:", "if False:",
         PLANTED + "[id-of-another]",
     ),
     # Manifest, index, report
@@ -254,7 +250,7 @@ GUARDS: dict[str, Guard] = {
         "checks/test_checks_folder.py",
     ),
     "deep manifests": Guard(
-        "derived/parents.py", "(ValueError, AttributeError, RecursionError)",
+        "shards/manifest.py", "(ValueError, AttributeError, RecursionError)",
         "(ValueError, AttributeError)", KEPT + "[found-manifest-deep]",
     ),
     "deep reports": Guard(
@@ -368,15 +364,15 @@ GUARDS: dict[str, Guard] = {
     ),
     # Pickles
     "weights of segment-anything": Guard(
-        "models/segment_anything.py", "weights_only=True", "weights_only=False",
+        "models/families/segment_anything.py", "weights_only=True", "weights_only=False",
         PICKLES + "test_weights[archive-segment-anything]",
     ),
     "weights of groundingdino": Guard(
-        "models/groundingdino.py", "weights_only=True", "weights_only=False",
+        "models/families/groundingdino.py", "weights_only=True", "weights_only=False",
         PICKLES + "test_weights[archive-groundingdino]",
     ),
     "weights of a head": Guard(
-        "models/aesthetics.py", "weights_only=True", "weights_only=False",
+        "models/families/aesthetics.py", "weights_only=True", "weights_only=False",
         PICKLES + "test_weights[archive-aesthetics]",
     ),
     "weights of transformers": Guard(
@@ -384,7 +380,7 @@ GUARDS: dict[str, Guard] = {
         "guards/test_guards_pickle_calls.py",
     ),
     "weights of open-clip": Guard(
-        "models/open_clip.py", "weights_only=True", "weights_only=False",
+        "models/families/open_clip.py", "weights_only=True", "weights_only=False",
         PICKLES + "test_weights[archive-open-clip, a folder]",
     ),
     "weights of a component": Guard(

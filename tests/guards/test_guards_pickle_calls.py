@@ -44,9 +44,9 @@ ALLOWED = {
 
 TORCH_LOADS = Counter(
     {
-        "models/aesthetics.py": 1,
-        "models/groundingdino.py": 1,
-        "models/segment_anything.py": 1,
+        "models/families/aesthetics.py": 1,
+        "models/families/groundingdino.py": 1,
+        "models/families/segment_anything.py": 1,
         "training/checkpoint.py": 1,
     }
 )

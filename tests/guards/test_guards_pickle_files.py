@@ -23,7 +23,6 @@ import imig
 from imig.checks.dataset import validate_dataset
 from imig.contextgen.adapter_file import find_adapter_file, open_adapter
 from imig.contextgen.layout_file import load_layout
-from imig.derived.parents import open_parent
 from imig.errors import ImigError
 from imig.recipe.file import load_recipe
 from imig.sample import Sample
@@ -50,8 +49,8 @@ def _everything(folder: Path) -> list[Callable[[], object]]:
     return [
         lambda: [scene.target for scene in imig.Dataset(folder)],
         lambda: imig.Dataset(folder).index,
-        lambda: list(open_parent(folder).samples()),
-        lambda: open_parent(folder).ids(),
+        lambda: list(imig.Dataset(folder).walk_shards()),
+        lambda: imig.Dataset(folder).subsets,
         lambda: read_funnel(folder / "report.json"),
         lambda: read_rejects(folder),
         lambda: read_quarantine(folder),

@@ -17,7 +17,6 @@ from support.hostile.victim import SAMPLE, Victim
 
 from imig import Dataset
 from imig.checks.dataset import validate_dataset
-from imig.derived.parents import open_parent
 from imig.errors import DataError, ImigError
 from imig.schema import MAX_PIXELS, MaskRLE
 from imig.training.catalogue import read_catalogue
@@ -53,11 +52,11 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def read_as_derived(folder: Path) -> int:
     """As `imig merge` reads, without writing anything."""
-    parent = open_parent(folder)
+    parent = Dataset(folder)
     parent.rejects()
     parent.quarantined()
-    for subset in parent.subsets():
-        list(parent.samples(subset=subset))
+    for subset in set(parent.subsets):
+        list(parent.walk_shards(subset=subset))
     return 0
 
 
@@ -121,7 +120,7 @@ def test_a_report_that_is_none_costs_the_funnel_alone(
     victim = Victim(good, tmp_path / "victim")
     FAULTS[kind].plant(victim)
     victim.seal()
-    assert open_parent(victim.folder).funnel() == []
+    assert Dataset(victim.folder).funnel() == []
 
 
 UNPLANNABLE = {

@@ -13,7 +13,7 @@ from imig.layout.put_back import put_back
 def drawn(image: Image.Image, place: Rectangle, *, size: tuple[int, int]) -> np.ndarray:
     mask = np.ones((image.height, image.width), dtype=bool)
     reference, placed_at = put_back(image, mask, place=place, canvas_size=size)
-    return compose_layout([reference], [placed_at], [0], size=size).image
+    return compose_layout([reference], [placed_at], [0], size=size)
 
 
 def test_at_its_own_size_nothing_is_resampled() -> None:

@@ -12,7 +12,7 @@ from support.models_support import load, picture
 
 import imig
 from imig.errors import UsageError
-from imig.models.aesthetics import read_head
+from imig.models.families.aesthetics import read_head
 from imig.models.protocols import AestheticsJudge
 from imig.models.registry import model_record
 from imig.recipe.parts import ModelConfig

@@ -20,7 +20,7 @@ from transformers import (
     Dinov2Model,
 )
 
-from imig.models.dinov2 import covered_patches
+from imig.models.families.dinov2 import covered_patches
 
 
 @pytest.fixture(scope="module")

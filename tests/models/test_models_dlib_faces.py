@@ -21,7 +21,7 @@ from imig.recipe.parts import ModelConfig
 pytest.importorskip("dlib", reason="the extra `faces` is not installed")
 pytest.importorskip("skimage")
 
-from imig.models.dlib_faces import (
+from imig.models.families.dlib import (
     LANDMARKS_FILE,
     SAME_FACE_COSINE,
     SAME_FACE_DISTANCE,
@@ -131,7 +131,7 @@ def test_cosines_follow_the_distance() -> None:
 
 
 def test_landmarks_of_the_mean_face_are_the_mean_face_s() -> None:
-    from imig.models.dlib_faces import _MEAN_FOUND, _MEAN_WANTED
+    from imig.models.families.dlib import _MEAN_FOUND, _MEAN_WANTED
 
     found = five_landmarks(_MEAN_FOUND * 100 + 7)
     np.testing.assert_allclose(found[2:], _MEAN_WANTED * 100 + 7, atol=1e-3)

@@ -15,7 +15,7 @@ from support.models_support import picture
 from support.pipeline_folders import write_flux, write_klein, write_kontext
 
 from imig.errors import UsageError
-from imig.models.flux_kontext import seen_size
+from imig.models.families.flux_kontext import seen_size
 from imig.models.pipelines import enough_memory, generators
 from imig.models.protocols import Drawer, DrawRequest, Editor, EditRequest, GeneratorSettings
 from imig.models.registry import load_model, model_record

@@ -14,13 +14,8 @@ from support.models_support import bert_tokenizer, load, picture
 from transformers import BertConfig, BertModel
 
 from imig.errors import UsageError
-from imig.models.groundingdino import (
-    _CONFIG_FOLDER,
-    _TextEncoder,
-    build_model,
-    preprocess,
-    read_config,
-)
+from imig.models.families.groundingdino import _config_folder, preprocess, read_config
+from imig.models.groundingdino_model import _TextEncoder, build_model
 
 PHRASES = ["red cube", "cat"]
 
@@ -33,7 +28,7 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     bert_tokenizer(bert).save_pretrained(bert)
     BertConfig().save_pretrained(bert)
     torch.manual_seed(0)
-    model = build_model(read_config(_CONFIG_FOLDER / "GroundingDINO_SwinT_OGC.py"), bert)
+    model = build_model(read_config(_config_folder() / "GroundingDINO_SwinT_OGC.py"), bert)
     state = {f"module.{key}": value for key, value in model.state_dict().items()}
     assert "module.bert.encoder.layer.11.attention.self.query.weight" in state
     state["module.label_enc.weight"] = torch.zeros(2, 256)

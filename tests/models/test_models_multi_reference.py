@@ -22,7 +22,7 @@ from support.pipeline_folders import (
 
 from imig.errors import UsageError
 from imig.models.families import FAMILIES
-from imig.models.multi_reference import CALLS
+from imig.models.families.multi_reference import CALLS
 from imig.models.protocols import (
     ComposedReference,
     Composer,

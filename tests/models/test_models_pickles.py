@@ -16,8 +16,8 @@ from torch import nn
 
 import imig
 from imig.errors import ImigError
-from imig.models.aesthetics import _read_state
-from imig.models.groundingdino import _load_state
+from imig.models.families.aesthetics import _read_state
+from imig.models.families.groundingdino import _load_state
 
 WEIGHTS = Path(imig.__file__).parent / "weights"
 Writer = Callable[[Path, Path], Path]

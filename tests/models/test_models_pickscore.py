@@ -107,13 +107,13 @@ def test_the_processor_of_the_model_that_was_tuned(
     bare.mkdir()
     for name in ("config.json", "model.safetensors"):
         shutil.copy(folder / name, bare)
-    monkeypatch.setattr("imig.models.pickscore.find_in_hub_cache", lambda hub: None)
+    monkeypatch.setattr("imig.models.families.pickscore.find_in_hub_cache", lambda hub: None)
     with pytest.raises(UsageError, match="no usable processor"):
         load("pickscore", bare)
     companion.mkdir()
     save_processor(companion)
     monkeypatch.setattr(
-        "imig.models.pickscore.find_in_hub_cache", lambda hub: (companion, "0" * 40)
+        "imig.models.families.pickscore.find_in_hub_cache", lambda hub: (companion, "0" * 40)
     )
     images = [picture(40, 60)]
     assert load("pickscore", bare).judge_preference(images, CAPTIONS[:1]) == load(

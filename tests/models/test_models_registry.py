@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 
 from imig.errors import DataError, UsageError
+from imig.models import families, libraries
 from imig.models import weights as weights_module
-from imig.models.families import FAMILIES
+from imig.models.families import FAMILIES, FAMILY_CLASSES
+from imig.models.hub import HubId, parse_hub_id
+from imig.models.protocols import TASKS
 from imig.models.registry import list_models, load_model, model_record, pull
 from imig.models.table import models_text
-from imig.models.weights import HubId, parse_hub_id, resolve_weights
+from imig.models.weights import resolve_weights
 from imig.recipe.parts import ModelConfig
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -99,12 +102,17 @@ def test_missing_weights_say_where_and_how(hub_cache: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "other"), [("sam2", "segment-anything"), ("groundingdino", "grounding-dino")]
+    ("family", "others"),
+    [
+        ("sam2", "family segment-anything has"),
+        ("groundingdino", "family grounding-dino has"),
+        ("sam3", "families grounding-dino, segment-anything have"),
+    ],
 )
-def test_families_without_tiny_name_one_that_has(family: str, other: str) -> None:
+def test_families_without_tiny_name_those_that_have(family: str, others: str) -> None:
     with pytest.raises(UsageError, match=f"{family} has no tiny weights") as caught:
         resolve_weights(ModelConfig(family=family))
-    assert f"family {other} has" in caught.value.cure
+    assert f"{others}; or on a machine" in caught.value.cure
 
 
 def test_missing_tiny_weights_name_the_cure(
@@ -176,10 +184,38 @@ def test_list_names_every_family(hub_cache: Path) -> None:
     assert "imig models pull sam2 facebook/sam2.1-hiera-large" in printed
 
 
-def test_registry_imports_no_heavy_library() -> None:
+def test_every_file_of_a_family_is_listed_once() -> None:
+    files = {path.stem for path in Path(families.__file__).parent.glob("*.py")} - {"__init__"}
+    assert sorted(one.__module__.rpartition(".")[2] for one in families.CLASSES) == sorted(files)
+    assert len(FAMILIES) == len(families.CLASSES)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_class_has_the_methods_of_its_tasks(family: str) -> None:
+    for protocol, task in TASKS.items():
+        if task in FAMILIES[family].tasks:
+            wanted = [name for name in vars(protocol) if name[0] != "_"]
+            assert wanted
+            assert [one for one in wanted if not hasattr(FAMILY_CLASSES[family], one)] == []
+
+
+def test_registry_imports_no_large_library() -> None:
     code = (
         "import sys, imig.models.registry\n"
-        "print([n for n in ('torch', 'transformers', 'open_clip') if n in sys.modules])"
+        "large = ('diffusers', 'open_clip', 'torch', 'transformers', 'segment_anything', 'dlib')\n"
+        "print([n for n in large if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_a_family_writes_of_a_large_library_is_the_library_s_own() -> None:
+    import torch
+    import transformers
+
+    assert libraries.torch.nn.Module is torch.nn.Module
+    assert libraries.transformers.AutoModel is transformers.AutoModel
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        libraries.torch.no_such_thing  # type: ignore[attr-defined]  # noqa: B018
+    assert libraries.inference_mode(torch.is_inference_mode_enabled)()
+    assert not torch.is_inference_mode_enabled()

@@ -16,7 +16,7 @@ from segment_anything.modeling import Sam
 from support.models_support import load, picture
 
 from imig.errors import UsageError
-from imig.models.segment_anything import load_sam
+from imig.models.families.segment_anything import load_sam
 from imig.models.segment_anything_tiny import build_sam
 
 SMALL = {

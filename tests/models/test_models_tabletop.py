@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import imig.tabletop
 from imig.errors import UsageError
 from imig.models.families import FAMILIES
+from imig.models.families.tabletop import compose_truth, edit_truth
 from imig.models.protocols import (
     ComposedReference,
     Composer,
@@ -25,9 +23,10 @@ from imig.models.protocols import (
     Origin,
 )
 from imig.models.registry import list_models, load_model, model_record, pull
-from imig.models.tabletop import compose_truth, edit_truth
 from imig.recipe.parts import ModelConfig
-from imig.tabletop import draw_prompt, subject_alone
+from imig.tabletop import draw_prompt
+from imig.tabletop.alone import subject_alone
+from imig.tabletop.revision import REVISION
 
 SETTINGS = GeneratorSettings(steps=4, guidance=3.5)
 SCENE = Origin("a striped red mug, a dotted blue house and a plain green car", 5, 160, 128)
@@ -56,10 +55,8 @@ def test_it_is_all_three_generators(tabletop: Any) -> None:
     assert isinstance(tabletop, Drawer)
     assert isinstance(tabletop, Editor)
     assert isinstance(tabletop, Composer)
-    files = sorted(Path(imig.tabletop.__file__).parent.glob("*.py"))
-    digest = hashlib.sha256(b"".join(one.read_bytes() for one in files)).hexdigest()[:12]
-    assert tabletop.name == f"tabletop:tiny@{digest}"
-    assert model_record(ModelConfig(family="tabletop")).revision == digest
+    assert tabletop.name == f"tabletop:tiny@{REVISION}"
+    assert model_record(ModelConfig(family="tabletop")).revision == REVISION
 
 
 def test_it_has_no_weights_but_tiny() -> None:

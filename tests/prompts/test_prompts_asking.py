@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -48,7 +49,7 @@ def test_a_good_answer_becomes_a_record() -> None:
         prompt="A wet dog sits beside the rusty red mug.",
         nouns=["Wet dog", "rusty red mug"],  # in the prompt's order, without articles
         style="anime",
-        template=TEMPLATE.as_dict(),
+        template=asdict(TEMPLATE),
         writer="some-model",
     )
     alone = {**GOOD, "subjects": [{**one, "alone": f"a {one['noun']}"} for one in GOOD["subjects"]]}  # type: ignore[attr-defined]

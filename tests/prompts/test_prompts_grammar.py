@@ -8,8 +8,8 @@ from imig.prompts.grammar import write_grammar_prompt
 from imig.prompts.record import PromptRecord
 from imig.schema import Subset
 from imig.tabletop import draw_prompt, parse_prompt
-from imig.tabletop.prompts import background_in, mood_in
 from imig.tabletop.vocabulary import split_phrase
+from imig.tabletop.wording import background_in, mood_in
 
 
 def write(number: int, *, seed: int = 0, subset: Subset = "flexible") -> PromptRecord:

@@ -184,13 +184,15 @@ def test_hash_follows_what_is_built(path: Path) -> None:
 
 
 def test_shipped_recipes() -> None:
-    assert {"demo", "photos", "train-tiny", "train-kontext", "dpo-tiny"} <= set(shipped_recipes())
+    assert {"demo", "photos", "photos-sam3", "train-tiny", "train-kontext", "dpo-tiny"} <= set(
+        shipped_recipes()
+    )
     for name, file in shipped_recipes().items():
         assert recipe_description(file)
         if name.startswith(("train-", "dpo-")):
             assert load_training_recipe(name).name == name
         else:
-            overrides = ["source.path=."] if name == "photos" else []
+            overrides = ["source.path=."] if name.startswith("photos") else []
             assert load_recipe(name, overrides=overrides).recipe.name == name
 
 

@@ -1,7 +1,9 @@
 """`imig.Dataset`: random access, iteration, lazy pictures, errors for people."""
 
 import pickle
+import shutil
 import socket
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import Mock
@@ -21,11 +23,12 @@ from imig.shards.card import size_category, write_card
 from imig.shards.index import (
     INDEX_NAME,
     index_schema,
-    read_index,
+    read_index_table,
     row_to_plain,
     shard_to_rows,
     write_index,
 )
+from imig.shards.writer import write_tar
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +129,9 @@ def test_damage_is_a_data_error_that_names_the_place(tmp_path: Path) -> None:
 
 def test_the_index_of_an_empty_dataset_has_all_columns(tmp_path: Path) -> None:
     write_index(tmp_path / INDEX_NAME, [])
-    frame = read_index(tmp_path / INDEX_NAME)
-    assert list(frame.columns) == index_schema().names
-    assert frame.empty
+    table = read_index_table(tmp_path / INDEX_NAME)
+    assert table.column_names == index_schema().names
+    assert not table.num_rows
 
 
 def test_index_rows_can_be_made_from_a_shard(folder: Path) -> None:
@@ -151,7 +154,7 @@ def test_the_card_has_front_matter_that_hubs_read(tmp_path: Path) -> None:
     (folder / "pictures").mkdir()
     picture = folder / "pictures" / "a.png"
     imig.Dataset(folder)[0].target.save(picture)
-    rows = shard_to_rows(folder / "basic-000000.tar")
+    rows = [row for path in sorted(folder.glob("*.tar")) for row in shard_to_rows(path)]
     write_card(folder, imig.Dataset(folder).manifest, rows, pictures=[picture])
     _, front, text = (folder / "README.md").read_text().split("---\n", 2)
     loaded = yaml.safe_load(front)
@@ -159,7 +162,7 @@ def test_the_card_has_front_matter_that_hubs_read(tmp_path: Path) -> None:
         {"config_name": "basic", "data_files": [{"split": "train", "path": "basic-*.tar"}]}
     ]
     assert (loaded["license"], loaded["size_categories"]) == ("other", ["n<1K"])
-    assert "| instances per scene | 2: 2, 3: 1 |" in text
+    assert "| instances per scene | 2: 3, 3: 3 |" in text
     assert 'src="pictures/a.png"' in text
     assert (size_category(1000), size_category(10**8)) == ("1K<n<10K", "n>10M")
 
@@ -182,3 +185,64 @@ def test_a_store_that_is_down_is_not_called_no_dataset(
         with pytest.raises(DataError, match="cannot reach memory://nothing-is-here/dataset") as it:
             imig.Dataset("memory://nothing-is-here")
         assert (str(failure) or "TimeoutError") in it.value.message
+
+
+@pytest.fixture
+def remote(folder: Path) -> Iterator[str]:
+    """The dataset, in a store."""
+    store = MemoryFileSystem()
+    store.put(str(folder), "/walked", recursive=True)
+    yield "memory://walked"
+    store.rm("/walked", recursive=True)
+
+
+def test_shards_are_walked_with_their_stored_bytes(folder: Path, remote: str) -> None:
+    samples = make_samples(6)
+    for dataset in (imig.Dataset(folder), imig.Dataset(remote)):
+        walked = list(dataset.walk_shards())
+        assert [scene for scene, _ in walked] == [sample.scene for sample in samples]
+        assert [files for _, files in walked] == [sample.files for sample in samples]
+        targets = [files for _, files in dataset.walk_shards(only={"target.jpg", "none"})]
+        assert targets == [{"target.jpg": one.files["target.jpg"]} for one in samples]
+        assert len(list(dataset.walk_shards(only=(), subset="basic"))) == 6
+        assert list(dataset.walk_shards(subset="complex")) == []
+        assert dataset.subsets == ["basic"] * 6
+        assert (dataset.rejects(), dataset.quarantined()) == ([], [])
+
+
+def test_a_walk_finds_what_iteration_does_not_see(tmp_path: Path, folder: Path) -> None:
+    shutil.copytree(folder, tmp_path / "d")
+    shard = tmp_path / "d" / "basic-000001.tar"
+    whole = shard.read_bytes()
+    dataset = imig.Dataset(tmp_path / "d")
+    extra = make_samples(7)[6]
+    write_tar(shard, [*[view.to_sample() for view in dataset][-3:], extra])
+    assert len(list(dataset)) == 6
+    with pytest.raises(DataError, match=r"00000006 in .* of the subset basic, .* says None"):
+        list(dataset.walk_shards())
+    write_tar(shard, [view.to_sample() for view in imig.Dataset(folder)][-3:-1])
+    with pytest.raises(DataError, match=r"000001\.tar has 2 samples, dataset\.json says 3"):
+        list(dataset.walk_shards())
+    shard.write_bytes(whole + b"more")
+    with pytest.raises(DataError, match=r"basic-000001\.tar is damaged at byte"):
+        list(dataset.walk_shards())
+
+
+def test_the_copy_of_a_remote_shard_is_called_by_its_address(remote: str) -> None:
+    store, name = MemoryFileSystem(), "/walked/basic-000001.tar"
+    dataset = imig.Dataset(remote)
+    store.pipe_file(name, store.cat_file(name)[:9000])
+    with pytest.raises(DataError, match=r"^memory://walked/basic-000001\.tar is damaged"):
+        list(dataset.walk_shards())
+    store.rm_file(name)
+    with pytest.raises(DataError, match=r"cannot read memory://walked/basic-000001\.tar"):
+        list(dataset.walk_shards())
+
+
+def test_a_dataset_of_a_newer_imig_is_no_damaged_one(tmp_path: Path, folder: Path) -> None:
+    shutil.copytree(folder, tmp_path / "d")
+    path = tmp_path / "d" / "dataset.json"
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 9'))
+    with pytest.raises(UsageError, match="has schema version 9, this imig knows") as caught:
+        imig.Dataset(tmp_path / "d")
+    assert "newer" in caught.value.cure

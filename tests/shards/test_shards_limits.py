@@ -24,6 +24,7 @@ from imig.checks.shard import check_shard
 from imig.display.picture import draw_preview
 from imig.errors import DataError
 from imig.layout.masks import rle_to_mask
+from imig.layout.run_lengths import mask_extents
 from imig.pictures import decode_pixels
 from imig.regular_file import open_regular_file
 from imig.schema import (
@@ -39,7 +40,6 @@ from imig.schema import (
 from imig.shards.features import features_from_bytes, features_to_bytes
 from imig.shards.index import INDEX_NAME, read_index_table
 from imig.shards.places import check_places
-from imig.shards.run_lengths import mask_extents
 from imig.shards.views import SceneView
 from imig.shards.writer import read_tar
 from imig.training.catalogue import read_catalogue

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from support.face_doubles import FacesBySize, face
 from support.model_doubles import MeanColourEmbedder, digest
+from support.scene_checks import check_sample
 from support.tabletop_samples import tabletop_sample
 
 from imig.checks.pictures import Findings
-from imig.checks.sample import check_sample
 from imig.errors import UsageError
 from imig.layout.masks import mask_area, mask_to_rle
 from imig.models.protocols import DetectedFace

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL.Image import Image
 from support.model_doubles import MeanColourEmbedder, digest
+from support.scene_checks import check_sample
 from support.tabletop_samples import tabletop_sample
 
 from imig.checks.pictures import Findings
-from imig.checks.sample import check_sample
 from imig.duplicates.perceptual_hash import perceptual_hash
 from imig.errors import UsageError
 from imig.recipe.parts import ModelConfig

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imig.derived.writing import Contents, recipe_sha256, seal, write_shards
+from imig.output.seal import seal
+from imig.output.writing import Contents, write_shards
+from imig.recipe.identity import stored_recipe_to_sha256
 from imig.sample import Sample
 from imig.schema import Counts, Manifest, Quarantine, Reject, Source, Subject, Subset
 from support.extra_views import add_disc
@@ -69,7 +71,7 @@ def write_dataset(
         {
             "name": "small",
             "recipe": recipe,
-            "recipe_sha256": recipe_sha256(recipe),
+            "recipe_sha256": stored_recipe_to_sha256(recipe),
             "models": [],
             "packages": {},
             "counts": Counts(input=0, written=0, rejected=0, quarantined=0),

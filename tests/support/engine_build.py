@@ -21,7 +21,7 @@ from imig.cli import run_command
 from imig.engine.blocks import Block, run_stage
 from imig.engine.folder import BuildFolder
 from imig.engine.parts import write_part
-from imig.engine.progress import Progress
+from imig.engine.progress import BuildProgress
 from imig.engine.retry import drop_failed_parts
 from imig.engine.workers import FinishedBlock, finished_block
 from imig.errors import DataError
@@ -46,7 +46,7 @@ def build_here(output: Path, recipe: Path, *, ray: bool, seconds: float = 0.0) -
 def run_in_process(folder: BuildFolder, blocks: list[int], console: Console) -> None:
     """Stands in for Ray's execution, which has tests of its own."""
     try:
-        with Progress(folder.plan, console, finished_scenes=0) as progress:
+        with BuildProgress(folder.plan, console, finished_scenes=0) as progress:
             engine.collect_blocks(folder, blocks, finish_blocks(folder, blocks), progress)
     except DataError:
         drop_failed_parts(folder)

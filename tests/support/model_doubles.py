@@ -34,11 +34,19 @@ class FixedGrounder:
 
     name = "double:grounder"
 
-    def __init__(self, boxes: list[list[float]], scores: list[float], phrases: list[str]) -> None:
+    def __init__(
+        self,
+        boxes: list[list[float]],
+        scores: list[float],
+        phrases: list[str],
+        *,
+        masks: NDArray[np.bool_] | None = None,
+    ) -> None:
         self.answer = GroundedBoxes(
             boxes=np.array(boxes, np.float32).reshape(-1, 4),
             scores=np.array(scores, np.float32),
             phrases=phrases,
+            masks=masks,
         )
         self.asked: list[list[str]] = []
 

@@ -17,7 +17,8 @@ from imig.layout.masks import mask_area, mask_to_rle
 from imig.layout.sharpness import laplacian_variance
 from imig.sample import Sample, derive_seed, image_to_jpeg, mask_to_png
 from imig.schema import Box, Detection, Instance, Reference, Scene, SceneScores, Source, Subset
-from imig.tabletop import InstanceTruth, render_scene, sample_scene
+from imig.tabletop import render_scene, sample_scene
+from imig.tabletop.records import InstanceTruth
 
 ORACLE = "tabletop:truth"
 CROP_MARGIN = 0.05

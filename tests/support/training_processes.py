@@ -73,21 +73,19 @@ def _train(folder: Path, name: str, make: Callable[[], nn.Module]) -> dict[str, 
     checkpoint = undisturbed.save(folder / name)
     second = undisturbed.train(4, fixed_noise=True)
     resumed = SmallRun(recipe, model=make())
-    exact = resumed.load(checkpoint).exact
+    resumed.load(checkpoint)
     after = resumed.train(4, fixed_noise=True)
     values = undisturbed.values()
     other = SmallRun(recipe, model=make())
-    position = other.load(checkpoint_path(folder / f"single {kind}", 4))
+    other.load(checkpoint_path(folder / f"single {kind}", 4))
     return {
         "losses": first + second,
         "resumed": after,
-        "exact": exact,
         "same_bits": all(
             torch.equal(_local(value), _local(values[key]))
             for key, value in resumed.values().items()
         ),
         "from_single": other.train(4, fixed_noise=True),
-        "from_single_exact": position.exact,
     }
 
 
@@ -95,7 +93,10 @@ def _swap() -> list[bool]:
     """The averages count within, the learned values after, whatever FSDP2 had gathered before."""
     small = SmallRun(small_recipe(), model=_sharded())
     small.train(6, fixed_noise=True)
-    averages = {name: _whole(one) for name, one in small.average.state_dict().items()}
+    with small.average.swapped(small.model):
+        averages = {
+            name: _whole(one.detach()).clone() for name, one in trainable(small.model).items()
+        }
     learned = {name: _whole(one.detach()) for name, one in trainable(small.model).items()}
     x = torch.ones(2, 6)
 

@@ -53,7 +53,6 @@ class SmallRun:
             optimizer=optimizer,
             scheduler=make_scheduler(optimizer, recipe.optimizer, recipe.steps),
             average=Average(parameters, decay=0.9),
-            generators={"noise": torch.Generator().manual_seed(recipe.seed)},
         )
         self.done = 0
 
@@ -84,16 +83,15 @@ class SmallRun:
     def values(self) -> dict[str, Tensor]:
         """What has been learned, and its average."""
         learned = {name: one.detach().clone() for name, one in trainable(self.model).items()}
-        averages = {f"average {name}": one for name, one in self.average.state_dict().items()}
-        return learned | {name: one.clone() for name, one in averages.items()}
+        with self.average.swapped(self.model):
+            averages = {name: one.detach().clone() for name, one in trainable(self.model).items()}
+        return learned | {f"average {name}": one for name, one in averages.items()}
 
     def _step(self, fixed_noise: bool) -> float:
-        generator = self.training.generators["noise"]
         if fixed_noise:
-            generator.manual_seed(self.done)
-        x = torch.randn(8, 6, generator=generator)
-        if not fixed_noise:
-            x = x + torch.rand(8, 6) + random.random() + np.random.rand()  # noqa: NPY002
+            x = torch.randn(8, 6, generator=torch.Generator().manual_seed(self.done))
+        else:
+            x = torch.randn(8, 6) + random.random() + np.random.rand()  # noqa: NPY002
         loss: Tensor = (self.model(x) - x[:, :3]).square().mean()
         self.training.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from imig.tabletop import hard_negative, parse_prompt, render_scene, sample_scene, simple_caption
+from imig.tabletop import parse_prompt, render_scene, sample_scene, simple_caption
 from imig.tabletop.captions import simple_caption_of
-from imig.tabletop.vocabulary import number_word, split_phrase
+from imig.tabletop.vocabulary import hard_negative, number_word, split_phrase
 
 
 def test_captions_name_everything() -> None:

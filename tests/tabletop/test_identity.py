@@ -16,13 +16,17 @@ from imig.tabletop import (
     PATTERNS,
     Identity,
     View,
-    is_novel,
     redraw_identity,
     render_identity,
     sample_identity,
 )
 from imig.tabletop.records import mask_bounds
-from imig.tabletop.vocabulary import ALL_COMBINATIONS, NOVEL_COMBINATIONS, TRAINED_COMBINATIONS
+from imig.tabletop.vocabulary import (
+    ALL_COMBINATIONS,
+    NOVEL_COMBINATIONS,
+    TRAINED_COMBINATIONS,
+    is_novel,
+)
 
 
 def mean_hue(image: np.ndarray, mask: np.ndarray) -> float:

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from imig.tabletop import (
-    MOODS,
-    RenderedScene,
-    TabletopScene,
-    draw_prompt,
-    is_novel,
-    render_scene,
-    sample_scene,
-)
+from imig.tabletop import MOODS, RenderedScene, draw_prompt, render_scene, sample_scene
 from imig.tabletop.arrangement import MIN_VISIBLE_AREA, MIN_VISIBLE_FRACTION
 from imig.tabletop.records import mask_bounds
+from imig.tabletop.vocabulary import is_novel
 
 DIGEST_PROGRAM = """
 import hashlib
@@ -171,14 +163,6 @@ def test_bad_arguments() -> None:
         sample_scene(0, width=4)
     with pytest.raises(ValueError, match="combinations"):
         sample_scene(0, combinations="some")  # type: ignore[arg-type]
-
-
-def test_json_round_trip() -> None:
-    for seed in range(5):
-        scene = sample_scene(seed, width=128, height=96)
-        again = TabletopScene.from_json(json.loads(json.dumps(scene.to_json())))
-        assert again == scene
-        assert digest(render_scene(again)) == digest(render_scene(scene))
 
 
 def test_draw_prompt_honours_phrases() -> None:

@@ -333,11 +333,11 @@ def test_a_finished_one_is_left_alone(
     assert said == (
         f"{encoded} is finished already: 12 scenes in 4 shards; --overwrite encodes them anew\n"
     )
-    with pytest.raises(UsageError, match=r"an encoded dataset that differs: data\.instruction is"):
+    with pytest.raises(UsageError, match=r"a finished dataset that differs: data\.instruction is"):
         encode(plain, encoded, "data.instruction=Show {caption}")
-    with pytest.raises(UsageError, match="holds a dataset that is not encoded"):
+    with pytest.raises(UsageError, match="differs: it is not encoded"):
         encode(encoded, plain)
-    with pytest.raises(UsageError, match="is the dataset that is to be encoded"):
+    with pytest.raises(UsageError, match=r"is the dataset .* that is read"):
         encode(plain, plain.parent / "." / "shards", overwrite=True)
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"not imig's: it holds thesis\.txt"):

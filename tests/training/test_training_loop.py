@@ -19,6 +19,7 @@ from support.tiny_dataset import write_tiny_dataset
 
 import imig
 from imig.cli import main
+from imig.contextgen.adapter_info import describe_adapter
 from imig.errors import DataError, UsageError
 from imig.training.loop import train
 from imig.training.metrics import read_metrics
@@ -191,6 +192,31 @@ def test_a_finished_run_is_finished_for_the_same_command_only(
         assert main(command) == 2
         assert why in capsys.readouterr().err
     assert sorted(run.rglob("*")) == before
+
+
+def test_the_adapter_is_in_bfloat16_and_checkpoints_are_not(
+    world: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = describe_adapter(undisturbed)
+    assert (info.dtypes, info.scales) == ({"bfloat16": info.layers}, {1.0: info.layers})
+    assert info.title == f"train-tiny, step {STEPS}"
+    assert (info.training["steps"], info.training["rank"], info.date) == (STEPS, 4, None)
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    state = torch.load(checkpoints(run)[-1] / "adapter.pt", weights_only=True)
+    assert {one.dtype for one in state.values()} == {torch.float32}
+    # the last checkpoint has all that another type of the file is made of
+    (run / "adapter.safetensors").unlink()
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    assert main([*words(world, run), "--set", "saving.dtype=float32"]) == 0
+    again = describe_adapter(run)
+    assert (again.dtypes, again.date) == ({"float32": info.layers}, "1970-01-02T00:00:00Z")
+    whole = load_file(run / "adapter.safetensors")
+    for key, one in load_file(undisturbed / "adapter.safetensors").items():
+        assert torch.equal(one, whole[key].bfloat16())
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH is 'yesterday'"):
+        train(recipe(world), [world / "shards"], run=tmp_path / "other")
 
 
 def test_the_same_from_python(

@@ -71,7 +71,6 @@ def test_two_processes_resume_to_the_bit(found: list[dict[str, Any]], name: str)
     for one in found:
         assert one[name]["resumed"] == one[name]["losses"][4:]
         assert one[name]["same_bits"]
-        assert one[name]["exact"]
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -80,7 +79,6 @@ def test_two_processes_go_on_from_the_checkpoint_of_one(
 ) -> None:
     for one in found:
         assert one[name]["from_single"] == pytest.approx(single[name][4:], rel=1e-5)
-        assert not one[name]["from_single_exact"]
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -89,7 +87,7 @@ def test_one_process_goes_on_from_the_checkpoint_of_two(
 ) -> None:
     assert found  # the two are through
     small = SmallRun(small_recipe(kind=name.split()[1]))
-    assert not small.load(checkpoint_path(folder / name, 4)).exact
+    small.load(checkpoint_path(folder / name, 4))
     assert small.train(4, fixed_noise=True) == pytest.approx(single[name][4:], rel=1e-5)
 
 

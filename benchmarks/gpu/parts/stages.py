@@ -192,7 +192,7 @@ def _naive_grounding(config: ModelConfig, device: torch.device) -> Run:
 def _naive_segmenting(config: ModelConfig, device: torch.device) -> Run:
     from segment_anything import SamPredictor
 
-    from imig.models.segment_anything import load_sam
+    from imig.models.families.segment_anything import load_sam
 
     predictor = SamPredictor(load_sam(resolve_weights(config).files[0]).to(device))
 

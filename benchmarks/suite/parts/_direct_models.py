@@ -22,7 +22,7 @@ from transformers import (
     GroundingDinoForObjectDetection,
 )
 
-from imig.models.segment_anything import load_sam
+from imig.models.families.segment_anything import load_sam
 from imig.models.weights import resolve_weights
 from imig.recipe.parts import ModelConfig
 from imig.tabletop import render_scene, sample_scene

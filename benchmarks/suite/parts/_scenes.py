@@ -13,9 +13,11 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from imig.derived.writing import Contents, recipe_sha256, seal, write_shards
 from imig.layout.boxes import parents, relations
 from imig.layout.masks import mask_area, mask_to_rle
+from imig.output.seal import seal
+from imig.output.writing import Contents, write_shards
+from imig.recipe.identity import stored_recipe_to_sha256
 from imig.sample import Sample, derive_seed, image_to_jpeg
 from imig.schema import Counts, Detection, Instance, Manifest, Scene, SceneScores, Source
 from imig.stages.base import BuildContext
@@ -50,7 +52,7 @@ def write_dataset(folder: Path, samples: Iterable[Sample], *, scenes_per_shard: 
     manifest = Manifest(
         name="benchmark",
         recipe=recipe,
-        recipe_sha256=recipe_sha256(recipe),
+        recipe_sha256=stored_recipe_to_sha256(recipe),
         models=[],
         packages={},
         counts=Counts(input=0, written=0, rejected=0, quarantined=0),

@@ -17,17 +17,16 @@ import imig
 from imig.checks.dataset import validate_dataset
 from imig.checks.encoded import check_encoded
 from imig.checks.faults import Fault
-from imig.checks.features import check_features
 from imig.checks.folder import check_files, check_index, check_manifest, read_folder_manifest
 from imig.checks.pictures import Findings, check_image
-from imig.checks.sample import check_sample
+from imig.checks.sample import check_features
 from imig.checks.shard import ShardCheck, check_shard
 from imig.contextgen.encoded_scene import scene_from_bytes
-from imig.derived.parents import open_parent
 from imig.display.picture import draw_preview
 from imig.display.stats import scene_stats
 from imig.errors import ImigError
 from imig.layout.masks import rle_to_mask
+from imig.layout.run_lengths import mask_extents
 from imig.pictures import PictureError, open_picture
 from imig.printable import to_printable
 from imig.schema import MaskRLE, Scene, ShardRecord, scene_from_json, scene_to_json
@@ -36,7 +35,6 @@ from imig.shards.features import features_from_bytes
 from imig.shards.funnel import read_funnel
 from imig.shards.index import INDEX_NAME, scene_to_row, write_index
 from imig.shards.manifest import MANIFEST_NAME, read_manifest
-from imig.shards.run_lengths import mask_extents
 from imig.shards.tables import read_quarantine, read_rejects
 from imig.shards.views import SceneView
 from imig.shards.writer import JSON_MEMBER, read_tar
@@ -47,6 +45,7 @@ from support.encoded_samples import ENCODING
 from support.fuzzing.cases import Case
 from support.fuzzing.seeds import SHARDS, good_seeds
 from support.fuzzing.watch import WATCH
+from support.scene_checks import check_sample
 
 CONFIG = DataConfig(target_width=96, reference_side=32, validation_fraction=0)
 MAX_PIXELS = 1_000_000
@@ -295,16 +294,14 @@ def _read_manifest(case: Case, bench: Bench) -> Iterator[str]:
 
 
 def _read_parent(folder: Path, *, samples: bool) -> None:
-    parent = open_parent(folder)
-    parent.ids()
-    parent.subsets()
-    parent.scenes_per_shard()
+    parent = imig.Dataset(folder)
+    assert len(parent.subsets) == len(parent)
     parent.funnel()
     parent.rejects()
     parent.quarantined()
     if samples:
-        for sample in parent.samples():
-            assert sample.scene.id
+        for scene, _ in parent.walk_shards():
+            assert scene.id
 
 
 def _read_index(case: Case, bench: Bench) -> Iterator[str]:

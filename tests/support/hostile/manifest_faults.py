@@ -139,7 +139,7 @@ def manifest_200_mb(victim: Victim) -> None:
     victim.manifest["name"] = "A" * 200_000_000
 
 
-@MANIFESTS.fault(MANIFEST, usage=frozenset({"refilter", "split", "merge"}))
+@MANIFESTS.fault(MANIFEST, usage=frozenset(COMMANDS) - {"validate"})
 def manifest_version_99(victim: Victim) -> None:
     """version 99 of the schema: a newer imig's"""
     victim.manifest["schema_version"] = 99

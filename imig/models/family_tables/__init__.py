@@ -1,1 +1,0 @@
-"""The table of model families, a module for each group of tasks."""
