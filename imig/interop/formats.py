@@ -7,8 +7,11 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from imig.errors import UsageError
+from imig.interop.ai_toolkit import AI_TOOLKIT
 from imig.interop.format import Exporter, Format, FormatSettings, Importer
+from imig.interop.pairs import PAIRS
 from imig.interop.plain_folders import FOLDERS
+from imig.interop.simpletuner import SIMPLETUNER
 from imig.outside import import_class
 from imig.recipe.errors import explain_validation_error
 from imig.recipe.values import to_values
@@ -16,7 +19,7 @@ from imig.recipe.yaml_lines import parse_setting
 
 Kind = TypeVar("Kind", Importer[Any], Exporter[Any])
 
-FORMATS: Final[tuple[Format, ...]] = (FOLDERS,)
+FORMATS: Final[tuple[Format, ...]] = (FOLDERS, AI_TOOLKIT, PAIRS, SIMPLETUNER)
 """In the order in which they are listed."""
 
 
