@@ -214,6 +214,10 @@ class _Reading:
 
     def _instance(self, sample: Sample, number: int, one: Any) -> Instance:
         settings, scene = self._settings, sample.scene
+        if not isinstance(one, _Picture | dict | str):
+            raise DataError(
+                f"{self._where}: reference {number} is a {type(one).__name__}, no object or file"
+            )
         phrase = self._text(one, settings.phrase) if isinstance(one, dict) else ""
         phrase = phrase or to_stored(_string(self._listed(settings.phrases, number)))
         if not phrase:
@@ -238,8 +242,6 @@ class _Reading:
             picture = one
         else:
             owner = {"file": one} if isinstance(one, str) else one
-            if not isinstance(owner, dict):
-                raise DataError(f"{self._where}: {what} is a {type(one).__name__}")
             key = "file" if isinstance(one, str) else self._settings.image
             name = self._file(owner, key, what=what)
             opened = self._open(name, self._bytes(name))
