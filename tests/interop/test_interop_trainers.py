@@ -66,15 +66,12 @@ def read_ai_toolkit(entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
                 continue
             stem = os.path.splitext(file)[0]
             caption = Path(root, f"{stem}.{entry['caption_ext'].removeprefix('.')}")
-            controls = [
-                found
+            candidates = [
+                [Path(folder, stem + ending) for ending in ENDINGS]
                 for folder in entry.get("control_path", [])
-                if (
-                    found := next(
-                        (p for e in ENDINGS if (p := Path(folder, stem + e)).exists()), None
-                    )
-                )
             ]
+            there = [[one for one in some if one.exists()] for some in candidates]
+            controls = [some[0] for some in there if some]
             mask = entry.get("mask_path") and Path(entry["mask_path"], f"{stem}.png")
             items[stem] = {
                 "size": Image.open(Path(root, file)).size,
