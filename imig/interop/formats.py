@@ -8,7 +8,11 @@ from pydantic import ValidationError
 
 from imig.errors import UsageError
 from imig.interop.ai_toolkit import AI_TOOLKIT
+from imig.interop.cvat import CVAT
+from imig.interop.fiftyone import FIFTYONE
 from imig.interop.format import Exporter, Format, FormatSettings, Importer
+from imig.interop.imig100k import IMIG100K
+from imig.interop.label_studio import LABEL_STUDIO
 from imig.interop.pairs import PAIRS
 from imig.interop.plain_folders import FOLDERS
 from imig.interop.simpletuner import SIMPLETUNER
@@ -19,7 +23,16 @@ from imig.recipe.yaml_lines import parse_setting
 
 Kind = TypeVar("Kind", Importer[Any], Exporter[Any])
 
-FORMATS: Final[tuple[Format, ...]] = (FOLDERS, AI_TOOLKIT, PAIRS, SIMPLETUNER)
+FORMATS: Final[tuple[Format, ...]] = (
+    FOLDERS,
+    AI_TOOLKIT,
+    CVAT,
+    FIFTYONE,
+    IMIG100K,
+    LABEL_STUDIO,
+    PAIRS,
+    SIMPLETUNER,
+)
 """In the order in which they are listed."""
 
 

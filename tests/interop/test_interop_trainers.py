@@ -92,7 +92,7 @@ def test_ai_toolkit_finds_every_scene_with_its_references(
     )
     job = yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))
     process = job["config"]["process"][0]
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for entry in process["datasets"]:
         items = read_ai_toolkit(entry)
         # What a batch needs: all of its scenes have as many, and none closes up.
