@@ -18,11 +18,11 @@ from imig.errors import DataError, UsageError
 from imig.interop.corrections import Returned, carried, correct
 from imig.interop.format import FormatSettings, Importer, Losses
 from imig.interop.regions import Region
-from imig.regular_file import open_regular_file
 from imig.sample import Sample
 from imig.schema import Derivation, Manifest, ParentDataset, Scene, Subset, scene_to_json
 from imig.shards.dataset import Dataset
 from imig.shards.folders import LocalFolder
+from imig.shards.manifest import file_sha256
 from imig.stages.crop import CropConfig
 
 
@@ -77,8 +77,7 @@ class CorrectingImporter(Importer[CorrectingSettings], Generic[PlaceT]):
 
     def version(self) -> str:
         """Of file and dataset: the file may have been exported again, with more corrections."""
-        with open_regular_file(self.source) as file:
-            return f"{hashlib.file_digest(file, 'sha256').hexdigest()} {self.dataset.fingerprint}"
+        return f"{file_sha256(self.source)} {self.dataset.fingerprint}"
 
     def complete(self, manifest: Manifest) -> Manifest:
         """See `Importer.complete`: models and history are the dataset's."""
@@ -103,8 +102,9 @@ class CorrectingImporter(Importer[CorrectingSettings], Generic[PlaceT]):
         """Of the recipe that the dataset was built by, where it says one."""
         crop = self.dataset.manifest.recipe.get("crop")
         margin = crop.get("margin") if isinstance(crop, dict) else None
-        known = isinstance(margin, int | float) and 0 <= margin <= 1
-        return float(margin) if known else CropConfig().margin
+        if isinstance(margin, int | float) and 0 <= margin <= 1:
+            return float(margin)
+        return CropConfig().margin
 
     def keys(self) -> Sequence[str]:
         """Ids, in the dataset's order."""

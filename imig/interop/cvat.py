@@ -15,13 +15,12 @@ and `load_anno`): a mask's run lengths go row by row through its box and begin w
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 from xml.etree import ElementTree
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
@@ -151,7 +150,7 @@ def _scene_tag(scene: Scene, shapes: Shapes) -> Iterator[str]:
 def _shapes(view: InstanceView, shapes: Shapes) -> Iterator[str]:
     instance, mask = view.record, view.mask
     with_mask = mask is not None and shapes != "boxes"
-    common = {
+    common: dict[str, str | int] = {
         "label": instance.noun,
         "source": "file",
         "occluded": int((instance.occluded_fraction or 0) > 0),
@@ -304,7 +303,7 @@ class _Listing:
         parser.XmlDeclHandler = self._declaration
         parser.EntityDeclHandler = self._entity
 
-    def parse(self, file: io.BufferedIOBase) -> None:
+    def parse(self, file: BinaryIO) -> None:
         self._parser.ParseFile(file)
 
     def _declaration(self, version: str, encoding: str | None, standalone: int) -> None:

@@ -84,6 +84,7 @@ def test_what_fiftyone_reads_is_what_the_dataset_holds(tmp_path: Path) -> None:
             assert (one.mask == found["mask"]).all()
             assert (found["label"], found["phrase"]) == (one.record.noun, one.record.phrase)
             assert found["identity_id"] == one.record.identity_id
+            assert one.record.grounding is not None
             assert found["confidence"] == one.record.grounding.score
             x, y, width, height = found["bounding_box"]
             x1, y1, x2, y2 = one.record.box
