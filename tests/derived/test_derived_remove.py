@@ -46,6 +46,12 @@ def shards(original: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(original, tmp_path / "shards"))
 
 
+@pytest.fixture(autouse=True)
+def _no_previews(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing them takes longer than all else."""
+    monkeypatch.setattr("imig.output.seal.MAX_PICTURES", 0)
+
+
 def list_ids(tmp_path: Path, *ids: str) -> Path:
     path = tmp_path / "takedown.txt"
     path.write_text("# asked for on Monday\n\n" + "\n".join(ids) + "\n")
@@ -139,7 +145,8 @@ def test_the_report_names_nothing_that_went(shards: Path) -> None:
     assert b"basic/4.jpg" not in everything_in(shards)
 
 
-def test_the_pictures_of_the_card_go_too(shards: Path) -> None:
+def test_the_pictures_of_the_card_go_too(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imig.output.seal.MAX_PICTURES", 4)
     assert (shards / "pictures" / "basic-00000000.jpg").exists()
     remove_samples(shards, select_source("basic/0.jpg"))
     assert sorted(one.stem for one in (shards / "pictures").iterdir()) == [
@@ -254,7 +261,6 @@ def test_cut_off_at_every_step_and_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[[], BaseException]
 ) -> None:
     """A shard that goes, one that is written anew, one that stays; after each cut a second run."""
-    monkeypatch.setattr("imig.output.seal.MAX_PICTURES", 0)  # drawing is the longest part
     source = [make_scene(n, things=2) for n in range(5)]
     original = write_dataset(tmp_path / "original", source, per_shard=2, rejects=[*REJECTS, NEAR])
     selection = select_ids(list_ids(tmp_path, *(f"basic-{n:08d}" for n in range(3))))

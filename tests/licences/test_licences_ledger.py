@@ -31,6 +31,12 @@ BLIP = ModelRecord(
 )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _no_previews(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing them takes longer than all else."""
+    monkeypatch.setattr("imig.output.seal.MAX_PICTURES", 0)
+
+
 def dataset(
     folder: Path,
     licences: Sequence[str | None],
@@ -186,6 +192,14 @@ def test_publishing(tmp_path: Path) -> None:
     check_publishable(bad, despite=True)
     older = Manifest.model_validate(bad.model_dump(exclude={"licences"}))
     check_publishable(older)
+
+
+def test_a_push_asks_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = dataset(tmp_path / "a", ["CC-BY-ND-4.0"])
+    call = ["push", str(folder), "me/mine", "--dry-run"]
+    assert main(call) == 2
+    assert "does not let what is made of a picture be shared" in capsys.readouterr().err
+    assert main([*call, "--despite-licences"]) == 0
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

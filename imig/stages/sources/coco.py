@@ -2,8 +2,9 @@
 
 ``images`` (id, file_name or coco_url, width, height), ``categories`` (id, name) and ``annotations``
 (image_id, category_id, bbox as x, y, width, height; segmentation as polygons, run lengths or
-compressed run lengths; iscrowd). Crowd regions are left out: they show no single thing. Other keys
-say nothing here, LVIS's negative categories among them.
+compressed run lengths; iscrowd); ``licenses`` (id, name, url), of which a picture names one. Crowd
+regions are left out: they show no single thing. Other keys say nothing here, LVIS's negative
+categories among them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from imig.layout.masks import Mask, rle_to_mask
 from imig.layout.polygons import polygons_to_mask, run_lengths_to_rle
 from imig.paths import input_path
 from imig.sample import Sample
-from imig.schema import MaskRLE, Source
+from imig.schema import MAX_LICENCE, MaskRLE, Source
 from imig.stages.base import Word
 from imig.stages.pictures import PictureError, Target
 from imig.stages.sources.annotated import UNUSABLE, Annotated, AnnotatedPictures, Annotation
@@ -125,7 +126,10 @@ class CocoPictures(AnnotatedPictures):
         return [self._annotations_path, *captions, self._folder]
 
     def record(self, number: int, *, seed: int) -> Source:
-        return Source(kind="file", path=printable_path(self.names[number]))
+        stated = self._images[number].licence
+        text = "" if stated is None else self._instances.licences.get(stated, "")
+        licence = to_stored(text)[:MAX_LICENCE].rstrip() or None
+        return Source(kind="file", path=printable_path(self.names[number]), licence=licence)
 
     def candidates(self, number: int) -> Sequence[Path]:
         names = self._images[number].names

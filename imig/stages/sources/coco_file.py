@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from imig.errors import SourceLostError
 from imig.regular_file import open_regular_file
 from imig.stages.sources.archive import FileState, is_unchanged
+from imig.stages.sources.archive_text import json_to_licence
 from imig.stages.sources.base import SourceError, name_some, printable
 from imig.stages.sources.json_arrays import Element, JsonArrays, read_element
 
@@ -38,6 +39,8 @@ class CocoImage:
     """Where it may lie below the folder of pictures, the likeliest first."""
     size: tuple[int, int] | None
     """(width, height), None where the file does not say."""
+    licence: Id | None = None
+    """Which of the file's licences it is under."""
 
 
 @dataclass
@@ -49,6 +52,8 @@ class CocoFile:
     sha256: str = ""
     images: list[CocoImage] = field(default_factory=list)
     categories: dict[Id, str] = field(default_factory=dict)
+    licences: dict[Id, str] = field(default_factory=dict)
+    """Name and address of each."""
     spans: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
     """(n, 2) first byte and the one after the last of each annotation, picture after picture."""
     first: dict[Id, tuple[int, int]] = field(default_factory=dict)
@@ -128,6 +133,8 @@ def _read(file: BinaryIO, path: Path, *, key: str, wanted: str) -> CocoFile:
             _add_image(index, one.value)
         elif one.array == "categories":
             _add_category(index, one.value)
+        elif one.array == "licenses":
+            _add_licence(index, one.value)
         elif one.array == "annotations":
             kept.add(one)
     if arrays.is_list:
@@ -208,7 +215,9 @@ def _add_image(index: CocoFile, value: Any) -> None:
         index.leave_out("images whose id stands there twice", f"id {identifier}")
     else:
         index.first[identifier] = (0, 0)  # until its annotations are ordered
-        index.images.append(CocoImage(identifier, names, _size(value)))
+        stated = value.get("license")
+        licence = stated if _is_id(stated) else None
+        index.images.append(CocoImage(identifier, names, _size(value), licence))
 
 
 def _add_category(index: CocoFile, value: Any) -> None:
@@ -221,6 +230,12 @@ def _add_category(index: CocoFile, value: Any) -> None:
         index.categories[value["id"]] = value["name"]
     else:
         index.leave_out("categories without id or name", str(value)[:40])
+
+
+def _add_licence(index: CocoFile, value: Any) -> None:
+    # Most pictures of most files have none; one that says nothing is no fault of the pictures.
+    if isinstance(value, dict) and _is_id(value.get("id")):
+        index.licences[value["id"]] = json_to_licence({"license": value | {"id": None}})
 
 
 def _names(image: dict[str, Any]) -> tuple[str, ...]:
