@@ -13,7 +13,7 @@ from imig.commands.common import (
     print_line,
     say_finished,
 )
-from imig.licences.refusals import OVERRIDE
+from imig.licences import OVERRIDE
 from imig.paths import command_text, input_path, output_path
 
 if TYPE_CHECKING:

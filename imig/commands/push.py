@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from imig.commands.common import console, new_command, positive, print_json
-from imig.licences.refusals import OVERRIDE
+from imig.licences import OVERRIDE
 from imig.paths import input_path
 
 if TYPE_CHECKING:

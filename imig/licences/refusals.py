@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from imig.errors import UsageError
+from imig.licences import OVERRIDE
 from imig.licences.table import Terms, find_terms
 from imig.schema import Licences, Manifest
-
-OVERRIDE: Final = "--despite-licences"
-"""The option that does it all the same."""
 
 
 def check_publishable(
