@@ -19,6 +19,7 @@ from imig.interop.regions import Object, Region, bounds_of, non_empty, objects_o
 from imig.interop.xml_text import xml_text
 from imig.layout.boxes import iou
 from imig.layout.masks import clip_mask_to_box, mask_iou, rle_to_mask
+from imig.layout.run_lengths import mask_extents
 from imig.sample import Sample
 from imig.schema import (
     MAX_INSTANCES,
@@ -34,7 +35,6 @@ from imig.schema import (
     Subset,
 )
 from imig.shards.encoded import ENCODED_MEMBER
-from imig.shards.run_lengths import mask_extents
 from imig.shards.views import SceneView
 from imig.stages.crop import add_crop
 from imig.stages.instances import keep_instances, reference_members, set_instances

@@ -11,8 +11,8 @@ import numpy as np
 from imig.errors import DataError
 from imig.layout.boxes import iou
 from imig.layout.masks import Mask, mask_to_rle
+from imig.layout.run_lengths import mask_extents
 from imig.schema import MAX_INSTANCES, Box, MaskRLE, Scene
-from imig.shards.run_lengths import mask_extents
 
 LEAST_IOU = 0.5
 """Of two regions that are taken for the same thing, where nothing else says so (our choice)."""
