@@ -19,7 +19,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imig.api import build, export_dataset, import_dataset, preview, push, train, validate
+    from imig.api import (
+        build,
+        diff,
+        export_dataset,
+        import_dataset,
+        preview,
+        push,
+        train,
+        validate,
+    )
     from imig.shards.dataset import Dataset
 
 __version__ = "0.1.0"
@@ -27,6 +36,7 @@ __all__ = [
     "Dataset",
     "__version__",
     "build",
+    "diff",
     "export_dataset",
     "import_dataset",
     "preview",
@@ -38,6 +48,7 @@ __all__ = [
 _HOME = {
     "Dataset": "imig.shards.dataset",
     "build": "imig.api",
+    "diff": "imig.api",
     "export_dataset": "imig.api",
     "import_dataset": "imig.api",
     "preview": "imig.api",

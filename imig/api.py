@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from imig.checks.dataset import ValidationReport
+    from imig.comparison.datasets import DatasetDifference
     from imig.hub.push import Pushed
     from imig.interop.exporting import Exported
     from imig.shards.dataset import Dataset
@@ -85,6 +86,56 @@ def validate(folder: str | Path, *, workers: int = 1) -> ValidationReport:
     from imig.checks.dataset import validate_dataset
 
     return validate_dataset(Path(folder), workers=workers)
+
+
+def diff(
+    before: str | Path,
+    after: str | Path,
+    *,
+    tolerance: float = 1e-6,
+    min_iou: float = 1.0,
+    scenes: int = 5,
+    pictures: bool = True,
+    console: Console | None = None,
+) -> DatasetDifference:
+    """What differs between two datasets; `difference.differ` says whether; as `imig diff`.
+
+    Scenes in shards with equal checksums are not read.
+
+    Parameters
+    ----------
+    before, after:
+        Folders or addresses.
+    tolerance:
+        Scores that are apart by no more count as equal.
+    min_iou:
+        Boxes and masks whose intersection over union is this or more count as equal.
+    scenes:
+        How many changed scenes to give with all their changes.
+    pictures:
+        Whether stored files are compared, beside the records.
+    console:
+        Where progress is shown; without one nowhere.
+
+    Raises
+    ------
+    UsageError
+        A dataset is not there.
+    DataError
+        One that must be read is damaged.
+    """
+    from imig.comparison.datasets import compare_datasets
+    from imig.comparison.scenes import Limits
+    from imig.shards.dataset import Dataset
+
+    return compare_datasets(
+        Dataset(before),
+        Dataset(after),
+        limits=Limits(tolerance=tolerance, min_iou=min_iou),
+        scenes=scenes,
+        pictures=pictures,
+        console=console,
+    )
 
 
 def preview(scene: SceneView, *, layers: Iterable[str] | None = None) -> Image:

@@ -1,6 +1,7 @@
 """The `imig` script: finds the command in imig/commands/, runs it, prints what ends it.
 
-Exit codes: 0 all is well; 1 the data or the run is at fault; 2 the call is; 130 stopped by Ctrl-C;
+Exit codes: 0 all is well; 1 the data or the run is at fault, or `imig diff` has found a difference;
+2 the call is; 130 stopped by Ctrl-C;
 141 work cut off because the reader of the output has gone.
 """
 
@@ -18,6 +19,7 @@ from imig.commands import (
     adapter,
     build,
     card,
+    diff,
     encode,
     export_format,
     formats,
@@ -190,6 +192,7 @@ def _make_parser() -> argparse.ArgumentParser:
         validate,
         preview,
         stats,
+        diff,
         refilter,
         split,
         merge,

@@ -20,8 +20,8 @@ from imig.cli import main
 from imig.commands.common import print_json
 
 COMMANDS = (
-    "prompts", "build", "validate", "preview", "stats", "refilter", "split", "merge", "encode",
-    "train", "generate", "models", "recipes",
+    "prompts", "build", "validate", "preview", "stats", "diff", "refilter", "split", "merge",
+    "encode", "train", "generate", "models", "recipes",
 )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ LAYERS = (
     ("prompts.writing",),
     # what does the work
     ("contextgen",),
-    ("display",),
+    ("display", "comparison"),
     ("output",),
     ("engine", "derived", "training", "interop", "hub"),
     ("api",),

@@ -25,6 +25,7 @@ CALLED_BY_OTHERS = {
     "add_parser": "cli.py calls that of every command",
     "connect_tcp": "httpcore calls its backends",
     "start_tls": "httpcore calls its streams",
+    "ignore_aliases": "PyYAML asks its dumpers",
     "on_execution_step": "Ray Data calls its callbacks",
     "WORDS": "what the words of stages mean: its keys are the type `Word`, written out beside it",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ SHORTEST_SIDE = 288
 """A panel is never narrower or lower: beside a very long target the labels need room."""
 MASK_OPACITY = 0.25
 LABEL_TEXT_SIZE = 15
+MAX_DRAWN = 60
+"""Of more instances the largest get mask and label: there is no room for others, and finding out
+takes minutes."""
 _PADDING = 5
 _OUTLINE = 2
 """Pixels: how wide the outline of a mask is."""
@@ -35,9 +38,10 @@ def draw_target(scene: SceneView, *, layers: Collection[str]) -> Image.Image:
     size = _scaled_size(scene.target.size, scale)
     picture = scene.target.resize(size, Image.Resampling.LANCZOS)
     nearest_last = sorted(scene.instances, key=lambda one: one.record.layer or 0)
+    drawn = _largest(scene.instances)
     if "masks" in layers:
         for one in nearest_last:
-            if one.mask is not None:
+            if one.record.index in drawn and one.mask is not None:
                 picture = _with_mask(
                     picture, one.mask, colour=palette.instance_colour(one.record.index)
                 )
@@ -53,7 +57,9 @@ def draw_target(scene: SceneView, *, layers: Collection[str]) -> Image.Image:
             index = one.record.index
             draw_box(draw, boxes[index], colour=palette.instance_colour(index))
     if "labels" in layers:
-        _draw_labels(draw, scene.instances, boxes, canvas=panel_size)
+        labelled = [one for one in scene.instances if one.record.index in drawn]
+        its_boxes = [boxes[one.record.index] for one in labelled]
+        _draw_labels(draw, labelled, its_boxes, canvas=panel_size)
     return panel
 
 
@@ -84,6 +90,16 @@ def draw_badge(
         font=font(round(size * 0.62), bold=True),
         anchor="mm",
     )
+
+
+def _largest(instances: Sequence[InstanceView]) -> set[int]:
+    """The indices of at most `MAX_DRAWN`, the largest boxes."""
+
+    def area(instance: InstanceView) -> int:
+        x1, y1, x2, y2 = instance.record.box
+        return (x2 - x1) * (y2 - y1)
+
+    return {one.record.index for one in sorted(instances, key=area)[-MAX_DRAWN:]}
 
 
 def _scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
@@ -150,11 +166,12 @@ def _draw_labels(
     placed = place_labels(boxes, sizes, canvas=canvas)
     for index, label in enumerate(placed):
         if label is not None and label.detached:
-            _draw_leader(draw, label, boxes[index], colour=palette.instance_colour(index))
+            colour = palette.instance_colour(instances[index].record.index)
+            _draw_leader(draw, label, boxes[index], colour=colour)
     for index, label in enumerate(placed):
         if label is None:
             continue
-        colour = palette.instance_colour(index)
+        colour = palette.instance_colour(instances[index].record.index)
         x1, y1, x2, y2 = label.rectangle
         draw.rounded_rectangle((x1, y1, x2 - 1, y2 - 1), radius=4, fill=colour, outline=palette.INK)
         draw.text(

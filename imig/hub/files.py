@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from imig.errors import UsageError
-from imig.output.folder import BUILD_FOLDER
-from imig.output.identity import require_whole
+from imig.output.folder import BUILD_FOLDER, require_whole
 from imig.paths import command_text, input_path
 from imig.schema import Manifest
 from imig.shards.card import CARD_NAME, PICTURES_FOLDER, read_front_matter

@@ -7,12 +7,17 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from imig.errors import UsageError
+from imig.interop.ai_toolkit import AI_TOOLKIT
+from imig.interop.coco import COCO
 from imig.interop.cvat import CVAT
 from imig.interop.fiftyone import FIFTYONE
 from imig.interop.format import Exporter, Format, FormatSettings, Importer
 from imig.interop.imig100k import IMIG100K
 from imig.interop.label_studio import LABEL_STUDIO
+from imig.interop.pairs import PAIRS
 from imig.interop.plain_folders import FOLDERS
+from imig.interop.simpletuner import SIMPLETUNER
+from imig.interop.yolo import YOLO
 from imig.outside import import_class
 from imig.recipe.errors import explain_validation_error
 from imig.recipe.values import to_values
@@ -20,7 +25,18 @@ from imig.recipe.yaml_lines import parse_setting
 
 Kind = TypeVar("Kind", Importer[Any], Exporter[Any])
 
-FORMATS: Final[tuple[Format, ...]] = (FOLDERS, CVAT, FIFTYONE, IMIG100K, LABEL_STUDIO)
+FORMATS: Final[tuple[Format, ...]] = (
+    FOLDERS,
+    AI_TOOLKIT,
+    COCO,
+    CVAT,
+    FIFTYONE,
+    IMIG100K,
+    LABEL_STUDIO,
+    PAIRS,
+    SIMPLETUNER,
+    YOLO,
+)
 """In the order in which they are listed."""
 
 

@@ -114,7 +114,7 @@ class OutputFolder:
                 f"{self.path} holds a finished dataset that differs: {'; '.join(why)}",
                 cure=OTHER_OUTPUT,
             )
-        _require_whole(self.path, manifest)
+        require_whole(self.path, manifest)
         return manifest
 
     def require_same(self) -> None:
@@ -251,7 +251,7 @@ def remove_temporaries(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _require_whole(output: Path, manifest: Manifest) -> None:
+def require_whole(output: Path, manifest: Manifest) -> None:
     """Raise DataError when a finished dataset lacks one of its files; their bytes are not read."""
     for name, size in [(INDEX_NAME, None), *((one.name, one.bytes) for one in manifest.shards)]:
         path = output / name

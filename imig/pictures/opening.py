@@ -85,6 +85,8 @@ class OpenedPicture:
     anew. They are the file's own, without what is damaged in it."""
     transform: ImageCms.ImageCmsTransform | None
     """What makes its colours sRGB; None where they are."""
+    orientation: int = 1
+    """How it lay in the file, 1 to 8 as in EXIF; 1 where its decoder has turned it already."""
 
     def to_rgb(self, *, background: tuple[int, int, int] = _WHITE) -> Image.Image:
         """RGB of 8 bits, sRGB; what is transparent shows the background."""
@@ -167,7 +169,7 @@ def open_picture(
     upright = turn_upright(image, orientation)
     # Comments and the like would go into whatever is made of it, or be too long for it.
     upright.info = {key: value for key, value in upright.info.items() if key == "transparency"}
-    return OpenedPicture(upright, tuple(oddities), jpeg, transform)
+    return OpenedPicture(upright, tuple(oddities), jpeg, transform, orientation)
 
 
 def decode_pixels(data: bytes, *, check_header: CheckHeader | None = None) -> Image.Image:

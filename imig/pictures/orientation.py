@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from imig.layout.masks import Mask
+
 ORIENTATION_TAG = 0x0112
 _RESOLUTIONS = (0x011A, 0x011B)
 
@@ -85,6 +87,17 @@ def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
     """The picture as its photographer saw it; the same object where that is 1."""
     transposition = _TRANSPOSITIONS.get(orientation)
     return image if transposition is None else image.transpose(transposition)
+
+
+def turn_mask_upright(mask: Mask, orientation: int) -> Mask:
+    """A mask of the picture as it lies in the file, turned as `turn_upright` turns the picture."""
+    if orientation >= 5:  # those that lie on their side
+        mask = mask.T
+    if orientation in (2, 3, 6, 7):
+        mask = mask[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        mask = mask[::-1]
+    return mask
 
 
 def _byte_order(exif: bytes) -> tuple[str | None, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from imig.errors import ImigError, UsageError
@@ -9,6 +10,7 @@ from imig.recipe.extra import import_stage, order_after
 from imig.recipe.root import ExtraStage, Recipe
 from imig.stages.base import BuildContext, Stage
 from imig.stages.order import STAGES, stage_order
+from imig.stages.source import SourceStage
 
 
 def build_stages(recipe: Recipe, *, output: Path | None = None) -> list[Stage]:
@@ -20,7 +22,12 @@ def build_stages(recipe: Recipe, *, output: Path | None = None) -> list[Stage]:
     """
     context = BuildContext(recipe_seed=recipe.seed, subset=recipe.subset, output=output)
     blocks = [(name, getattr(recipe, name)) for name in stage_order(recipe.subset)]
-    stages = [STAGES[name](block, context) for name, block in blocks if block is not None]
+    stages: list[Stage] = []
+    for name, block in blocks:
+        if block is not None:
+            stages.append(STAGES[name](block, context))
+        if name == SourceStage.name:
+            context = replace(context, given=stages[0].writes)
     afters: dict[str, str] = {}
     for number, extra in enumerate(recipe.extra):
         stage = _from_outside(extra, context)

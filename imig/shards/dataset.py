@@ -261,9 +261,35 @@ class Dataset:
         return data
 
     def _read(self, row: int) -> SceneView:
+        sample_id, place = self.ids[row], self._place(row)
+        files = self._read_files(row)
+        record = _to_scene(files.pop(JSON_MEMBER, None), sample_id=sample_id, place=place)
+        require_members(record, files, place=place)
+        return SceneView(record, files, place=place)
+
+    def read_files(self, sample_id: str) -> dict[str, bytes]:
+        """All stored bytes of a sample by member name, its JSON among them, none of it parsed.
+
+        Raises
+        ------
+        UsageError
+            When there is no such sample.
+        DataError
+            When the shard is damaged there.
+        """
+        return self._read_files(self._row_of_id(sample_id))
+
+    def parse_scene(self, sample_id: str, data: bytes | None) -> Scene:
+        """The scene in a JSON member that was read before (None: there was none).
+
+        Raises DataError, which names the sample, when it does not obey the schema.
+        """
+        return _to_scene(data, sample_id=sample_id, place=self.place_of(sample_id))
+
+    def _read_files(self, row: int) -> dict[str, bytes]:
         sample_id, offset, place = self.ids[row], self._offsets[row], self._place(row)
         region = self._read_range(row, offset, self._sizes[row])
-        files = {}
+        files: dict[str, bytes] = {}
         for item in walk_tar(region, whole=False):
             if isinstance(item, TarFault):
                 raise DataError(
@@ -278,9 +304,7 @@ class Dataset:
             if member in files:
                 raise DataError(f"{place} has a member {member} twice", cure=VALIDATE)
             files[member] = member_data(region, item)
-        record = _to_scene(files.pop(JSON_MEMBER, None), sample_id=sample_id, place=place)
-        require_members(record, files, place=place)
-        return SceneView(record, files, place=place)
+        return files
 
     def read_member(self, sample_id: str, member: str) -> bytes:
         """One member of a sample, for example ``encoded.safetensors``; reads no other.

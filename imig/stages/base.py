@@ -48,6 +48,8 @@ class BuildContext:
     subset: Subset
     output: Path | None = None
     """The dataset's folder, where the build has one."""
+    given: frozenset[Word] = frozenset()
+    """What the source writes: a stage that would find it anew is skipped."""
 
 
 @dataclass(frozen=True)

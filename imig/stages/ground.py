@@ -61,10 +61,15 @@ class GroundStage(Stage[GroundConfig]):
     grounder: Grounder = loaded("model")
 
     def prepare(self) -> None:
-        if grounds_masks(self.config.model):
+        if self.skipped() is None and grounds_masks(self.config.model):
             self.writes = frozenset({"boxes", "grounded masks"})
 
+    def skipped(self) -> str | None:
+        return "the source has boxes" if "boxes" in self.context.given else None
+
     def __call__(self, samples: list[Sample]) -> list[Sample]:
+        if self.skipped() is not None:
+            return samples
         for sample in samples:
             if not sample.scene.nouns:
                 sample.turn_down(stage=self.name, reason="no nouns to look for", figures={})

@@ -70,6 +70,10 @@ class Target:
     height: int
     oddities: tuple[str, ...] = ()
     """What was wrong with the file and did not matter, see `imig.pictures`."""
+    upright_size: tuple[int, int] = (0, 0)
+    """Of the picture before it was scaled, (width, height)."""
+    orientation: int = 1
+    """How it lay in the file, see `imig.pictures.OpenedPicture`."""
 
 
 def bytes_to_target(data: bytes, *, min_side: int, max_side: int, max_pixels: int) -> Target:
@@ -98,13 +102,15 @@ def bytes_to_target(data: bytes, *, min_side: int, max_side: int, max_pixels: in
         if error.reason == "too many pixels":
             error.figures["cure"] = "scale it down, or raise source.max_pixels"
         raise
-    size = _scaled_size(picture.image.size, max_side=max_side)
-    if picture.jpeg is not None and size == picture.image.size:
-        return Target(picture.jpeg, *size, picture.oddities)
-    image = picture.to_rgb()
-    if size != image.size:
-        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    return Target(image_to_jpeg(image), *size, picture.oddities)
+    full_size = picture.image.size
+    size = _scaled_size(full_size, max_side=max_side)
+    stored = picture.jpeg if size == full_size else None
+    if stored is None:
+        image = picture.to_rgb()
+        if size != image.size:
+            image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+        stored = image_to_jpeg(image)
+    return Target(stored, *size, picture.oddities, full_size, picture.orientation)
 
 
 def _scaled_size(size: tuple[int, int], *, max_side: int) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from imig.sample import Sample
 from imig.schema import Box, Detection, Instance
 from imig.stages.base import Stage, Uses, loaded
 from imig.stages.instances import set_instances
-from imig.stages.layers import layer_order, occluded_fractions, visible_masks
+from imig.stages.layers import occluded_fractions, stack_masks
 
 
 class SegmentConfig(StageConfig):
@@ -59,10 +59,15 @@ class SegmentStage(Stage[SegmentConfig]):
     segmenter: Segmenter = loaded("model")
 
     def prepare(self) -> None:
-        if self.config.model is None:
+        if self.skipped() is None and self.config.model is None:
             self.reads = self.reads | {"grounded masks"}
 
+    def skipped(self) -> str | None:
+        return "the source has masks" if "masks" in self.context.given else None
+
     def __call__(self, samples: list[Sample]) -> list[Sample]:
+        if self.skipped() is not None:
+            return samples
         asked = [sample for sample in samples if sample.scene.instances]
         for sample, segmented in zip(asked, self._segment(asked), strict=True):
             self._store(sample, segmented)
@@ -161,11 +166,10 @@ def _join(a: Box, b: Box) -> Box:
 
 def _resolve(pieces: list[_Piece]) -> tuple[list[_Piece], list[int]]:
     """Make the masks disjoint; what is wholly hidden is left out. Returns pieces, layer order."""
-    order = layer_order([piece.box for piece in pieces], [piece.mask for piece in pieces])
-    visible = visible_masks([piece.mask for piece in pieces], order)
-    seen = [piece for piece, mask in zip(pieces, visible, strict=True) if mask.any()]
-    if len(seen) < len(pieces):
-        return _resolve(seen)
-    for piece, mask in zip(pieces, visible, strict=True):
+    kept, visible, order = stack_masks(
+        [piece.box for piece in pieces], [piece.mask for piece in pieces]
+    )
+    seen = [pieces[number] for number in kept]
+    for piece, mask in zip(seen, visible, strict=True):
         piece.mask = mask
-    return pieces, order
+    return seen, order

@@ -11,11 +11,13 @@ from imig.schema import ModelRecord, Scene, Source
 from imig.stages.base import BuildContext, Stage
 from imig.stages.sources.base import STAGE, SourceKind
 from imig.stages.sources.config import (
+    CocoSource,
     FolderSource,
     ListSource,
     SourceConfig,
     TabletopSource,
     WebdatasetSource,
+    YoloSource,
 )
 
 
@@ -39,6 +41,14 @@ def make_source_kind(config: SourceConfig, context: BuildContext) -> SourceKind:
             from imig.stages.sources.webdataset import WebdatasetPictures
 
             return WebdatasetPictures(config)
+        case CocoSource():
+            from imig.stages.sources.coco import CocoPictures
+
+            return CocoPictures(config)
+        case YoloSource():
+            from imig.stages.sources.yolo import YoloPictures
+
+            return YoloPictures(config)
         case PromptsSource():
             from imig.stages.sources.prompts import Prompts
 
@@ -49,8 +59,10 @@ class SourceStage(Stage[SourceConfig]):
     """Numbers the pictures on the driver, reads them in the workers.
 
     Turns down: "unreadable image", "too many pixels", "too many bytes", "image too small", "no
-    image in the sample", "too few subjects", "prompt that shows nothing". Raises CannotOpenError
-    for a picture that the system does not give, and SourceLostError when all are gone.
+    image in the sample", "too few subjects", "prompt that shows nothing", "too few annotations",
+    "another size than its annotations", "name that leads outside", "unreadable labels". Raises
+    CannotOpenError for a picture that the system does not give, and SourceLostError when all are
+    gone.
     """
 
     name = STAGE

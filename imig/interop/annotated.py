@@ -1,0 +1,85 @@
+"""Formats of pictures with boxes and masks: how all of them are read.
+
+The reading itself is that of the sources of the same names (`imig.stages.sources.annotated`), which
+make scenes for a build; here nothing is scaled or left out, and nothing runs after it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from imig.errors import DataError
+from imig.interop.format import Importer, Losses, SettingsT
+from imig.sample import Sample, derive_seed
+from imig.schema import MAX_INSTANCES, Scene
+from imig.stages.sources.annotated import AnnotatedPictures
+
+EVERYTHING: Final[dict[str, Any]] = {
+    "min_side": 1,
+    "max_side": 8192,
+    "min_instances": 0,
+    "max_instances": MAX_INSTANCES,
+}
+"""Settings of a source that turns nothing down, and scales what a scene cannot hold alone."""
+
+
+class AnnotatedImporter(Importer[SettingsT]):
+    """Reads every picture as a scene: its objects as instances, and no references."""
+
+    def __init__(self, source: Path, settings: SettingsT) -> None:
+        super().__init__(source, settings)
+        self._pictures = self.pictures()
+
+    @abstractmethod
+    def pictures(self) -> AnnotatedPictures:
+        """What lies in `source`. Raises UsageError for what is no such thing."""
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        """Key -> number: the name without its suffix, where that names one picture alone."""
+        names = self._pictures.names
+        stems = [str(PurePosixPath(name).with_suffix("").name) for name in names]
+        times = Counter(stems)
+        keys = [stem if times[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
+        if len(set(keys)) < len(keys):
+            doubled = next(key for key, count in Counter(keys).items() if count > 1)
+            raise DataError(f"{self.source}: {doubled} is named twice")
+        return {key: number for number, key in enumerate(keys)}
+
+    def keys(self) -> Sequence[str]:
+        """Names of the pictures."""
+        self._pictures.count()
+        return sorted(self._numbers)
+
+    def inputs(self) -> Sequence[Path]:
+        """What is read, the folder of the pictures included."""
+        return [self.source, *self._pictures.files()]
+
+    def version(self) -> str | None:
+        """Changes with the annotations, whatever the pictures are called."""
+        return self._pictures.fingerprint()
+
+    def read(self, key: str, sample_id: str, losses: Losses) -> Sample:
+        """See `Importer.read`."""
+        number = self._numbers[key]
+        seed = derive_seed(0, sample_id)
+        sample = Sample(
+            Scene(
+                id=sample_id,
+                subset="basic",
+                width=1,  # until the picture is read
+                height=1,
+                source=self._pictures.record(number, seed=seed),
+                seed=seed,
+            )
+        )
+        self._pictures.fill(sample, number)
+        if sample.reject is not None:
+            figures = ", ".join(f"{name} {value}" for name, value in sample.reject.figures.items())
+            raise DataError(f"{sample.reject.reason}: {figures}")
+        return sample

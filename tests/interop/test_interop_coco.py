@@ -1,0 +1,261 @@
+"""COCO: out, read and evaluated by pycocotools, and in again; damaged files."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from support.coco_files import image, marked, picture, write_coco
+from support.tiny_dataset import make_sample, seal, write_tiny_dataset
+
+import imig
+from imig.checks.dataset import validate_dataset
+from imig.cli import main
+from imig.errors import DataError, UsageError
+from imig.interop.exporting import export_dataset
+from imig.interop.importing import import_dataset
+from imig.layout.masks import mask_to_rle
+from imig.sample import Sample
+from imig.shards.tables import read_quarantine
+from imig.shards.writer import write_tar
+from imig.stages.instances import set_instances
+
+
+def odd_samples() -> list[Sample]:
+    """Unicode, no instance, no mask, a pixel, a hole and an island in it."""
+    samples = [make_sample(number) for number in range(5)]
+    names, empty, unmasked, pixel, holed = (sample.scene for sample in samples)
+    names.caption = 'Ein Käsekuchen 蛋糕 \u2028 neben "drei" Bällen'
+    names.instances[0].phrase, names.instances[0].noun = (
+        "der rote Käsekuchen 蛋糕",
+        "Käsekuchen 蛋糕",
+    )
+    for reference in (one for each in empty.instances for one in each.references):
+        samples[1].files.pop(reference.image)
+        samples[1].files.pop(reference.mask or "") if reference.mask else None
+    empty.caption = ""
+    set_instances(samples[1], [], layer_order=[])
+    first = unmasked.instances[0]
+    first.mask, first.area = None, None
+    mask = np.zeros((64, 96), dtype=bool)
+    mask[63, 95] = True
+    last = pixel.instances[2]
+    last.mask, last.area, last.box = mask_to_rle(mask), 1, (95, 63, 96, 64)
+    set_instances(samples[3], pixel.instances, layer_order=[])
+    mask = np.zeros((64, 96), dtype=bool)
+    mask[2:30, 66:94], mask[6:26, 70:90], mask[10:20, 75:85] = True, False, True
+    mask[31, 95] = True  # touches at no more than a corner
+    last = holed.instances[2]
+    last.mask, last.area, last.box = mask_to_rle(mask), int(mask.sum()), (66, 2, 96, 32)
+    set_instances(samples[4], holed.instances, layer_order=[])
+    return samples
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("odd") / "dataset"
+    samples = odd_samples()
+    shards = {"basic-000000.tar": samples[:2], "basic-000001.tar": samples[2:]}
+    folder.mkdir()
+    seal(folder, shards, {name: write_tar(folder / name, its) for name, its in shards.items()})
+    return folder
+
+
+def loaded(path: Path) -> COCO:
+    with contextlib.redirect_stdout(io.StringIO()):
+        return COCO(str(path))
+
+
+@pytest.mark.parametrize("segmentation", ["rle", "runs", "polygons"])
+def test_what_went_out_comes_back(dataset: Path, tmp_path: Path, segmentation: str) -> None:
+    out, back = tmp_path / "out", tmp_path / "back"
+    overrides = [f"segmentation={segmentation}"]
+    done = export_dataset(dataset, "coco", output=out, overrides=overrides)
+    assert (done.scenes, done.files) == (5, 7)
+    assert sorted(done.losses.kinds) == ["layer order", "references"]
+    again = import_dataset(out, "coco", output=back)
+    assert again.losses.kinds == {}
+    assert validate_dataset(back).faults == []
+    before, after = imig.Dataset(dataset), imig.Dataset(back)
+    assert after.ids == before.ids
+    for one, other in zip(before, after, strict=True):
+        assert other.files["target.jpg"] == one.files["target.jpg"]
+        assert other.caption == " ".join(one.caption.split())
+        for was, now in zip(one.record.instances, other.record.instances, strict=True):
+            kept = ("phrase", "noun", "box", "mask", "area", "identity_id")
+            assert [getattr(now, key) for key in kept] == [getattr(was, key) for key in kept]
+
+
+@pytest.mark.parametrize("segmentation", ["rle", "runs", "polygons"])
+def test_pycocotools_loads_it_and_finds_it_equal_to_itself(
+    dataset: Path, tmp_path: Path, segmentation: str
+) -> None:
+    export_dataset(dataset, "coco", output=tmp_path, overrides=[f"segmentation={segmentation}"])
+    truth = loaded(tmp_path / "annotations" / "instances.json")
+    assert [one["name"] for one in truth.loadCats(truth.getCatIds())] == ["Käsekuchen 蛋糕", "ball"]
+    views = list(imig.Dataset(dataset))
+    for image_id, view in zip(truth.getImgIds(), views, strict=True):
+        assert truth.imgs[image_id]["file_name"] == f"{view.id}.jpg"
+        its = truth.loadAnns(truth.getAnnIds(imgIds=image_id))
+        for one, instance in zip(its, view.instances, strict=True):
+            if instance.mask is not None:
+                assert (truth.annToMask(one).astype(bool) == instance.mask).all()
+    captions = loaded(tmp_path / "annotations" / "captions.json")
+    assert [one["caption"] for one in captions.anns.values()] == [
+        view.caption for view in views if view.caption
+    ]
+    found = [
+        {**{key: one[key] for key in ("image_id", "category_id", "bbox")}, "score": 0.9}
+        for one in truth.anns.values()
+    ]
+    assert precision(truth, found, kind="bbox") == 1.0
+    masks = [one for one in truth.anns.values() if one["segmentation"]]
+    truth.dataset["annotations"] = masks
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+    found = [
+        {
+            "image_id": one["image_id"],
+            "category_id": one["category_id"],
+            "segmentation": truth.annToRLE(one),
+            "score": 0.9,
+        }
+        for one in masks
+    ]
+    assert precision(truth, found, kind="segm") == 1.0
+    # The measure can fail: shifted boxes are not found.
+    moved = [
+        {**one, "bbox": [x + 9, y + 9, w, h]}
+        for one in truth.anns.values()
+        for x, y, w, h in [one["bbox"]]
+    ]
+    assert precision(truth, [{**one, "score": 0.9} for one in moved], kind="bbox") < 0.7
+
+
+def precision(truth: COCO, found: list[dict[str, object]], *, kind: str) -> float:
+    """Mean average precision, over all that can be measured."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(truth, truth.loadRes(found), kind)
+        largest = max(len(truth.getAnnIds(imgIds=one)) for one in truth.getImgIds())
+        evaluation.params.maxDets = [largest]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    values = evaluation.eval["precision"]
+    return float(values[values > -1].mean())
+
+
+def test_the_files_are_the_same_each_time(dataset: Path, tmp_path: Path) -> None:
+    for name, workers in (("a", 1), ("b", 2)):
+        export_dataset(dataset, "coco", output=tmp_path / name, workers=workers)
+    for file in ("instances.json", "captions.json"):
+        first, second = ((tmp_path / one / "annotations" / file).read_bytes() for one in "ab")
+        assert first == second
+        json.loads(first)
+
+
+def test_the_category_may_be_the_phrase(dataset: Path, tmp_path: Path) -> None:
+    export_dataset(dataset, "coco", output=tmp_path, overrides=["category=phrase"])
+    values = json.loads((tmp_path / "annotations" / "instances.json").read_text("utf-8"))
+    assert "a blue ball" in [one["name"] for one in values["categories"]]
+
+
+def test_a_dataset_without_captions_has_no_file_of_them(tmp_path: Path) -> None:
+    sample = make_sample(0)
+    sample.scene.caption = ""
+    folder = tmp_path / "dataset"
+    shard = "basic-000000.tar"
+    seal(folder, {shard: [sample]}, {shard: write_tar(folder / shard, [sample])})
+    export_dataset(folder, "coco", output=tmp_path / "out")
+    assert sorted(one.name for one in (tmp_path / "out" / "annotations").iterdir()) == [
+        "instances.json"
+    ]
+
+
+def test_other_peoples_layouts_are_found(tmp_path: Path) -> None:
+    """COCO's own, Roboflow's, and a file by its path."""
+    own = write_coco(tmp_path / "own", [marked(1, [10, 20, 40, 50])])
+    (own / "images").rename(own / "val2017")
+    instances = own / "annotations" / "instances_val2017.json"
+    (own / "annotations" / "instances.json").rename(instances)
+    roboflow = tmp_path / "roboflow"
+    roboflow.mkdir()
+    (roboflow / "1.jpg").write_bytes(picture())
+    (roboflow / "_annotations.coco.json").write_bytes(instances.read_bytes())
+    for number, source in enumerate((own, roboflow, instances)):
+        done = import_dataset(source, "coco", output=tmp_path / f"{number}")
+        assert done.manifest.counts.written == 1
+        assert imig.Dataset(tmp_path / f"{number}")["1"].record.instances[0].phrase == "dog"
+    (own / "annotations" / "instances_train2017.json").write_bytes(instances.read_bytes())
+    with pytest.raises(UsageError, match="has several files of annotations"):
+        import_dataset(own, "coco", output=tmp_path / "several")
+    with pytest.raises(UsageError, match="has no file of annotations"):
+        import_dataset(tmp_path / "own" / "val2017", "coco", output=tmp_path / "none")
+
+
+def test_what_cannot_be_read_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    names = ["good.jpg", "../out.jpg", "gone.jpg", "none.jpg", "small.jpg", "empty.jpg"]
+    listed = [image(number, file_name=name) for number, name in enumerate(names, start=1)]
+    pictures = {
+        "good.jpg": picture(),
+        "none.jpg": b"no picture",
+        "small.jpg": picture((80, 60)),
+        "empty.jpg": picture(),
+    }
+    crowd = {**marked(2, [1, 1, 50, 50]), "iscrowd": 1}
+    wrong = {**marked(3, [1, 1, 50, 50]), "category_id": 44}
+    source = write_coco(
+        tmp_path / "mine",
+        [marked(1, [10, 20, 40, 50]), crowd, wrong],
+        images=listed,
+        pictures=pictures,
+    )
+    done = import_dataset(source, "coco", output=tmp_path / "back")
+    assert (done.manifest.counts.written, done.manifest.counts.quarantined) == (2, 4)
+    errors = {one.path: one.error for one in read_quarantine(tmp_path / "back")}
+    assert "leads out of the folder" in errors["out"]
+    assert "cannot open gone.jpg" in errors["gone"]
+    assert "unreadable image" in errors["none"]
+    assert "another size than its annotations: width 80" in errors["small"]
+    assert done.losses.kinds["annotation left out"].count == 1
+    assert len(imig.Dataset(tmp_path / "back")["empty"].instances) == 0
+    assert validate_dataset(tmp_path / "back").faults == []
+
+
+def test_a_file_that_is_cut_off_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_coco(tmp_path / "mine", [marked(1, [10, 20, 40, 50])])
+    path = source / "annotations" / "instances.json"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert main(["import", "coco", str(source), "--output", str(tmp_path / "back")]) == 1
+    assert "instances.json is no JSON: byte" in capsys.readouterr().err
+    assert not (tmp_path / "back").exists()
+    with pytest.raises(DataError):
+        import_dataset(source, "coco", output=tmp_path / "back")
+
+
+@pytest.mark.long
+def test_thousands_of_annotations_in_one_picture(tmp_path: Path) -> None:
+    """A scene holds a thousand instances; the largest are taken, and the others counted."""
+    many = [{**marked(n, [n % 80 * 2, n // 80 % 60 * 2, 1, 1]), "area": 1} for n in range(10_000)]
+    source = write_coco(tmp_path / "mine", [*many, marked(10_001, [0, 0, 2, 2])])
+    done = import_dataset(source, "coco", output=tmp_path / "back")
+    (scene,) = imig.Dataset(tmp_path / "back")
+    assert len(scene.record.instances) == len({one.phrase for one in scene.record.instances})
+    assert 900 < len(scene.record.instances) <= 1000
+    assert "annotations beyond the largest ones left out" in done.losses.kinds
+    out = export_dataset(tmp_path / "back", "coco", output=tmp_path / "out")
+    assert out.scenes == 1
+
+
+def test_the_dataset_is_unharmed(tmp_path: Path) -> None:
+    folder = write_tiny_dataset(tmp_path / "dataset", scenes=2)
+    with pytest.raises(UsageError, match="--set segmentation"):
+        export_dataset(folder, "coco", output=tmp_path / "o", overrides=["segmentation=png"])
+    assert not (tmp_path / "o").exists()
