@@ -4,6 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 SHARDS ?= shards
 RUN    ?= runs/train-tiny
+INTEROP ?= .venv-interop
 # for bench-gpu: the virtual environment where it is made, else the machine's own Python
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/.installed),$(BIN)/python,$(PYTHON))
 WHEELS_FOR ?= 3.12
@@ -11,8 +12,8 @@ SUBSETS := basic complex flexible
 PYTEST  = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build-dataset train-demo test test-fast test-all lint bench bench-gpu gpu-wheels \
-  schemas weights lock clean
+.PHONY: help setup build-dataset train-demo test test-fast test-all test-interop lint bench bench-gpu \
+  gpu-wheels schemas weights lock clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -47,6 +48,15 @@ test-fast: setup  ## only what needs neither Ray nor a model (about a minute)
 test-all: setup  ## also what is longer by nature: official models of full size, minutes of fuzzing
 	$(PYTEST) -m "" --hypothesis-profile=long
 
+test-interop: setup $(INTEROP)/.installed  ## other tools' own readers on what imig writes (a minute)
+	IMIG=$(BIN)/imig $(INTEROP)/bin/python -m pytest --confcutdir tests/other_side tests/other_side
+
+# Of its own: these packages and requirements.lock want different versions of the same things.
+$(INTEROP)/.installed: requirements-interop.txt
+	rm -rf $(INTEROP) && $(PYTHON) -m venv $(INTEROP)
+	$(INTEROP)/bin/python -m pip install --quiet --no-deps --requirement requirements-interop.txt
+	@touch $@
+
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -80,5 +90,5 @@ lock:  ## pin what a fresh installation brings (versions only)
 	rm -rf .lock-venv
 
 clean:  ## remove the environment, caches, the small dataset and its training
-	rm -rf $(VENV) .cache build dist gpu-wheels *.egg-info .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf $(VENV) $(INTEROP) .cache build dist gpu-wheels *.egg-info .mypy_cache .ruff_cache .pytest_cache \
 	  $(SHARDS) $(SHARDS)-parts $(SHARDS)-encoded $(RUN)

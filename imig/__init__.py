@@ -19,7 +19,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imig.api import build, diff, export_dataset, import_dataset, preview, train, validate
+    from imig.api import (
+        build,
+        diff,
+        export_dataset,
+        import_dataset,
+        preview,
+        push,
+        train,
+        validate,
+    )
     from imig.shards.dataset import Dataset
 
 __version__ = "0.1.0"
@@ -31,6 +40,7 @@ __all__ = [
     "export_dataset",
     "import_dataset",
     "preview",
+    "push",
     "train",
     "validate",
 ]
@@ -42,6 +52,7 @@ _HOME = {
     "export_dataset": "imig.api",
     "import_dataset": "imig.api",
     "preview": "imig.api",
+    "push": "imig.api",
     "train": "imig.api",
     "validate": "imig.api",
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from imig.checks.dataset import ValidationReport
     from imig.comparison.datasets import DatasetDifference
+    from imig.hub.push import Pushed
     from imig.interop.exporting import Exported
     from imig.shards.dataset import Dataset
     from imig.shards.views import SceneView
@@ -307,6 +308,56 @@ def export_dataset(
         overrides=settings_to_texts(settings),
         workers=workers,
         overwrite=overwrite,
+        console=console,
+    )
+
+
+def push(
+    folder: str | Path,
+    repository: str,
+    *,
+    private: bool = False,
+    validate: bool = True,
+    overwrite: bool = False,
+    workers: int = 1,
+    console: Console | None = None,
+) -> Pushed:
+    """Put a finished dataset on the Hugging Face hub; as `imig push`.
+
+    Parameters
+    ----------
+    folder:
+        A dataset's, or the one that `imig split` has made.
+    repository:
+        ``owner/name``; made where it is not there.
+    private:
+        Make it private; one that is there and public is refused.
+    validate:
+        Check every byte before.
+    overwrite:
+        Take the place of another dataset in the repository.
+    workers:
+        Shards checked at a time.
+    console:
+        Where progress is shown; without one nowhere.
+
+    Raises
+    ------
+    UsageError
+        The folder is no finished dataset; there is no token, or it has not the right; the
+        repository holds another dataset.
+    DataError
+        The dataset is damaged, or the hub does not answer. The same call goes on.
+    """
+    from imig.hub.push import push_dataset
+
+    return push_dataset(
+        Path(folder),
+        repository,
+        private=private,
+        validate=validate,
+        overwrite=overwrite,
+        workers=workers,
         console=console,
     )
 

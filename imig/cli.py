@@ -18,6 +18,7 @@ from imig import __version__
 from imig.commands import (
     adapter,
     build,
+    card,
     diff,
     encode,
     export_format,
@@ -28,6 +29,7 @@ from imig.commands import (
     models,
     preview,
     prompts,
+    push,
     recipes,
     refilter,
     split,
@@ -45,11 +47,11 @@ NO_READER = 141
 """128 + SIGPIPE: work was cut off because what reads the output has gone."""
 
 _MAKING = (
-    "build", "encode", "export", "generate", "import", "merge", "prompts", "refilter", "split",
-    "train",
+    "build", "card", "encode", "export", "generate", "import", "merge", "prompts", "push",
+    "refilter", "split", "train",
 )  # fmt: skip
 """Commands that are there for what they write, not for what they print."""
-_CONTINUING = ("build", "encode", "export", "import", "prompts")
+_CONTINUING = ("build", "encode", "export", "import", "prompts", "push")
 """Those of them that go on where they were stopped."""
 
 _EXAMPLES = """\
@@ -197,6 +199,8 @@ def _make_parser() -> argparse.ArgumentParser:
         import_format,
         export_format,
         formats,
+        card,
+        push,
         encode,
         train,
         generate,

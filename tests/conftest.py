@@ -23,7 +23,9 @@ NOT_FAST = frozenset(
         "endpoint",
         "engine/test_engine_build.py",
         "engine/test_engine_kill.py",
+        "engine/test_engine_state_files.py",
         "fuzz/test_fuzz_adapters.py",
+        "fuzz/test_fuzz_mutants.py",
         "models",
         "stages/test_stages_sharing.py",
         "test_benchmark_full_size_cost.py",
@@ -32,12 +34,16 @@ NOT_FAST = frozenset(
         "test_benchmark_released.py",
         "test_benchmark_suite.py",
         "test_benchmark_train_step.py",
+        "test_outputs.py",
         "test_threads.py",
         "tiny",
         "training",
     }
 )
 """Folders and files whose tests need Ray or a model; elsewhere single tests are marked `model`."""
+
+OTHER_SIDE = "other_side"
+"""Needs packages that `make test-interop` installs into an environment of their own."""
 
 NOT_IMPORTED = ("ray", "transformers", "diffusers", "open_clip", "dlib")
 """What a fast test has no need of, and what takes seconds to import."""
@@ -61,9 +67,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    if not config.getoption("--fast") or not collection_path.is_relative_to(TESTS):
+    if not collection_path.is_relative_to(TESTS):
         return None
-    return collection_path.relative_to(TESTS).as_posix() in NOT_FAST or None
+    name = collection_path.relative_to(TESTS).as_posix()
+    return name == OTHER_SIDE or (config.getoption("--fast") and name in NOT_FAST) or None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

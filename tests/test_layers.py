@@ -37,7 +37,7 @@ LAYERS = (
     ("contextgen",),
     ("display", "comparison"),
     ("output",),
-    ("engine", "derived", "training", "interop"),
+    ("engine", "derived", "training", "interop", "hub"),
     ("api",),
     # the face
     ("schema_export", "commands"),

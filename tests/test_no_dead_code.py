@@ -62,13 +62,18 @@ class Uses:
     def add(self, module: str, tree: ast.Module, *, is_package: bool, modules: set[str]) -> None:
         """Take in a module."""
         aliases: dict[str, str] = {}
+        read_here = {
+            one.id
+            for one in ast.walk(tree)
+            if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)
+        }
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom):
                 for one in node.names:
                     whole = f"{node.module}.{one.name}"
                     if whole in modules:
                         aliases[one.asname or one.name] = whole
-                    elif is_package:
+                    elif is_package and one.name not in read_here:
                         self.exports.append(((module, one.name), (str(node.module), one.name)))
                     else:
                         self.imported.add((str(node.module), one.name))

@@ -75,6 +75,7 @@ KINDS: Final[dict[str, str]] = {
     "counts": "the counts of the manifest do not add up",
     "table-rows": "rejects.parquet or quarantine.parquet is damaged, or disagrees with the counts",
     "bad-report": "report.json cannot be read as the report of a build",
+    "bad-croissant": "croissant.json cannot be read, or lists other files than the manifest",
     "missing-file": "a file that every dataset has is not there",
     "unexpected-file": "a file that belongs to no dataset",
     "unfinished-build": "leftovers of a build that did not finish",

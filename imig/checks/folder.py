@@ -18,6 +18,7 @@ from imig.regular_file import open_regular_file, read_regular_file
 from imig.schema import Manifest, first_problem
 from imig.shards.atomic import is_temporary
 from imig.shards.card import CARD_NAME, PICTURES_FOLDER, is_jpeg
+from imig.shards.croissant import CROISSANT_NAME, stated_checksums
 from imig.shards.funnel import REPORT_JSON, read_funnel
 from imig.shards.index import (
     INDEX_NAME,
@@ -39,6 +40,8 @@ _HARMLESS = re.compile(
 nothing that a reader would take for data."""
 
 
+_FEW_NAMES: Final = 5
+"""Of files that are named in one fault."""
 _FEW_ROWS: Final = 1000
 """Rows of an index without a sample that are named one by one."""
 
@@ -80,6 +83,7 @@ def check_manifest(
     for name in found:
         yield Fault("unlisted-shard", f"{name} is not in the manifest", shard=name)
     yield from _check_counts(folder, manifest)
+    yield from _check_croissant(folder / CROISSANT_NAME, manifest)
     yield from _check_thresholds(manifest)
     for check in checks:
         yield from _check_encodings(check, manifest)
@@ -217,6 +221,26 @@ def _check_report(path: Path) -> Iterator[Fault]:
         return  # derived datasets of older versions, and what others have made, have none
     except (OSError, DataError) as error:
         yield Fault("bad-report", str(error))
+
+
+def _check_croissant(path: Path, manifest: Manifest) -> Iterator[Fault]:
+    try:
+        stated = stated_checksums(read_regular_file(path))
+    except FileNotFoundError:
+        return  # datasets of older versions have none
+    except OSError as error:
+        yield Fault("bad-croissant", f"{path}: {error.strerror}")
+        return
+    except DataError as error:
+        yield Fault("bad-croissant", f"{path}: {error.message}")
+        return
+    true = {record.name: record.sha256 for record in manifest.shards}
+    if manifest.index_sha256 is not None:
+        true[INDEX_NAME] = manifest.index_sha256
+    wrong = sorted(name for name in {**true, **stated} if true.get(name) != stated.get(name))
+    if wrong:
+        message = f"{path.name} and the manifest differ in {', '.join(wrong[:_FEW_NAMES])}"
+        yield Fault("bad-croissant", message)
 
 
 def _check_page(path: Path) -> Iterator[Fault]:

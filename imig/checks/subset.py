@@ -19,18 +19,25 @@ def check_subset(findings: Findings, scene: Scene) -> None:
     * complex: every instance has an edited view, and the crop that it was made from.
     * flexible: every instance has the view that was drawn before the target; no two instances have
       the same subject; there are two or more.
+
+    Of a target that was given, a face alone may be all that was found of a subject, as in the
+    published IMIG-100K.
     """
+    given = scene.source.kind == "file"
+    before = {"source", "face"} if given else {"source"}
     for instance in scene.instances:
+        kinds = {one.kind for one in instance.references}
         for reference in instance.references:
-            _check_kind(findings, instance, reference, given=scene.source.kind == "file")
-        if scene.subset == "basic":
-            # A recipe may leave out the stage `crop`: then there are no references at all.
-            if instance.references and all(one.kind != "source" for one in instance.references):
-                _require(findings, instance, "crop")
-        elif scene.subset == "complex":
+            _check_kind(findings, instance, reference, given=given)
+        if scene.subset == "complex":
             _require(findings, instance, "edit", "crop")
-        else:
+        elif kinds & before:
+            pass
+        elif scene.subset == "flexible":
             _require(findings, instance, "source")
+        elif kinds:
+            # A recipe may leave out the stage `crop`: then there are no references at all.
+            _require(findings, instance, "crop")
     if scene.subset == "flexible":
         _check_flexible(findings, scene)
 
@@ -40,11 +47,12 @@ def _check_kind(
 ) -> None:
     """A view must say what its kind is about; nothing else can tell how it came about.
 
-    Beside somebody's own file as the target, views of kind `source` may be their own as well.
+    Beside somebody's own file as the target, all views may be their own as well, of which nobody
+    says how they were cut out, edited or drawn: so it is in the published IMIG-100K.
     """
     lacking = {
-        "crop": "crop_box" if reference.crop_box is None else "",
-        "edit": "edit" if reference.edit is None else "",
+        "crop": "crop_box" if reference.crop_box is None and not given else "",
+        "edit": "edit" if reference.edit is None and not given else "",
         "source": "drawing" if reference.drawing is None and not given else "",
         "face": "face" if reference.face is None else "",
     }[reference.kind]

@@ -102,7 +102,7 @@ def _add_convert(actions: Commands) -> None:
         examples=_CONVERT_EXAMPLES,
     )
     _add_file(convert)
-    # as imig.contextgen.adapter_styles.STYLES, which imports torch
+    # as imig.contextgen.adapter_styles.Style, which imports torch
     convert.add_argument(
         "--to",
         choices=("diffusers", "comfyui", "kohya"),

@@ -35,10 +35,7 @@ def print_info(info: AdapterInfo) -> None:
         "date": info.date,
         "hash": info.hash,
         "training": ", ".join(
-            f"{key.replace('_', ' ')} {value:g}" if isinstance(value, float) else
-            f"{key.replace('_', ' ')} {value}"
-            for key, value in info.training.items()
-            if value not in (None, False)
+            _fact(key, value) for key, value in info.training.items() if value not in (None, False)
         ),
     }  # fmt: skip
     _say(info.path)
@@ -136,6 +133,14 @@ def merged_json(result: Merged) -> dict[str, Any]:
         "bytes": result.bytes,
         "tensors": [asdict(one) for one in result.parts],
     }
+
+
+def _fact(key: str, value: object) -> str:
+    """`steps 500`; of what is simply true, its name."""
+    name = key.replace("_", " ")
+    if value is True:
+        return name
+    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
 
 
 def _counts(counts: Mapping[Any, int]) -> str:

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor
@@ -33,7 +33,6 @@ from imig.contextgen.safetensors_file import DIGEST, save_tensors
 from imig.errors import DataError, UsageError
 
 Style = Literal["diffusers", "comfyui", "kohya"]
-STYLES: Final[tuple[Style, ...]] = get_args(Style)
 """diffusers' layers and metadata; the same layers with `.alpha`; fused layers with `.alpha`."""
 DTYPES: Final = {
     "float32": torch.float32,
@@ -70,7 +69,7 @@ class Adapter:
 
     file: AdapterFile
     origin: str
-    """The style of the file: one of `STYLES`, or another program's name."""
+    """The style of the file: a `Style`, or another program's name."""
     layers: Mapping[str, LoraLayer]
     scale: AdapterScale
 

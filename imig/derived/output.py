@@ -60,7 +60,7 @@ def derived_output(
     named = ", ".join(str(parent.path) for parent in parents)
     return OutputFolder(
         folder,
-        identity,
+        lambda: identity,
         of_manifest=_manifest_identity,
         compare=partial(_differences, parents=named),
     )

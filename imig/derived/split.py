@@ -18,13 +18,15 @@ from imig.derived.output import derivation_of, derived_output, is_finished, open
 from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.signing import SIGNED_MEMBERS, add_signature
 from imig.errors import VALIDATE, DataError
-from imig.output.seal import write_side_files
+from imig.output.seal import licence_of, write_side_files
 from imig.output.writing import Contents
 from imig.paths import output_path
 from imig.sample import Sample
 from imig.schema import Manifest, Subset, first_problem
+from imig.shards.card import write_split_card
 from imig.shards.dataset import Dataset
 from imig.shards.funnel import FunnelRow
+from imig.shards.hub_columns import Part
 from imig.shards.manifest import MANIFEST_NAME, write_manifest
 
 Side = Literal["train", "validation"]
@@ -80,7 +82,7 @@ def split_dataset(
     duplicates: DuplicatesConfig | None = None,
     overwrite: bool = False,
 ) -> Split | None:
-    """Write `output`/train and `output`/validation.
+    """Write `output`/train and `output`/validation, and a card in `output` that names both.
 
     Which scene goes where depends on the seed, on ids and on which scenes hang together
     (`imig.derived.groups`), not on shards or their order. Returns None when both are finished
@@ -136,6 +138,11 @@ def split_dataset(
                 funnel=[_funnel_row(len(groups.subsets), len(contents[side].rows), started)],
                 seconds=time.monotonic() - started,
             )
+        parts = [
+            Part(output / side, manifests[side], contents[side].rows, side, prefix=f"{side}/")
+            for side in SIDES
+        ]
+        write_split_card(output, parts, licence=licence_of(parent.manifest.recipe))
         # One right after the other, when nothing can fail any more: both are finished, or none.
         for side in reversed(SIDES):
             write_manifest(output / side / MANIFEST_NAME, manifests[side])

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from imig.engine.parts import join_parts, remove_parts
 from imig.engine.plan import Plan
@@ -88,15 +89,17 @@ class BuildFolder:
 
 
 def build_output(plan: Plan) -> OutputFolder:
-    """The folder of a build, and what makes two builds the same build."""
+    """The folder of a build."""
+    return OutputFolder(plan.output, partial(build_identity, plan))
+
+
+def build_identity(plan: Plan) -> dict[str, Any]:
+    """What makes two builds the same build, as JSON values."""
     recipe = plan.loaded.recipe
-    return OutputFolder(
-        plan.output,
-        identity={
-            "recipe_sha256": recipe_to_sha256(recipe),
-            "recipe": recipe_to_dict(recipe),
-            "scenes": plan.scenes,
-            "models": [record.model_dump() for record in plan.model_records],
-            "source": plan.source.fingerprint(),
-        },
-    )
+    return {
+        "recipe_sha256": recipe_to_sha256(recipe),
+        "recipe": recipe_to_dict(recipe),
+        "scenes": plan.scenes,
+        "models": [record.model_dump() for record in plan.model_records],
+        "source": plan.source.fingerprint(),
+    }

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -200,17 +200,23 @@ def _parts(plan: _Plan) -> Iterator[_Part]:
         yield _read(plan.part(one.name), _Part)
 
 
-def _finish(plan: _Plan) -> Exported:
-    folder, scenes, files, losses = ExportFolder(plan.output), 0, 0, Losses()
+@dataclass(frozen=True)
+class _Rows(Iterable[Any]):
+    """What `write_scene` gave, of all scenes; read from the disk each time."""
 
-    def rows() -> Iterator[Any]:
-        for part in _parts(plan):
+    plan: _Plan
+
+    def __iter__(self) -> Iterator[Any]:
+        for part in _parts(self.plan):
             yield from part.rows
 
+
+def _finish(plan: _Plan) -> Exported:
+    folder, scenes, files, losses = ExportFolder(plan.output), 0, 0, Losses()
     for part in _parts(plan):
         scenes, files = scenes + part.scenes, files + len(part.names)
         losses.add(Losses(part.losses))
-    plan.exporter.finish(rows(), folder)
+    plan.exporter.finish(_Rows(plan), folder)
     losses.add(folder.losses)
     files += len(folder.names)
     record = _Finished(scenes=scenes, files=files, names=folder.names, losses=losses.kinds)

@@ -8,17 +8,18 @@ their files: `imig.interop.importing` and `imig.interop.exporting` do that for a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic
+from typing import Any, BinaryIO, ClassVar, Generic
 
 from typing_extensions import TypeVar
 
 from imig.errors import DataError
 from imig.recipe.parts import RecipePart
 from imig.sample import Sample
-from imig.schema import Subset
+from imig.schema import Manifest, Subset
 from imig.shards.dataset import Dataset
 from imig.shards.funnel import Oddity
 from imig.shards.views import SceneView
@@ -76,6 +77,12 @@ class ExportFolder:
 
         Raises DataError when it cannot be written, or when `name` leads out of the folder.
         """
+        with self.writing(name) as file:
+            file.write(data)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[BinaryIO]:
+        """A file that is written piece by piece, there once the block has ended; as `write`."""
         if any(one in ("", ".", "..") for one in name.split("/")):
             raise DataError(f"{name!r} is no name of a file below {self.path}")
         path = self.path / name
@@ -83,10 +90,14 @@ class ExportFolder:
         temporary = path.with_name(f".{path.name}.tmp-0")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
+            with temporary.open("wb") as file:
+                yield file
             temporary.replace(path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
+        except BaseException as error:
+            with suppress(OSError):
+                temporary.unlink()
+            if not isinstance(error, OSError):
+                raise
             raise DataError(
                 f"cannot write {path}: {error.strerror or error}",
                 cure="make room on the disk, or give another --output; the same command goes on",
@@ -118,7 +129,7 @@ class Exporter(ABC, Generic[SettingsT]):
     def finish(self, rows: Iterable[Any], folder: ExportFolder) -> None:
         """Write what stands once for all scenes, from what `write_scene` gave, in their order.
 
-        `rows` may be gone through once only.
+        `rows` may be gone through several times: they are read anew each time, and never held.
         """
 
 
@@ -141,6 +152,18 @@ class Importer(ABC, Generic[SettingsT]):
     def subset(self, key: str) -> Subset:
         """The subset of the scene of a key: shards hold one each. Opens no picture."""
         return "basic"
+
+    def inputs(self) -> Sequence[Path]:
+        """What is read: the output may not lie in one of these, nor hold one."""
+        return [self.source]
+
+    def version(self) -> str | None:
+        """Tells contents of the source apart that have the same keys; None: the keys do."""
+        return None
+
+    def complete(self, manifest: Manifest) -> Manifest:
+        """The new dataset's manifest, with what the source says of all scenes together."""
+        return manifest
 
     @abstractmethod
     def read(self, key: str, sample_id: str, losses: Losses) -> Sample:

@@ -7,7 +7,11 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from imig.errors import UsageError
+from imig.interop.cvat import CVAT
+from imig.interop.fiftyone import FIFTYONE
 from imig.interop.format import Exporter, Format, FormatSettings, Importer
+from imig.interop.imig100k import IMIG100K
+from imig.interop.label_studio import LABEL_STUDIO
 from imig.interop.plain_folders import FOLDERS
 from imig.outside import import_class
 from imig.recipe.errors import explain_validation_error
@@ -16,7 +20,7 @@ from imig.recipe.yaml_lines import parse_setting
 
 Kind = TypeVar("Kind", Importer[Any], Exporter[Any])
 
-FORMATS: Final[tuple[Format, ...]] = (FOLDERS,)
+FORMATS: Final[tuple[Format, ...]] = (FOLDERS, CVAT, FIFTYONE, IMIG100K, LABEL_STUDIO)
 """In the order in which they are listed."""
 
 

@@ -91,8 +91,10 @@ class _Plan:
 
     @property
     def recipe_sha256(self) -> str:
-        keys = json.dumps([self.recipe, list(self.ids)], ensure_ascii=False).encode()
-        return hashlib.sha256(keys).hexdigest()
+        known = [self.recipe, list(self.ids)]
+        if version := self.importer.version():
+            known.append(version)
+        return hashlib.sha256(json.dumps(known, ensure_ascii=False).encode()).hexdigest()
 
     def folder(self) -> OutputFolder:
         """The folder, and what makes two imports the same one."""
@@ -102,7 +104,7 @@ class _Plan:
             "scenes": len(self.ids),
             "models": [],
         }
-        return OutputFolder(self.output, identity, compare=_differences)
+        return OutputFolder(self.output, lambda: identity, compare=_differences)
 
 
 def import_dataset(
@@ -179,9 +181,10 @@ def _make_plan(
     path = input_path(source)
     if not path.exists():
         raise UsageError(f"there is no {path}", cure=f"name what holds the files of {format_name}")
-    if is_within(output, path) or is_within(path, output):
-        raise UsageError(f"{output} and {path} lie in each other", cure="give another --output")
     importer = kind(path, to_settings(kind.settings_type, list(overrides)))
+    for one in importer.inputs():
+        if is_within(output, one) or is_within(one, output):
+            raise UsageError(f"{output} and {one} lie in each other", cure="give another --output")
     ids = keys_to_ids(importer.keys())
     doubled = [one for one, times in Counter(ids.values()).items() if times > 1]
     if doubled:
@@ -289,7 +292,12 @@ def _finish(plan: _Plan, folder: OutputFolder, *, seconds: float) -> Imported:
         counts=contents.counts(),
         shards=contents.shards,
     )
-    funnel = record_to_funnel(whole)
-    manifest = write_side_files(plan.output, manifest, contents, funnel=funnel, seconds=seconds)
+    manifest = write_side_files(
+        plan.output,
+        plan.importer.complete(manifest),
+        contents,
+        funnel=record_to_funnel(whole),
+        seconds=seconds,
+    )
     folder.finish(manifest)
     return Imported(manifest, Losses(whole.tallies[STAGE].oddities))

@@ -54,8 +54,12 @@ class OutputFolder:
     """A folder for one dataset, and the work that makes it."""
 
     path: Path
-    identity: dict[str, Any]
-    """What makes two runs the same work, as JSON values; keys as in `imig.output.identity`."""
+    identity: Callable[[], dict[str, Any]]
+    """What makes two runs the same work, as JSON values; keys as in `imig.output.identity`.
+
+    Asked for when something is there to compare it with, or it is written down: a build's source
+    may only be there by then.
+    """
     of_manifest: Callable[[Manifest], dict[str, Any]] = manifest_identity
     """The identity of the work that has made a finished dataset, as far as its manifest knows."""
     compare: Callable[[dict[str, Any], dict[str, Any]], Iterable[str]] = differences
@@ -105,7 +109,7 @@ class OutputFolder:
             manifest = read_manifest(self.path / MANIFEST_NAME)
         except DataError as error:
             raise DataError(error.message, cure=OTHER_OUTPUT) from error
-        if why := list(self.compare(self.of_manifest(manifest), self.identity)):
+        if why := list(self.compare(self.of_manifest(manifest), self.identity())):
             raise UsageError(
                 f"{self.path} holds a finished dataset that differs: {'; '.join(why)}",
                 cure=OTHER_OUTPUT,
@@ -131,7 +135,7 @@ class OutputFolder:
                     "part of",
                     cure=OTHER_OUTPUT,
                 )
-        elif why := list(self.compare(there, self.identity)):
+        elif why := list(self.compare(there, self.identity())):
             raise UsageError(
                 f"{self.path} holds unfinished work that differs: {'; '.join(why)}",
                 cure=f"go on with the same command, {OTHER_OUTPUT}",
@@ -143,7 +147,7 @@ class OutputFolder:
         The folder must be held. Raises as `require_same` does.
         """
         self.require_same()
-        write_identity(self.identity_file, self.identity)
+        write_identity(self.identity_file, self.identity())
         for folder in (self.path, self.state, *self.state.iterdir()):
             remove_temporaries(folder)
 

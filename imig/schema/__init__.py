@@ -27,6 +27,7 @@ from imig.schema.manifest import (
 )
 from imig.schema.parts import (
     MAX_CAPTION,
+    MAX_CORRECTIONS,
     MAX_INSTANCES,
     MAX_MERGES,
     MAX_PIXELS,
@@ -52,6 +53,7 @@ from imig.schema.parts import (
 )
 from imig.schema.scene import (
     Agreement,
+    Correction,
     Drawing,
     Edit,
     Face,
@@ -82,6 +84,7 @@ __all__ = [
     "INSTANCE_BOUNDS",
     "INSTANCE_FIGURES",
     "MAX_CAPTION",
+    "MAX_CORRECTIONS",
     "MAX_FIGURES",
     "MAX_INSTANCES",
     "MAX_MERGES",
@@ -97,6 +100,7 @@ __all__ = [
     "Agreement",
     "Bound",
     "Box",
+    "Correction",
     "Count",
     "Counts",
     "Derivation",

@@ -117,7 +117,7 @@ class ParentDataset(SchemaModel):
 class Derivation(SchemaModel):
     """How a dataset was made from others that were finished before."""
 
-    operation: Literal["refilter", "split", "merge", "encode"]
+    operation: Literal["refilter", "split", "merge", "encode", "correct"]
     settings: dict[str, Any] = Field(default_factory=dict)
     parents: list[ParentDataset] = Field(default_factory=list)
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from imig.schema.parts import (
     MAX_CAPTION,
+    MAX_CORRECTIONS,
     MAX_INSTANCES,
     MAX_PIXELS,
     MAX_REFERENCES,
@@ -162,6 +163,21 @@ class Source(SchemaModel):
     seed: int | None = None
 
 
+class Correction(SchemaModel):
+    """A change that a person has made to a scene in an annotation tool."""
+
+    tool: str = Field(min_length=1, max_length=64, description="As `imig import` names it.")
+    by: Text | None = Field(default=None, description="Who, as the tool says it.")
+    at: Text | None = Field(default=None, description="When, as the tool says it.")
+    what: Literal["added", "removed", "box", "mask", "phrase", "noun", "caption"]
+    identity_id: str | None = Field(
+        default=None, description="Of the instance, which may be gone; null: the scene's caption."
+    )
+    before: Text | None = Field(
+        default=None, description="The phrase or noun that it had; of removed ones the phrase."
+    )
+
+
 class Subject(SchemaModel):
     """Something that a prompt asks for, before there is a picture."""
 
@@ -205,6 +221,12 @@ class Scene(SchemaModel):
     )
     scores: SceneScores = Field(default_factory=SceneScores)
     instances: list[Instance] = Field(default_factory=list, max_length=MAX_INSTANCES)
+    corrections: list[Correction] = Field(
+        default_factory=list,
+        max_length=MAX_CORRECTIONS,
+        exclude_if=lambda corrections: not corrections,
+        description="What people have changed since the build, the latest last.",
+    )
 
     @model_validator(mode="after")
     def _can_be_decoded(self) -> Scene:

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final
 
 import yaml
 
 from imig.regular_file import open_regular_file
 from imig.schema import Manifest
 from imig.shards.atomic import atomic_write_bytes
+from imig.shards.croissant import write_croissant
+from imig.shards.hub_columns import Part, Split, hub_configurations
 from imig.shards.index import IndexRow
+from imig.shards.manifest import MANIFEST_NAME
 
 CARD_NAME: Final = "README.md"
 PICTURES_FOLDER: Final = "pictures"
 """Where the card's pictures lie in the dataset folder."""
 MAX_PICTURES: Final = 4
+_MOST: Final = 4 << 20
+"""Bytes of a card that are looked at."""
 
 SIZE_CATEGORIES: Final = (
     (1_000, "n<1K"),
@@ -29,6 +34,10 @@ SIZE_CATEGORIES: Final = (
 """Upper limits and the hub's words for them (huggingface_hub, dataset card template)."""
 
 
+TAG: Final = "imig"
+"""In the front matter of every card that imig has written."""
+
+
 def write_card(
     folder: Path,
     manifest: Manifest,
@@ -37,7 +46,7 @@ def write_card(
     pictures: Sequence[Path] = (),
     licence: str = "other",
 ) -> None:
-    """Write the card of a dataset folder.
+    """Write the card of a dataset folder, and its description for machines (`croissant.json`).
 
     Parameters
     ----------
@@ -47,15 +56,60 @@ def write_card(
         The hub's identifier; `other` where the sources' licences are not imig's to know.
     """
     shown = [path.relative_to(folder).as_posix() for path in pictures[:MAX_PICTURES]]
-    parts = [
-        _front_matter(manifest, rows, licence=licence),
+    part = Part(folder, manifest, rows, split_name(manifest))
+    texts = [
+        _front_matter([part], licence=licence),
         _introduction(manifest),
         *([_pictures(shown)] if shown else []),
         _figures(manifest, rows),
         _models(manifest),
         _loading(manifest, rows),
     ]
-    atomic_write_bytes(folder / CARD_NAME, "\n".join(parts).encode())
+    atomic_write_bytes(folder / CARD_NAME, "\n".join(texts).encode())
+    write_croissant(folder, part, licence=licence, keywords=_tags([part]))
+
+
+def write_split_card(folder: Path, parts: Sequence[Part], *, licence: str) -> None:
+    """The card of a folder that holds the two datasets of `imig split`, as one with two splits.
+
+    A card that somebody else has written there, or that is of another dataset, stays as it is.
+    """
+    foreign = (folder / CARD_NAME).exists() and read_front_matter(folder / CARD_NAME) is None
+    if foreign or (folder / MANIFEST_NAME).exists():
+        return
+    manifest = parts[0].manifest
+    shown = [
+        path.relative_to(folder).as_posix()
+        for path in sorted((parts[0].folder / PICTURES_FOLDER).glob("*.jpg"))[:MAX_PICTURES]
+    ]
+    texts = [
+        _front_matter(parts, licence=licence),
+        _introduction(manifest),
+        *([_pictures(shown)] if shown else []),
+        _split_figures(parts),
+        _models(manifest),
+        _loading_splits(parts),
+    ]
+    atomic_write_bytes(folder / CARD_NAME, "\n".join(texts).encode())
+
+
+def read_front_matter(path: Path) -> dict[str, Any] | None:
+    """What a card that imig has written says to hubs; None of another, or where there is none.
+
+    Its owner may have added to it.
+    """
+    try:
+        with open_regular_file(path) as file:
+            text = file.read(_MOST).decode(errors="replace")
+    except OSError:
+        return None
+    front = text.split("---\n", 2)
+    try:
+        stated = yaml.safe_load(front[1]) if len(front) == 3 and not front[0] else None
+    except (yaml.YAMLError, RecursionError):
+        return None
+    tags = stated.get("tags") if isinstance(stated, dict) else None
+    return stated if isinstance(tags, list) and TAG in tags else None
 
 
 def is_jpeg(path: Path) -> bool:
@@ -74,7 +128,7 @@ def size_category(samples: int) -> str:
     return next((word for limit, word in SIZE_CATEGORIES if samples < limit), "n>10M")
 
 
-def split_name(manifest: Manifest) -> Literal["train", "validation"]:
+def split_name(manifest: Manifest) -> Split:
     """What hubs call the dataset's part: of the two of `imig split`, the one that it is.
 
     Filtering and encoding leave a part what it is; parts that were merged are one where all are.
@@ -91,21 +145,33 @@ def split_name(manifest: Manifest) -> Literal["train", "validation"]:
     return "train"
 
 
-def _front_matter(manifest: Manifest, rows: Sequence[IndexRow], *, licence: str) -> str:
-    subsets = sorted({row.subset for row in rows})
-    split = split_name(manifest)
+class _Dumper(yaml.SafeDumper):
+    """Without anchors: the same columns in two places are written twice, as hubs read them."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _tags(parts: Sequence[Part]) -> list[str]:
+    subsets = sorted({row.subset for part in parts for row in part.rows})
+    return [
+        "webdataset", TAG, "croissant", "multi-instance", "identity", "layout",
+        "subject-driven-generation", "instance-segmentation", *subsets,
+    ]  # fmt: skip
+
+
+def _front_matter(parts: Sequence[Part], *, licence: str) -> str:
     front = {
-        "pretty_name": manifest.name,
+        "pretty_name": parts[0].manifest.name,
         "license": licence,
-        "task_categories": ["text-to-image"],
-        "size_categories": [size_category(len(rows))],
-        "tags": ["webdataset", "imig", "multi-instance", "identity"],
-        "configs": [
-            {"config_name": subset, "data_files": [{"split": split, "path": f"{subset}-*.tar"}]}
-            for subset in subsets
-        ],
+        "task_categories": ["text-to-image", "image-to-image"],
+        "annotations_creators": ["machine-generated"],
+        "size_categories": [size_category(sum(len(part.rows) for part in parts))],
+        "tags": _tags(parts),
+        **hub_configurations(parts),
     }
-    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n"
+    text = yaml.dump(front, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return f"---\n{text}---\n"
 
 
 def _introduction(manifest: Manifest) -> str:
@@ -169,7 +235,8 @@ scene.instances[0].references[0].image
 dataset.index  # pandas frame, a row a sample
 ```
 
-The shards are plain tars that every webdataset reader reads, without imig:
+{_DATASETS}
+The shards are plain tars that every webdataset reader reads:
 
 ```python
 import webdataset
@@ -178,6 +245,59 @@ for sample in webdataset.WebDataset("{shard}", shardshuffle=False).decode("pil")
     sample["__key__"], sample["json"]["caption"], sample["target.jpg"]
 ```
 """
+
+
+_DATASETS: Final = """Or with the `datasets` package, which has columns and splits from this card:
+
+```python
+import datasets
+
+for row in datasets.load_dataset("path/to/this/folder", split="train", streaming=True):
+    row["__key__"], row["json"]["caption"], row["target.jpg"], row["ref00.jpg"]
+```
+"""
+
+
+def _split_figures(parts: Sequence[Part]) -> str:
+    names = [f"`{part.split}`" for part in parts]
+    rows = [part.rows for part in parts]
+    subsets = sorted({row.subset for each in rows for row in each})
+    figures = [
+        ("samples", [len(each) for each in rows]),
+        *(
+            (f"subset `{one}`", [sum(row.subset == one for row in each) for each in rows])
+            for one in subsets
+        ),
+        ("instances", [sum(row.instances for row in each) for each in rows]),
+        ("references", [sum(row.references for row in each) for each in rows]),
+        ("shards", [len(part.manifest.shards) for part in parts]),
+    ]
+    lines = [f"| {name} | {' | '.join(map(str, each))} |" for name, each in figures]
+    return "\n".join(
+        [
+            "## Figures\n",
+            f"| | {' | '.join(names)} |",
+            f"|---|{'---|' * len(names)}",
+            *lines,
+            "\nThe two share no identity, source or near copy. Each is a dataset of its own, with "
+            "index, manifest and\ncard in its folder.\n",
+        ]
+    )
+
+
+def _loading_splits(parts: Sequence[Part]) -> str:
+    (first, *_) = parts
+    return f"""## Loading
+
+```python
+import imig
+
+dataset = imig.Dataset("path/to/this/folder/{first.prefix.rstrip("/")}")
+scene = dataset[0]
+scene.target, scene.caption, scene.instances[0].references[0].image
+```
+
+{_DATASETS}"""
 
 
 def _tally(words: Sequence[str]) -> list[tuple[str, int]]:

@@ -77,8 +77,7 @@ class Dataset:
         data = self.folder.find(MANIFEST_NAME)
         if data is None:
             raise UsageError(
-                f"{self.path} is not a dataset: it has no {MANIFEST_NAME}",
-                cure="A build writes it last; run the same `imig build` again to finish it.",
+                f"{self.path} is not a dataset: it has no {MANIFEST_NAME}", cure=self._why_not()
             )
         self.fingerprint = hashlib.sha256(data).hexdigest()
         """Hex SHA-256 of the manifest, which has those of all else."""
@@ -92,6 +91,14 @@ class Dataset:
         self._offsets: list[int] = table["offset"].to_pylist()
         self._sizes: list[int] = table["size"].to_pylist()
         self._rows = {sample_id: row for row, sample_id in enumerate(self.ids)}
+
+    def _why_not(self) -> str:
+        """What a folder without a manifest may be."""
+        if self.folder.has(f"train/{MANIFEST_NAME}"):
+            return f"It holds two: {self.folder.place('train')} and validation, beside it."
+        if self.folder.remote:
+            return "It is written last; where it is still being sent, the same command goes on."
+        return "A build writes it last; run the same `imig build` again to finish it."
 
     @cached_property
     def index(self) -> pd.DataFrame:

@@ -14,10 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from imig.errors import DataError, UsageError
+from imig.errors import DataError, ImigError, UsageError
 from imig.paths import input_path
 from imig.regular_file import open_regular_file, read_regular_file
+from imig.shards.hub_errors import explain_hub_error
 
+_HUB = "hf://"
 _REASON = 300
 """Characters of what a store says."""
 
@@ -58,7 +60,8 @@ def open_folder(path: str | Path) -> Folder:
     Raises
     ------
     UsageError
-        When the address is of a kind for which nothing is installed.
+        When the address is of a kind for which nothing is installed, or the hub (``hf://``) has no
+        such dataset.
     DataError
         When nothing answers there.
     """
@@ -128,6 +131,10 @@ class RemoteFolder:
         filesystem, _ = fsspec.core.url_to_fs(self.address)
         return filesystem
 
+    @property
+    def _on_hub(self) -> bool:
+        return self.address.startswith(_HUB)
+
     @cached_property
     def _filesystem(self) -> Any:
         return self.open_filesystem()
@@ -146,7 +153,9 @@ class RemoteFolder:
         # Not `has`, which in fsspec is False for a store that does not answer, too.
         try:
             data: bytes = self._filesystem.cat_file(self.place(name))
-        except (FileNotFoundError, IsADirectoryError):
+        except (FileNotFoundError, IsADirectoryError) as error:
+            if self._on_hub and error.__cause__ is not None:  # not the file, the repository
+                raise _unreachable(self.address, error) from error
             return None
         except Exception as error:  # every kind of store has errors of its own
             raise _unreachable(self.place(name), error) from error
@@ -172,9 +181,13 @@ class RemoteFolder:
             yield copy
 
     def _cat(self, name: str, **span: int) -> bytes:
+        # The hub's files would read 5 MB ahead of a scene.
+        options = {"cache_type": "none"} if self._on_hub and span else {}
         try:
-            data: bytes = self._filesystem.cat_file(self.place(name), **span)
+            data: bytes = self._filesystem.cat_file(self.place(name), **span, **options)
         except Exception as error:  # every kind of store has errors of its own
+            if self._on_hub and not isinstance(error, FileNotFoundError):
+                raise _unreachable(self.place(name), error) from error
             raise self._unreadable(name, error) from error
         return data
 
@@ -182,7 +195,9 @@ class RemoteFolder:
         return DataError(f"cannot read {self.place(name)}: {type(error).__name__}: {error}")
 
 
-def _unreachable(place: str, error: Exception) -> DataError:
+def _unreachable(place: str, error: Exception) -> ImigError:
+    if place.startswith(_HUB):
+        return explain_hub_error(error, place=place)
     reason = str(error) or type(error).__name__
     return DataError(
         f"cannot reach {place}: {reason[:_REASON]}",

@@ -6,6 +6,7 @@ from typing import Final
 
 from imig.schema import Subset
 from imig.shards.card import CARD_NAME, PICTURES_FOLDER
+from imig.shards.croissant import CROISSANT_NAME
 from imig.shards.funnel import REPORT_JSON
 from imig.shards.index import INDEX_NAME
 from imig.shards.manifest import MANIFEST_NAME
@@ -16,6 +17,7 @@ REPORT_HTML: Final = "report.html"
 KNOWN_NAMES: Final = frozenset(
     {
         CARD_NAME,
+        CROISSANT_NAME,
         INDEX_NAME,
         MANIFEST_NAME,
         PICTURES_FOLDER,

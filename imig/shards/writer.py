@@ -124,6 +124,12 @@ def sample_spans(path: Path) -> Iterator[SampleSpan]:
         yield from (span for span, _ in _group(path, data))
 
 
+def member_names(path: Path) -> frozenset[str]:
+    """The members that any sample of a tar has; reads headers only. Raises DataError on damage."""
+    with _mapped(path) as data:
+        return frozenset(name for _, members in _group(path, data) for name in members)
+
+
 def read_tar(
     path: Path, *, only: Collection[str] | None = None, place: str | None = None
 ) -> Iterator[tuple[SampleSpan, dict[str, bytes]]]:

@@ -57,7 +57,9 @@ class CropStage(Stage[CropConfig]):
         if not kept:
             sample.turn_down(stage=self.name, reason="no usable crop", figures=dict(dropped))
         for instance in sample.scene.instances:
-            self._add_reference(sample, instance, target)
+            instance.references = []
+            name = f"ref{instance.index:02d}"
+            add_crop(sample, instance, target, name=name, margin=self.config.margin)
 
     def _fault(self, instance: Instance) -> str:
         """Which limit the instance breaks, "" when none."""
@@ -73,28 +75,32 @@ class CropStage(Stage[CropConfig]):
             return "too_blurry"
         return ""
 
-    def _add_reference(self, sample: Sample, instance: Instance, target: Image.Image) -> None:
-        assert instance.mask is not None
-        box = grow_box(
-            instance.box, margin=self.config.margin, width=target.width, height=target.height
-        )
-        mask = crop_mask(rle_to_mask(instance.mask), box)
-        subject_box = mask_to_box(mask)
-        assert subject_box is not None, "boxes hold masks, and masks are not empty"
-        name = f"ref{instance.index:02d}"
-        reference = Reference(
-            name=name,
-            kind="crop",
-            image=f"{name}.jpg",
-            mask=f"{name}.mask.png",
-            width=box[2] - box[0],
-            height=box[3] - box[1],
-            subject_box=subject_box,
-            crop_box=box,
-        )
-        sample.files[reference.image] = image_to_jpeg(target.crop(box))
-        sample.files[f"{name}.mask.png"] = mask_to_png(mask)
-        instance.references = [reference]
+
+def add_crop(
+    sample: Sample, instance: Instance, target: Image.Image, *, name: str, margin: float
+) -> None:
+    """Cut a segmented instance out of the target: its last reference, of kind `crop`.
+
+    `name` is the reference's (``ref00``), `margin` the share of the box that is added on each side.
+    """
+    assert instance.mask is not None
+    box = grow_box(instance.box, margin=margin, width=target.width, height=target.height)
+    mask = crop_mask(rle_to_mask(instance.mask), box)
+    subject_box = mask_to_box(mask)
+    assert subject_box is not None, "boxes hold masks, and masks are not empty"
+    reference = Reference(
+        name=name,
+        kind="crop",
+        image=f"{name}.jpg",
+        mask=f"{name}.mask.png",
+        width=box[2] - box[0],
+        height=box[3] - box[1],
+        subject_box=subject_box,
+        crop_box=box,
+    )
+    sample.files[reference.image] = image_to_jpeg(target.crop(box))
+    sample.files[f"{name}.mask.png"] = mask_to_png(mask)
+    instance.references.append(reference)
 
 
 def _sharpness(target: Image.Image, instance: Instance) -> float | None:

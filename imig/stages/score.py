@@ -13,7 +13,7 @@ from imig.layout.masks import Mask
 from imig.models.protocols import ImageEmbedder, ImageTextScorer
 from imig.recipe.parts import ModelConfig, StageConfig
 from imig.sample import Sample
-from imig.schema import Box, Instance, Reference
+from imig.schema import Box, Instance, Reference, Scene
 from imig.stages.base import Stage, Uses, loaded
 from imig.stages.pixels import crop_mask, cut_out, grey_out, instance_mask, sharpness
 from imig.stages.target_features import target_features
@@ -214,8 +214,16 @@ def _phrases(sample: Sample) -> list[str]:
 
 def _masks(sample: Sample) -> list[Mask]:
     """One per instance; the whole box where an instance has none."""
-    scene = sample.scene
+    return _masks_of(sample.scene)
+
+
+def _masks_of(scene: Scene) -> list[Mask]:
     return [instance_mask(one, width=scene.width, height=scene.height) for one in scene.instances]
+
+
+def scene_coverage(scene: Scene) -> float:
+    """`scores.coverage` of the instances that a scene has now."""
+    return _coverage(_masks_of(scene))
 
 
 def _coverage(masks: list[Mask]) -> float:

@@ -106,7 +106,7 @@ def encode_output(plan: EncodePlan) -> OutputFolder:
     }
     return OutputFolder(
         plan.output,
-        identity,
+        lambda: identity,
         of_manifest=partial(_manifest_identity, plan, identity),
         compare=partial(_differences, plan),
     )

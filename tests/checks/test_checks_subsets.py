@@ -9,7 +9,7 @@ from support.tiny_dataset import make_sample
 
 from imig.checks.pictures import Findings
 from imig.sample import Sample
-from imig.schema import Scene, Subject, Subset
+from imig.schema import Scene, Source, Subject, Subset
 from imig.shards.writer import sample_to_members
 
 
@@ -119,3 +119,38 @@ def test_a_flexible_sample_has_two_instances() -> None:
     instance.subject = 0
     add_disc(sample, instance, name="ref50", kind="source")
     assert kinds_found(sample) == ["too-few-instances"]
+
+
+@pytest.mark.parametrize(
+    ("subset", "plant"),
+    [
+        ("basic", forget("crop_box")),
+        ("complex", forget("crop_box")),
+        ("complex", forget("edit")),
+        ("flexible", forget("drawing")),
+    ],
+)
+def test_beside_a_given_target_nobody_says_how_views_came_about(
+    subset: Subset, plant: Callable[[Sample], None]
+) -> None:
+    sample = good_sample(subset)
+    plant(sample)
+    sample.scene.source = Source(kind="file", path="data/000012.jpg")
+    assert kinds_found(sample) == []
+
+
+@pytest.mark.parametrize("subset", ["basic", "flexible"])
+def test_beside_a_given_target_a_face_may_be_all_there_is(subset: Subset) -> None:
+    sample = good_sample(subset)
+    for kind in ("crop", "source"):
+        drop(kind)(sample)
+    expected = kinds_found(sample)
+    sample.scene.source = Source(kind="file", path="data/000012.jpg")
+    assert (expected, kinds_found(sample)) == (["missing-view"], [])
+
+
+def test_beside_a_given_target_a_complex_sample_needs_its_edits() -> None:
+    sample = good_sample("complex")
+    drop("edit")(sample)
+    sample.scene.source = Source(kind="file", path="data/000012.jpg")
+    assert kinds_found(sample) == ["missing-view"]

@@ -29,9 +29,9 @@ from imig.contextgen.settings import AttentionConfig
 from imig.errors import DataError, UsageError
 
 
-def trained() -> FluxTransformer2DModel:
+def trained(*, double: int = 2, single: int = 4) -> FluxTransformer2DModel:
     """With an adapter that changes the output."""
-    transformer = small_transformer()
+    transformer = small_transformer(double=double, single=single)
     add_adapter(transformer, rank=4, alpha=8, seed=3)
     generator = torch.Generator().manual_seed(5)
     for parameter in adapter_parameters(transformer).values():
@@ -108,20 +108,18 @@ def test_a_training_goes_on_with_its_own_alpha(
     tmp_path: Path, training: object, alpha: float
 ) -> None:
     """Which is not the file's, where the scale is in B; the effect is the same either way."""
-    transformer = trained()
+    transformer = trained(double=1, single=1)
     file = tmp_path / "adapter.safetensors"
     save_adapter(transformer, file, settings={} if training is None else {"training": training})
-    fresh = small_transformer()
+    fresh = small_transformer(double=1, single=1)
     scale = load_adapter(fresh, file, trainable=True, as_trained=True)
     assert (scale.rank, scale.alpha) == (4, alpha)
-    torch.testing.assert_close(output(fresh), output(transformer), atol=1e-6, rtol=1e-6)
+    found, expected = adapter_state(fresh), adapter_state(transformer)
+    for key, one in expected.items():
+        # trained with alpha 8: what is in B comes out of it again
+        assert torch.equal(found[key], one if "lora_A" in key else one * 8 / alpha)
     if alpha == 8:
-        for one, other in zip(
-            adapter_state(fresh).values(), adapter_state(transformer).values(), strict=True
-        ):
-            assert torch.equal(one, other)
-    again = small_transformer()
-    assert load_adapter(again, file, trainable=False).alpha == 4
+        assert torch.equal(output(fresh), output(transformer))
 
 
 def test_diffusers_loads_it(tmp_path: Path) -> None:

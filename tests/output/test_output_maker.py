@@ -43,7 +43,7 @@ def bring_in(source: Foreign, path: Path, *, overwrite: bool = False, **settings
     """Make a dataset of things of another format, or go on with it; False: there was none to do."""
     recipe = {"name": "foreign", "import": settings}
     values: dict[str, Any] = {"recipe": recipe, "recipe_sha256": "foreign", "models": []}
-    output = OutputFolder(path, {**values, "scenes": PER_SHARD * SHARDS})
+    output = OutputFolder(path, lambda: {**values, "scenes": PER_SHARD * SHARDS})
     if not overwrite and output.finished() is not None:
         output.remove_leftovers()
         return False

@@ -154,7 +154,7 @@ def test_the_card_has_front_matter_that_hubs_read(tmp_path: Path) -> None:
     (folder / "pictures").mkdir()
     picture = folder / "pictures" / "a.png"
     imig.Dataset(folder)[0].target.save(picture)
-    rows = shard_to_rows(folder / "basic-000000.tar")
+    rows = [row for path in sorted(folder.glob("*.tar")) for row in shard_to_rows(path)]
     write_card(folder, imig.Dataset(folder).manifest, rows, pictures=[picture])
     _, front, text = (folder / "README.md").read_text().split("---\n", 2)
     loaded = yaml.safe_load(front)
@@ -162,7 +162,7 @@ def test_the_card_has_front_matter_that_hubs_read(tmp_path: Path) -> None:
         {"config_name": "basic", "data_files": [{"split": "train", "path": "basic-*.tar"}]}
     ]
     assert (loaded["license"], loaded["size_categories"]) == ("other", ["n<1K"])
-    assert "| instances per scene | 2: 2, 3: 1 |" in text
+    assert "| instances per scene | 2: 3, 3: 3 |" in text
     assert 'src="pictures/a.png"' in text
     assert (size_category(1000), size_category(10**8)) == ("1K<n<10K", "n>10M")
 

@@ -7,6 +7,7 @@ true and agrees.
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -209,3 +210,7 @@ def _face(picture: Image.Image, files: dict[str, bytes]) -> Reference:
         edit=Edit(instruction="align the face", model="oracle:none@0", seed=0),
         face=Face(box=(4, 4, 28, 28), aligned_box=(2, 2, 30, 30), quality=0.9, score=0.7),
     )
+
+
+if __name__ == "__main__":  # for tests/other_side, which have no imig to import
+    write_tiny_dataset(Path(sys.argv[1]), scenes=int(sys.argv[2]))

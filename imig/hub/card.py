@@ -1,0 +1,96 @@
+"""`imig card`: today's card for a dataset that an older imig has made, or whose card was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from imig.errors import UsageError
+from imig.hub.files import SPLITS, dataset_prefixes
+from imig.paths import input_path
+from imig.schema import Manifest
+from imig.shards.card import (
+    CARD_NAME,
+    PICTURES_FOLDER,
+    is_jpeg,
+    read_front_matter,
+    split_name,
+    write_card,
+    write_split_card,
+)
+from imig.shards.dataset import Dataset
+from imig.shards.hub_columns import Part
+from imig.shards.index import INSTANCE_RECORDS, IndexedInstance, IndexedReference, IndexRow
+
+
+def renew_cards(path: Path, *, overwrite: bool = False) -> list[Path]:
+    """Write `README.md` and `croissant.json` of a dataset anew, or of the two of `imig split`.
+
+    The licence that the old card states stays; shards, index and manifest do too.
+
+    Parameters
+    ----------
+    overwrite:
+        Take the place of cards that somebody else has written.
+
+    Returns
+    -------
+    The cards.
+
+    Raises
+    ------
+    UsageError
+        The folder is no finished dataset, or has a card that imig has not written.
+    DataError
+        The dataset is damaged.
+    """
+    folder = input_path(path)
+    prefixes = dataset_prefixes(folder)
+    cards = [folder / prefix / CARD_NAME for prefix in prefixes]
+    if prefixes != [""]:
+        cards.append(folder / CARD_NAME)
+    fronts = [read_front_matter(card) for card in cards]
+    for card, front in zip(cards, fronts, strict=True):
+        if card.exists() and front is None and not overwrite:
+            raise UsageError(
+                f"{card} is not imig's: somebody else has written it",
+                cure="--overwrite writes another in its place",
+            )
+    parts = [_read_part(folder, prefix) for prefix in prefixes]
+    for part, front in zip(parts, fronts, strict=False):
+        pictures = [
+            one for one in sorted((part.folder / PICTURES_FOLDER).glob("*.jpg")) if is_jpeg(one)
+        ]
+        licence = _licence(front)
+        write_card(part.folder, part.manifest, part.rows, pictures=pictures, licence=licence)
+    if prefixes != [""]:
+        if overwrite:
+            cards[-1].unlink(missing_ok=True)
+        write_split_card(folder, parts, licence=_licence(fronts[-1] or fronts[0]))
+    return cards
+
+
+def _read_part(folder: Path, prefix: str) -> Part:
+    dataset = Dataset(folder / prefix)
+    manifest: Manifest = dataset.manifest
+    split = SPLITS[prefix] if prefix else split_name(manifest)
+    return Part(folder / prefix, manifest, list(_read_rows(dataset)), split, prefix=prefix)
+
+
+def _read_rows(dataset: Dataset) -> Iterator[IndexRow]:
+    """The index, without the scores, which no card shows."""
+    columns = [one.name for one in fields(IndexRow) if one.name != "scores"]
+    for row in dataset.read_columns(*columns).to_pylist():
+        instances = [
+            IndexedInstance(
+                **{**one, "references": [IndexedReference(**each) for each in one["references"]]}
+            )
+            for one in row.pop(INSTANCE_RECORDS) or ()
+        ]
+        yield IndexRow(**row, scores={}, instance_records=instances)
+
+
+def _licence(front: dict[str, Any] | None) -> str:
+    return str((front or {}).get("license") or "other")
