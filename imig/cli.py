@@ -32,6 +32,7 @@ from imig.commands import (
     push,
     recipes,
     refilter,
+    remove,
     split,
     stats,
     train,
@@ -48,10 +49,10 @@ NO_READER = 141
 
 _MAKING = (
     "build", "card", "encode", "export", "generate", "import", "merge", "prompts", "push",
-    "refilter", "split", "train",
+    "refilter", "remove", "split", "train",
 )  # fmt: skip
 """Commands that are there for what they write, not for what they print."""
-_CONTINUING = ("build", "encode", "export", "import", "prompts", "push")
+_CONTINUING = ("build", "encode", "export", "import", "prompts", "push", "remove")
 """Those of them that go on where they were stopped."""
 
 _EXAMPLES = """\
@@ -196,6 +197,7 @@ def _make_parser() -> argparse.ArgumentParser:
         refilter,
         split,
         merge,
+        remove,
         import_format,
         export_format,
         formats,

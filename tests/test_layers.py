@@ -36,6 +36,7 @@ LAYERS = (
     # what does the work
     ("contextgen",),
     ("display", "comparison"),
+    ("licences",),
     ("output",),
     ("engine", "derived", "training", "interop", "hub"),
     ("api",),

@@ -13,6 +13,7 @@ from imig.commands.common import (
     print_line,
     say_finished,
 )
+from imig.licences.refusals import OVERRIDE
 from imig.paths import command_text, input_path, output_path
 
 if TYPE_CHECKING:
@@ -40,6 +41,13 @@ def add_parser(commands: Commands) -> None:
         "--output", type=output_path, required=True, metavar="NEW", help="folder of the new dataset"
     )
     command.add_argument("--name", help="of the new dataset (default: the names, joined by +)")
+    command.add_argument(
+        "--licence",
+        metavar="ID",
+        help="what the whole is given under (SPDX identifier, or text with an address); refused "
+        "where the scenes' own licences contradict it",
+    )
+    add_flag(command, OVERRIDE, "merge what the licences contradict all the same")
     add_flag(command, "--json", "print what was done as JSON")
     add_flag(command, "--drop-encoding", "leave out what `imig encode` has added")
     add_flag(command, "--overwrite", "delete the dataset that is in NEW first")
@@ -55,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
         name=options.name,
         overwrite=options.overwrite,
         drop_encoding=options.drop_encoding,
+        licence=options.licence,
+        despite_licences=options.despite_licences,
     )
     if result is None:
         say_finished(options.output, {"": options.output}, verb="merges", as_json=options.json)

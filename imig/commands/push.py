@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from imig.commands.common import console, new_command, positive, print_json
+from imig.licences.refusals import OVERRIDE
 from imig.paths import input_path
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def add_parser(commands: Commands) -> None:
     command.add_argument(
         "--workers", type=positive, default=1, metavar="N", help="shards checked at a time"
     )
+    command.add_argument(
+        OVERRIDE, action="store_true", help="push what the licences forbid all the same"
+    )
     command.add_argument("--json", action="store_true", help="print what was done as JSON")
     command.set_defaults(run=run)
 
@@ -52,7 +56,9 @@ def run(options: argparse.Namespace) -> int:
 
     screen = console()
     if options.dry_run:
-        done = plan_push(options.folder, options.repository)
+        done = plan_push(
+            options.folder, options.repository, despite_licences=options.despite_licences
+        )
     else:
         done = push_dataset(
             options.folder,
@@ -60,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
             private=options.private,
             validate=not options.no_validate,
             overwrite=options.overwrite,
+            despite_licences=options.despite_licences,
             workers=options.workers,
             console=None if options.json else screen,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,12 +15,13 @@ from imig.derived.copying import copy_samples
 from imig.derived.names import NewNames, find_new_names
 from imig.derived.output import derivation_of, derived_output, is_finished, open_outputs
 from imig.errors import UsageError
+from imig.licences.refusals import check_declared
 from imig.output.seal import seal
 from imig.output.writing import Contents
 from imig.paths import output_path
 from imig.recipe.identity import stored_recipe_to_sha256
 from imig.sample import Sample
-from imig.schema import Derivation, Manifest, Quarantine, Reject
+from imig.schema import Derivation, Licences, Manifest, ModelTerms, Quarantine, Reject
 from imig.shards.dataset import Dataset
 from imig.shards.encoded import ENCODED_MEMBER, encoded_from_bytes, encoded_to_bytes
 from imig.shards.funnel import FunnelRow, Oddity
@@ -47,25 +48,35 @@ def merge_datasets(
     name: str | None = None,
     overwrite: bool = False,
     drop_encoding: bool = False,
+    licence: str | None = None,
+    despite_licences: bool = False,
 ) -> Merged | None:
     """Write a dataset with all scenes of several, in their order, subset by subset.
 
     `name` is that of the new manifest; None: the parents' names, joined by ``+``.
-    Returns None when the dataset is finished already.
+    `licence` is what the whole is given under; None: as the parents declare, where all declare the
+    same. Returns None when the dataset is finished already.
 
     Raises
     ------
     UsageError
-        The call is at fault: paths, a dataset given twice, encodings that differ.
+        The call is at fault: paths, a dataset given twice, encodings that differ, scenes that the
+        declared licence contradicts (not with `despite_licences`).
     DataError
         A sample is damaged, or the output cannot be written.
     """
     started, output = time.monotonic(), output_path(output)
     parents = [Dataset(folder) for folder in folders]
     _require_mergeable(parents, drop_encoding=drop_encoding)
-    settings = {} if name is None else {"name": name}
+    ledger = _merged_ledger(parents, licence=licence, despite=despite_licences)
+    settings: dict[str, Any] = {
+        **({} if name is None else {"name": name}),
+        **({} if licence is None else {"licence": licence}),
+        **({"despite_licences": True} if despite_licences else {}),
+    }
     derivation = derivation_of("merge", parents, settings, drop_encoding=drop_encoding)
     manifest = _manifest(parents, derivation, name=name, drop_encoding=drop_encoding)
+    manifest = manifest.model_copy(update={"licences": ledger})
     outputs = [derived_output(output, derivation, parents, encoding=manifest.encoding)]
     if is_finished(outputs, overwrite=overwrite):
         return None
@@ -112,6 +123,42 @@ def _require_mergeable(parents: Sequence[Dataset], *, drop_encoding: bool) -> No
                 cure="merge the datasets that were encoded and encode the result; or leave the "
                 "encodings out with --drop-encoding",
             )
+
+
+def _merged_ledger(parents: Sequence[Dataset], *, licence: str | None, despite: bool) -> Licences:
+    """What the parents' ledgers add up to, and what is declared for the whole.
+
+    Raises
+    ------
+    UsageError
+        When what one of them, or the caller, declares is not what all scenes are under.
+    """
+    known = [one.manifest.licences for one in parents]
+    there = [one for one in known if one is not None]
+    stated = {one.declared for one in there}
+    declared = licence
+    if declared is None and len(stated) == 1 and len(there) == len(parents):
+        declared = stated.pop()
+    ledger = Licences(
+        sources=[row for one in there for row in one.sources],
+        models=_once(row for one in there for row in one.models),
+        declared=declared,
+        license="unknown",  # `seal` counts the scenes that are written, and says
+    )
+    claims = {"--licence": licence} if licence is not None else {
+        str(one.path): one.manifest.licences.declared
+        for one in parents
+        if one.manifest.licences is not None
+    }  # fmt: skip
+    for what, claim in claims.items():
+        if claim is not None:
+            check_declared(ledger, claim, what=what, despite=despite)
+    return ledger
+
+
+def _once(models: Iterable[ModelTerms]) -> list[ModelTerms]:
+    """Each model once, however many parents it took part in."""
+    return list({(one.family, one.weights): one for one in models}.values())
 
 
 def _encoding(parent: Dataset) -> str:

@@ -18,7 +18,7 @@ from imig.derived.output import derivation_of, derived_output, is_finished, open
 from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.signing import SIGNED_MEMBERS, add_signature
 from imig.errors import VALIDATE, DataError
-from imig.output.seal import licence_of, write_side_files
+from imig.output.seal import write_side_files
 from imig.output.writing import Contents
 from imig.paths import output_path
 from imig.sample import Sample
@@ -142,7 +142,7 @@ def split_dataset(
             Part(output / side, manifests[side], contents[side].rows, side, prefix=f"{side}/")
             for side in SIDES
         ]
-        write_split_card(output, parts, licence=licence_of(parent.manifest.recipe))
+        write_split_card(output, parts)
         # One right after the other, when nothing can fail any more: both are finished, or none.
         for side in reversed(SIDES):
             write_manifest(output / side / MANIFEST_NAME, manifests[side])

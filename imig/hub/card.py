@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from imig.errors import UsageError
 from imig.hub.files import SPLITS, dataset_prefixes
@@ -17,6 +16,7 @@ from imig.shards.card import (
     is_jpeg,
     read_front_matter,
     split_name,
+    stated_licence,
     write_card,
     write_split_card,
 )
@@ -63,12 +63,12 @@ def renew_cards(path: Path, *, overwrite: bool = False) -> list[Path]:
         pictures = [
             one for one in sorted((part.folder / PICTURES_FOLDER).glob("*.jpg")) if is_jpeg(one)
         ]
-        licence = _licence(front)
+        licence = stated_licence(front) or None
         write_card(part.folder, part.manifest, part.rows, pictures=pictures, licence=licence)
     if prefixes != [""]:
         if overwrite:
             cards[-1].unlink(missing_ok=True)
-        write_split_card(folder, parts, licence=_licence(fronts[-1] or fronts[0]))
+        write_split_card(folder, parts, licence=stated_licence(fronts[-1] or fronts[0]) or None)
     return cards
 
 
@@ -90,7 +90,3 @@ def _read_rows(dataset: Dataset) -> Iterator[IndexRow]:
             for one in row.pop(INSTANCE_RECORDS) or ()
         ]
         yield IndexRow(**row, scores={}, instance_records=instances)
-
-
-def _licence(front: dict[str, Any] | None) -> str:
-    return str((front or {}).get("license") or "other")

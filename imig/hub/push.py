@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from imig import __version__
 from imig.errors import DataError, ImigError, UsageError
 from imig.hub.files import HubFile, HubFolder, is_dataset_file, read_hub_folder, with_url
+from imig.licences.refusals import check_publishable
 from imig.paths import command_text
 from imig.shards.croissant import CROISSANT_NAME
 from imig.shards.hub_errors import explain_hub_error, no_token
@@ -54,7 +55,7 @@ class Pushed:
         return f"{_PREFIX}{self.repository}{'/train' if split else ''}"
 
 
-def plan_push(folder: Path, repository: str) -> Pushed:
+def plan_push(folder: Path, repository: str, *, despite_licences: bool = False) -> Pushed:
     """What a push would send, if nothing is there; asks no server.
 
     Raises as `push_dataset` does, but for what the hub says.
@@ -63,6 +64,7 @@ def plan_push(folder: Path, repository: str) -> Pushed:
 
     name = repository_name(repository)
     plan = read_hub_folder(folder)
+    _require_publishable(plan, despite=despite_licences)
     url = f"{constants.ENDPOINT}/datasets/{name}"
     return Pushed(name, url, plan.files, plan.files, [], plan.samples(), list(plan.remarks()))
 
@@ -74,6 +76,7 @@ def push_dataset(
     private: bool = False,
     validate: bool = True,
     overwrite: bool = False,
+    despite_licences: bool = False,
     workers: int = 1,
     console: Console | None = None,
 ) -> Pushed:
@@ -91,6 +94,8 @@ def push_dataset(
         Check every byte before.
     overwrite:
         Take the place of another dataset in the repository.
+    despite_licences:
+        Also what the licences of its scenes do not let anybody give on.
     workers:
         Shards checked at a time.
     console:
@@ -99,8 +104,8 @@ def push_dataset(
     Raises
     ------
     UsageError
-        The folder is no finished dataset; there is no token, or it has not the right; the
-        repository holds another dataset.
+        The folder is no finished dataset, or its licences forbid it; there is no token, or it has
+        not the right; the repository holds another dataset.
     DataError
         The dataset is damaged, or the hub does not answer. The same call goes on.
     """
@@ -109,6 +114,7 @@ def push_dataset(
     name = repository_name(repository)
     place = _PREFIX + name
     plan = read_hub_folder(folder)
+    _require_publishable(plan, despite=despite_licences)
     with _explained(place):
         token = get_token()
     if not token:
@@ -154,6 +160,11 @@ def repository_name(text: str) -> str:
             cure="write owner/name, as in `imig push shards/ me/my-dataset`",
         ) from error
     return name
+
+
+def _require_publishable(plan: HubFolder, *, despite: bool) -> None:
+    for manifest in plan.datasets.values():
+        check_publishable(manifest, despite=despite)
 
 
 def _validate(plan: HubFolder, *, workers: int, console: Console | None) -> None:

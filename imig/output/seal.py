@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
 
+from imig.licences.ledger import add_up
 from imig.output.report import write_reports
 from imig.output.writing import Contents
-from imig.recipe.identity import merged_recipes
 from imig.schema import Manifest, scene_from_json
 from imig.shards.card import MAX_PICTURES, PICTURES_FOLDER, write_card
 from imig.shards.funnel import FunnelRow
@@ -17,9 +16,6 @@ from imig.shards.index import INDEX_NAME, write_index
 from imig.shards.manifest import MANIFEST_NAME, file_sha256, write_manifest
 from imig.shards.tables import write_tables
 from imig.shards.writer import JSON_MEMBER, read_tar
-
-_LICENCES: Final = {"tabletop": "cc0-1.0"}
-"""Source kind -> the hub's identifier; of other people's pictures imig knows no licence."""
 
 
 def seal(
@@ -47,8 +43,8 @@ def write_side_files(
 ) -> Manifest:
     """Write everything that stands beside the shards but the manifest, which is returned.
 
-    Safe to be killed anywhere and done again. The manifest gets counts, shards and the index's
-    checksum.
+    Safe to be killed anywhere and done again. The manifest gets counts, shards, the index's
+    checksum, and the ledger of licences.
 
     Parameters
     ----------
@@ -63,20 +59,14 @@ def write_side_files(
             "counts": contents.counts(),
             "shards": contents.shards,
             "index_sha256": file_sha256(folder / INDEX_NAME),
+            "licences": add_up(manifest, contents.rows),
         }
     )
     write_tables(folder, rejects=contents.rejects, quarantined=contents.quarantined)
     pictures = list(_draw_pictures(folder, manifest))
     write_reports(folder, manifest, funnel, seconds=seconds, pictures=pictures, remarks=remarks)
-    licence = licence_of(manifest.recipe)
-    write_card(folder, manifest, contents.rows, pictures=pictures, licence=licence)
+    write_card(folder, manifest, contents.rows, pictures=pictures)
     return manifest
-
-
-def licence_of(recipe: dict[str, Any]) -> str:
-    """For the card: of all sources alike, else not imig's to know."""
-    kinds = {str((one.get("source") or {}).get("kind")) for one in merged_recipes(recipe)}
-    return _LICENCES.get(kinds.pop(), "other") if len(kinds) == 1 else "other"
 
 
 def _draw_pictures(output: Path, manifest: Manifest) -> Iterator[Path]:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from imig.schema import Licence
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 
@@ -70,6 +72,17 @@ class EndpointConfig(RecipePart):
         default=None, ge=0, description="Of tokens sent, in any currency: the cost is then shown."
     )
     price_per_million_output: float | None = Field(default=None, ge=0)
+
+
+StatedLicence = Annotated[
+    Licence | None,
+    Field(
+        exclude_if=lambda licence: licence is None,
+        description="Of the pictures: an SPDX identifier (`CC-BY-4.0`), or free text with an "
+        "address. What a list or a sample's JSON says of one picture comes before it.",
+    ),
+]
+"""Of a source. Left out of the recipe's checksum where nothing is stated."""
 
 
 def require_endpoint_or_model(endpoint: EndpointConfig | None, model: ModelConfig | None) -> None:

@@ -11,6 +11,7 @@ from imig.schema.parts import (
     MAX_MERGES,
     SCHEMA_VERSION,
     Count,
+    Licence,
     SampleId,
     SchemaModel,
     SchemaVersion,
@@ -117,9 +118,48 @@ class ParentDataset(SchemaModel):
 class Derivation(SchemaModel):
     """How a dataset was made from others that were finished before."""
 
-    operation: Literal["refilter", "split", "merge", "encode", "correct"]
+    operation: Literal["refilter", "split", "merge", "encode", "correct", "remove"]
     settings: dict[str, Any] = Field(default_factory=dict)
     parents: list[ParentDataset] = Field(default_factory=list)
+
+
+class SourceTerms(SchemaModel):
+    """The scenes of one kind of source that are under one licence."""
+
+    kind: Literal["tabletop", "file", "shard", "prompt"] = Field(description="`source.kind`.")
+    licence: Licence | None = Field(description="As it was stated; null: nobody has said.")
+    terms: Licence | None = Field(
+        description="The licence that imig took it for, as imig.licences.table names it; null: "
+        "none that it knows."
+    )
+    scenes: Count
+
+
+class ModelTerms(SchemaModel):
+    """A model that took part, and its licence."""
+
+    family: str
+    weights: str
+    licence: Licence | None = Field(description="As imig's table has it; null: it does not know.")
+    terms: Licence | None = Field(description="As a source's.")
+    makes: bool = Field(
+        description="Whether something of the dataset itself is its work: pictures or latents. "
+        "Others measure, name or outline what is in a picture."
+    )
+    scenes: Count = Field(description="Whose records name it; a model that only measures has 0.")
+
+
+class Licences(SchemaModel):
+    """The ledger: under which terms a dataset's scenes are, summed over its shards."""
+
+    sources: list[SourceTerms]
+    models: list[ModelTerms]
+    declared: Licence | None = Field(
+        default=None, description="What the dataset's owner gives it under; null: not said."
+    )
+    license: str = Field(description="What follows for the card: the hub's identifier.")
+    license_name: str | None = Field(default=None, description="Where the identifier is `other`.")
+    license_link: str | None = Field(default=None, description="Where the identifier is `other`.")
 
 
 class Manifest(SchemaModel):
@@ -141,6 +181,11 @@ class Manifest(SchemaModel):
         default=None, description="How `imig encode` encoded the samples; null: it did not."
     )
     skipped: list[SkippedStage] = Field(default_factory=list)
+    licences: Licences | None = Field(
+        default=None,
+        exclude_if=lambda licences: licences is None,
+        description="Null in datasets that were built before they were added up.",
+    )
     derived: list[Derivation] = Field(
         default_factory=list, description="Operations since the build, the latest last."
     )

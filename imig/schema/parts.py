@@ -36,6 +36,8 @@ MAX_CAPTION: Final = 100_000
 """Characters."""
 MAX_TEXT: Final = 10_000
 """Characters of any other text of a scene."""
+MAX_LICENCE: Final = 500
+"""Characters of a licence: an identifier, or a few words and an address."""
 MAX_SEED: Final = (1 << 63) - 1
 """What a signed integer of 64 bits holds, as index and generators do."""
 MAX_MERGES: Final = 50
@@ -46,6 +48,8 @@ Count = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
 """Width or height in pixels."""
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
+Licence = Annotated[str, Field(min_length=1, max_length=MAX_LICENCE)]
+"""An identifier (SPDX's, in any case, or the hub's), or free text with an address."""
 
 Subset = Literal["basic", "complex", "flexible"]
 ReferenceKind = Literal["crop", "edit", "source", "face"]

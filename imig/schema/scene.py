@@ -17,6 +17,7 @@ from imig.schema.parts import (
     SCHEMA_VERSION,
     Box,
     Detection,
+    Licence,
     MaskRLE,
     MemberName,
     ReferenceKind,
@@ -158,6 +159,12 @@ class Source(SchemaModel):
     kind: Literal["tabletop", "file", "shard", "prompt"]
     path: str | None = Field(default=None, description="File, or shard and sample id.")
     sha256: str | None = Field(default=None, description="Of the file's bytes.")
+    licence: Licence | None = Field(
+        default=None,
+        exclude_if=lambda licence: licence is None,
+        description="What its owner lets others do with it: an SPDX identifier, or free text with "
+        "an address; left out where nobody has said.",
+    )
     prompt: str | None = None
     model: str | None = None
     seed: int | None = None

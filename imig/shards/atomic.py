@@ -48,6 +48,24 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def replace_file(new: Path, path: Path) -> None:
+    """Give a whole file the name of another, which is gone then. Raises DataError as above."""
+    try:
+        os.replace(new, path)
+        _flush(path.parent)
+    except OSError as error:
+        raise DataError(f"cannot replace {path}: {error.strerror or error}") from error
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file for good, if it is there. Raises DataError as above."""
+    try:
+        path.unlink(missing_ok=True)
+        _flush(path.parent)
+    except OSError as error:
+        raise DataError(f"cannot remove {path}: {error.strerror or error}") from error
+
+
 def temporary_path(path: Path) -> Path:
     """Where `atomic_write` keeps the unfinished file."""
     return path.with_name(f".{path.name}.tmp-{os.getpid()}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,13 +38,17 @@ TAG: Final = "imig"
 """In the front matter of every card that imig has written."""
 
 
+LICENCE_KEYS: Final = ("license", "license_name", "license_link")
+"""Of the front matter."""
+
+
 def write_card(
     folder: Path,
     manifest: Manifest,
     rows: Sequence[IndexRow],
     *,
     pictures: Sequence[Path] = (),
-    licence: str = "other",
+    licence: Mapping[str, str] | None = None,
 ) -> None:
     """Write the card of a dataset folder, and its description for machines (`croissant.json`).
 
@@ -53,23 +57,27 @@ def write_card(
     pictures:
         Images inside `folder`; the first four are shown.
     licence:
-        The hub's identifier; `other` where the sources' licences are not imig's to know.
+        Entries of the front matter; None: what follows from the manifest's ledger.
     """
     shown = [path.relative_to(folder).as_posix() for path in pictures[:MAX_PICTURES]]
+    stated = licence or licence_entries(manifest)
     part = Part(folder, manifest, rows, split_name(manifest))
     texts = [
-        _front_matter([part], licence=licence),
+        _front_matter([part], licence=stated),
         _introduction(manifest),
         *([_pictures(shown)] if shown else []),
         _figures(manifest, rows),
         _models(manifest),
+        *_licences(manifest),
         _loading(manifest, rows),
     ]
     atomic_write_bytes(folder / CARD_NAME, "\n".join(texts).encode())
-    write_croissant(folder, part, licence=licence, keywords=_tags([part]))
+    write_croissant(folder, part, licence=_address(stated), keywords=_tags([part]))
 
 
-def write_split_card(folder: Path, parts: Sequence[Part], *, licence: str) -> None:
+def write_split_card(
+    folder: Path, parts: Sequence[Part], *, licence: Mapping[str, str] | None = None
+) -> None:
     """The card of a folder that holds the two datasets of `imig split`, as one with two splits.
 
     A card that somebody else has written there, or that is of another dataset, stays as it is.
@@ -83,7 +91,7 @@ def write_split_card(folder: Path, parts: Sequence[Part], *, licence: str) -> No
         for path in sorted((parts[0].folder / PICTURES_FOLDER).glob("*.jpg"))[:MAX_PICTURES]
     ]
     texts = [
-        _front_matter(parts, licence=licence),
+        _front_matter(parts, licence=licence or _split_licence(parts)),
         _introduction(manifest),
         *([_pictures(shown)] if shown else []),
         _split_figures(parts),
@@ -160,10 +168,10 @@ def _tags(parts: Sequence[Part]) -> list[str]:
     ]  # fmt: skip
 
 
-def _front_matter(parts: Sequence[Part], *, licence: str) -> str:
+def _front_matter(parts: Sequence[Part], *, licence: Mapping[str, str]) -> str:
     front = {
         "pretty_name": parts[0].manifest.name,
-        "license": licence,
+        **licence,
         "task_categories": ["text-to-image", "image-to-image"],
         "annotations_creators": ["machine-generated"],
         "size_categories": [size_category(sum(len(part.rows) for part in parts))],
@@ -216,6 +224,67 @@ def _models(manifest: Manifest) -> str:
     lines = [f"| {one.family} | {one.weights} | {one.revision} |" for one in manifest.models]
     header = ["## Models\n", "| family | weights | revision |", "|---|---|---|"]
     return "\n".join([*header, *lines, ""])
+
+
+def licence_entries(manifest: Manifest) -> dict[str, str]:
+    """`license` of the front matter, with `license_name` and `license_link` where it is `other`."""
+    ledger = manifest.licences
+    if ledger is None:
+        return {"license": "unknown"}
+    entries = {
+        "license": ledger.license,
+        "license_name": ledger.license_name,
+        "license_link": ledger.license_link,
+    }
+    return {name: value for name, value in entries.items() if value is not None}
+
+
+def stated_licence(front: Mapping[str, Any] | None) -> dict[str, str]:
+    """What a card's front matter says of the licence, if it says which."""
+    stated = {one: str(front[one]) for one in LICENCE_KEYS if front and front.get(one)}
+    silent = stated.get("license") in (None, "unknown") or list(stated.values()) == ["other"]
+    return {} if silent else stated
+
+
+def _split_licence(parts: Sequence[Part]) -> dict[str, str]:
+    """What both sides say; where they differ, that they do."""
+    first, *others = [licence_entries(part.manifest) for part in parts]
+    if all(one == first for one in others):
+        return first
+    ledger = f"{parts[0].prefix}{MANIFEST_NAME}"
+    return {"license": "other", "license_name": "mixed", "license_link": ledger}
+
+
+def _address(licence: Mapping[str, str]) -> str:
+    """The hub's identifier; of a licence that has none, where it stands."""
+    link = licence.get("license_link", "")
+    return link if link.startswith("https://") else licence["license"]
+
+
+def _licences(manifest: Manifest) -> Iterator[str]:
+    """The ledger, as a table."""
+    ledger = manifest.licences
+    if ledger is None:
+        return
+    names = {"tabletop": "imig's procedural world", "file": "picture files", "shard": "tars",
+             "prompt": "prompts"}  # fmt: skip
+    lines = [
+        f"| {names[one.kind]} | {_cell(one.licence or 'not stated')} | {one.scenes} |"
+        for one in ledger.sources
+    ]
+    lines += [
+        f"| {_cell(one.family)} {_cell(one.weights)} | {_cell(one.licence or 'not known')} | "
+        f"{one.scenes if one.scenes else 'measured only'} |"
+        for one in ledger.models
+    ]
+    declared = [f"\nDeclared for all of it: {ledger.declared}."] if ledger.declared else []
+    header = ["## Licences\n", "| source or model | licence | scenes |", "|---|---|---|"]
+    yield "\n".join([*header, *lines, *declared, ""])
+
+
+def _cell(text: str) -> str:
+    """For a cell of a table: one line, and no border in it."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _loading(manifest: Manifest, rows: Sequence[IndexRow]) -> str:

@@ -68,7 +68,7 @@ def write_croissant(folder: Path, part: Part, *, licence: str, keywords: Sequenc
     Parameters
     ----------
     licence:
-        The hub's identifier, or `other`.
+        The hub's identifier or an address; `other` and `unknown` say nothing.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def part_to_croissant(part: Part, *, licence: str, keywords: Sequence[str]) -> d
             *(_record_set(name) for name in files),
         ],
     }
-    if licence != "other":
+    if licence not in ("other", "unknown"):
         described["license"] = LICENCES.get(licence, licence)
     return described
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+REMOVAL: Final = ".build/remove.json"
+"""Below the folder while `imig remove` puts new files into place."""
 _HEAD = 16384  # bytes; a scene's JSON and the headers before it seldom need more
 _REQUESTS = 32  # that are under way at once where the dataset is remote
 
@@ -94,6 +96,11 @@ class Dataset:
 
     def _why_not(self) -> str:
         """What a folder without a manifest may be."""
+        if self.folder.has(REMOVAL):
+            return (
+                "Samples are being taken out; if nobody is at it, run the same `imig remove` again "
+                "to finish it."
+            )
         if self.folder.has(f"train/{MANIFEST_NAME}"):
             return f"It holds two: {self.folder.place('train')} and validation, beside it."
         if self.folder.remote:

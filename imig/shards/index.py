@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -85,6 +85,11 @@ class IndexRow:
     mean_clip_similarity: float | None
     min_grounding_score: float | None
     instance_records: list[IndexedInstance]
+    source_kind: str | None = None
+    licence: str | None = None
+    """Of the source's picture, where somebody has stated it."""
+    models: list[str] = field(default_factory=list)
+    """Those that the scene's records name, ``family:weights@revision``, each once, sorted."""
 
 
 def scene_to_row(scene: Scene, *, shard: str, offset: int, size: int) -> IndexRow:
@@ -114,7 +119,22 @@ def scene_to_row(scene: Scene, *, shard: str, offset: int, size: int) -> IndexRo
             min, [None if one.grounding is None else one.grounding.score for one in instances]
         ),
         instance_records=scene_to_instance_records(scene),
+        source_kind=scene.source.kind,
+        licence=scene.source.licence,
+        models=sorted(_scene_to_models(scene)),
     )
+
+
+def _scene_to_models(scene: Scene) -> set[str]:
+    """The models of pictures, captions, boxes, masks and judgements."""
+    references = [reference for one in scene.instances for reference in one.references]
+    found = {scene.source.model, scene.caption_model}
+    for part in (*scene.instances, *references):
+        found.update(one.model for one in (part.grounding, part.segmentation) if one is not None)
+    for reference in references:
+        records = (reference.edit, reference.drawing, reference.agreement)
+        found.update(one.model for one in records if one is not None)
+    return {one for one in found if one is not None}
 
 
 def _scene_to_scores(scene: Scene) -> dict[str, float | str | None]:
@@ -164,6 +184,22 @@ def row_to_plain(row: IndexRow) -> dict[str, Any]:
     plain = {**vars(row), INSTANCE_RECORDS: instance_records_to_plain(row.instance_records)}
     plain |= plain.pop("scores")
     return plain
+
+
+def plain_to_row(plain: dict[str, Any]) -> IndexRow:
+    """A row of `row_to_plain`, or of `read_index_table` where no column was absent."""
+    names = {one.name for one in fields(IndexRow)} - {"scores", INSTANCE_RECORDS}
+    records = [
+        IndexedInstance(
+            **{**one, "references": [IndexedReference(**each) for each in one["references"]]}
+        )
+        for one in plain[INSTANCE_RECORDS]
+    ]
+    return IndexRow(
+        **{name: plain[name] for name in names},
+        scores={name: plain[name] for name in _score_types()},
+        instance_records=records,
+    )
 
 
 def shard_to_rows(path: Path) -> list[IndexRow]:

@@ -70,6 +70,7 @@ class SourceStage(Stage[SourceConfig]):
     def prepare(self) -> None:
         self._kind = make_source_kind(self.config, self.context)
         self.writes = self._kind.writes
+        self._licence: str | None = getattr(self.config, "licence", None)
 
     def count(self) -> int:
         """How many samples there are; opens no picture. Raises UsageError when there are none."""
@@ -131,7 +132,10 @@ class SourceStage(Stage[SourceConfig]):
         return derive_seed(self.context.recipe_seed, self._id(number))
 
     def _record(self, number: int) -> Source:
-        return self._kind.record(number, seed=self._seed(number))
+        record = self._kind.record(number, seed=self._seed(number))
+        if record.licence is None:
+            record.licence = self._licence
+        return record
 
     def _placeholder(self, number: int) -> Sample:
         return Sample(

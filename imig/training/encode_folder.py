@@ -15,10 +15,10 @@ from pydantic import ValidationError
 
 from imig.contextgen.components import FAMILY, find_components
 from imig.errors import DataError
+from imig.licences.ledger import add_up
 from imig.models.device import choose_dtype
 from imig.output.folder import OutputFolder, require_apart
 from imig.output.record import read_record
-from imig.output.seal import licence_of
 from imig.paths import command_text, output_path
 from imig.schema import EncodingRecord, Manifest, ModelRecord
 from imig.shards.atomic import atomic_write_bytes
@@ -168,9 +168,8 @@ def finish_encoding(plan: EncodePlan, folder: OutputFolder) -> Manifest:
             "encoded_from": source.fingerprint,
         }
     )
-    write_card(
-        output, manifest, rows, pictures=_copy_pictures(plan), licence=licence_of(manifest.recipe)
-    )
+    manifest = manifest.model_copy(update={"licences": add_up(manifest, rows)})
+    write_card(output, manifest, rows, pictures=_copy_pictures(plan))
     folder.finish(manifest)
     return manifest
 

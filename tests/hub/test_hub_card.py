@@ -16,7 +16,7 @@ from imig.shards.card import read_front_matter
 def test_a_new_card_is_the_one_that_the_dataset_was_made_with(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "d", [make_scene(number) for number in range(4)])
     before = contents(folder)
-    card = (folder / "README.md").read_text().replace("license: other", "license: cc-by-4.0")
+    card = (folder / "README.md").read_text().replace("license: unknown", "license: cc-by-4.0")
     old = card[: card.index("configs:")] + card[card.index("---\n\n") :]
     (folder / "README.md").write_text(old)
     (folder / "croissant.json").unlink()

@@ -126,7 +126,7 @@ def test_a_card_of_somebody_else_in_the_folder_of_a_split_stays(
 ) -> None:
     part = Part(folder, imig.Dataset(folder).manifest, [], "train", prefix="train/")
     (tmp_path / "README.md").write_text("---\ntags: [mine]\n---\n# Mine\n")
-    write_split_card(tmp_path, [part], licence="other")
+    write_split_card(tmp_path, [part])
     assert (tmp_path / "README.md").read_text().endswith("# Mine\n")
 
 

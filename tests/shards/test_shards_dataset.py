@@ -161,7 +161,7 @@ def test_the_card_has_front_matter_that_hubs_read(tmp_path: Path) -> None:
     assert loaded["configs"] == [
         {"config_name": "basic", "data_files": [{"split": "train", "path": "basic-*.tar"}]}
     ]
-    assert (loaded["license"], loaded["size_categories"]) == ("other", ["n<1K"])
+    assert (loaded["license"], loaded["size_categories"]) == ("unknown", ["n<1K"])
     assert "| instances per scene | 2: 3, 3: 3 |" in text
     assert 'src="pictures/a.png"' in text
     assert (size_category(1000), size_category(10**8)) == ("1K<n<10K", "n>10M")

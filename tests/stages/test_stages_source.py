@@ -15,6 +15,7 @@ from imig.errors import CannotOpenError, DataError, UsageError
 from imig.sample import Sample, derive_seed, image_to_jpeg
 from imig.stages.base import BuildContext
 from imig.stages.source import SourceStage
+from imig.stages.sources.archive_text import json_to_licence
 from imig.stages.sources.config import (
     FolderSource,
     ListSource,
@@ -164,6 +165,7 @@ def test_list_of_paths_and_json_lines(photos: Path) -> None:
         ('a.jpg\n{"paht": "a.jpg"}', "list.txt:2: unknown key 'paht'"),
         ('{"caption": "a"}', "list.txt:1: path and caption"),
         ('{"path": "a.jpg", "nouns": "dog"}', "list.txt:1: nouns is a list"),
+        ('{"path": "a.jpg", "licence": 4}', "list.txt:1: licence is a string"),
         ("# nothing", "names no picture"),
     ],
 )
@@ -171,6 +173,65 @@ def test_wrong_lists_are_usage_errors(tmp_path: Path, text: str, message: str) -
     (tmp_path / "list.txt").write_text(text)
     with pytest.raises(UsageError, match=message):
         stage_of(ListSource(kind="list", path=str(tmp_path / "list.txt"))).count()
+
+
+def test_a_licence_of_the_recipe_and_of_single_pictures(photos: Path) -> None:
+    listing = photos.parent / "list.jsonl"
+    lines = [
+        {"path": "photos/z.jpg", "licence": "CC-BY-4.0 "},
+        {"path": "photos/z.jpg", "license": "x" * 600},
+        {"path": "photos/z.jpg"},
+    ]
+    listing.write_text("".join(f"{json.dumps(one)}\n" for one in lines))
+    stated = stage_of(ListSource(kind="list", path=str(listing), licence="CC0-1.0"))
+    assert "2 with a licence" in stated.describe()[0]
+    samples = read_all(stated)
+    licences = [one.scene.source.licence for one in samples]
+    assert licences == ["CC-BY-4.0", "x" * 500, "CC0-1.0"]
+    assert [kind for kind, _ in samples[1].oddities] == ["licence of more than 500 characters cut"]
+    silent = stage_of(ListSource(kind="list", path=str(listing)))
+    assert [one.scene.source.licence for one in read_all(silent)][2] is None
+    assert "licence" not in ListSource(kind="list", path="a").model_dump()
+    folder = stage_of(FolderSource(kind="folder", path=str(photos), licence="CC0-1.0"))
+    assert {one.scene.source.licence for one in read_all(folder)} == {"CC0-1.0"}
+
+
+def test_a_list_that_says_nothing_of_licences_keeps_its_hash(photos: Path) -> None:
+    def fingerprint(**more: str) -> str:
+        listing = photos.parent / "list.jsonl"
+        listing.write_text(json.dumps({"path": "photos/z.jpg", **more}))
+        return stage_of(ListSource(kind="list", path=str(listing))).fingerprint()
+
+    assert fingerprint() == fingerprint(licence="") != fingerprint(licence="MIT")
+
+
+@pytest.mark.parametrize(
+    ("value", "licence"),
+    [
+        ({"license": "CC-BY-4.0"}, "CC-BY-4.0"),
+        ({"caption": "c", "LICENSE": "MIT"}, "MIT"),
+        ({"licence": "a", "license": "b"}, "a"),
+        ({"license": "?"}, ""),
+        ({"license": None, "source": {"licence": "CC0-1.0"}}, "CC0-1.0"),
+        ({"license": {"id": 4, "name": "By", "url": "http://a.org/by"}}, "By http://a.org/by"),
+        ({"license": 4}, ""),
+        (["license"], ""),
+        (None, ""),
+    ],
+)
+def test_the_licence_in_a_sample_s_json(value: object, licence: str) -> None:
+    assert json_to_licence(value) == licence
+
+
+def test_a_webdataset_s_licences(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        add(tar, "0.jpg", jpeg("red"))
+        add(tar, "0.txt", b"red")
+        add(tar, "0.json", b'{"license": "CC-BY-2.0", "nouns": ["wall"]}')
+        add(tar, "1.jpg", jpeg("blue"))
+    config = WebdatasetSource(kind="webdataset", path=str(tmp_path / "a.tar"), licence="MIT")
+    licences = [one.scene.source.licence for one in read_all(stage_of(config))]
+    assert licences == ["CC-BY-2.0", "MIT"]
 
 
 def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

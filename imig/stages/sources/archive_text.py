@@ -21,6 +21,8 @@ LAION-COCO's, ``prompt`` DiffusionDB's.
 """
 
 _NO_CAPTION: Final = re.compile(r"negative|id$|count|length|len$|score|url|path|lang|similarity")
+_NO_LICENCE: Final = frozenset({"", "?", "none", "null", "n/a", "unknown"})
+"""``?`` is LAION's."""
 _LIST_SEPARATORS: Final = re.compile(r"[,;\n]")
 _LONGEST_NEARLY_JSON: Final = 100_000
 """Characters; to mend what is longer would keep a build busy."""
@@ -128,6 +130,24 @@ def json_to_nouns(value: Any) -> list[str]:
         return []
     found = next((value[key] for key in value if key.lower() == "nouns"), None)
     return value_to_phrases(found)
+
+
+def json_to_licence(value: Any) -> str:
+    """What a sample's JSON says of its picture's licence; "" where it says nothing.
+
+    The key ``licence`` or ``license`` (in any case) of the JSON, or of its ``source``, as datasets
+    of imig have it: a text, or a mapping with ``name``, ``id`` or ``url``, as COCO's licences.
+    """
+    for key in ("licence", "license", "source.licence", "source.license"):
+        found = look_up(value, key) if isinstance(value, Mapping) else None
+        if isinstance(found, str) and found.strip().lower() not in _NO_LICENCE:
+            return found
+        if isinstance(found, Mapping):
+            named = [found.get(one) for one in ("name", "id", "url")]
+            said = [one for one in named if isinstance(one, str) and one.strip()]
+            if said:
+                return " ".join(said)
+    return ""
 
 
 def look_up(value: Any, path: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Final
 from imig.errors import DataError, UsageError
 from imig.printable import to_printable
 from imig.sample import Sample
-from imig.schema import MAX_CAPTION, MAX_INSTANCES, MAX_TEXT, ModelRecord, Source
+from imig.schema import MAX_CAPTION, MAX_INSTANCES, MAX_LICENCE, MAX_TEXT, ModelRecord, Source
 from imig.stages.base import Word
 from imig.stages.pictures import PictureError, Target, bytes_to_target, unread_cures
 from imig.stages.sources.config import (
@@ -37,6 +37,7 @@ LONG_CAPTION = f"caption of more than {MAX_CAPTION} characters cut"
 """An oddity, as are the next ones: the largest sizes are those of `imig.schema`."""
 LONG_PHRASE = f"phrase of more than {MAX_TEXT} characters left out"
 MANY_PHRASES = f"phrases beyond the first {MAX_INSTANCES} left out"
+LONG_LICENCE = f"licence of more than {MAX_LICENCE} characters cut"
 UNREADABLE_JSON = "unreadable JSON"
 """An oddity: what a sample's JSON says is not known."""
 SHOWN: Final = 3
@@ -191,6 +192,19 @@ def caption_from_bytes(sample: Sample, data: bytes, *, where: str) -> str:
     except DataError as error:
         sample.note_oddity(UNDECODABLE_CAPTION, error.message)
         return ""
+
+
+def set_licence(sample: Sample, stated: str) -> None:
+    """What a picture's own record says of its licence, where it says something.
+
+    White space is normalised; what is longer than a licence may be is cut (an oddity).
+    """
+    licence = to_stored(stated)
+    if len(licence) > MAX_LICENCE:
+        sample.note_oddity(LONG_LICENCE, f"{len(licence)} characters")
+        licence = licence[:MAX_LICENCE].rstrip()
+    if licence:
+        sample.scene.source.licence = licence
 
 
 def printable_path(path: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from imig.prompts.config import PromptsSource
-from imig.recipe.parts import RecipePart, StageConfig
+from imig.recipe.parts import RecipePart, StageConfig, StatedLicence
 from imig.schema import MAX_INSTANCES
 
 
@@ -36,6 +36,7 @@ class _PixelLimits(StageConfig):
     max_pixels: int = Field(
         default=100_000_000, gt=0, description="Pictures above are turned down unread."
     )
+    licence: StatedLicence = None
 
 
 class FolderSource(_PixelLimits):
@@ -47,7 +48,11 @@ class FolderSource(_PixelLimits):
 
 
 class ListSource(_PixelLimits):
-    """A file that lists images: one path a line, or JSON lines `{"path", "caption"?, "nouns"?}`."""
+    """A file that lists images: one path a line, or JSON lines.
+
+    `{"path": "..", "caption": "..", "nouns": [".."], "licence": ".."}`, of which all but the path
+    may be left out.
+    """
 
     kind: Literal["list"]
     path: str = Field(min_length=1)

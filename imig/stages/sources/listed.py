@@ -25,6 +25,7 @@ from imig.stages.sources.base import (
     name_some,
     printable,
     printable_path,
+    set_licence,
     unread_to_remark,
 )
 from imig.stages.sources.config import ListSource
@@ -43,6 +44,7 @@ class _Entry:
     """The path as it reads where the list is in another encoding; else equal to `path`."""
     caption: str = ""
     nouns: tuple[str, ...] = ()
+    licence: str = ""
     line: int = 0
     """Its number in the list, from 1."""
 
@@ -92,14 +94,20 @@ class ListedPictures(SourceKind):
             raise UsageError(f"{self._list}:{number}: not JSON: {error}", cure=cure) from error
         path, caption = values.get("path"), values.get("caption") or ""
         nouns = values.get("nouns") or []
-        unknown = sorted(set(values) - {"path", "caption", "nouns"})
+        licence = values.get("licence") or values.get("license") or ""
+        known = {"path", "caption", "nouns", "licence", "license"}
+        unknown = sorted(set(values) - known)
         if unknown:
             raise UsageError(f"{self._list}:{number}: unknown key {unknown[0]!r}", cure=cure)
         if not (path and isinstance(path, str)) or not isinstance(caption, str):
             raise UsageError(f"{self._list}:{number}: path and caption are strings", cure=cure)
+        if not isinstance(licence, str):
+            raise UsageError(
+                f"{self._list}:{number}: licence is a string", cure="an SPDX identifier, or a text"
+            )
         if not isinstance(nouns, list) or not all(isinstance(noun, str) for noun in nouns):
             raise UsageError(f"{self._list}:{number}: nouns is a list of strings", cure=cure)
-        return self._checked(_Entry(path, path, caption, tuple(nouns), number), number)
+        return self._checked(_Entry(path, path, caption, tuple(nouns), licence, number), number)
 
     def _checked(self, entry: _Entry, number: int) -> _Entry:
         try:
@@ -184,15 +192,20 @@ class ListedPictures(SourceKind):
         digest = hashlib.sha256()
         for entry in self._entries:
             values = [printable_path(entry.path), entry.caption, entry.nouns]
+            if entry.licence:  # what says nothing of it keeps the hash that it had
+                values.append(entry.licence)
             digest.update(f"{json.dumps(values)}\n".encode())
         return digest.hexdigest()
 
     def describe(self) -> list[str]:
         captions = sum(bool(entry.caption) for entry in self._entries)
         nouns = sum(bool(entry.nouns) for entry in self._entries)
+        licences = sum(bool(entry.licence) for entry in self._entries)
         first = ", ".join(printable(entry.path) for entry in self._entries[:3])
+        stated = f", {licences:,} with a licence" if licences else ""
         return [
-            f"{len(self._entries):,} pictures, {captions:,} with a caption, {nouns:,} with nouns; "
+            f"{len(self._entries):,} pictures, {captions:,} with a caption, {nouns:,} with "
+            f"nouns{stated}; "
             f"first: {first}"
         ]
 
@@ -205,6 +218,7 @@ class ListedPictures(SourceKind):
         try:
             if fill_from_file(sample, self._path(entry), self._config, shown=shown):
                 fill_text(sample, caption=entry.caption, nouns=entry.nouns)
+                set_licence(sample, entry.licence)
         except CannotOpenError:
             self._require_files()
             raise

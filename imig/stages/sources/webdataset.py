@@ -29,6 +29,7 @@ from imig.stages.sources.archive_samples import Entry, Samples, is_json, json_ke
 from imig.stages.sources.archive_text import (
     bytes_to_json,
     json_to_caption,
+    json_to_licence,
     json_to_nouns,
     key_paths,
     look_up,
@@ -45,6 +46,7 @@ from imig.stages.sources.base import (
     fill_text,
     printable,
     printable_path,
+    set_licence,
     turn_down,
 )
 from imig.stages.sources.config import WebdatasetSource
@@ -67,6 +69,7 @@ class SampleText(NamedTuple):
     """Members in no encoding that is known: which, and the first wrong byte."""
     unreadable_json: list[str]
     """JSON members that were asked for what they say, and are no JSON."""
+    licence: str = ""
 
 
 class WebdatasetPictures(SourceKind):
@@ -144,6 +147,7 @@ class WebdatasetPictures(SourceKind):
             for problem in text.unreadable_json:
                 sample.note_oddity(UNREADABLE_JSON, problem)
             fill_text(sample, caption=text.caption, nouns=text.nouns)
+            set_licence(sample, text.licence)
 
     def text(self, entry: Entry) -> SampleText:
         """Caption and nouns: a text member comes before the JSON's keys; blank ones say nothing."""
@@ -167,17 +171,22 @@ class WebdatasetPictures(SourceKind):
             else:
                 nouns = value_to_phrases(self._read_text(entry, name, undecodable))
             nouns_from = name
-        if caption_from and (nouns or not self._nouns_may_be_in_json):
-            return SampleText(caption, caption_from, nouns, nouns_from, undecodable, unreadable)
+        enough = bool(caption_from and (nouns or not self._nouns_may_be_in_json))
+        licence = ""
         for name in entry.jsons():
             value = self._read_json(entry, name)
+            licence = licence or json_to_licence(value)
+            if enough:
+                continue
             if value is None:
                 unreadable.append(self._where(entry, name))
             if not caption_from and (found := self._json_caption(value))[0]:
                 caption, caption_from = found[0], f"{name}: {found[1]}"
             if not nouns and (phrases := self._json_nouns(value)):
                 nouns, nouns_from = phrases, f"{name}: {self._json_keys.get('nouns', 'nouns')}"
-        return SampleText(caption, caption_from, nouns, nouns_from, undecodable, unreadable)
+        return SampleText(
+            caption, caption_from, nouns, nouns_from, undecodable, unreadable, licence
+        )
 
     @property
     def _nouns_may_be_in_json(self) -> bool:
