@@ -53,6 +53,19 @@ def mask_of(instance: Instance) -> Mask:
     return rle_to_mask(instance.mask)
 
 
+def test_a_pictures_licence_is_kept(tmp_path: Path) -> None:
+    write_coco(tmp_path, [LEFT])
+    path = tmp_path / "annotations" / "instances.json"
+    written = json.loads(path.read_text(encoding="utf-8"))
+    written["licenses"] = [
+        {"id": 4, "name": "CC BY 2.0", "url": "https://creativecommons.org/licenses/by/2.0/"}
+    ]
+    written["images"][0]["license"] = 4
+    path.write_text(json.dumps(written), encoding="utf-8")
+    licence = read(tmp_path).scene.source.licence
+    assert licence == "CC BY 2.0 https://creativecommons.org/licenses/by/2.0/"
+
+
 def test_annotations_become_instances(tmp_path: Path) -> None:
     said = [
         {"id": 5, "image_id": 1, "caption": "Two dogs &amp; a cake."},

@@ -26,7 +26,13 @@ from imig.schema import MaskRLE, Source
 from imig.stages.base import Word
 from imig.stages.pictures import PictureError, Target
 from imig.stages.sources.annotated import UNUSABLE, Annotated, AnnotatedPictures, Annotation
-from imig.stages.sources.base import SourceError, name_some, printable, printable_path
+from imig.stages.sources.base import (
+    SourceError,
+    name_some,
+    printable,
+    printable_path,
+    set_licence,
+)
 from imig.stages.sources.coco_file import CocoFile, CocoImage, read_coco_file
 from imig.stages.sources.config import CocoSource
 from imig.text import to_stored
@@ -145,6 +151,8 @@ class CocoPictures(AnnotatedPictures):
 
     def annotated(self, number: int, target: Target, sample: Sample) -> Annotated:
         image = self._images[number]
+        if image.licence is not None:
+            set_licence(sample, self._instances.licences.get(image.licence, ""))
         size, upright, ambiguous = self._find_orientation(image, target)
         annotations = []
         for value in self._instances.read(image.id):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from imig.errors import SourceLostError
 from imig.regular_file import open_regular_file
 from imig.stages.sources.archive import FileState, is_unchanged
+from imig.stages.sources.archive_text import json_to_licence
 from imig.stages.sources.base import SourceError, name_some, printable
 from imig.stages.sources.json_arrays import Element, JsonArrays, read_element
 
@@ -38,6 +39,8 @@ class CocoImage:
     """Where it may lie below the folder of pictures, the likeliest first."""
     size: tuple[int, int] | None
     """(width, height), None where the file does not say."""
+    licence: Id | None = None
+    """One of the file's licences."""
 
 
 @dataclass
@@ -48,6 +51,8 @@ class CocoFile:
     state: FileState
     sha256: str = ""
     images: list[CocoImage] = field(default_factory=list)
+    licences: dict[Id, str] = field(default_factory=dict)
+    """Name and address of each."""
     categories: dict[Id, str] = field(default_factory=dict)
     spans: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
     """(n, 2) first byte and the one after the last of each annotation, picture after picture."""
@@ -126,6 +131,8 @@ def _read(file: BinaryIO, path: Path, *, key: str, wanted: str) -> CocoFile:
     for one in arrays:
         if one.array == "images":
             _add_image(index, one.value)
+        elif one.array == "licenses":
+            _add_licence(index, one.value)
         elif one.array == "categories":
             _add_category(index, one.value)
         elif one.array == "annotations":
@@ -208,7 +215,17 @@ def _add_image(index: CocoFile, value: Any) -> None:
         index.leave_out("images whose id stands there twice", f"id {identifier}")
     else:
         index.first[identifier] = (0, 0)  # until its annotations are ordered
-        index.images.append(CocoImage(identifier, names, _size(value)))
+        licence = value.get("license")
+        index.images.append(
+            CocoImage(identifier, names, _size(value), licence if _is_id(licence) else None)
+        )
+
+
+def _add_licence(index: CocoFile, value: Any) -> None:
+    if isinstance(value, dict) and _is_id(value.get("id")):
+        # without its own number, which says nothing to others
+        said = {key: one for key, one in value.items() if key != "id"}
+        index.licences[value["id"]] = json_to_licence({"licence": said})
 
 
 def _add_category(index: CocoFile, value: Any) -> None:
