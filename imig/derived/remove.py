@@ -209,10 +209,10 @@ def remove_samples(folder: Path, selection: Selection, *, everything: bool = Fal
             if not ended or any(one.removed.total for one in found):
                 _require_some(folder, found)
                 _require_left(folder, found, everything=everything)
-            for one in found:
-                if one.removed.total:
-                    _prepare(one, selection)
-                    _commit(one.root)
+            for each in found:
+                if each.removed.total:
+                    _prepare(each, selection)
+                    _commit(each.root)
             _renew_split_card(folder, datasets)
         finally:
             for one in datasets:
@@ -223,12 +223,15 @@ def remove_samples(folder: Path, selection: Selection, *, everything: bool = Fal
 
 def _output(root: Path, *, fingerprint: str = "", scenes: int = 0) -> OutputFolder:
     """The dataset's folder; as it is being written, other work in it is refused."""
-    identity = {
-        "recipe_sha256": f"{OPERATION} from {fingerprint}",
-        "recipe": {"operation": OPERATION},
-        "scenes": scenes,
-        "models": [],
-    }
+
+    def identity() -> dict[str, Any]:
+        return {
+            "recipe_sha256": f"{OPERATION} from {fingerprint}",
+            "recipe": {"operation": OPERATION},
+            "scenes": scenes,
+            "models": [],
+        }
+
     return OutputFolder(root, identity)
 
 
@@ -258,7 +261,8 @@ def _find(root: Path, selection: Selection) -> _Found:
             elif len(there) < _SHOWN:
                 there |= dict.fromkeys(_compared(scene, selection))
     rejects, quarantined = dataset.rejects(), dataset.quarantined()
-    lost = [one for one in (*rejects, *quarantined) if selection.takes_row(one)]
+    every: list[Reject | Quarantine] = [*rejects, *quarantined]
+    lost = [one for one in every if selection.takes_row(one)]
     names.update(text for one in lost for text in (one.id, one.path) if text)
     lost_ids = {one.id for one in lost}
     return _Found(
@@ -373,7 +377,7 @@ def _prepare(found: _Found, selection: Selection) -> None:
         remarks=[one for one in _remarks(root) if not _names(one, found.names)],
         seconds=seconds,
     )
-    write_identity(output.identity_file, output.identity)
+    write_identity(output.identity_file, output.identity())
     atomic_write_bytes(_journal_path(root), journal.model_dump_json().encode())
 
 

@@ -129,8 +129,9 @@ def _scene_to_models(scene: Scene) -> set[str]:
     """The models of pictures, captions, boxes, masks and judgements."""
     references = [reference for one in scene.instances for reference in one.references]
     found = {scene.source.model, scene.caption_model}
-    for part in (*scene.instances, *references):
-        found.update(one.model for one in (part.grounding, part.segmentation) if one is not None)
+    detections = [(one.grounding, one.segmentation) for one in scene.instances]
+    detections += [(one.grounding, one.segmentation) for one in references]
+    found.update(one.model for pair in detections for one in pair if one is not None)
     for reference in references:
         records = (reference.edit, reference.drawing, reference.agreement)
         found.update(one.model for one in records if one is not None)

@@ -238,7 +238,7 @@ def _fail_at(
         return call
 
     monkeypatch.setattr(atomic, "_flush", counted("flush", atomic._flush))
-    monkeypatch.setattr(atomic.os, "replace", counted("replace", os.replace))
+    monkeypatch.setattr(os, "replace", counted("replace", os.replace))
     monkeypatch.setattr(shutil, "rmtree", counted("rmtree", shutil.rmtree))
     return calls
 
