@@ -19,7 +19,15 @@ from imig.interop.corrections import Returned, carried, correct
 from imig.interop.format import FormatSettings, Importer, Losses
 from imig.interop.regions import Region
 from imig.sample import Sample
-from imig.schema import Derivation, Manifest, ParentDataset, Scene, Subset, scene_to_json
+from imig.schema import (
+    Derivation,
+    Manifest,
+    ModelRecord,
+    ParentDataset,
+    Scene,
+    Subset,
+    scene_to_json,
+)
 from imig.shards.dataset import Dataset
 from imig.shards.folders import LocalFolder
 from imig.shards.manifest import file_sha256
@@ -79,8 +87,12 @@ class CorrectingImporter(Importer[CorrectingSettings], Generic[PlaceT]):
         """Of file and dataset: the file may have been exported again, with more corrections."""
         return f"{file_sha256(self.source)} {self.dataset.fingerprint}"
 
+    def models(self) -> Sequence[ModelRecord]:
+        """See `Importer.models`: the dataset's."""
+        return self.dataset.manifest.models
+
     def complete(self, manifest: Manifest) -> Manifest:
-        """See `Importer.complete`: models and history are the dataset's."""
+        """See `Importer.complete`: the dataset's history goes on."""
         parent = self.dataset.manifest
         correction = Derivation(
             operation="correct",
@@ -89,8 +101,7 @@ class CorrectingImporter(Importer[CorrectingSettings], Generic[PlaceT]):
                 ParentDataset(name=parent.name, manifest_sha256=self.dataset.fingerprint),
             ],
         )
-        derived = [*parent.derived, correction]
-        return manifest.model_copy(update={"models": parent.models, "derived": derived})
+        return manifest.model_copy(update={"derived": [*parent.derived, correction]})
 
     @cached_property
     def _subsets(self) -> dict[str, Subset]:

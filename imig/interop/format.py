@@ -19,7 +19,7 @@ from typing_extensions import TypeVar
 from imig.errors import DataError
 from imig.recipe.parts import RecipePart
 from imig.sample import Sample
-from imig.schema import Manifest, Subset
+from imig.schema import Manifest, ModelRecord, Subset
 from imig.shards.dataset import Dataset
 from imig.shards.funnel import Oddity
 from imig.shards.views import SceneView
@@ -160,6 +160,10 @@ class Importer(ABC, Generic[SettingsT]):
     def version(self) -> str | None:
         """Tells contents of the source apart that have the same keys; None: the keys do."""
         return None
+
+    def models(self) -> Sequence[ModelRecord]:
+        """Models that took part in making the scenes, as far as the source says."""
+        return []
 
     def complete(self, manifest: Manifest) -> Manifest:
         """The new dataset's manifest, with what the source says of all scenes together."""

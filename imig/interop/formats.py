@@ -108,7 +108,8 @@ def formats_text() -> str:
         for way, kind in ways:
             fields = kind.settings_type.model_fields if kind is not None else {}
             for key, field in fields.items():
-                default = "" if field.is_required() else f" (default: {field.default})"
+                shown = "" if field.default is None or field.is_required() else field.default
+                default = f" (default: {shown})" if shown != "" else ""
                 lines.append(f"  {way} --set {key}=..  {field.description or ''}{default}".rstrip())
         paragraphs.append("\n".join(lines))
     return "\n\n".join(paragraphs)

@@ -102,7 +102,7 @@ class _Plan:
             "recipe_sha256": self.recipe_sha256,
             "recipe": self.recipe,
             "scenes": len(self.ids),
-            "models": [],
+            "models": [one.model_dump() for one in self.importer.models()],
         }
         return OutputFolder(self.output, lambda: identity, compare=_differences)
 
@@ -210,7 +210,7 @@ def _make_plan(
 def _differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
     why = list(differences(there, here))
     if not why and there["recipe_sha256"] != here["recipe_sha256"]:
-        why.append("the source lists other scenes than it did")
+        why.append("the source has other scenes than it had")
     yield from why
 
 
@@ -287,7 +287,7 @@ def _finish(plan: _Plan, folder: OutputFolder, *, seconds: float) -> Imported:
         name=plan.name,
         recipe=plan.recipe,
         recipe_sha256=plan.recipe_sha256,
-        models=[],
+        models=list(plan.importer.models()),
         packages=package_versions(),
         counts=contents.counts(),
         shards=contents.shards,

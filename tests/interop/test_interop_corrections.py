@@ -116,7 +116,7 @@ def test_what_nobody_corrected_comes_back_to_the_byte(tool: str, dataset: Path) 
     source = dataset.with_name("out") / TOOLS[tool].name
     assert import_dataset(source, tool, scenes_per_shard=2, **again).finished_already  # type: ignore[arg-type]
     source.write_bytes(source.read_bytes() + b"\n")
-    with pytest.raises(UsageError, match="holds a dataset that differs"):
+    with pytest.raises(UsageError, match="holds a finished dataset that differs"):
         import_dataset(source, tool, scenes_per_shard=2, **again)  # type: ignore[arg-type]
 
 

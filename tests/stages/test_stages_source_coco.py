@@ -53,24 +53,17 @@ def mask_of(instance: Instance) -> Mask:
     return rle_to_mask(instance.mask)
 
 
-@pytest.mark.parametrize(
-    ("stated", "licence"),
-    [
-        (
-            {"id": 3, "name": "Attribution License", "url": "http://creativecommons.org/licenses/by/2.0/"},
-            "Attribution License http://creativecommons.org/licenses/by/2.0/",
-        ),
-        ({"id": 3, "url": ""}, "CC0-1.0"),
-        ({"id": 4, "name": "of another picture"}, "CC0-1.0"),
-        ("none", "CC0-1.0"),
-    ],
-    ids=["stated", "blank", "of others", "no object"],
-)  # fmt: skip
-def test_the_licence_of_a_picture(tmp_path: Path, stated: object, licence: str) -> None:
-    folder = write_coco(tmp_path, [LEFT, RIGHT], images=[image(1, license=3)])
-    path = folder / "annotations" / "instances.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "licenses": [stated]}))
-    assert read(folder, licence="CC0-1.0").scene.source.licence == licence
+def test_a_pictures_licence_is_kept(tmp_path: Path) -> None:
+    write_coco(tmp_path, [LEFT])
+    path = tmp_path / "annotations" / "instances.json"
+    written = json.loads(path.read_text(encoding="utf-8"))
+    written["licenses"] = [
+        {"id": 4, "name": "CC BY 2.0", "url": "https://creativecommons.org/licenses/by/2.0/"}
+    ]
+    written["images"][0]["license"] = 4
+    path.write_text(json.dumps(written), encoding="utf-8")
+    licence = read(tmp_path).scene.source.licence
+    assert licence == "CC BY 2.0 https://creativecommons.org/licenses/by/2.0/"
 
 
 def test_annotations_become_instances(tmp_path: Path) -> None:

@@ -2,9 +2,8 @@
 
 ``images`` (id, file_name or coco_url, width, height), ``categories`` (id, name) and ``annotations``
 (image_id, category_id, bbox as x, y, width, height; segmentation as polygons, run lengths or
-compressed run lengths; iscrowd); ``licenses`` (id, name, url), of which a picture names one. Crowd
-regions are left out: they show no single thing. Other keys say nothing here, LVIS's negative
-categories among them.
+compressed run lengths; iscrowd). Crowd regions are left out: they show no single thing. Other keys
+say nothing here, LVIS's negative categories among them.
 """
 
 from __future__ import annotations
@@ -23,11 +22,17 @@ from imig.layout.masks import Mask, rle_to_mask
 from imig.layout.polygons import polygons_to_mask, run_lengths_to_rle
 from imig.paths import input_path
 from imig.sample import Sample
-from imig.schema import MAX_LICENCE, MaskRLE, Source
+from imig.schema import MaskRLE, Source
 from imig.stages.base import Word
 from imig.stages.pictures import PictureError, Target
 from imig.stages.sources.annotated import UNUSABLE, Annotated, AnnotatedPictures, Annotation
-from imig.stages.sources.base import SourceError, name_some, printable, printable_path
+from imig.stages.sources.base import (
+    SourceError,
+    name_some,
+    printable,
+    printable_path,
+    set_licence,
+)
 from imig.stages.sources.coco_file import CocoFile, CocoImage, read_coco_file
 from imig.stages.sources.config import CocoSource
 from imig.text import to_stored
@@ -126,10 +131,7 @@ class CocoPictures(AnnotatedPictures):
         return [self._annotations_path, *captions, self._folder]
 
     def record(self, number: int, *, seed: int) -> Source:
-        stated = self._images[number].licence
-        text = "" if stated is None else self._instances.licences.get(stated, "")
-        licence = to_stored(text)[:MAX_LICENCE].rstrip() or None
-        return Source(kind="file", path=printable_path(self.names[number]), licence=licence)
+        return Source(kind="file", path=printable_path(self.names[number]))
 
     def candidates(self, number: int) -> Sequence[Path]:
         names = self._images[number].names
@@ -149,6 +151,8 @@ class CocoPictures(AnnotatedPictures):
 
     def annotated(self, number: int, target: Target, sample: Sample) -> Annotated:
         image = self._images[number]
+        if image.licence is not None:
+            set_licence(sample, self._instances.licences.get(image.licence, ""))
         size, upright, ambiguous = self._find_orientation(image, target)
         annotations = []
         for value in self._instances.read(image.id):

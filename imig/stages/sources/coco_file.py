@@ -40,7 +40,7 @@ class CocoImage:
     size: tuple[int, int] | None
     """(width, height), None where the file does not say."""
     licence: Id | None = None
-    """Which of the file's licences it is under."""
+    """One of the file's licences."""
 
 
 @dataclass
@@ -51,9 +51,9 @@ class CocoFile:
     state: FileState
     sha256: str = ""
     images: list[CocoImage] = field(default_factory=list)
-    categories: dict[Id, str] = field(default_factory=dict)
     licences: dict[Id, str] = field(default_factory=dict)
     """Name and address of each."""
+    categories: dict[Id, str] = field(default_factory=dict)
     spans: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
     """(n, 2) first byte and the one after the last of each annotation, picture after picture."""
     first: dict[Id, tuple[int, int]] = field(default_factory=dict)
@@ -131,10 +131,10 @@ def _read(file: BinaryIO, path: Path, *, key: str, wanted: str) -> CocoFile:
     for one in arrays:
         if one.array == "images":
             _add_image(index, one.value)
-        elif one.array == "categories":
-            _add_category(index, one.value)
         elif one.array == "licenses":
             _add_licence(index, one.value)
+        elif one.array == "categories":
+            _add_category(index, one.value)
         elif one.array == "annotations":
             kept.add(one)
     if arrays.is_list:
@@ -215,9 +215,17 @@ def _add_image(index: CocoFile, value: Any) -> None:
         index.leave_out("images whose id stands there twice", f"id {identifier}")
     else:
         index.first[identifier] = (0, 0)  # until its annotations are ordered
-        stated = value.get("license")
-        licence = stated if _is_id(stated) else None
-        index.images.append(CocoImage(identifier, names, _size(value), licence))
+        licence = value.get("license")
+        index.images.append(
+            CocoImage(identifier, names, _size(value), licence if _is_id(licence) else None)
+        )
+
+
+def _add_licence(index: CocoFile, value: Any) -> None:
+    if isinstance(value, dict) and _is_id(value.get("id")):
+        # without its own number, which says nothing to others
+        said = {key: one for key, one in value.items() if key != "id"}
+        index.licences[value["id"]] = json_to_licence({"licence": said})
 
 
 def _add_category(index: CocoFile, value: Any) -> None:
@@ -230,12 +238,6 @@ def _add_category(index: CocoFile, value: Any) -> None:
         index.categories[value["id"]] = value["name"]
     else:
         index.leave_out("categories without id or name", str(value)[:40])
-
-
-def _add_licence(index: CocoFile, value: Any) -> None:
-    # Most pictures of most files have none; one that says nothing is no fault of the pictures.
-    if isinstance(value, dict) and _is_id(value.get("id")):
-        index.licences[value["id"]] = json_to_licence({"license": value | {"id": None}})
 
 
 def _names(image: dict[str, Any]) -> tuple[str, ...]:
