@@ -14,6 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from imig.shards.croissant import CROISSANT_NAME
 from imig.shards.index import INDEX_NAME
 from imig.shards.manifest import MANIFEST_NAME
 
@@ -138,6 +139,8 @@ class Victim:
         for record in records:
             record |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         self.manifest["index_sha256"] = _sha256(self.folder / INDEX_NAME)
+        # It lists the old checksums; a dataset may be without.
+        (self.folder / CROISSANT_NAME).unlink(missing_ok=True)
         self.write_manifest()
         for change in self.afterwards:
             change()
