@@ -25,11 +25,12 @@ WHOLE_PROGRAMS = ("small_build", "training_beside_load")
 """Parts that run builds and trainings, which have tests of their own."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "parts",
     [
         [part for part in part_names() if part not in WHOLE_PROGRAMS],
-        pytest.param(WHOLE_PROGRAMS, marks=pytest.mark.long),
+        WHOLE_PROGRAMS,
     ],
     ids=["in one process", "whole programs"],
 )

@@ -15,6 +15,7 @@ from torch import Tensor
 from imig.layout.reference_size import TOKEN, reference_size
 from imig.sample import Sample
 from imig.schema import MaskRLE, Scene, scene_to_json
+from imig.shards.croissant import CROISSANT_NAME
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.features import FEATURES_MEMBER, features_to_bytes
 from support.derived_datasets import make_scene, write_dataset
@@ -84,7 +85,7 @@ def good_seeds() -> Seeds:
             folders[name] = {
                 one.name: one.read_bytes()
                 for one in sorted(folder.iterdir())
-                if one.is_file() and one.name != "report.html"
+                if one.is_file() and one.name not in ("report.html", CROISSANT_NAME)
             }
     masks = [one.mask for sample in scenes for one in sample.scene.instances]
     return Seeds(
