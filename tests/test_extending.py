@@ -12,7 +12,10 @@ import torch
 from support.tabletop_samples import tabletop_sample
 
 from imig.cli import main
+from imig.engine.folder import build_identity
+from imig.engine.plan import make_plan
 from imig.models.registry import load_model
+from imig.output.identity import differences
 from imig.recipe.file import load_recipe
 from imig.recipe.parts import ModelConfig
 from imig.recipe.stages import build_stages
@@ -34,6 +37,8 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             path.write_text(code, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [one for one in sys.modules if one.split(".")[0] == "my_package"]:
+        monkeypatch.delitem(sys.modules, name)  # of the test before, from its own folder
     return tmp_path
 
 
@@ -45,6 +50,17 @@ def test_the_stage(written: Path) -> None:
     (sample,) = build_stages(strict.recipe)[1]([tabletop_sample(0)])
     assert sample.reject is not None
     assert sample.reject.reason == "blurred"
+
+
+def test_unfinished_work_of_other_code_is_refused(written: Path) -> None:
+    plan = make_plan(load_recipe(written / "recipe.yaml"), output=written / "new", limit=2)
+    before = build_identity(plan)
+    assert list(differences(before, build_identity(plan))) == []
+    code = written / "my_package" / "blur.py"
+    code.write_text(code.read_text(encoding="utf-8") + "\n# another\n", encoding="utf-8")
+    assert list(differences(before, build_identity(plan))) == [
+        "the code of its stages from outside imig has changed"
+    ]
 
 
 def test_the_stage_with_a_model_and_the_family(written: Path) -> None:

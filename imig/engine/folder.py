@@ -19,6 +19,7 @@ from imig.engine.plan import Plan
 from imig.errors import DataError
 from imig.output.folder import OutputFolder
 from imig.output.record import read_record
+from imig.outside import code_to_sha256
 from imig.recipe.identity import recipe_to_dict, recipe_to_sha256
 
 
@@ -102,4 +103,5 @@ def build_identity(plan: Plan) -> dict[str, Any]:
         "scenes": plan.scenes,
         "models": [record.model_dump() for record in plan.model_records],
         "source": plan.source.fingerprint(),
+        "extra": {one.stage: code_to_sha256(one.stage) for one in recipe.extra},
     }

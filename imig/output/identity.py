@@ -92,6 +92,8 @@ def differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
         yield "the models' weights have changed"
     if there.get("source", here.get("source")) != here.get("source"):
         yield "the source lists other files than it did, or (a list) says other things of them"
+    if there.get("extra", here.get("extra")) != here.get("extra"):
+        yield "the code of its stages from outside imig has changed"
 
 
 def _reason(error: Exception) -> str:
