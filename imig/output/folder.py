@@ -228,12 +228,11 @@ def _is_manifest(path: Path) -> bool:
             text = file.read(_HEAD)
             if _VERSION in text:
                 return True
-            json.loads(text + file.read())
+            return not json.loads(text + file.read())  # an empty value is nobody's
     except (FileNotFoundError, NotAFileError):
         return False
     except (OSError, ValueError, RecursionError):
         return True  # damaged: nobody can say any more whose it was
-    return False
 
 
 def _is_state(folder: Path) -> bool:

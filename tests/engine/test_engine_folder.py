@@ -58,7 +58,7 @@ def test_delete_leaves_what_only_looks_like_ours(tmp_path: Path) -> None:
     ("name", "text"),
     [
         ("dataset.json", '{"files": ["a.csv"]}'),
-        ("dataset.json", "[]"),
+        ("dataset.json", '[{"file": "a.csv"}]'),
         (".build/workspace-state.json", "{}"),
     ],
 )
