@@ -372,3 +372,23 @@ def test_the_card_above_a_split_is_renewed_by_the_next_run(
         remove_samples(tmp_path / "split", selection)
     assert card.read_text() == (whole / "README.md").read_text()
     assert scene_id not in card.read_text()
+
+
+def test_ids_of_a_removal_that_is_ended_are_not_called_missing(
+    shards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def killed(*arguments: object, **keywords: object) -> None:
+        raise _Killed
+
+    ids = list_ids(tmp_path, "basic-00000004")
+    with monkeypatch.context() as patch:
+        patch.setattr("imig.derived.remove.write_side_files", killed)
+        with pytest.raises(_Killed):
+            remove_samples(shards, select_ids(ids))
+    assert main(["remove", str(shards), "--ids", str(ids)]) == 0
+    said = capsys.readouterr().out
+    assert "is finished now" in said
+    assert "not there" not in said
