@@ -319,6 +319,7 @@ def push(
     private: bool = False,
     validate: bool = True,
     overwrite: bool = False,
+    despite_licences: bool = False,
     workers: int = 1,
     console: Console | None = None,
 ) -> Pushed:
@@ -336,6 +337,8 @@ def push(
         Check every byte before.
     overwrite:
         Take the place of another dataset in the repository.
+    despite_licences:
+        Also what the licences of its scenes do not let anybody give on.
     workers:
         Shards checked at a time.
     console:
@@ -344,8 +347,8 @@ def push(
     Raises
     ------
     UsageError
-        The folder is no finished dataset; there is no token, or it has not the right; the
-        repository holds another dataset.
+        The folder is no finished dataset, or its licences forbid it; there is no token, or it has
+        not the right; the repository holds another dataset.
     DataError
         The dataset is damaged, or the hub does not answer. The same call goes on.
     """
@@ -357,6 +360,7 @@ def push(
         private=private,
         validate=validate,
         overwrite=overwrite,
+        despite_licences=despite_licences,
         workers=workers,
         console=console,
     )

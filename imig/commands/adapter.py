@@ -267,9 +267,11 @@ def run_resize(options: argparse.Namespace) -> int:
 
 def run_merge(options: argparse.Namespace) -> int:
     from imig.commands.adapter_figures import merged_json, print_merged
+    from imig.console.interrupt import interrupt_once
     from imig.contextgen.adapter_merge import merge_adapter
 
-    with _bar("merging") as progress:
+    # A scheduler's SIGTERM, too, leaves no half of a model beside the output.
+    with interrupt_once(), _bar("merging") as progress:
         result = merge_adapter(
             options.file,
             _base(options),

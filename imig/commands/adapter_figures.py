@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from imig.commands.common import console
+from imig.printable import to_printable
 
 if TYPE_CHECKING:
     from imig.contextgen.adapter_convert import Converted
@@ -165,4 +166,5 @@ def _dtype(dtype: object) -> str:
 
 
 def _say(text: str) -> None:
-    console().print(text, highlight=False, soft_wrap=True, markup=False)
+    # Headers are strangers' words: escape sequences among them are not for the terminal.
+    console().print(to_printable(text), highlight=False, soft_wrap=True, markup=False)

@@ -85,7 +85,8 @@ def _print(result: Removal, options: argparse.Namespace, selection: Selection) -
             print_line(f"{one.folder}: {_counts(one)} {verb}; {one.left:,} scenes stay")
             again = "would be written anew" if options.dry_run else "written anew"
             print_line(f"  shards {again}: {', '.join(one.shards) or 'none'}")
-    if selection.by == "ids":
+    # Those of a removal that was ended just now are not there any more either.
+    if selection.by == "ids" and not result.ended:
         found = sum(one.total for one in result.datasets)
         if found < len(selection.ids):
             print_line(

@@ -41,6 +41,8 @@ from imig.shards.atomic import temporary_path
 
 _PREFIXES: Final = ("model.diffusion_model.", "diffusion_model.", "transformer.")
 """In front of the names in files of ComfyUI and others."""
+_STEM: Final = INDEX.partition(".")[0]
+"""Beginning of diffusers' names for files of weights."""
 _WEIGHTS: Final = (".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".gguf", ".sft")
 
 
@@ -361,10 +363,22 @@ def _check_output(output: Path, base: BaseWeights, adapter: Path, *, overwrite: 
         return
     if not overwrite:
         raise UsageError(f"{output} exists", cure="--overwrite replaces it")
-    if output.is_dir() and not any(
-        (output / name).is_file() for name in ("model_index.json", "config.json")
-    ):
-        raise UsageError(f"{output} holds something else than a model", cure=cure)
+    if output.is_dir() and (strange := _strange_file(output, base.root)) is not None:
+        raise UsageError(
+            f"{output} holds something else than a model, {strange} for one: it would go", cure=cure
+        )
+
+
+def _strange_file(output: Path, base: Path) -> Path | None:
+    """A file of a folder, relative to it, that is none of a model like the base; None: all are."""
+    if not any((output / name).is_file() for name in ("model_index.json", "config.json")):
+        return next((one.relative_to(output) for one in sorted(output.iterdir())), None)
+    for one in sorted(output.rglob("*")):
+        name, plain_folder = one.relative_to(output), one.is_dir() and not one.is_symlink()
+        weights = one.name.startswith(_STEM)  # in more or fewer files than the base has
+        if not plain_folder and not weights and not (base / name).is_file():
+            return name
+    return None
 
 
 @contextmanager

@@ -108,6 +108,8 @@ def opened_weights(path: Path) -> Iterator[Any]:
             yield file
     except SafetensorError as error:
         raise DataError(f"{path} is not a whole safetensors file: {error}", cure=_AGAIN) from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error}", cure=_AGAIN) from error
 
 
 def _kind(file: Any, name: str, path: Path) -> TensorKind:

@@ -16,12 +16,21 @@ from imig.derived.names import NewNames, find_new_names
 from imig.derived.output import derivation_of, derived_output, is_finished, open_outputs
 from imig.errors import UsageError
 from imig.licences.refusals import check_declared
+from imig.licences.table import find_terms
 from imig.output.seal import seal
 from imig.output.writing import Contents
 from imig.paths import output_path
 from imig.recipe.identity import stored_recipe_to_sha256
 from imig.sample import Sample
-from imig.schema import Derivation, Licences, Manifest, ModelTerms, Quarantine, Reject
+from imig.schema import (
+    Derivation,
+    Licences,
+    Manifest,
+    ModelTerms,
+    Quarantine,
+    Reject,
+    SourceTerms,
+)
 from imig.shards.dataset import Dataset
 from imig.shards.encoded import ENCODED_MEMBER, encoded_from_bytes, encoded_to_bytes
 from imig.shards.funnel import FunnelRow, Oddity
@@ -135,9 +144,9 @@ def _merged_ledger(parents: Sequence[Dataset], *, licence: str | None, despite: 
     """
     known = [one.manifest.licences for one in parents]
     there = [one for one in known if one is not None]
-    stated = {one.declared for one in there}
+    stated = {None if one is None else one.declared for one in known}
     declared = licence
-    if declared is None and len(stated) == 1 and len(there) == len(parents):
+    if declared is None and len(stated) == 1:
         declared = stated.pop()
     ledger = Licences(
         sources=[row for one in there for row in one.sources],
@@ -145,15 +154,34 @@ def _merged_ledger(parents: Sequence[Dataset], *, licence: str | None, despite: 
         declared=declared,
         license="unknown",  # `seal` counts the scenes that are written, and says
     )
-    claims = {"--licence": licence} if licence is not None else {
+    claims = {
         str(one.path): one.manifest.licences.declared
         for one in parents
-        if one.manifest.licences is not None
-    }  # fmt: skip
-    for what, claim in claims.items():
-        if claim is not None:
-            check_declared(ledger, claim, what=what, despite=despite)
+        if one.manifest.licences is not None and one.manifest.licences.declared is not None
+    }
+    whole = ledger.model_copy(
+        update={"sources": [*ledger.sources, *(row for one in parents for row in _declared(one))]}
+    )
+    for what, claim in ({"--licence": licence} if licence is not None else claims).items():
+        check_declared(whole, claim, what=what, despite=despite)
+    if claims and declared is None and not despite:
+        what, claim = next(iter(claims.items()))
+        raise UsageError(
+            f"{what} declares {claim}, and not all the others do: nothing says what the whole is "
+            "given under",
+            cure="declare it with --licence; --despite-licences declares nothing",
+        )
     return ledger
+
+
+def _declared(parent: Dataset) -> list[SourceTerms]:
+    """What a dataset is given under holds for its scenes, whatever is declared for the whole."""
+    ledger = parent.manifest.licences
+    if ledger is None or ledger.declared is None:
+        return []
+    terms = find_terms(ledger.declared)
+    name = None if terms is None else terms.id
+    return [SourceTerms(kind="file", licence=ledger.declared, terms=name, scenes=len(parent))]
 
 
 def _once(models: Iterable[ModelTerms]) -> list[ModelTerms]:

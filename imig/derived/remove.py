@@ -30,7 +30,7 @@ from imig.errors import VALIDATE, DataError, UsageError
 from imig.output.folder import OutputFolder, hold, remove_temporaries
 from imig.output.identity import write_identity
 from imig.output.record import Record
-from imig.output.seal import write_side_files
+from imig.output.seal import check_shards, write_side_files
 from imig.output.writing import Contents
 from imig.paths import command_text
 from imig.regular_file import read_regular_file
@@ -45,10 +45,16 @@ from imig.schema import (
     scene_from_json,
 )
 from imig.shards.atomic import atomic_write_bytes, remove_file, replace_file
-from imig.shards.card import CARD_NAME, PICTURES_FOLDER, write_split_card
+from imig.shards.card import (
+    CARD_NAME,
+    PICTURES_FOLDER,
+    owners_licence,
+    read_front_matter,
+    write_split_card,
+)
 from imig.shards.dataset import REMOVAL, Dataset
 from imig.shards.funnel import REPORT_JSON, FunnelRow
-from imig.shards.hub_columns import Part
+from imig.shards.hub_columns import Part, hub_configurations
 from imig.shards.index import (
     INDEX_NAME,
     IndexRow,
@@ -57,7 +63,7 @@ from imig.shards.index import (
     plain_to_row,
     shard_to_rows,
 )
-from imig.shards.manifest import MANIFEST_NAME, shard_record
+from imig.shards.manifest import MANIFEST_NAME, read_manifest, shard_record
 from imig.shards.writer import JSON_MEMBER, read_tar, write_members
 
 OPERATION: Final = "remove"
@@ -107,6 +113,8 @@ class _Journal(BaseModel):
     quarantined: list[Quarantine]
     funnel: list[FunnelRow]
     remarks: list[str]
+    licence: dict[str, str] = {}
+    """What its owner has written into the card."""
     seconds: float
 
 
@@ -202,9 +210,12 @@ def remove_samples(folder: Path, selection: Selection, *, everything: bool = Fal
     datasets = find_datasets(folder)
     with hold(*datasets):
         try:
+            licence = _licence_above(folder, datasets)
             ended = [one for one in datasets if _journal_path(one).is_file()]
             for one in ended:
                 _commit(one)
+            # Also where nothing is found now: the removal that was cut off may have left it behind.
+            _renew_split_card(folder, datasets, licence=licence, stale=True)
             found = [_find(one, selection) for one in datasets]
             if not ended or any(one.removed.total for one in found):
                 _require_some(folder, found)
@@ -213,7 +224,7 @@ def remove_samples(folder: Path, selection: Selection, *, everything: bool = Fal
                 if each.removed.total:
                     _prepare(each, selection)
                     _commit(each.root)
-            _renew_split_card(folder, datasets)
+            _renew_split_card(folder, datasets, licence=licence)
         finally:
             for one in datasets:
                 if not _journal_path(one).is_file():
@@ -375,10 +386,17 @@ def _prepare(found: _Found, selection: Selection) -> None:
         quarantined=found.quarantined,
         funnel=[*_funnel(dataset, found.names), _funnel_row(removed, seconds)],
         remarks=[one for one in _remarks(root) if not _names(one, found.names)],
+        licence=owners_licence(root / CARD_NAME, dataset.manifest),
         seconds=seconds,
     )
+    # While there is a way back: what is damaged would end the work below, each time.
+    check_shards([_made(root, journal, one.shard.name) for one in shards if one.shard is not None])
     write_identity(output.identity_file, output.identity())
     atomic_write_bytes(_journal_path(root), journal.model_dump_json().encode())
+
+
+def _made(root: Path, journal: _Journal, name: str) -> Path:
+    return _new_shard(root, name) if name in journal.replaced else root / name
 
 
 def _rewrite(old: Path, new: Path, gone: set[str]) -> Record:
@@ -415,6 +433,7 @@ def _commit(root: Path) -> None:
             replace_file(new, root / name)
     for name in journal.emptied:
         remove_file(root / name)
+    remove_temporaries(root / PICTURES_FOLDER)
     for picture in sorted((root / PICTURES_FOLDER).glob("*.jpg")):
         remove_file(picture)
     contents = Contents(rejects=journal.rejects, quarantined=journal.quarantined)
@@ -427,15 +446,31 @@ def _commit(root: Path) -> None:
         funnel=journal.funnel,
         seconds=journal.seconds,
         remarks=journal.remarks,
+        licence=journal.licence or None,
     )
     # Killed before `.build` is gone, the next run does all of this again, to the same end.
     output.finish(manifest)
 
 
-def _renew_split_card(folder: Path, datasets: list[Path]) -> None:
-    """The card above the two sides of `imig split` has their figures and shows their pictures."""
+def _licence_above(folder: Path, datasets: list[Path]) -> dict[str, str]:
+    """What the owner has written into the card above both sides of `imig split`."""
+    if folder in datasets:
+        return {}
+    paths = [one / MANIFEST_NAME for one in datasets]
+    manifests = [read_manifest(one) for one in paths if one.is_file()]
+    return owners_licence(folder / CARD_NAME, *manifests)
+
+
+def _renew_split_card(
+    folder: Path, datasets: list[Path], *, licence: dict[str, str], stale: bool = False
+) -> None:
+    """The card above the two sides of `imig split` has their figures and shows their pictures.
+
+    With `stale` only where it is seen to be of what they were before.
+    """
     by_name = {one.name: Dataset(one) for one in datasets if one != folder}
-    if folder in datasets or set(SIDES) - set(by_name) or not (folder / CARD_NAME).is_file():
+    card = read_front_matter(folder / CARD_NAME)
+    if folder in datasets or set(SIDES) - set(by_name) or card is None:
         return
     parts = [
         Part(
@@ -447,7 +482,9 @@ def _renew_split_card(folder: Path, datasets: list[Path]) -> None:
         )
         for side in SIDES
     ]
-    write_split_card(folder, parts)
+    info = hub_configurations(parts).get("dataset_info")
+    if not stale or ("dataset_info" in card and card["dataset_info"] != info):
+        write_split_card(folder, parts, licence=licence or None)
 
 
 def _read_journal(root: Path) -> _Journal:

@@ -64,8 +64,9 @@ class PictureAsker(Generic[Answer]):
     ) -> Answer:
         data = _jpeg(image)
         key = hashlib.sha256(data + question.encode()).hexdigest()
-        if key in self._kept:
-            return self._kept[key]
+        # In one step: another thread may let go of the oldest between two.
+        if (kept := self._kept.get(key)) is not None:
+            return kept
         answer = self._kept[key] = ask(image_part(data, mime="image/jpeg"), question)
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)

@@ -8,6 +8,7 @@ not sent again: a push that was stopped goes on.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from imig.errors import DataError, ImigError, UsageError
 from imig.hub.files import HubFile, HubFolder, is_dataset_file, read_hub_folder, with_url
 from imig.licences.refusals import check_publishable
 from imig.paths import command_text
+from imig.shards.card import CARD_NAME, owners_licence, read_front_matter
 from imig.shards.croissant import CROISSANT_NAME
 from imig.shards.hub_errors import explain_hub_error, no_token
 from imig.shards.manifest import MANIFEST_NAME
@@ -136,6 +138,8 @@ def push_dataset(
         stale = _stale(there, plan)
         if sent or stale:
             _refuse_other(place, there, sent, stale, overwrite=overwrite)
+            if not overwrite:
+                _refuse_foreign_cards(api, place, there, sent)
             _withdraw(api, name, there, sent, stale)
             _send(api, name, plan, [one for one in sent if not one.last()], console=console)
             _finish(api, name, plan, url)
@@ -163,8 +167,15 @@ def repository_name(text: str) -> str:
 
 
 def _require_publishable(plan: HubFolder, *, despite: bool) -> None:
-    for manifest in plan.datasets.values():
+    """By what the manifests have, and by what the cards say, which their owner may have edited."""
+    above = owners_licence(plan.folder / CARD_NAME, *plan.datasets.values())
+    for prefix, manifest in plan.datasets.items():
         check_publishable(manifest, despite=despite)
+        card = owners_licence(plan.folder / prefix / CARD_NAME, manifest)
+        for stated in (card, above):
+            if stated:
+                name = stated.get("license_name") or stated["license"]
+                check_publishable(manifest, declared=name, despite=despite)
 
 
 def _validate(plan: HubFolder, *, workers: int, console: Console | None) -> None:
@@ -205,9 +216,7 @@ def _is_there(file: HubFile, there: RepoFile | None, *, url: str) -> bool:
 
 
 def _stale(there: dict[str, RepoFile], plan: HubFolder) -> list[str]:
-    """What an earlier dataset has left; without one nothing there is ours to remove."""
-    if not any(_base(one) == MANIFEST_NAME for one in there):
-        return []
+    """What an earlier dataset has left, or a push that was cut off: readers would find it."""
     return sorted(one for one in there.keys() - plan.names() if is_dataset_file(one))
 
 
@@ -227,11 +236,15 @@ def _refuse_other(
 
     Cards are edited on the hub, too.
     """
-    if overwrite or not any(_base(one) == MANIFEST_NAME for one in there):
+    if overwrite:
         return
     changed = sorted({*stale, *(one.name for one in sent if one.last() and one.name in there)})
     manifests = [one for one in changed if _base(one) == MANIFEST_NAME]
-    if manifests or stale:
+    if not any(_base(one) == MANIFEST_NAME for one in there):
+        if not stale:
+            return
+        what = f"files of another dataset, or of a push that was not ended: {stale[0]} is one"
+    elif manifests or stale:
         what = f"another dataset: its {(manifests or changed)[0]} differs"
     elif changed:
         what = f"this dataset with another {changed[0]}"
@@ -242,6 +255,26 @@ def _refuse_other(
         cure="take another name, or --overwrite to put this one in its place; the hub keeps the "
         "old one in its history",
     )
+
+
+def _refuse_foreign_cards(
+    api: HfApi, place: str, there: dict[str, RepoFile], sent: Sequence[HubFile]
+) -> None:
+    """A card that imig has not written is somebody's work, be there a dataset of ours or not."""
+    for one in sent:
+        if _base(one.name) != CARD_NAME or one.name not in there:
+            continue
+        with tempfile.TemporaryDirectory(prefix="imig-") as folder:
+            card = api.hf_hub_download(
+                place.removeprefix(_PREFIX), one.name, repo_type="dataset", local_dir=folder
+            )
+            ours = read_front_matter(Path(card)) is not None
+        if not ours:
+            raise UsageError(
+                f"{place} has a {one.name} that imig has not written",
+                cure="take another name, or --overwrite to put this dataset's in its place; the "
+                "hub keeps the old one in its history",
+            )
 
 
 def _withdraw(

@@ -35,7 +35,11 @@ def check_publishable(
         return
     declared = declared or ledger.declared
     reasons = [*_not_to_be_shared(ledger)]
-    reasons += [] if declared is None else contradictions(ledger, declared)
+    if declared is not None:
+        reasons = contradictions(ledger, declared)
+        terms = find_terms(declared)
+        if terms is not None and not terms.redistribution:
+            reasons.append(f"it is declared under {declared}, which lets nobody share it")
     if reasons:
         raise UsageError(
             f"{manifest.name} is not to be published as it is: {'; '.join(reasons)}",

@@ -20,12 +20,14 @@ Whoever makes a dataset describes its work once, as an `OutputFolder`, and then 
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from imig.console.interrupt import interrupt_once
 from imig.errors import DataError, UsageError
@@ -39,14 +41,21 @@ from imig.output.identity import (
 from imig.output.lock import folder_lock
 from imig.output.record import Record, read_record
 from imig.paths import command_text, is_within
-from imig.schema import Manifest
+from imig.regular_file import NotAFileError, open_regular_file
+from imig.schema import Manifest, Subset
 from imig.shards.atomic import is_temporary
 from imig.shards.card import PICTURES_FOLDER
 from imig.shards.index import INDEX_NAME
 from imig.shards.manifest import MANIFEST_NAME, read_manifest, write_manifest
-from imig.shards.names import KNOWN_NAMES, SHARD_PATTERN
+from imig.shards.names import KNOWN_NAMES, shard_pattern
 
 BUILD_FOLDER: Final = ".build"
+_OF_STATE: Final = ("lock", "build.json", "remove.json")
+"""One of these is in every `.build` of imig."""
+_VERSION: Final = b'"schema_version"'
+"""The first key of every manifest."""
+_HEAD: Final = 1 << 16
+"""Bytes in which it is looked for."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +111,8 @@ class OutputFolder:
         DataError
             When it was finished, and its manifest cannot be read or a file is missing.
         """
+        require_ours(self.path)
         if not (self.path / MANIFEST_NAME).is_file():
-            require_ours(self.path)
             return None
         try:
             manifest = read_manifest(self.path / MANIFEST_NAME)
@@ -148,7 +157,7 @@ class OutputFolder:
         """
         self.require_same()
         write_identity(self.identity_file, self.identity())
-        for folder in (self.path, self.state, *self.state.iterdir()):
+        for folder in (self.path, self.path / PICTURES_FOLDER, self.state, *self.state.iterdir()):
             remove_temporaries(folder)
 
     def finish(self, manifest: Manifest) -> None:
@@ -203,13 +212,32 @@ def require_ours(output: Path) -> None:
         return
     if not output.is_dir():
         raise UsageError(f"{output} is not a folder", cure="give a folder with --output")
-    ours = (output / MANIFEST_NAME).is_file() or (output / BUILD_FOLDER).is_dir()
+    ours = _is_manifest(output / MANIFEST_NAME) or _is_state(output / BUILD_FOLDER)
     foreign = [one.name for one in output.iterdir() if not one.name.startswith(".")]
     if foreign and not ours:
         raise UsageError(
             f"{output} is not empty, and not imig's: it holds {min(foreign)}",
             cure="give an empty or a new folder with --output",
         )
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether it is a manifest, or was one: other programs have a `dataset.json`, too."""
+    try:
+        with open_regular_file(path) as file:
+            text = file.read(_HEAD)
+            if _VERSION in text:
+                return True
+            return not json.loads(text + file.read())  # an empty value is nobody's
+    except (FileNotFoundError, NotAFileError):
+        return False
+    except (OSError, ValueError, RecursionError):
+        return True  # damaged: nobody can say any more whose it was
+
+
+def _is_state(folder: Path) -> bool:
+    """Whether it is the `.build` of ours: Swift has a folder of that name, too."""
+    return folder.is_dir() and any(os.path.lexists(folder / name) for name in _OF_STATE)
 
 
 def require_apart(output: Path, dataset: Path) -> None:
@@ -228,19 +256,39 @@ def require_apart(output: Path, dataset: Path) -> None:
 def delete_dataset(output: Path) -> None:
     """Delete what imig made in a folder, and nothing else; the manifest first."""
     require_ours(output)
+    shards = _shards(output)
     (output / MANIFEST_NAME).unlink(missing_ok=True)
-    for path in sorted(output.glob(SHARD_PATTERN)):
-        path.unlink()
+    for path in shards:
+        path.unlink(missing_ok=True)
     for name in sorted(KNOWN_NAMES):
         if (output / name).is_file():
             (output / name).unlink()
-    shutil.rmtree(output / PICTURES_FOLDER, ignore_errors=True)
+    _delete_pictures(output / PICTURES_FOLDER)
     for path in output.glob(f"{BUILD_FOLDER}/*"):
         # The lock is held by whoever calls this.
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         elif path.name != "lock":
             path.unlink()
+
+
+def _shards(output: Path) -> list[Path]:
+    """The shards of a folder, finished or not: those of its manifest, and those of our names."""
+    names = {one.name for subset in get_args(Subset) for one in output.glob(shard_pattern(subset))}
+    with suppress(DataError):  # it is damaged, or there is none
+        names |= {one.name for one in read_manifest(output / MANIFEST_NAME).shards}
+    return sorted(output / one for one in names)
+
+
+def _delete_pictures(folder: Path) -> None:
+    """The card's pictures; the folder stays where somebody has put something else into it."""
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    remove_temporaries(folder)
+    for path in folder.glob("*.jpg"):
+        path.unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -38,6 +38,8 @@ TAG: Final = "imig"
 """In the front matter of every card that imig has written."""
 
 
+_MIXED: Final = "mixed"
+"""Name of the licence of a dataset whose parts have several."""
 LICENCE_KEYS: Final = ("license", "license_name", "license_link")
 """Of the front matter."""
 
@@ -108,7 +110,7 @@ def read_front_matter(path: Path) -> dict[str, Any] | None:
     """
     try:
         with open_regular_file(path) as file:
-            text = file.read(_MOST).decode(errors="replace")
+            text = file.read(_MOST).decode(errors="replace").replace("\r\n", "\n")
     except OSError:
         return None
     front = text.split("---\n", 2)
@@ -246,13 +248,25 @@ def stated_licence(front: Mapping[str, Any] | None) -> dict[str, str]:
     return {} if silent else stated
 
 
+def owners_licence(card: Path, *manifests: Manifest) -> dict[str, str]:
+    """What a card says of the licence where that does not follow from the ledgers.
+
+    Empty where it does, where the card says nothing, and where imig has not written it.
+    """
+    stated = stated_licence(read_front_matter(card))
+    derived = [licence_entries(one) for one in manifests]
+    if stated in derived or (len(manifests) > 1 and stated.get("license_name") == _MIXED):
+        return {}
+    return stated
+
+
 def _split_licence(parts: Sequence[Part]) -> dict[str, str]:
     """What both sides say; where they differ, that they do."""
     first, *others = [licence_entries(part.manifest) for part in parts]
     if all(one == first for one in others):
         return first
     ledger = f"{parts[0].prefix}{MANIFEST_NAME}"
-    return {"license": "other", "license_name": "mixed", "license_link": ledger}
+    return {"license": "other", "license_name": _MIXED, "license_link": ledger}
 
 
 def _address(licence: Mapping[str, str]) -> str:

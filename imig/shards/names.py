@@ -38,6 +38,11 @@ def shard_name(subset: Subset, number: int) -> str:
     return f"{subset}-{number:06d}.tar"
 
 
+def shard_pattern(subset: Subset) -> str:
+    """Glob pattern of the shards of a subset."""
+    return f"{subset}-{'[0-9]' * 6}.tar"
+
+
 def begins_as(name: str, data: bytes) -> bool:
     """Whether a file that stands beside the shards begins as one of its name does.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from support.contextgen_folder import write_contextgen_folder
 
 from imig.cli import main
@@ -67,6 +68,17 @@ def test_info_says_what_it_is(world: Path, capsys: pytest.CaptureFixture[str]) -
     )  # fmt: skip
     assert found["training"]["alpha"] == 512, "as the recipe of the training had it"
     assert found["hash"].startswith("0x")
+
+
+def test_escapes_in_a_header_are_not_for_the_terminal(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = load_file(world / "run" / "adapter.safetensors")
+    path = tmp_path / "a.safetensors"
+    save_file(weights, path, {"modelspec.title": "\x1b]0;mine\x07\x1b[2J", "format": "pt"})
+    said = run(capsys, "info", path)
+    assert "mine" in said
+    assert "\x1b" not in said
 
 
 def test_convert_writes_beside_and_over_nothing(

@@ -238,6 +238,22 @@ def test_outputs_that_are_in_the_way(base: Any, adapter: Path, tmp_path: Path) -
     refused(adapter, folder / SINGLE_FILE, out, UsageError, "is a folder, and .* is none")
 
 
+def test_a_folder_with_other_things_beside_a_model_is_not_replaced(
+    base: Any, adapter: Path, tmp_path: Path
+) -> None:
+    """Many a folder has a `config.json`."""
+    folder, out = tmp_path / "base", tmp_path / "out"
+    base.save_pretrained(folder)
+    merge_adapter(adapter, folder, out)
+    (out / "photos").mkdir()
+    (out / "photos" / "mine.jpg").write_text("mine")
+    refused(adapter, folder, out, UsageError, r"photos/mine\.jpg for one", overwrite=True)
+    (out / "photos" / "mine.jpg").unlink()
+    (out / f"{SINGLE_FILE}.index.json").write_text("{}")  # of one in several files
+    merge_adapter(adapter, folder, out, overwrite=True)
+    assert contents(out).keys() == contents(folder).keys()
+
+
 def test_a_full_disk_leaves_what_was_there(base: Any, adapter: Path, tmp_path: Path) -> None:
     base.save_pretrained(tmp_path / "base")
     merge_adapter(adapter, tmp_path / "base", tmp_path / "out")

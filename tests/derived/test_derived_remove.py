@@ -314,3 +314,87 @@ def test_other_work_is_refused_while_one_is_cut_off(
     assert len(Dataset(shards)) == 7
     assert [one.operation for one in Dataset(shards).manifest.derived] == ["remove", "remove"]
     assert validate_dataset(shards).faults == []
+
+
+@pytest.mark.parametrize("fault", ["cut shard", "no picture", "no record"])
+def test_what_is_damaged_elsewhere_stops_it_before_it_begins(
+    shards: Path, tmp_path: Path, fault: str
+) -> None:
+    """Behind the point without return it would stop every run, and leave no dataset."""
+    path = shards / "basic-000000.tar"
+    data = path.read_bytes()
+    if fault == "cut shard":
+        damaged = data[: len(data) // 2 // 512 * 512 + 100]
+    else:
+        mark = b"\xff\xd8\xff" if fault == "no picture" else b'"schema_version"'
+        damaged = data.replace(mark, bytes(len(mark)))
+    path.write_bytes(damaged)
+    before = contents(shards)
+    with pytest.raises(DataError, match=r"basic-000000\.tar"):
+        remove_samples(shards, select_ids(list_ids(tmp_path, "basic-00000007")))
+    assert contents(shards) == before
+    assert "basic-00000007" in Dataset(shards)
+    if fault == "no picture":  # the damaged ones can go
+        gone = list_ids(tmp_path, *(f"basic-{n:08d}" for n in (0, 1, 2, 7)))
+        remove_samples(shards, select_ids(gone))
+        assert len(Dataset(shards)) == 5
+
+
+def test_a_half_written_preview_goes_too(shards: Path) -> None:
+    (shards / "pictures" / ".basic-00000004.jpg.tmp-77").write_bytes(b"half of a picture")
+    remove_samples(shards, select_source("basic/4.jpg"))
+    assert b"half of a picture" not in everything_in(shards)
+
+
+def test_the_licence_that_the_owner_has_stated_stays(shards: Path, tmp_path: Path) -> None:
+    split_dataset(shards, output=tmp_path / "split", validation=0.3)
+    cards = [tmp_path / "split" / side / "README.md" for side in ("", "train", "validation")]
+    for card in cards:
+        card.write_text(card.read_text().replace("license: unknown", "license: cc-by-4.0"))
+    scene_id = Dataset(tmp_path / "split" / "train").ids[0]
+    remove_samples(tmp_path / "split", select_ids(list_ids(tmp_path, scene_id)))
+    assert all("license: cc-by-4.0" in card.read_text() for card in cards)
+
+
+def test_the_card_above_a_split_is_renewed_by_the_next_run(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split_dataset(shards, output=tmp_path / "split", validation=0.3)
+    whole = Path(shutil.copytree(tmp_path / "split", tmp_path / "whole"))
+    scene_id = Dataset(whole / "train").ids[0]
+    selection = select_ids(list_ids(tmp_path, scene_id))
+    remove_samples(whole, selection)
+
+    def killed(*arguments: object, **keywords: object) -> None:
+        raise _Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("imig.derived.remove.write_split_card", killed)
+        with pytest.raises(_Killed):
+            remove_samples(tmp_path / "split", selection)
+    card = tmp_path / "split" / "README.md"
+    assert scene_id in card.read_text()  # among its pictures
+    with pytest.raises(UsageError, match="nothing in"):
+        remove_samples(tmp_path / "split", selection)
+    assert card.read_text() == (whole / "README.md").read_text()
+    assert scene_id not in card.read_text()
+
+
+def test_ids_of_a_removal_that_is_ended_are_not_called_missing(
+    shards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def killed(*arguments: object, **keywords: object) -> None:
+        raise _Killed
+
+    ids = list_ids(tmp_path, "basic-00000004")
+    with monkeypatch.context() as patch:
+        patch.setattr("imig.derived.remove.write_side_files", killed)
+        with pytest.raises(_Killed):
+            remove_samples(shards, select_ids(ids))
+    assert main(["remove", str(shards), "--ids", str(ids)]) == 0
+    said = capsys.readouterr().out
+    assert "is finished now" in said
+    assert "not there" not in said

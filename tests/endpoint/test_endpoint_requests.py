@@ -6,16 +6,19 @@ import logging
 import pickle
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import PIL.Image
 import pytest
 from support.chat_server import Fault, chat_server, first_then, user_text
 from support.endpoints import KEY, SCHEMA, ask, endpoint, raised
 
 from imig.endpoint.endpoint import Usage, endpoint_record, image_part
 from imig.endpoint.errors import RequestRefused
+from imig.endpoint.pictures import PictureAsker
 from imig.endpoint.waiting import Throttle, asked_seconds, backoff_seconds
 from imig.errors import DataError, UsageError
 from imig.recipe.parts import EndpointConfig
@@ -240,3 +243,25 @@ def test_interrupts_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         broken: Callable[..., Any] = lambda **_: (_ for _ in ()).throw(KeyError(KEY))  # noqa: E731
         monkeypatch.setattr(client._client.chat.completions, "create", broken)
         assert "KeyError: '[key]'" in raised(client, DataError).message
+
+
+def test_an_answer_that_another_thread_lets_go_of_is_asked_for_again() -> None:
+    class Vanishing(OrderedDict[str, str]):
+        """What is there is gone when it is taken: another thread has come between."""
+
+        def __contains__(self, key: object) -> bool:
+            return True
+
+    config = EndpointConfig(url="http://127.0.0.1:9/v1", model="m")
+    asker: PictureAsker[str] = PictureAsker(config, name="agree.endpoint")
+    asker._kept = Vanishing()
+    image = PIL.Image.new("RGB", (8, 8))
+    asked: list[str] = []
+
+    def answer(picture: object, question: str) -> str:
+        asked.append(question)
+        return "yes"
+
+    assert asker.ask_all([image], ["is it?"], answer) == ["yes"]
+    assert asker.ask_all([image], ["is it?"], answer) == ["yes"]
+    assert asked == ["is it?"]

@@ -41,6 +41,54 @@ def test_delete_takes_only_what_imig_made(tmp_path: Path) -> None:
     assert sorted(folder.iterdir()) == kept
 
 
+def test_delete_leaves_what_only_looks_like_ours(tmp_path: Path) -> None:
+    folder = write_tiny_dataset(tmp_path / "d")
+    kept = [folder / "backup-202611.tar", folder / "pictures" / "mine.png"]
+    for path in kept:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"mine")
+    left_half = [folder / "basic-000099.tar", folder / "pictures" / ".x.jpg.tmp-1"]
+    for path in left_half:
+        path.write_bytes(b"ours")
+    delete_dataset(folder)
+    assert sorted(one for one in folder.rglob("*") if one.is_file()) == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("dataset.json", '{"files": ["a.csv"]}'),
+        ("dataset.json", '[{"file": "a.csv"}]'),
+        (".build/workspace-state.json", "{}"),
+    ],
+)
+def test_another_program_s_files_make_no_folder_imig_s(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    """A `dataset.json` is nothing rare, and Swift builds into `.build`."""
+    folder = tmp_path / "d"
+    for one, words in ((name, text), ("README.md", "mine"), ("pictures/mine.jpg", "mine")):
+        (folder / one).parent.mkdir(parents=True, exist_ok=True)
+        (folder / one).write_text(words)
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(UsageError, match="not imig's"):
+        delete_dataset(folder)
+    with pytest.raises(UsageError, match="not imig's"), build_lock(folder):
+        pass
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_damaged_manifest_is_still_ours_to_delete(tmp_path: Path) -> None:
+    folder = write_tiny_dataset(tmp_path / "d")
+    manifest = folder / "dataset.json"
+    for damaged in (manifest.read_bytes()[:200], b"", b"\0" * 64):
+        manifest.write_bytes(damaged)
+        with build_lock(folder):
+            pass
+    delete_dataset(folder)
+    assert not list(folder.glob("*.tar"))
+
+
 def test_a_finished_dataset_of_another_recipe_is_refused(tmp_path: Path) -> None:
     folder = write_tiny_dataset(tmp_path / "d")
     plan = make_test_plan(folder, recipe=write_recipe(tmp_path), scenes=6, judge=Judge())

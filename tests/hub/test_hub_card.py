@@ -55,6 +55,15 @@ def test_a_card_of_somebody_else_stays_unless_asked(
     assert not imig.validate(folder).faults
 
 
+def test_a_card_that_was_edited_on_windows_is_ours(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "d", [make_scene(0)])
+    card = folder / "README.md"
+    text = card.read_text().replace("license: unknown", "license: mit")
+    card.write_bytes(text.replace("\n", "\r\n").encode())
+    assert main(["card", str(folder)]) == 0
+    assert card.read_text() == text
+
+
 def test_no_dataset_no_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["card", str(tmp_path)]) == 2
     assert "not a finished dataset" in capsys.readouterr().err

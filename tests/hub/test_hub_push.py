@@ -136,6 +136,50 @@ def test_a_card_that_was_edited_on_the_hub_is_not_lost(hub: HubServer, folder: P
     assert hub.repositories["me/mine"].files["README.md"].endswith(b"By hand.\n")
 
 
+def test_what_a_push_that_was_cut_off_has_left_is_not_published(
+    hub: HubServer, folder: Path, tmp_path: Path
+) -> None:
+    """Taken down here meanwhile, and in a shard that no manifest names: readers go by `*.tar`."""
+    hub.refuse["validate-yaml"] = (500, "the disk is full")
+    with pytest.raises(DataError):
+        imig.push(folder, "me/mine", validate=False)
+    hub.refuse.clear()
+    smaller = write_dataset(tmp_path / "smaller", [make_scene(0)])
+    with pytest.raises(UsageError, match=r"a push that was not ended: basic-000001\.tar"):
+        imig.push(smaller, "me/mine", validate=False)
+    done = imig.push(smaller, "me/mine", overwrite=True, validate=False)
+    assert "basic-000001.tar" in done.removed
+    files = hub.repositories["me/mine"].files
+    assert {one for one in files if one.endswith(".tar")} == {"basic-000000.tar"}
+
+
+def test_a_repository_of_other_things_keeps_its_card(hub: HubServer, folder: Path) -> None:
+    api = huggingface_hub.HfApi(token=TOKEN)
+    api.create_repo("me/mine", repo_type="dataset")
+    hub.repositories["me/mine"].files |= {"README.md": b"# Mine\n", "data.csv": b"1"}
+    with pytest.raises(UsageError, match=r"has a README\.md that imig has not written") as caught:
+        imig.push(folder, "me/mine", validate=False)
+    assert "--overwrite" in caught.value.cure
+    assert hub.repositories["me/mine"].files.keys() == {"README.md", "data.csv"}
+    imig.push(folder, "me/mine", validate=False, overwrite=True)
+    assert hub.repositories["me/mine"].files["data.csv"] == b"1"
+
+
+def test_a_card_whose_licence_the_scenes_contradict_stays_here(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    scene = make_scene(0)
+    scene.scene.source.licence = "CC-BY-NC-4.0"
+    folder = write_dataset(tmp_path / "d", [scene])
+    card = folder / "README.md"
+    card.write_text(card.read_text().replace("license: cc-by-nc-4.0", "license: mit"))
+    with pytest.raises(UsageError, match="keeps commercial use out, and mit does not"):
+        imig.push(folder, "me/mine")
+    assert "me/mine" not in hub.repositories
+    imig.push(folder, "me/mine", despite_licences=True)
+    assert b"license: mit" in hub.repositories["me/mine"].files["README.md"]
+
+
 def test_both_sides_of_a_split_go_as_one(hub: HubServer, folder: Path, tmp_path: Path) -> None:
     for side in ("train", "validation"):
         shutil.copytree(folder, tmp_path / "s" / side)

@@ -180,6 +180,31 @@ def test_what_a_parent_declares_holds_for_what_is_merged_into_it(tmp_path: Path)
     assert front_matter(tmp_path / "whole") == {"license": "cc-by-nc-4.0"}
 
 
+def test_what_a_parent_declares_is_never_lost_in_a_merge(tmp_path: Path) -> None:
+    """Its scenes say nothing themselves."""
+    parts = [dataset(tmp_path / f"p{n}", [None], first=n) for n in (0, 10, 20)]
+    owned = tmp_path / "owned"
+    merge_datasets(parts[:2], output=owned, licence="CC-BY-NC-4.0")
+    whole = tmp_path / "whole"
+    with pytest.raises(UsageError, match=r"2 scenes are under CC-BY-NC-4\.0, which keeps commer"):
+        merge_datasets([owned, parts[2]], output=whole, licence="MIT")
+    with pytest.raises(UsageError, match=r"owned declares CC-BY-NC-4\.0, and not all the others"):
+        merge_datasets([owned, parts[2]], output=whole)
+    assert not whole.exists()
+    merge_datasets([owned, parts[2]], output=whole, licence="CC-BY-NC-4.0")
+    assert sources(whole) == {None: 3}
+    assert front_matter(whole) == {"license": "cc-by-nc-4.0"}
+
+
+def test_publishing_what_is_declared_to_be_for_nobody(tmp_path: Path) -> None:
+    parts = [dataset(tmp_path / f"p{n}", [None], first=n) for n in (0, 10)]
+    merge_datasets(parts, output=tmp_path / "whole", licence="All rights reserved")
+    manifest = Dataset(tmp_path / "whole").manifest
+    with pytest.raises(UsageError, match="declared under All rights reserved, which lets nobody"):
+        check_publishable(manifest)
+    check_publishable(manifest, despite=True)
+
+
 def test_publishing(tmp_path: Path) -> None:
     fine = Dataset(dataset(tmp_path / "a", ["CC-BY-NC-4.0", None])).manifest
     check_publishable(fine)
