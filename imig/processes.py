@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 from imig.errors import DataError
 from imig.threads import limit_threads
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_pickled = b""
+"""In a worker process: the function that it applies."""
 
 
 def each_in_processes(
@@ -30,7 +35,8 @@ def each_in_processes(
     Parameters
     ----------
     function:
-        Pickles, as items and results do; so no lambda.
+        Pickles, as items and results do; so no lambda. It goes to a process once, whatever it
+        carries, and keeps there what it has cached.
     workers:
         Processes at most; with one, or one item, everything happens in this process.
     what:
@@ -49,11 +55,12 @@ def each_in_processes(
         min(workers, len(items)),
         mp_context=multiprocessing.get_context("spawn"),  # a fork copies locks of threads as well
         initializer=_begin,
+        initargs=(pickle.dumps(function),),
     )
     others = set(multiprocessing.active_children())
     try:
         with _interrupts_held():
-            futures = {pool.submit(function, item): item for item in items}
+            futures = {pool.submit(_apply, item): item for item in items}
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BaseException as error:
@@ -79,9 +86,22 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin() -> None:
+def _begin(pickled: bytes) -> None:
+    global _pickled
+    _pickled = pickled
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     limit_threads(1)
+
+
+@cache
+def _function() -> Callable[[Any], Any]:
+    """Loaded by the first item: what goes wrong is raised there, and does not end the process."""
+    function: Callable[[Any], Any] = pickle.loads(_pickled)
+    return function
+
+
+def _apply(item: Any) -> Any:
+    return _function()(item)
 
 
 def _leave_with_parent() -> None:
