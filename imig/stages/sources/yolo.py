@@ -111,12 +111,9 @@ class YoloPictures(AnnotatedPictures):
     def fingerprint(self) -> str:
         digest = hashlib.sha256(read_regular_file(self._data_path))
         for name in self.names:
-            label = self._label(name)
-            digest.update(
-                f"{name} {label.stat().st_size if is_there(label) else 0}\n".encode(
-                    errors="surrogateescape"
-                )
-            )
+            # Another class is often as many bytes, so that a size does not tell.
+            digest.update(f"{name}\0".encode(errors="surrogateescape"))
+            digest.update(hashlib.sha256(self._label_bytes(name)).digest())
         return digest.hexdigest()
 
     def describe(self) -> list[str]:
@@ -203,6 +200,13 @@ class YoloPictures(AnnotatedPictures):
             area=area if math.isfinite(area) else 0.0,
             to_mask=to_mask,
         )
+
+    def _label_bytes(self, name: str) -> bytes:
+        """Empty where there are none that can be read: its scene will say so."""
+        try:
+            return read_regular_file(self._label(name), max_bytes=MAX_TEXT_BYTES)
+        except (OSError, ValueError):
+            return b""
 
     def _label(self, name: str) -> Path:
         """As Ultralytics finds it: the last folder ``images`` of the path is ``labels``."""
