@@ -104,6 +104,10 @@ class FoldersImporter(Importer):
 
     def keys(self) -> Sequence[str]:
         """Names of the folders that hold a scene."""
+        if not self.source.is_dir():
+            raise UsageError(
+                f"{self.source} is no folder", cure="name the folder that holds the scenes' folders"
+            )
         names = [
             one.name
             for one in sorted(self.source.iterdir())
