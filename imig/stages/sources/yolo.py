@@ -237,7 +237,7 @@ class YoloPictures(AnnotatedPictures):
         folders = [self._root / base, self._root] if base else [self._root]
         names = [said, said.removeprefix("../")]
         places = [folder / name for folder in folders for name in names]
-        inside = [one for one in places if is_within(one, self._root)]
+        inside = [one for one in places if self._is_inside(one)]
         found = next((one for one in inside if one.exists()), None)
         if found is not None:
             # Without `..`, which the names of pictures would have too.
@@ -248,12 +248,18 @@ class YoloPictures(AnnotatedPictures):
             cure=f"pictures lie below {self._root}, `images/train` for example",
         )
 
+    def _is_inside(self, path: Path) -> bool:
+        try:
+            return is_within(path, self._root)
+        except ValueError:  # no file can have such a name
+            return False
+
     def _listed(self, path: Path) -> Iterator[str]:
         """A text file with a picture a line."""
         text = bytes_to_text(read_regular_file(path), where=str(path))
         for line in filter(None, map(str.strip, text.splitlines())):
             picture = self._root / line
-            if not is_within(picture, self._root):
+            if not self._is_inside(picture):
                 raise SourceError(f"{path}: {printable(line)} leads out of {self._root}")
             if picture.suffix.lower() in picture_suffixes():
                 yield str(
