@@ -199,6 +199,7 @@ def test_an_edited_mask_takes_what_followed_from_it(dataset: Path, tmp_path: Pat
     scene = imig.Dataset(tmp_path / "back")["basic-00000001"].record
     before = imig.Dataset(dataset)["basic-00000001"].record
     one, other = scene.instances[0], scene.instances[1]
-    assert one.grounding is one.segmentation is one.scores.phrase_similarity is None
+    assert (one.grounding, one.segmentation) == (None, None)
+    assert one.scores.phrase_similarity is None
     assert other.grounding == before.instances[1].grounding
     assert scene.scores.coverage != before.scores.coverage
