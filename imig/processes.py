@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import cache
 from typing import Any, TypeVar
 
 from imig.errors import DataError
@@ -20,8 +18,8 @@ from imig.threads import limit_threads
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_pickled = b""
-"""In a worker process: the function that it applies."""
+_functions: list[Callable[[Any], Any]] = []
+"""In a worker process: the one that it applies."""
 
 
 def each_in_processes(
@@ -55,7 +53,7 @@ def each_in_processes(
         min(workers, len(items)),
         mp_context=multiprocessing.get_context("spawn"),  # a fork copies locks of threads as well
         initializer=_begin,
-        initargs=(pickle.dumps(function),),
+        initargs=(function,),
     )
     others = set(multiprocessing.active_children())
     try:
@@ -86,22 +84,14 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(pickled: bytes) -> None:
-    global _pickled
-    _pickled = pickled
+def _begin(function: Callable[[Any], Any]) -> None:
+    _functions.append(function)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     limit_threads(1)
 
 
-@cache
-def _function() -> Callable[[Any], Any]:
-    """Loaded by the first item: what goes wrong is raised there, and does not end the process."""
-    function: Callable[[Any], Any] = pickle.loads(_pickled)
-    return function
-
-
 def _apply(item: Any) -> Any:
-    return _function()(item)
+    return _functions[0](item)
 
 
 def _leave_with_parent() -> None:
