@@ -10,13 +10,16 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from imig.errors import DataError
 from imig.threads import limit_threads
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_functions: list[Callable[[Any], Any]] = []
+"""In a worker process: the one that it applies."""
 
 
 def each_in_processes(
@@ -30,7 +33,8 @@ def each_in_processes(
     Parameters
     ----------
     function:
-        Pickles, as items and results do; so no lambda.
+        Pickles, as items and results do; so no lambda. It goes to a process once, whatever it
+        carries, and keeps there what it has cached.
     workers:
         Processes at most; with one, or one item, everything happens in this process.
     what:
@@ -49,11 +53,12 @@ def each_in_processes(
         min(workers, len(items)),
         mp_context=multiprocessing.get_context("spawn"),  # a fork copies locks of threads as well
         initializer=_begin,
+        initargs=(function,),
     )
     others = set(multiprocessing.active_children())
     try:
         with _interrupts_held():
-            futures = {pool.submit(function, item): item for item in items}
+            futures = {pool.submit(_apply, item): item for item in items}
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BaseException as error:
@@ -79,9 +84,14 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin() -> None:
+def _begin(function: Callable[[Any], Any]) -> None:
+    _functions.append(function)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     limit_threads(1)
+
+
+def _apply(item: Any) -> Any:
+    return _functions[0](item)
 
 
 def _leave_with_parent() -> None:

@@ -14,7 +14,6 @@ closes up where there is none: hence a dataset for each number of references.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -27,6 +26,7 @@ from imig.interop.reference_groups import (
     group_of,
     subjects_mask,
 )
+from imig.interop.yaml_text import yaml_text
 from imig.sample import mask_to_png
 from imig.shards.views import SceneView
 
@@ -80,29 +80,24 @@ class AiToolkitExporter(Exporter[AiToolkitSettings]):
             self._dataset(f"{root}/{group_of(count)}", count, scenes)
             for count, scenes in count_groups(rows)
         )
-        name = json.dumps(self.dataset.manifest.name, ensure_ascii=False)
+        name = yaml_text(self.dataset.manifest.name)
         folder.write(CONFIG_NAME, _JOB.format(name=name, datasets=datasets.rstrip()).encode())
 
     def _dataset(self, group: str, count: int, scenes: int) -> str:
-        lines = [f"# {scenes} scenes", f"- folder_path: {_text(f'{group}/target')}"]
+        lines = [f"# {scenes} scenes", f"- folder_path: {yaml_text(f'{group}/target')}"]
         if count:
             lines += ["  control_path:"]
             lines += [
-                f"    - {_text(f'{group}/control{number}')}" for number in range(1, count + 1)
+                f"    - {yaml_text(f'{group}/control{number}')}" for number in range(1, count + 1)
             ]
         else:
             lines += ["  # no references: leave it out where the model cannot do without"]
         if self.settings.masks:
-            lines += [f"  mask_path: {_text(f'{group}/mask')}"]
+            lines += [f"  mask_path: {yaml_text(f'{group}/mask')}"]
             lines += ["  mask_min_value: 0.1  # weight of what is not a subject"]
         lines += ['  caption_ext: "txt"', "  caption_dropout_rate: 0.05"]
         lines += [f"  resolution: {self.settings.resolution}"]
         return "".join(f"        {line}\n" for line in lines)
-
-
-def _text(value: str) -> str:
-    """A YAML string: JSON's are."""
-    return json.dumps(value, ensure_ascii=False)
 
 
 _JOB: Final = """\

@@ -43,7 +43,7 @@ class AnnotatedImporter(Importer[SettingsT]):
     def _numbers(self) -> dict[str, int]:
         """Key -> number: the name without its suffix, where that names one picture alone."""
         names = self._pictures.names
-        stems = [str(PurePosixPath(name).with_suffix("").name) for name in names]
+        stems = [PurePosixPath(name).stem for name in names]
         times = Counter(stems)
         keys = [stem if times[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
         if len(set(keys)) < len(keys):

@@ -85,7 +85,7 @@ class CorrectingImporter(Importer[CorrectingSettings], Generic[PlaceT]):
 
     def version(self) -> str:
         """Of file and dataset: the file may have been exported again, with more corrections."""
-        return f"{file_sha256(self.source)} {self.dataset.fingerprint}"
+        return f"{file_sha256(self.source)} {self.dataset.fingerprint_now()}"
 
     def models(self) -> Sequence[ModelRecord]:
         """See `Importer.models`: the dataset's."""

@@ -40,6 +40,7 @@ from imig.stages.crop import add_crop
 from imig.stages.instances import keep_instances, reference_members, set_instances
 from imig.stages.nouns import head_noun
 from imig.stages.score import scene_coverage
+from imig.text import to_stored
 
 PROMISED: Final[dict[Subset, frozenset[ReferenceKind]]] = {
     "basic": frozenset(),
@@ -82,9 +83,13 @@ def correct(scene: SceneView, returned: Returned, losses: Losses, *, crop_margin
     """
     sample = carried(scene, losses)
     work = _Work(sample, returned, losses, crop_margin)
-    found, added = objects_of(returned.regions, sample.scene)
-    work.instances(found)
-    work.add(added)
+    if returned.boxes_shown or returned.masks_shown:
+        found, added = objects_of(returned.regions, sample.scene)
+        work.instances(found)
+        work.add(added)
+    elif sample.scene.instances:
+        # Of a project made without imig, or before its annotations were loaded.
+        work.lose("pictures with nothing on them, nor our mark: instances are as they were", "all")
     work.caption()
     if work.corrections:
         work.settle()
@@ -279,7 +284,7 @@ class _Work:
                 self.cut(instance, name)
 
     def _new(self, there: Object) -> Instance | None:
-        phrase = there.phrase or there.label
+        phrase = to_stored(there.phrase or there.label or "")
         mask = there.mask
         bounds = None if mask is None else bounds_of(mask)
         box = there.box if bounds is None else _around(there.box or bounds, bounds)
@@ -291,7 +296,7 @@ class _Work:
             index=0,  # until it has its place
             identity_id=_identity(self.scene.id, [str(box), phrase, str(mask)], known),
             phrase=phrase,
-            noun=there.label or head_noun(phrase),
+            noun=to_stored(there.label or "") or head_noun(phrase),
             box=box,
             mask=mask if bounds is not None else None,
             area=None if mask is None or bounds is None else _area(mask),
@@ -349,7 +354,7 @@ def _said(text: str | None, *, stored: str) -> str:
     """
     if not text or _plain(text) == _plain(stored):
         return stored
-    return text
+    return to_stored(text) or stored
 
 
 def _plain(text: str) -> str:

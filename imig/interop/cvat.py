@@ -49,6 +49,8 @@ NAME: Final = "cvat"
 _SCENE_LABEL: Final = "imig scene"
 _LONGEST_IMAGE: Final = 1 << 28
 """Bytes of the element of one picture."""
+_LONGEST_VALUE: Final = 4096
+"""Characters of an attribute's value (`AttributeVal` in cvat/apps/engine/models.py)."""
 
 Shapes = Literal["both", "masks", "boxes"]
 
@@ -246,7 +248,7 @@ class CvatImporter(CorrectingImporter[_Place]):
             regions=regions,
             boxes_shown=boxes,
             masks_shown=masks,
-            caption=values.get("caption"),
+            caption=_whole(values.get("caption"), stored=scene.caption),
         )
 
     def _read(self, place: _Place) -> ElementTree.Element:
@@ -362,6 +364,12 @@ def _read_values(element: ElementTree.Element) -> dict[str, str]:
     }
 
 
+def _whole(text: str | None, *, stored: str) -> str | None:
+    """A text that CVAT has cut off, which it does without a word, as it was before."""
+    is_cut = text is not None and len(text) == _LONGEST_VALUE
+    return stored if is_cut and xml_text(stored).startswith(text or "") else text
+
+
 @dataclass(frozen=True)
 class _Shapes:
     """Reads the shapes on one picture."""
@@ -377,7 +385,12 @@ class _Shapes:
             self.losses.note(f"shapes of kind {str(shape.tag)[:20]}", self.scene.id)
             return None
         values = _read_values(shape)
-        index, group = values.get("instance", "").strip(), shape.get("group_id", "0")
+        stated, group = values.get("instance", "").strip(), shape.get("group_id", "0")
+        is_index = stated.isascii() and stated.isdecimal() and len(stated) < 5
+        index = int(stated) if is_index else None
+        phrase = values.get("phrase")
+        if index is not None and index < len(self.scene.instances):
+            phrase = _whole(phrase, stored=self.scene.instances[index].phrase)
         box = self._box(shape) if shape.tag == "box" else None
         mask = None
         if shape.tag == "mask":
@@ -390,10 +403,10 @@ class _Shapes:
         return Region(
             box,
             mask,
-            int(index) if index.isascii() and index.isdecimal() and len(index) < 5 else None,
+            index,
             group if group not in ("", "0") else None,
             (shape.get("label") or "").strip() or None,
-            values.get("phrase", "").strip() or None,
+            (phrase or "").strip() or None,
         )
 
     def _box(self, shape: ElementTree.Element) -> tuple[int, int, int, int] | None:

@@ -4,7 +4,9 @@
 
     <output>/.imig-export/lock            held while it is written
     <output>/.imig-export/export.json     what is exported, and how; anything else is refused
-    <output>/.imig-export/shards/         what is left of each finished shard: files, rows, losses
+    <output>/.imig-export/files/          names of the files of each shard, noted before they are
+                                          written: `--overwrite` deletes these, and no others
+    <output>/.imig-export/shards/         what is left of each finished shard: rows, losses
     <output>/.imig-export/finished.json   written last
 
 Work goes shard by shard, in several processes; what is finished is kept when a run is cut off.
@@ -14,8 +16,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,7 +28,14 @@ from rich.console import Console
 
 from imig.console.interrupt import interrupt_once
 from imig.errors import DataError, UsageError
-from imig.interop.format import Exporter, ExportFolder, FormatSettings, Losses
+from imig.interop.format import (
+    Exporter,
+    ExportFolder,
+    FormatSettings,
+    Losses,
+    is_file_name,
+    temporary_name,
+)
 from imig.interop.formats import find_exporter, to_settings
 from imig.interop.progress import SceneLine
 from imig.output.lock import folder_lock
@@ -66,7 +75,7 @@ class _Part(BaseModel):
     """What is left of a shard."""
 
     scenes: int
-    names: list[str]
+    files: int
     rows: list[Any]
     losses: dict[str, Oddity]
 
@@ -74,8 +83,6 @@ class _Part(BaseModel):
 class _Finished(BaseModel):
     scenes: int
     files: int
-    names: list[str]
-    """Of what stands once for all scenes."""
     losses: dict[str, Oddity]
 
 
@@ -104,8 +111,16 @@ class _Plan:
     def exporter(self) -> Exporter[Any]:
         return find_exporter(self.format)(self.dataset, self.settings)
 
+    @property
+    def finished(self) -> Path:
+        return self.state / "finished.json"
+
     def part(self, shard: str) -> Path:
         return self.state / "shards" / f"{shard}.json"
+
+    def names(self, shard: str = "") -> Path:
+        """Where the names of a shard's files are noted; of those that stand once for all: ""."""
+        return self.state / "files" / f"{shard or 'whole'}.jsonl"
 
 
 def export_dataset(
@@ -159,11 +174,12 @@ def export_dataset(
         interrupt_once(),
         folder_lock(plan.state / "lock", folder=output, who="another export"),
     ):
+        _require_ours(plan, overwrite=overwrite)  # another may have been there in between
         if overwrite:
             _delete(plan)
-        finished = plan.state / "finished.json"
-        if finished.is_file():
-            done = _read(finished, _Finished)
+        _forget_what_lacks_files(plan)
+        if plan.finished.is_file():
+            done = _read(plan.finished, _Finished)
             return Exported(done.scenes, done.files, Losses(done.losses), finished_already=True)
         identity = json.dumps(plan.identity, indent=1, ensure_ascii=False)
         atomic_write_bytes(plan.state / "export.json", identity.encode())
@@ -186,11 +202,13 @@ def _write_shards(plan: _Plan, console: Console, *, workers: int) -> None:
 
 
 def _write_shard(plan: _Plan, shard: str) -> None:
-    folder = ExportFolder(plan.output)
     dataset = plan.dataset
     ids = [one for one, its in zip(dataset.ids, dataset.shards, strict=True) if its == shard]
-    rows = [plan.exporter.write_scene(dataset[sample_id], folder) for sample_id in ids]
-    part = _Part(scenes=len(rows), names=folder.names, rows=rows, losses=folder.losses.kinds)
+    with _noting(plan.names(shard)) as note:
+        folder = ExportFolder(plan.output, announce=note)
+        rows = [plan.exporter.write_scene(dataset[sample_id], folder) for sample_id in ids]
+    files, losses = len(folder.names), folder.losses.kinds
+    part = _Part(scenes=len(rows), files=files, rows=rows, losses=losses)
     os.sync()  # the record may not be on the disk before what it is of
     atomic_write_bytes(plan.part(shard), part.model_dump_json().encode())
 
@@ -212,16 +230,72 @@ class _Rows(Iterable[Any]):
 
 
 def _finish(plan: _Plan) -> Exported:
-    folder, scenes, files, losses = ExportFolder(plan.output), 0, 0, Losses()
+    if plan.dataset.fingerprint_now() != plan.dataset.fingerprint:
+        raise DataError(
+            f"{plan.dataset.path} has changed while it was read",
+            cure="leave it alone during an export; --overwrite writes all of it again",
+        )
+    scenes, files, losses = 0, 0, Losses()
     for part in _parts(plan):
-        scenes, files = scenes + part.scenes, files + len(part.names)
+        scenes, files = scenes + part.scenes, files + part.files
         losses.add(Losses(part.losses))
-    plan.exporter.finish(_Rows(plan), folder)
+    with _noting(plan.names()) as note:
+        folder = ExportFolder(plan.output, announce=note)
+        plan.exporter.finish(_Rows(plan), folder)
     losses.add(folder.losses)
     files += len(folder.names)
-    record = _Finished(scenes=scenes, files=files, names=folder.names, losses=losses.kinds)
-    atomic_write_bytes(plan.state / "finished.json", record.model_dump_json().encode())
+    record = _Finished(scenes=scenes, files=files, losses=losses.kinds)
+    os.sync()  # as after a shard
+    atomic_write_bytes(plan.finished, record.model_dump_json().encode())
     return Exported(scenes, files, losses)
+
+
+@contextmanager
+def _noting(path: Path) -> Iterator[Callable[[str], None]]:
+    """A function that adds a name to a list in a file, there before it returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab", buffering=0) as file:
+        file.write(b"\n")  # a run that was killed may have left half a line
+
+        def note(name: str) -> None:
+            file.write(json.dumps(name).encode() + b"\n")
+
+        yield note
+
+
+def _noted(path: Path) -> Iterator[str]:
+    """The names in a list; what is no name of a file below the folder is passed over."""
+    try:
+        lines = read_regular_file(path).splitlines()
+    except OSError as error:
+        raise DataError(
+            f"the export's own list {path} cannot be read: {error.strerror or error}", cure=_OTHER
+        ) from error
+    for line in lines:
+        try:
+            name = json.loads(line or b"0")
+        except ValueError:
+            continue
+        if isinstance(name, str) and "\0" not in name and is_file_name(name):
+            yield name
+
+
+def _forget_what_lacks_files(plan: _Plan) -> None:
+    """Take shards, and the whole, for unfinished when somebody has removed files of theirs."""
+
+    def lacks(names: Path) -> bool:
+        return not names.is_file() or not all(
+            os.path.lexists(plan.output / one) for one in _noted(names)
+        )
+
+    whole = plan.finished.is_file() and not lacks(plan.names())
+    for one in plan.dataset.manifest.shards:
+        part = plan.part(one.name)
+        if part.is_file() and lacks(plan.names(one.name)):
+            part.unlink()
+        whole = whole and part.is_file()
+    if not whole:
+        plan.finished.unlink(missing_ok=True)
 
 
 def _require_ours(plan: _Plan, *, overwrite: bool) -> None:
@@ -259,21 +333,25 @@ def _read(path: Path, kind: type[Kind]) -> Kind:
 
 
 def _delete(plan: _Plan) -> None:
-    """Files that an export has written, and what it knew of them; folders that are empty then."""
-    names: list[str] = []
-    finished = plan.state / "finished.json"
-    if finished.is_file():
-        names += _read(finished, _Finished).names
-        finished.unlink()
-    for path in sorted((plan.state / "shards").glob("*.json")):
-        names += _read(path, _Part).names
-        path.unlink()
-    (plan.state / "export.json").unlink(missing_ok=True)
-    folders = set()
-    for name in names:
-        path = plan.output / name
-        path.unlink(missing_ok=True)
-        folders |= set(path.parents) - {plan.output, *plan.output.parents}
-    for folder in sorted(folders, key=lambda one: -len(one.parts)):
-        if folder.is_dir() and not any(folder.iterdir()):
+    """Files that exports have written, finished or not; folders that are empty then.
+
+    What is known of them goes last, so that the same command goes on when it is killed.
+    """
+    folders: dict[Path, bool] = {}
+    for names in sorted((plan.state / "files").glob("*.jsonl")):
+        for name in _noted(names):
+            path = plan.output / name
+            # The list may be somebody else's, and a folder may be a link to elsewhere.
+            if folders.setdefault(path.parent, is_within(path.parent, plan.output)):
+                for one in (path, temporary_name(path)):
+                    if one.is_symlink() or one.is_file():
+                        one.unlink()
+    ours = {folder for folder, is_ours in folders.items() if is_ours}
+    ours |= {one for folder in ours for one in folder.parents if plan.output in one.parents}
+    for folder in sorted(ours - {plan.output}, key=lambda one: -len(one.parts)):
+        if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
             folder.rmdir()
+    plan.finished.unlink(missing_ok=True)
+    for kind in ("shards/*.json", "files/*.jsonl", "export.json"):
+        for path in plan.state.glob(kind):
+            path.unlink()

@@ -8,7 +8,7 @@ their files: `imig.interop.importing` and `imig.interop.exporting` do that for a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,14 +60,31 @@ def losses_to_json(losses: Losses) -> dict[str, int]:
     return {kind: one.count for kind, one in sorted(losses.kinds.items())}
 
 
-class ExportFolder:
-    """Where an exporter writes: files by relative names, each whole or not there."""
+def is_file_name(name: str) -> bool:
+    """Whether it is the relative name of a file that lies below a folder."""
+    return not any(one in ("", ".", "..") for one in name.split("/"))
 
-    def __init__(self, path: Path) -> None:
+
+def temporary_name(path: Path) -> Path:
+    """Of a file that is being written; the same each time.
+
+    One process writes a file, so that what a killed one has left is written over.
+    """
+    return path.with_name(f".{path.name}.tmp-0")
+
+
+class ExportFolder:
+    """Where an exporter writes: files by relative names, each whole or not there.
+
+    `announce` is told every name before its file is begun.
+    """
+
+    def __init__(self, path: Path, *, announce: Callable[[str], object] | None = None) -> None:
         self.path = path
         self.names: list[str] = []
         """Of what was written, in order."""
         self.losses = Losses()
+        self._announce = announce
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file; its folders are made.
@@ -83,12 +100,13 @@ class ExportFolder:
     @contextmanager
     def writing(self, name: str) -> Iterator[BinaryIO]:
         """A file that is written piece by piece, there once the block has ended; as `write`."""
-        if any(one in ("", ".", "..") for one in name.split("/")):
+        if not is_file_name(name):
             raise DataError(f"{name!r} is no name of a file below {self.path}")
         path = self.path / name
-        # One process writes a file, so that what a killed one has left is written over.
-        temporary = path.with_name(f".{path.name}.tmp-0")
+        temporary = temporary_name(path)
         try:
+            if self._announce is not None:
+                self._announce(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
                 yield file
@@ -158,7 +176,11 @@ class Importer(ABC, Generic[SettingsT]):
         return [self.source]
 
     def version(self) -> str | None:
-        """Tells contents of the source apart that have the same keys; None: the keys do."""
+        """Tells contents of the source apart that have the same keys; None: the keys do.
+
+        Asked before anything is read, and again at the end: an import of a source that has changed
+        in between is not finished. Files that it cannot read have a version too.
+        """
         return None
 
     def models(self) -> Sequence[ModelRecord]:

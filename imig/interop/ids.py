@@ -23,5 +23,9 @@ def keys_to_ids(keys: Sequence[str]) -> dict[str, str]:
 def _key_to_id(key: str) -> str:
     if _ID.fullmatch(key):
         return key
+    try:
+        data = key.encode(errors="surrogateescape")  # bytes of a name that are not UTF-8
+    except UnicodeEncodeError:  # halves of characters, from an escape in JSON
+        data = key.encode(errors="surrogatepass")
     letters = re.sub(r"[^A-Za-z0-9_-]+", "-", key).strip("-_")[:_LONGEST] or "scene"
-    return f"{letters}-{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()[:8]}"
+    return f"{letters}-{hashlib.sha256(data).hexdigest()[:8]}"

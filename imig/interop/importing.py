@@ -20,7 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
-from imig.errors import DataError, UsageError
+from imig.errors import DataError, SourceLostError, UsageError
 from imig.interop.format import Importer, Losses
 from imig.interop.formats import find_importer, to_settings
 from imig.interop.ids import keys_to_ids
@@ -39,6 +39,7 @@ from imig.schema import Manifest, Quarantine, Subset
 from imig.shards.manifest import package_versions
 from imig.shards.names import shard_name
 from imig.shards.writer import require_members
+from imig.stages.sources.base import printable_path
 
 STAGE = "import"
 """As reports and quarantines name it."""
@@ -74,6 +75,8 @@ class _Plan:
     name: str
     ids: dict[str, str]
     """Key -> sample id, in order."""
+    version: str | None
+    """Of the source, before anything of it was read."""
     scenes_per_shard: int
     blocks: list[_Block]
 
@@ -83,7 +86,7 @@ class _Plan:
             "name": self.name,
             "source": {
                 "kind": self.format,
-                "path": str(self.importer.source),
+                "path": printable_path(str(self.importer.source)),
                 **self.importer.settings.model_dump(mode="json"),
             },
             "write": {"scenes_per_shard": self.scenes_per_shard},
@@ -91,9 +94,9 @@ class _Plan:
 
     @property
     def recipe_sha256(self) -> str:
-        known = [self.recipe, list(self.ids)]
-        if version := self.importer.version():
-            known.append(version)
+        known: list[Any] = [self.recipe, [printable_path(key) for key in self.ids]]
+        if self.version:
+            known.append(self.version)
         return hashlib.sha256(json.dumps(known, ensure_ascii=False).encode()).hexdigest()
 
     def folder(self) -> OutputFolder:
@@ -196,8 +199,9 @@ def _make_plan(
         format=format_name,
         importer=importer,
         output=output,
-        name=name or path.resolve().name,
+        name=name or printable_path(path.resolve().name),
         ids=ids,
+        version=importer.version(),
         scenes_per_shard=scenes_per_shard,
         blocks=[
             _Block(subset, shard_name(subset, number), tuple(its[start : start + scenes_per_shard]))
@@ -210,7 +214,7 @@ def _make_plan(
 def _differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
     why = list(differences(there, here))
     if not why and there["recipe_sha256"] != here["recipe_sha256"]:
-        why.append("the source has other scenes than it had")
+        why.append("the source is not what it was")
     yield from why
 
 
@@ -236,6 +240,8 @@ def _import_shard(plan: _Plan, block: _Block) -> Record:
             try:
                 sample = plan.importer.read(key, plan.ids[key], losses)
                 _check(sample, block)
+            except SourceLostError:
+                raise  # no scene is at fault
             except (DataError, ValueError) as error:
                 quarantined.append(_quarantine(plan.ids[key], key, error))
                 continue
@@ -265,9 +271,9 @@ def _quarantine(sample_id: str, key: str, error: Exception) -> Quarantine:
     return Quarantine(
         id=sample_id,
         stage=STAGE,
-        error=f"{type(error).__name__}: {error}",
-        traceback="" if isinstance(error, DataError) else traceback.format_exc(),
-        path=key,
+        error=printable_path(f"{type(error).__name__}: {error}"),
+        traceback="" if isinstance(error, DataError) else printable_path(traceback.format_exc()),
+        path=printable_path(key),
     )
 
 
@@ -276,11 +282,19 @@ def _finish(plan: _Plan, folder: OutputFolder, *, seconds: float) -> Imported:
     contents = Contents()
     for record in records:
         contents.add(record)
+    if plan.importer.version() != plan.version:
+        raise DataError(
+            f"{plan.importer.source} has changed while it was read",
+            cure="leave it alone during an import; --overwrite reads all of it again",
+        )
     if not contents.rows:
         first = contents.quarantined[0]
+        for block in plan.blocks:  # the same command is to look again
+            folder.shard_record(block.shard).unlink()
         raise DataError(
             f"none of the {len(contents.quarantined)} scenes of {plan.importer.source} can be "
-            f"read: {first.path}: {first.error}"
+            f"read: {first.path}: {first.error}",
+            cure="mend that, and run the same command again",
         )
     whole = merge_records(records)
     manifest = Manifest(

@@ -73,6 +73,8 @@ class _Reader:
         self._ended = False
 
     def elements(self) -> Iterator[Element]:
+        if self._next_character() == "\ufeff":  # a byte order mark, as Windows writes it
+            self._advance(self._at + 1)
         if self._next_character() != "[":
             raise self._damaged("it is no list")
         self._advance(self._at + 1)

@@ -333,7 +333,9 @@ class _Results:
             self.caption = _joined(value.get("text"))
             return
         if kind not in (*_DRAWN, *_OF_REGIONS):
-            self.losses.note(f"results of type {kind}", f"{self.scene.id}: {result.get('id')}")
+            self.losses.note(
+                f"results of type {str(kind)[:20]}", f"{self.scene.id}: {result.get('id')}"
+            )
             return
         name = result.get("id")
         if not isinstance(name, str):

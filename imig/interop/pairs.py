@@ -31,6 +31,7 @@ from imig.pictures import OpenedPicture, PictureError, open_picture
 from imig.regular_file import open_regular_file, read_regular_file
 from imig.sample import Sample, derive_seed, image_to_jpeg, mask_to_png
 from imig.schema import Box, Instance, Reference, Scene, Source
+from imig.shards.manifest import file_sha256
 from imig.stages.instances import set_instances
 from imig.stages.nouns import head_noun
 from imig.text import to_stored
@@ -107,6 +108,10 @@ class PairsImporter(Importer[PairsSettings]):
         if not self._count:
             raise UsageError(f"{self.source} has no records")
         return [f"{self.source.stem}-{number:08d}" for number in range(self._count)]
+
+    def version(self) -> str:
+        """Of the list: a record may say something else than it did."""
+        return file_sha256(self.source)
 
     def read(self, key: str, sample_id: str, losses: Losses) -> Sample:
         """See `Importer.read`."""

@@ -26,6 +26,8 @@ import numpy as np
 from PIL.Image import Image
 from pydantic import ValidationError
 
+from imig.checks.pictures import Findings
+from imig.checks.sample import check_scene, instance_masks
 from imig.contextgen.layout_file import (
     LoadedLayout,
     ReferenceEntry,
@@ -35,7 +37,9 @@ from imig.contextgen.layout_file import (
 from imig.contextgen.scene_layout import layout_to_json, placed_references, scene_to_layout
 from imig.errors import DataError, UsageError
 from imig.interop.format import Exporter, ExportFolder, Format, Importer, Losses
+from imig.layout.boxes import lies_within
 from imig.layout.masks import Mask, mask_area, mask_to_box, mask_to_rle
+from imig.layout.run_lengths import mask_extents
 from imig.paths import is_within
 from imig.pictures import OpenedPicture, PictureError, open_picture
 from imig.regular_file import read_regular_file
@@ -43,8 +47,10 @@ from imig.sample import Sample, derive_seed, image_to_jpeg, mask_to_png
 from imig.schema import (
     Box,
     Instance,
+    InstanceScores,
     Reference,
     Scene,
+    Similarity,
     Source,
     Subset,
     first_problem,
@@ -53,10 +59,12 @@ from imig.schema import (
 )
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.features import FEATURES_MEMBER
+from imig.shards.manifest import file_sha256
 from imig.shards.views import SceneView
 from imig.shards.writer import named_members
 from imig.stages.instances import set_instances
 from imig.stages.nouns import head_noun
+from imig.stages.score import scene_coverage
 
 SCENE_NAME: Final = "scene.json"
 LAYOUT_NAME: Final = "layout.json"
@@ -96,6 +104,10 @@ class FoldersImporter(Importer):
 
     def keys(self) -> Sequence[str]:
         """Names of the folders that hold a scene."""
+        if not self.source.is_dir():
+            raise UsageError(
+                f"{self.source} is no folder", cure="name the folder that holds the scenes' folders"
+            )
         names = [
             one.name
             for one in sorted(self.source.iterdir())
@@ -107,6 +119,15 @@ class FoldersImporter(Importer):
                 cure="name the folder that holds the scenes' folders",
             )
         return names
+
+    def version(self) -> str:
+        """Scenes, layouts and masks by their bytes, which people edit; pictures by their sizes."""
+        digest = hashlib.sha256()
+        for key in self.keys():
+            for path in sorted((self.source / key).iterdir()):
+                said = f"{key}/{path.name}".encode(errors="surrogateescape")
+                digest.update(said + b"\0" + _file_version(path).encode() + b"\n")
+        return digest.hexdigest()
 
     def subset(self, key: str) -> Subset:
         """That of an exported scene; `basic` for those made by hand."""
@@ -121,11 +142,21 @@ class FoldersImporter(Importer):
         """See `Importer.read`."""
         folder = self.source / key
         if (folder / SCENE_NAME).is_file():
-            return _read_exported(folder, sample_id)
+            return _read_exported(folder, sample_id, losses)
         return _read_hand_made(folder, sample_id, losses)
 
 
-def _read_exported(folder: Path, sample_id: str) -> Sample:
+def _file_version(path: Path) -> str:
+    is_small = path.suffix == ".json" or (path.suffix == ".png" and "mask" in path.name)
+    try:
+        if is_small and path.is_file():
+            return file_sha256(path)
+        return str(path.stat().st_size) if path.is_file() else ""
+    except OSError as error:  # reading the scene says so
+        return error.strerror or ""
+
+
+def _read_exported(folder: Path, sample_id: str, losses: Losses) -> Sample:
     path = folder / SCENE_NAME
     try:
         scene = scene_from_json(_read(path))
@@ -135,13 +166,52 @@ def _read_exported(folder: Path, sample_id: str) -> Sample:
     files = {name: _read(folder / name) for name in sorted(named_members(scene))}
     if (folder / FEATURES_MEMBER).exists():
         files[FEATURES_MEMBER] = _read(folder / FEATURES_MEMBER)
-    for instance in scene.instances:
-        mask = _read_mask(folder / f"mask{instance.index:02d}.png", scene)
-        rle = None if mask is None else mask_to_rle(mask)
-        if mask is not None and rle != instance.mask:
-            instance.mask, instance.area = rle, mask_area(mask)
-            instance.box = mask_to_box(mask) or instance.box
-    return Sample(scene, files)
+    sample = Sample(scene, files)
+    _require_sound(sample, folder)
+    edited = [one.index for one in scene.instances if _take_mask(folder, one, scene)]
+    if edited:
+        _forget_figures(sample, edited)
+        names = ", ".join(f"mask{index:02d}.png" for index in edited)
+        losses.note("figures of instances whose masks were edited", f"{sample_id}: {names}")
+    return sample
+
+
+def _require_sound(sample: Sample, folder: Path) -> None:
+    """Raise DataError for what is no picture of its stated kind and size: a damaged file."""
+    findings = Findings(shard="", sample=sample.scene.id)
+    masks = iter(mask_extents(instance_masks(sample.scene)))
+    check_scene(findings, sample.scene, sample.files, masks)
+    if findings.faults:
+        faults = "; ".join(one.message for one in findings.faults[:5])
+        raise DataError(f"{folder}: {faults}")
+
+
+def _take_mask(folder: Path, instance: Instance, scene: Scene) -> bool:
+    """Give an instance the mask that lies in the folder; whether it is another than it had."""
+    mask = _read_mask(folder / f"mask{instance.index:02d}.png", scene)
+    rle = None if mask is None else mask_to_rle(mask)
+    if mask is None or rle == instance.mask:
+        return False
+    instance.mask, instance.area = rle, mask_area(mask)
+    instance.box = mask_to_box(mask) or instance.box
+    return True
+
+
+def _forget_figures(sample: Sample, edited: Sequence[int]) -> None:
+    """Bring what follows from masks and boxes up to what they are; what is not known goes."""
+    for index in edited:
+        instance = sample.scene.instances[index]
+        instance.occluded_fraction = instance.grounding = instance.segmentation = None
+        instance.scores = InstanceScores()
+        for reference in instance.references:
+            reference.similarity, reference.agreement = Similarity(), None
+        if instance.face_box is not None and not lies_within(instance.face_box, instance.box):
+            instance.face_box = None
+    for instance in sample.scene.instances:
+        instance.scores.identity_similarity = instance.scores.phrase_margin = None
+    set_instances(sample, sample.scene.instances, layer_order=sample.scene.layer_order)
+    if sample.scene.scores.coverage is not None:
+        sample.scene.scores.coverage = scene_coverage(sample.scene)
 
 
 def _read_mask(path: Path, scene: Scene) -> Mask | None:

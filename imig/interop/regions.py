@@ -11,6 +11,7 @@ import numpy as np
 from imig.errors import DataError
 from imig.layout.boxes import iou
 from imig.layout.masks import Mask, mask_to_rle
+from imig.layout.polygons import polygons_to_mask
 from imig.layout.run_lengths import mask_extents
 from imig.schema import MAX_INSTANCES, Box, MaskRLE, Scene
 
@@ -157,18 +158,15 @@ def polygon_to_mask(points: Sequence[tuple[float, float]], scene: Scene) -> Mask
     Raises
     ------
     DataError
-        It has fewer than three points, or one that is no number.
+        It has fewer than three points, one that is no number, or an endless outline.
     """
-    from pycocotools import mask as coco
-
     if len(points) < 3:
         raise DataError(f"a polygon has {len(points)} points; the least are 3")
     flat = np.asarray(points, dtype=np.float64)
     if not np.isfinite(flat).all():
         raise DataError("a polygon has points that are no numbers")
     flat = np.clip(flat, 0, (scene.width, scene.height))
-    (encoded,) = coco.frPyObjects([flat.ravel().tolist()], scene.height, scene.width)
-    return non_empty(coco.decode(encoded).astype(bool))
+    return non_empty(polygons_to_mask([flat.ravel().tolist()], size=(scene.width, scene.height)))
 
 
 def non_empty(mask: Mask) -> MaskRLE | None:

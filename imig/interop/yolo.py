@@ -12,7 +12,6 @@ Ultralytics' own conversion of COCO joins parts.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, Literal
 
@@ -22,6 +21,7 @@ from pydantic import Field
 from imig.interop.annotated import EVERYTHING, AnnotatedImporter
 from imig.interop.coco import note_losses
 from imig.interop.format import Exporter, ExportFolder, Format, FormatSettings
+from imig.interop.yaml_text import yaml_text
 from imig.layout.masks import mask_to_box
 from imig.layout.polygons import Ring, join_rings, mask_to_rings
 from imig.shards.views import InstanceView, SceneView
@@ -109,8 +109,7 @@ def _data_lines(names: list[str], *, split: str) -> Iterator[str]:
         yield f"{key}: images/{split}\n"
     yield "names:\n" if names else "names: {}\n"
     for number, name in enumerate(names):
-        # JSON's texts are YAML's; its own writer wraps long ones.
-        yield f"  {number}: {json.dumps(name, ensure_ascii=False)}\n"
+        yield f"  {number}: {yaml_text(name)}\n"
 
 
 class YoloImportSettings(FormatSettings):

@@ -94,6 +94,11 @@ class Dataset:
         self._sizes: list[int] = table["size"].to_pylist()
         self._rows = {sample_id: row for row, sample_id in enumerate(self.ids)}
 
+    def fingerprint_now(self) -> str:
+        """As `fingerprint`, of the manifest that is there now; "" where there is none."""
+        data = self.folder.find(MANIFEST_NAME)
+        return "" if data is None else hashlib.sha256(data).hexdigest()
+
     def _why_not(self) -> str:
         """What a folder without a manifest may be."""
         if self.folder.has(REMOVAL):

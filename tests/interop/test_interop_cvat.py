@@ -10,13 +10,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from support.annotation_tools import CvatFile
-from support.tiny_dataset import write_tiny_dataset
+from support.tiny_dataset import make_sample, seal, write_tiny_dataset
 
 import imig
 from imig.errors import DataError
 from imig.interop.exporting import export_dataset
 from imig.interop.importing import import_dataset
 from imig.shards.tables import read_quarantine
+from imig.shards.writer import write_tar
 
 Element = ElementTree.Element
 
@@ -75,19 +76,51 @@ def test_what_else_may_be_drawn(exported: Path, tmp_path: Path) -> None:
     assert done.losses.kinds.keys() == {"shapes of kind polyline", "rotations of boxes"}
 
 
-def test_a_picture_without_a_shape(exported: Path, tmp_path: Path) -> None:
-    """CVAT writes it as an empty element: all instances are gone, not the scene."""
+TAG = """<tag label="imig scene"><attribute name="shapes">both</attribute></tag>"""
+
+
+@pytest.mark.parametrize(("inside", "left"), [(f">{TAG}</image>", 0), ("></image>", 3), ("/>", 3)])
+def test_a_picture_without_a_shape(exported: Path, tmp_path: Path, inside: str, left: int) -> None:
+    """Under our mark all instances are gone, not the scene; else nobody has looked at it."""
     name, size = "nested/basic-00000001.jpg", 'width="96" height="64"'
-    text = f'<annotations><version>1.1</version><image id="0" name="{name}" {size}/></annotations>'
-    (tmp_path / "a.xml").write_text(text)
-    import_dataset(
+    text = f'<annotations><version>1.1</version><image id="0" name="{name}" {size}{inside}'
+    (tmp_path / "a.xml").write_text(f"{text}</annotations>")
+    done = import_dataset(
         tmp_path / "a.xml", "cvat", output=tmp_path / "back",
         overrides=[f"dataset={exported}/dataset"],
     )  # fmt: skip
     back = imig.Dataset(tmp_path / "back")
-    assert back["basic-00000001"].record.instances == []
+    assert len(back["basic-00000001"].record.instances) == left
     assert len(back["basic-00000000"].record.instances) == 2
-    assert [one.by for one in back["basic-00000001"].record.corrections] == [None] * 3
+    corrections = back["basic-00000001"].record.corrections
+    assert [one.by for one in corrections] == [None] * (3 - left)
+    kind = "pictures with nothing on them, nor our mark: instances are as they were"
+    assert (kind in done.losses.kinds) == (left == 3)
+
+
+@pytest.mark.parametrize("is_edited", [False, True])
+def test_texts_that_cvat_cuts_off_are_no_corrections(tmp_path: Path, is_edited: bool) -> None:
+    """It keeps 4096 characters of an attribute, and says nothing."""
+    folder, sample = tmp_path / "dataset", make_sample(1)
+    sample.scene.caption = "A table. " * 1000
+    sample.scene.instances[0].phrase = "red " * 2000 + "ball"
+    shard = "basic-000000.tar"
+    seal(folder, {shard: [sample]}, {shard: write_tar(folder / shard, [sample])})
+    export_dataset(folder, "cvat", output=tmp_path / "out")
+    file = CvatFile(tmp_path / "out")
+    for value in file.picture("basic-00000001").image.iter("attribute"):
+        value.text = (value.text or "")[:4096]
+        if is_edited and value.get("name") in ("caption", "phrase"):
+            value.text = "x" + value.text[1:]
+    file.save()
+    import_dataset(
+        tmp_path / "out" / "annotations.xml", "cvat", output=tmp_path / "back",
+        overrides=[f"dataset={folder}"],
+    )  # fmt: skip
+    scene = imig.Dataset(tmp_path / "back")["basic-00000001"].record
+    assert (scene.caption == sample.scene.caption) == (not is_edited)
+    assert (scene.instances[0].phrase == sample.scene.instances[0].phrase) == (not is_edited)
+    assert bool(scene.corrections) == is_edited
 
 
 def shape(image: Element, tag: str, **values: str) -> None:

@@ -234,6 +234,7 @@ WRONG_CALLS: dict[str, tuple[list[str], str]] = {
     "no such format": (["export", "foldrs", "dataset"], "there is no format 'foldrs'"),
     "no such dataset": (["export", "folders", "nowhere"], "there is no dataset folder"),
     "no such source": (["import", "folders", "nowhere"], "there is no "),
+    "a file as source": (["import", "folders", "dataset/dataset.json"], "is no folder"),
     "no scenes in it": (["import", "folders", "empty"], "has no folder with a layout.json"),
     "an unknown setting": (["export", "folders", "dataset", "--set", "a=1"], "--set a: "),
     "no setting": (["export", "folders", "dataset", "--set", "a"], "not of the form key=value"),

@@ -181,6 +181,8 @@ DATA: dict[str, tuple[str, str]] = {
     "not there": ("train: pictures\nnames: [a]", "pictures is not there"),
     "outside": ("train: /etc\nnames: [a]", "/etc leads out of its folder"),
     "above": ("train: ../../..\nnames: [a]", "leads out of its folder"),
+    "a name that no file has": ('train: "a\\0b"\nnames: [a]', "leads out of its folder"),
+    "half a character": ('train: "\\ud800"\nnames: [a]', "leads out of its folder"),
     "no pictures": ("train: labels/train\nnames: [a]", "no pictures where 'train' says"),
 }
 

@@ -34,6 +34,15 @@ def test_no_elements(tmp_path: Path, text: str) -> None:
     assert list(each_element(tmp_path / "list.json")) == []
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "list.json"
+    path.write_bytes(b'\xef\xbb\xbf[{"a": "\xc3\xa4"}, 2]')
+    first, second = each_element(path)
+    assert (first.value, second.value) == ({"a": "ä"}, 2)
+    assert read_element(path, offset=first.offset, size=first.size) == first.value
+    assert read_element(path, offset=second.offset, size=second.size) == 2
+
+
 def test_a_list_without_its_end(tmp_path: Path) -> None:
     """What is whole has come out; where the damage lies is said."""
     path = tmp_path / "list.json"

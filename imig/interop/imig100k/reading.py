@@ -47,6 +47,7 @@ from imig.schema import (
     Subset,
     first_problem,
 )
+from imig.shards.manifest import file_sha256
 from imig.stages.instances import set_instances
 from imig.stages.nouns import head_noun
 
@@ -95,6 +96,11 @@ class Imig100kImporter(Importer):
     def keys(self) -> Sequence[str]:
         """``imig-basic-000012``; what has no number of its own, by its place in the list."""
         return sorted(self._places)
+
+    def version(self) -> str:
+        """Of the lists: an entry may say something else than it did."""
+        folders = sorted({folder for folder, *_ in self._places.values()})
+        return " ".join(file_sha256(self.source / one / PROMPTS_NAME) for one in folders)
 
     def subset(self, key: str) -> Subset:
         """That of the folder; a composed target with one instance is no scene of `flexible`."""

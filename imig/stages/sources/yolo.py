@@ -111,12 +111,9 @@ class YoloPictures(AnnotatedPictures):
     def fingerprint(self) -> str:
         digest = hashlib.sha256(read_regular_file(self._data_path))
         for name in self.names:
-            label = self._label(name)
-            digest.update(
-                f"{name} {label.stat().st_size if is_there(label) else 0}\n".encode(
-                    errors="surrogateescape"
-                )
-            )
+            # Another class is often as many bytes, so that a size does not tell.
+            digest.update(f"{name}\0".encode(errors="surrogateescape"))
+            digest.update(hashlib.sha256(self._label_bytes(name)).digest())
         return digest.hexdigest()
 
     def describe(self) -> list[str]:
@@ -204,6 +201,13 @@ class YoloPictures(AnnotatedPictures):
             to_mask=to_mask,
         )
 
+    def _label_bytes(self, name: str) -> bytes:
+        """Empty where there are none that can be read: its scene will say so."""
+        try:
+            return read_regular_file(self._label(name), max_bytes=MAX_TEXT_BYTES)
+        except (OSError, ValueError):
+            return b""
+
     def _label(self, name: str) -> Path:
         """As Ultralytics finds it: the last folder ``images`` of the path is ``labels``."""
         before, images, after = f"/{name}".rpartition("/images/")
@@ -233,7 +237,7 @@ class YoloPictures(AnnotatedPictures):
         folders = [self._root / base, self._root] if base else [self._root]
         names = [said, said.removeprefix("../")]
         places = [folder / name for folder in folders for name in names]
-        inside = [one for one in places if is_within(one, self._root)]
+        inside = [one for one in places if self._is_inside(one)]
         found = next((one for one in inside if one.exists()), None)
         if found is not None:
             # Without `..`, which the names of pictures would have too.
@@ -244,12 +248,18 @@ class YoloPictures(AnnotatedPictures):
             cure=f"pictures lie below {self._root}, `images/train` for example",
         )
 
+    def _is_inside(self, path: Path) -> bool:
+        try:
+            return is_within(path, self._root)
+        except ValueError:  # no file can have such a name
+            return False
+
     def _listed(self, path: Path) -> Iterator[str]:
         """A text file with a picture a line."""
         text = bytes_to_text(read_regular_file(path), where=str(path))
         for line in filter(None, map(str.strip, text.splitlines())):
             picture = self._root / line
-            if not is_within(picture, self._root):
+            if not self._is_inside(picture):
                 raise SourceError(f"{path}: {printable(line)} leads out of {self._root}")
             if picture.suffix.lower() in picture_suffixes():
                 yield str(

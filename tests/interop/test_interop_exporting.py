@@ -1,0 +1,120 @@
+"""Exports that were cut off, and folders that somebody has been at in between."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.tiny_dataset import write_tiny_dataset
+
+from imig.interop.exporting import export_dataset
+from imig.interop.format import ExportFolder
+from imig.processes import each_in_processes
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    return write_tiny_dataset(tmp_path / "dataset", scenes=4, scenes_per_shard=2)
+
+
+def names_in(folder: Path) -> set[str]:
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if not path.is_dir() and ".imig-export" not in path.parts
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "last"), [("folders", "basic-00000003/ref00.jpg"), ("yolo", "data.yaml")]
+)
+def test_overwrite_deletes_what_a_killed_export_has_left(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, last: str
+) -> None:
+    out = tmp_path / "out"
+    write = ExportFolder.write
+
+    def is_killed(self: ExportFolder, name: str, data: bytes) -> None:
+        if name == last:
+            raise KeyboardInterrupt
+        write(self, name, data)
+
+    monkeypatch.setattr(ExportFolder, "write", is_killed)
+    with pytest.raises(KeyboardInterrupt):
+        export_dataset(dataset, kind, output=out)
+    monkeypatch.undo()
+    left = names_in(out)
+    assert any("00000003" in name for name in left)
+    (out / ".imig-export" / "files" / "basic-000000.tar.jsonl").open("ab").write(b'"half a li')
+    half = out / next(iter(left))
+    half.with_name(f".{half.name}.tmp-0").write_bytes(b"half")
+    export_dataset(
+        write_tiny_dataset(tmp_path / "other", scenes=1), "coco", output=out, overwrite=True
+    )
+    assert names_in(out) == {
+        "images/basic-00000000.jpg",
+        "annotations/instances.json",
+        "annotations/captions.json",
+    }
+
+
+def test_overwrite_deletes_nothing_elsewhere(dataset: Path, tmp_path: Path) -> None:
+    """Whatever a folder of others says that an export has written."""
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    export_dataset(dataset, "coco", output=out)
+    (out / "images").rename(elsewhere)
+    (out / "images").symlink_to(elsewhere)
+    (tmp_path / "thesis.txt").write_text("mine")
+    names = ["../thesis.txt", str(tmp_path / "thesis.txt"), "images/../../thesis.txt", 3, "a\0b"]
+    with (out / ".imig-export" / "files" / "whole.jsonl").open("a") as file:
+        file.writelines(f"{json.dumps(one)}\n" for one in names)
+    before = names_in(elsewhere)
+    export_dataset(dataset, "folders", output=out, overwrite=True)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+    assert names_in(elsewhere) == before
+    assert not (out / "annotations").exists()
+
+
+@pytest.mark.parametrize("name", ["images/train/basic-00000002.jpg", "data.yaml"])
+def test_a_file_that_was_removed_is_written_again(dataset: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    first = export_dataset(dataset, "yolo", output=out)
+    data = (out / name).read_bytes()
+    assert export_dataset(dataset, "yolo", output=out).finished_already
+    (out / name).unlink()
+    again = export_dataset(dataset, "yolo", output=out)
+    assert (again.finished_already, again.scenes, again.files) == (False, 4, first.files)
+    assert (out / name).read_bytes() == data
+    export_dataset(dataset, "coco", output=out, overwrite=True)
+    assert not (out / "labels").exists()
+
+
+def test_a_damaged_record_can_be_overwritten(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_dataset(dataset, "coco", output=out)
+    (out / ".imig-export" / "finished.json").write_bytes(b"\xff{")
+    (out / ".imig-export" / "shards" / "basic-000000.tar.json").write_bytes(b"")
+    assert export_dataset(dataset, "coco", output=out, overwrite=True).scenes == 4
+
+
+class Counted:
+    """A function that says how often it was unpickled in its process."""
+
+    times = 0
+
+    def __call__(self, item: int) -> int:
+        return Counted.times
+
+    def __setstate__(self, state: object) -> None:
+        Counted.times += 1
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Counted, (), {"some": "state"}
+
+
+def test_a_function_goes_to_a_process_once() -> None:
+    """It carries the names of all scenes, and a shard would cost more the more there are."""
+    results = dict(each_in_processes(Counted(), range(20), workers=2, what="count"))
+    assert set(results.values()) == {1}
+    assert results.keys() == set(range(20))
