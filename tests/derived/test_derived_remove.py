@@ -318,9 +318,10 @@ def test_other_work_is_refused_while_one_is_cut_off(
 
 @pytest.mark.parametrize("fault", ["cut shard", "no picture", "no record"])
 def test_what_is_damaged_elsewhere_stops_it_before_it_begins(
-    shards: Path, tmp_path: Path, fault: str
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     """Behind the point without return it would stop every run, and leave no dataset."""
+    monkeypatch.setattr("imig.output.seal.MAX_PICTURES", 4)
     path = shards / "basic-000000.tar"
     data = path.read_bytes()
     if fault == "cut shard":
@@ -359,6 +360,7 @@ def test_the_licence_that_the_owner_has_stated_stays(shards: Path, tmp_path: Pat
 def test_the_card_above_a_split_is_renewed_by_the_next_run(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("imig.output.seal.MAX_PICTURES", 4)
     split_dataset(shards, output=tmp_path / "split", validation=0.3)
     whole = Path(shutil.copytree(tmp_path / "split", tmp_path / "whole"))
     scene_id = Dataset(whole / "train").ids[0]
