@@ -57,7 +57,7 @@ def each_in_processes(
     )
     others = set(multiprocessing.active_children())
     try:
-        with _interrupts_held():
+        with interrupts_held():
             futures = {pool.submit(_apply, item): item for item in items}
         for future in as_completed(futures):
             yield futures[future], future.result()
@@ -75,7 +75,7 @@ def each_in_processes(
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
+def interrupts_held() -> Iterator[None]:
     """Ctrl-C within comes after it; processes that are started within never see one."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -86,7 +86,7 @@ def _interrupts_held() -> Iterator[None]:
 
 def _begin(function: Callable[[Any], Any]) -> None:
     _functions.append(function)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=leave_with_parent, daemon=True).start()
     limit_threads(1)
 
 
@@ -94,8 +94,8 @@ def _apply(item: Any) -> Any:
     return _functions[0](item)
 
 
-def _leave_with_parent() -> None:
-    """Ends this process with its parent, also one that was killed: nobody would stop it."""
+def leave_with_parent() -> None:
+    """End this process with its parent, also one that was killed: nobody would stop it."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "a pool has started this process"
     parent.join()

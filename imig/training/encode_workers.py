@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
-import os
-import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -23,6 +21,7 @@ from imig.contextgen.encoded_scene import scene_to_bytes
 from imig.errors import DataError
 from imig.output.record import Record
 from imig.output.writing import write_shard
+from imig.processes import interrupts_held, leave_with_parent
 from imig.sample import Sample
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.threads import cpu_count, limit_threads
@@ -135,7 +134,7 @@ def _encode_in_pool(
     )
     others = set(multiprocessing.active_children())
     try:
-        with _interrupts_held():
+        with interrupts_held():
             futures = {pool.submit(_encode_in_worker, shard): shard for shard in shards}
         waiting = set(futures)
         while waiting:
@@ -155,16 +154,6 @@ def _encode_in_pool(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C within comes after it; processes that are started within never see one."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Worker:
@@ -194,7 +183,7 @@ _worker: _Worker | None = None
 
 def _start_worker(plan: EncodePlan, numbers: Any, done: Any) -> None:
     global _worker
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=leave_with_parent, daemon=True).start()
     limit_threads(1)  # as `_one_thread`
     _worker = _Worker(plan, numbers.get(), done)
 
@@ -202,11 +191,3 @@ def _start_worker(plan: EncodePlan, numbers: Any, done: Any) -> None:
 def _encode_in_worker(shard: str) -> Record:
     assert _worker is not None, "the pool has started this process"
     return _worker.encode(shard)
-
-
-def _leave_with_parent() -> None:
-    """End this process with its parent, also one that was killed: nobody would stop it."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "a pool has started this process"
-    parent.join()
-    os._exit(1)
