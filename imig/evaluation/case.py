@@ -18,6 +18,10 @@ Mask = NDArray[np.bool_]
 Kind = Literal["object", "person"]
 """Of an instance; benchmarks measure people by their faces."""
 
+Resampling = Literal["lanczos", "linear"]
+"""linear: between the four nearest pixels however much smaller it gets, as OpenCV does by default;
+evaluators that were written with it see aliased pictures, and their figures come from these."""
+
 
 @dataclass(frozen=True)
 class CaseReference:
@@ -72,6 +76,8 @@ class Case:
     size: tuple[int, int]
     """(width, height) to which boxes refer, in pixels; pictures are looked at in this size."""
     instances: tuple[CaseInstance, ...]
+    resampling: Resampling = "lanczos"
+    """How a picture of another size is brought to it."""
     group: str = ""
     """Of a benchmark's levels or parts, "L2"; figures are given for each, too."""
     questions: tuple[Question, ...] = ()
