@@ -10,12 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from imig.evaluation.paper_table import PaperTable
 from imig.layout.placement import Rectangle
 
 Mask = NDArray[np.bool_]
 
 Kind = Literal["object", "person"]
 """Of an instance; benchmarks measure people by their faces."""
+
+Resampling = Literal["lanczos", "linear"]
+"""linear: between the four nearest pixels however much smaller it gets, as OpenCV does by default;
+evaluators that were written with it see aliased pictures, and their figures come from these."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,8 @@ class Case:
     size: tuple[int, int]
     """(width, height) to which boxes refer, in pixels; pictures are looked at in this size."""
     instances: tuple[CaseInstance, ...]
+    resampling: Resampling = "lanczos"
+    """How a picture of another size is brought to it."""
     group: str = ""
     """Of a benchmark's levels or parts, "L2"; figures are given for each, too."""
     questions: tuple[Question, ...] = ()
@@ -87,6 +94,8 @@ class Against(Protocol):
 
     kind: str
     """`shards`, `layouts`, or the benchmark's name."""
+    table: PaperTable | None
+    """What the benchmark's papers print; None where there is no benchmark."""
 
     def __len__(self) -> int: ...
 

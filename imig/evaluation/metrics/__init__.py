@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from imig.evaluation.metrics.base import Measure, Metric
+from imig.evaluation.metrics.clip import ClipMetric
+from imig.evaluation.metrics.coco_mig import CocoMigMetric
+from imig.evaluation.metrics.colour import ColourMetric
 from imig.evaluation.metrics.copying import CopyingMetric
 from imig.evaluation.metrics.identity import IdentityMetric
 from imig.evaluation.metrics.position import PositionMetric
@@ -13,6 +16,9 @@ CLASSES: Final[tuple[type[Metric[Any]], ...]] = (
     PositionMetric,
     IdentityMetric,
     CopyingMetric,
+    ColourMetric,
+    ClipMetric,
+    CocoMigMetric,
 )
 
 METRICS: Final[dict[str, type[Metric[Any]]]] = {one.name: one for one in CLASSES}
