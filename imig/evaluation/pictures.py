@@ -31,8 +31,8 @@ class GeneratedPicture:
         except OSError as error:
             raise DataError(f"{self.path} cannot be read: {error}") from error
 
-    def read(self, size: tuple[int, int]) -> Image.Image:
-        """RGB in the case's size, (width, height); another size is scaled to it.
+    def read(self, size: tuple[int, int] | None) -> Image.Image:
+        """RGB in the case's size, (width, height), to which another is scaled; None: as it is.
 
         Raises
         ------
@@ -45,7 +45,7 @@ class GeneratedPicture:
             raise DataError(
                 f"{self.path} cannot be read: {error}", cure="draw it again, or take it away"
             ) from error
-        if picture.size == size:
+        if size is None or picture.size == size:
             return picture
         return picture.resize(size, Image.Resampling.LANCZOS)
 
