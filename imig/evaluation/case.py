@@ -18,6 +18,10 @@ Mask = NDArray[np.bool_]
 Kind = Literal["object", "person"]
 """Of an instance; benchmarks measure people by their faces."""
 
+Resampling = Literal["lanczos", "linear"]
+"""linear: between the four nearest pixels however much smaller it gets, as OpenCV does by default;
+evaluators that were written with it see aliased pictures, and their figures come from these."""
+
 
 @dataclass(frozen=True)
 class CaseReference:
@@ -74,6 +78,8 @@ class Case:
     instances: tuple[CaseInstance, ...]
     any_size: bool = False
     """Pictures are looked at in the size that they have, to which boxes are scaled (`in_size`)."""
+    resampling: Resampling = "lanczos"
+    """How a picture of another size is brought to it."""
     group: str = ""
     """Of a benchmark's levels or parts, "L2"; figures are given for each, too."""
     questions: tuple[Question, ...] = ()
