@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -131,8 +131,17 @@ class LayoutSamCases:
             "place": str(self._place),
             "cases": len(self),
             "rows": len(self._tables) > 0,
-            "files": {one.name: _sha256(one) for one in (*self._lists, *self._tables)},
+            "files": self._checksums,
         }
+
+    @cached_property
+    def _checksums(self) -> dict[str, str]:
+        """Of parquet files too, which have the pictures in them: half a gigabyte each."""
+        checksums = {}
+        for path in (*self._lists, *self._tables):
+            with path.open("rb") as file:
+                checksums[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        return checksums
 
     def _to_case(self, key: str, entry: Entry) -> Case:
         references = self._references.get(key)
@@ -201,9 +210,3 @@ def _find_tables(path: Path) -> list[Path]:
         if found:
             return found
     return []
-
-
-def _sha256(path: Path) -> str:
-    """Parquet files have the pictures in them, half a gigabyte each: read piece by piece."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
