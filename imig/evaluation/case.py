@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from imig.evaluation.paper_table import PaperTable
-from imig.layout.placement import Rectangle
+from imig.layout.placement import Rectangle, scaled
 
 Mask = NDArray[np.bool_]
 
@@ -80,6 +80,8 @@ class Case:
     size: tuple[int, int]
     """(width, height) to which boxes refer, in pixels; pictures are looked at in this size."""
     instances: tuple[CaseInstance, ...]
+    any_size: bool = False
+    """Pictures are looked at in the size that they have, to which boxes are scaled (`in_size`)."""
     resampling: Resampling = "lanczos"
     """How a picture of another size is brought to it."""
     group: str = ""
@@ -87,6 +89,17 @@ class Case:
     questions: tuple[Question, ...] = ()
     read_target: Callable[[], Image] | None = field(default=None, repr=False, compare=False)
     """The true picture (RGB), where there is one."""
+
+    def in_size(self, size: tuple[int, int]) -> Case:
+        """The same case for a picture of another (width, height)."""
+        if size == self.size:
+            return self
+        scale = size[0] / self.size[0], size[1] / self.size[1]
+        instances = tuple(
+            one if one.box is None else replace(one, box=scaled(one.box, scale))
+            for one in self.instances
+        )
+        return replace(self, size=size, instances=instances)
 
 
 class Against(Protocol):

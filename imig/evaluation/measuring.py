@@ -78,6 +78,7 @@ def measure_pictures(
         some = pictures[start : start + BATCH]
         asked = [cases[one.case] for one in some]
         images = [one.read(case) for one, case in zip(some, asked, strict=True)]
+        asked = [case.in_size(image.size) for case, image in zip(asked, images, strict=True)]
         for one, case, values in zip(some, asked, eyes.measure(asked, images), strict=True):
             yield PictureResult(
                 case=case.id,

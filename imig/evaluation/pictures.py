@@ -34,7 +34,7 @@ class GeneratedPicture:
             raise DataError(f"{self.path} cannot be read: {error}") from error
 
     def read(self, case: Case) -> Image.Image:
-        """RGB in the case's size; another size is scaled to it, as the case says.
+        """RGB in the case's size; another size is scaled to it, or left as it is, as the case says.
 
         Raises
         ------
@@ -47,6 +47,8 @@ class GeneratedPicture:
             raise DataError(
                 f"{self.path} cannot be read: {error}", cure="draw it again, or take it away"
             ) from error
+        if case.any_size:
+            return picture
         return resize(picture, case.size, resampling=case.resampling)
 
 

@@ -24,6 +24,7 @@ from imig.evaluation.recipe import EvaluationRecipe, metrics_of
 from imig.evaluation.result import EvaluationResult, FigureResult, LeakageResult, PictureResult
 from imig.evaluation.summary import Sample
 from imig.evaluation.table import table_to_markdown
+from imig.recipe.identity import without_means
 from imig.schema import ModelRecord
 from imig.shards.atomic import atomic_write, atomic_write_bytes
 from imig.shards.dataset import Dataset
@@ -91,9 +92,13 @@ def evaluate(
     models = _models(recipe, metrics)
     identity = {
         "imig": __version__,
-        "recipe": recipe.model_dump(mode="json", exclude={"name", "seed", "bootstrap"}),
+        # answers of a vision-language model are dear: where its server is, where the cases lie,
+        # is of no matter for them
+        "recipe": without_means(
+            recipe.model_dump(mode="json", exclude={"name", "seed", "bootstrap"})
+        ),
         "models": [one.model_dump(mode="json") for one in models],
-        "against": against.record(),
+        "against": {key: one for key, one in against.record().items() if key != "place"},
     }
     leakage = _leakage(list(drawn.values()), training, recipe=recipe, console=console)
     measured = _measure(
@@ -180,6 +185,9 @@ def _allowed(
     """Metrics that some case allows; of the others why not."""
     allowed, unmeasured = [], {}
     for metric in metrics:
+        if (unset := metric.unset()) is not None:
+            unmeasured[metric.name] = unset
+            continue
         reasons = [metric.lacks(one) for one in cases.values()]
         if None in reasons:
             allowed.append(metric)

@@ -291,8 +291,17 @@ class PreferenceJudge(Model, Protocol):
 
 @runtime_checkable
 class PictureAnswerer(Model, Protocol):
-    def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[PictureAnswer]:
-        """Yes or no, and why, to the question about each picture."""
+    def answer(
+        self, images: Sequence[Image], questions: Sequence[str], *, verbatim: bool = False
+    ) -> list[PictureAnswer]:
+        """Yes or no, and why, to the question about each picture.
+
+        Parameters
+        ----------
+        verbatim:
+            Put the questions just as they stand, which say themselves how to answer: with yes or
+            no, in a word, as benchmarks ask. An answer that says neither is a no.
+        """
         ...
 
 

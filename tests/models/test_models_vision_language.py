@@ -106,6 +106,19 @@ def test_the_verdict_is_the_library_s_own_next_word(library: Library, model: Any
         assert answer.reason == _reason(library.say(inputs, tokens=TOKENS))
 
 
+def test_a_verbatim_question_is_put_as_it_stands(library: Library, model: Any) -> None:
+    letters = [library.processor.tokenizer.convert_tokens_to_ids(one) for one in "yYnN"]
+    images = [picture(80, 60, seed=seed) for seed in range(4)]
+    wanted = []
+    for image in images:
+        with torch.no_grad():
+            logits = library.model(**library.inputs(image, QUESTION)).logits[0, -1]
+        wanted.append(bool(logits[letters[:2]].logsumexp(0) >= logits[letters[2:]].logsumexp(0)))
+    answers = model.answer(images, [QUESTION] * 4, verbatim=True)
+    assert [one.yes for one in answers] == wanted
+    assert {one.reason for one in answers} == {""}
+
+
 def test_a_description_is_what_the_library_says(
     library: Library, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
