@@ -76,6 +76,8 @@ class Case:
     questions: tuple[Question, ...] = ()
     read_target: Callable[[], Image] | None = field(default=None, repr=False, compare=False)
     """The true picture (RGB), where there is one."""
+    seed: int | None = None
+    """Of the noise of its first picture; None: whatever `imig bench` makes of its id."""
 
 
 class Against(Protocol):
