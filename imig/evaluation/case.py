@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from imig.evaluation.paper_table import PaperTable
 from imig.layout.placement import Rectangle
 
 Mask = NDArray[np.bool_]
@@ -85,6 +86,8 @@ class Against(Protocol):
 
     kind: str
     """`shards`, `layouts`, or the benchmark's name."""
+    table: PaperTable | None
+    """What the benchmark's papers print; None where there is no benchmark."""
 
     def __len__(self) -> int: ...
 

@@ -23,6 +23,36 @@ class FigureResult(_Part):
     cases: int = Field(description="Cases with at least one of them.")
 
 
+class CellResult(_Part):
+    """A value of a benchmark's table, in the scale in which its paper prints it."""
+
+    value: float | None = Field(description="null: the recipe did not measure it.")
+    low: float | None = Field(description="Lower end of the bootstrap interval over cases.")
+    high: float | None
+
+
+class ColumnResult(_Part):
+    """A figure of a benchmark's table."""
+
+    name: str
+    title: str
+    meaning: str
+    better: Literal["higher", "lower", "neither"]
+    decimals: int
+    cells: dict[str, CellResult] = Field(description="By the titles of the table's parts.")
+
+
+class TableResult(_Part):
+    """A benchmark's table as its paper prints it."""
+
+    title: str
+    parts: list[str] = Field(description="Titles of the parts of the benchmark, in order.")
+    parts_are: Literal["rows", "columns"]
+    columns: list[ColumnResult]
+    confidence: float = Field(description="Of the intervals.")
+    notes: list[str] = Field(description="What a reader of the figures has to know.")
+
+
 class PictureResult(_Part):
     """A line of `pictures.jsonl`: what was measured of one picture."""
 
@@ -54,4 +84,7 @@ class EvaluationResult(_Part):
     figures: dict[str, FigureResult]
     groups: dict[str, dict[str, FigureResult]] = Field(
         description="The same for each of the benchmark's groups; empty where there is one."
+    )
+    table: TableResult | None = Field(
+        default=None, description="Of a benchmark; the same is in `table.md`."
     )

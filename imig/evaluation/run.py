@@ -16,10 +16,12 @@ from imig.evaluation.case import Against, Case
 from imig.evaluation.measuring import Eyes, Measured, measure_pictures
 from imig.evaluation.metrics import MEASURES
 from imig.evaluation.metrics.base import Metric, model_fields
+from imig.evaluation.paper_table import fill
 from imig.evaluation.pictures import GeneratedPicture, list_pictures, missing_cases
 from imig.evaluation.recipe import EvaluationRecipe, metrics_of
 from imig.evaluation.result import EvaluationResult, FigureResult, PictureResult
-from imig.evaluation.summary import Bootstrap
+from imig.evaluation.summary import Sample
+from imig.evaluation.table import table_to_markdown
 from imig.schema import ModelRecord
 from imig.shards.atomic import atomic_write, atomic_write_bytes
 from imig.shards.manifest import package_versions
@@ -27,6 +29,7 @@ from imig.stages.loading import record_of
 
 RESULT_NAME = "evaluation.json"
 PICTURES_NAME = "pictures.jsonl"
+TABLE_NAME = "table.md"
 
 SHOWN_MISSING = 5
 
@@ -40,7 +43,8 @@ def evaluate(
     partial: bool = False,
     console: Console,
 ) -> EvaluationResult:
-    """Measure the pictures of a folder, and write `evaluation.json` and `pictures.jsonl`.
+    """Measure the pictures of a folder, and write `evaluation.json` and `pictures.jsonl`; of a
+    benchmark also `table.md`.
 
     What an earlier run has measured with the same recipe, models and cases of the very same
     pictures is not measured again.
@@ -111,7 +115,11 @@ def evaluate(
             group: summarise([one for one in measured if one.group == group], recipe=recipe)
             for group in sorted({one.group for one in measured} - {""})
         },
+        table=None if against.table is None else fill(against.table, measured, recipe=recipe),
     )
+    if result.table is not None:
+        text = "".join(f"{line}\n" for line in table_to_markdown(result.table))
+        atomic_write_bytes(output / TABLE_NAME, text.encode())
     atomic_write_bytes(output / RESULT_NAME, (result.model_dump_json(indent=1) + "\n").encode())
     return result
 
@@ -120,23 +128,14 @@ def summarise(
     measured: Sequence[PictureResult], *, recipe: EvaluationRecipe
 ) -> dict[str, FigureResult]:
     """Figures over pictures, with intervals over their cases."""
-    ids = sorted({one.case for one in measured})
-    bootstrap = Bootstrap(
-        len(ids),
-        samples=recipe.bootstrap.samples,
-        confidence=recipe.bootstrap.confidence,
-        seed=recipe.seed,
-    )
+    sample = Sample(measured, recipe=recipe)
     figures = {}
     for name in MEASURES:
-        if not any(name in one.values for one in measured):
+        values = sample.values(name)
+        if values is None:
             continue
-        of_case: dict[str, list[float]] = {one: [] for one in ids}
-        for one in measured:
-            of_case[one.case] += [v for v in one.values.get(name, ()) if v is not None]
-        values = list(of_case.values())
-        means = bootstrap.means(values)
-        estimate = None if means is None else bootstrap.estimate(means)
+        means = sample.bootstrap.means(values)
+        estimate = None if means is None else sample.bootstrap.estimate(means)
         figures[name] = FigureResult(
             value=None if estimate is None else estimate.value,
             low=None if estimate is None else estimate.low,

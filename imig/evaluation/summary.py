@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from imig.evaluation.result import PictureResult
+
+if TYPE_CHECKING:
+    from imig.evaluation.recipe import EvaluationRecipe
 
 Floats = NDArray[np.float64]
 
@@ -62,15 +68,42 @@ class Bootstrap:
         return Estimate(float(means[0]), float(low), float(high))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """A figure of a table that benchmarks make of others."""
+class Sample:
+    """Pictures, and the draws of their cases.
 
-    name: str
-    title: str
-    of: tuple[str, ...]
-    """Figures, or columns before it, that it is computed from."""
-    meaning: str
-    compute: Callable[[Mapping[str, Floats]], Floats]
-    """Means of `of` (same draws) -> its own."""
-    percent: bool = False
+    Parameters
+    ----------
+    measured:
+        The pictures.
+    recipe:
+        For the seed of the draws, their number, and the intervals' confidence.
+    """
+
+    def __init__(self, measured: Sequence[PictureResult], *, recipe: EvaluationRecipe) -> None:
+        self._measured = measured
+        self._cases = sorted({one.case for one in measured})
+        self.bootstrap = Bootstrap(
+            len(self._cases),
+            samples=recipe.bootstrap.samples,
+            confidence=recipe.bootstrap.confidence,
+            seed=recipe.seed,
+        )
+
+    @property
+    def draws(self) -> int:
+        """How many there are."""
+        return len(self.bootstrap.times)
+
+    def means(self, figure: str) -> Floats | None:
+        """(1 + draws,), see `Bootstrap.means`; None: nothing has a value of it."""
+        values = self.values(figure)
+        return None if values is None else self.bootstrap.means(values)
+
+    def values(self, figure: str) -> list[list[float]] | None:
+        """Of each case the values of all its units; None: no picture was measured by it."""
+        if not any(figure in one.values for one in self._measured):
+            return None
+        of_case: dict[str, list[float]] = {one: [] for one in self._cases}
+        for one in self._measured:
+            of_case[one.case] += [v for v in one.values.get(figure, ()) if v is not None]
+        return list(of_case.values())

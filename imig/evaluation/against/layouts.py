@@ -28,6 +28,7 @@ class LayoutCases:
     """
 
     kind = "layouts"
+    table = None
 
     def __init__(self, path: Path) -> None:
         paths = (

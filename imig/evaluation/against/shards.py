@@ -28,6 +28,7 @@ class ShardsCases:
     """A dataset, which should be one that the model was not trained on (`imig split`)."""
 
     kind = "shards"
+    table = None
 
     def __init__(self, folder: str | Path) -> None:
         self._dataset = Dataset(folder)
