@@ -132,7 +132,8 @@ def _has_reference(instance: CaseInstance, pack: ReferencePack | None) -> bool:
 def _reference(instance: CaseInstance, pack: ReferencePack | None) -> CaseReference:
     if instance.references:
         return instance.references[0]
-    assert pack is not None and instance.box is not None, "why_not_drawn has looked"
+    assert pack is not None, "why_not_drawn has looked"
+    assert instance.box is not None, "why_not_drawn has looked"
     return pack.find(instance.phrase, box=instance.box)
 
 

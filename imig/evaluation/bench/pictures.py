@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import batched
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +69,7 @@ def cut_batches(
     width: int | None,
     size: int,
 ) -> list[Batch]:
-    """All pictures, in batches of at most `size`, those of most work first.
+    """All pictures, in batches of at most `size`; those of all first seeds come first.
 
     Pictures of a batch are equally large; cases with as many instances stand together, so that
     little is padded. Batches depend on the cases alone, never on what is drawn already: in the last
@@ -84,11 +83,15 @@ def cut_batches(
     alike: dict[tuple[int, int], list[Case]] = {}
     for case in cases:
         alike.setdefault(picture_size(*case.size, target_width=width), []).append(case)
-    batches: list[Batch] = []
-    for _, some in sorted(alike.items(), key=lambda one: (-one[0][0] * one[0][1], one[0])):
+    for some in alike.values():
         some.sort(key=lambda one: (-len(one.instances), one.id))
-        batches += batched((one for case in some for one in pictures[case.id]), size)
-    return batches
+    seeds = max(map(len, pictures.values()), default=0)
+    return [
+        tuple(pictures[case.id][seed] for case in some[start : start + size])
+        for seed in range(seeds)
+        for _, some in sorted(alike.items())
+        for start in range(0, len(some), size)
+    ]
 
 
 def given_to_sha256(given: PictureSample) -> str:
@@ -115,14 +118,18 @@ def differences(found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> l
         old = found.get(key)
         if key in UNCOMPARED or old == value:
             continue
-        said += [_said(key, old, value)] if not isinstance(value, dict) else _inside(key, old, value)
+        said += (
+            [_said(key, old, value)] if not isinstance(value, dict) else _inside(key, old, value)
+        )
     return said
 
 
 def _inside(key: str, old: Any, new: Mapping[str, Any]) -> list[str]:
     if not isinstance(old, dict):
         return [_said(key, old, new)]
-    return [_said(f"{key}.{one}", old.get(one), new[one]) for one in new if old.get(one) != new[one]]
+    return [
+        _said(f"{key}.{one}", old.get(one), new[one]) for one in new if old.get(one) != new[one]
+    ]
 
 
 def _said(key: str, old: Any, new: Any) -> str:
