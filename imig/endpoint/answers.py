@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from PIL.Image import Image
 
+from imig.endpoint.errors import AnswerUnfinished, RequestRefused
 from imig.endpoint.pictures import PictureAsker
 from imig.errors import DataError
 from imig.models.json_answer import answer_to_json
 from imig.models.protocols import PictureAnswer
+from imig.models.thoughts import without_thoughts
 from imig.text import to_stored
 
 TRIES: Final = 3
@@ -49,12 +52,27 @@ _READ: Final[dict[str, Any]] = {
 class EndpointAnswerer(PictureAsker[PictureAnswer]):
     """A `PictureAnswerer`: as many questions under way as the endpoint's `concurrency` says."""
 
-    def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[PictureAnswer]:
-        """Yes or no, and why, for each picture and its question.
+    def answer(
+        self, images: Sequence[Image], questions: Sequence[str], *, verbatim: bool = False
+    ) -> list[PictureAnswer]:
+        """As `imig.models.protocols.PictureAnswerer`.
+
+        Of a verbatim question the reason is all that the model said; a picture that it refuses, or
+        comes to no answer about, has a no.
 
         Raises UsageError for a wrong URL, key or model; DataError when an answer cannot be had.
         """
-        return self.ask_all(images, questions, self._answer)
+        return self.ask_all(images, questions, self._judge if verbatim else self._answer)
+
+    def _judge(self, picture: Mapping[str, Any], question: str) -> PictureAnswer:
+        content = [picture, {"type": "text", "text": question}]
+        try:
+            text = self.endpoint.ask([{"role": "user", "content": content}], schema=None)
+        except RequestRefused as refusal:
+            if refusal.parameter != "content" and not isinstance(refusal, AnswerUnfinished):
+                raise
+            return PictureAnswer(False, to_stored(refusal.message))
+        return PictureAnswer(says_yes(text), to_stored(text))
 
     def _answer(self, picture: Mapping[str, Any], question: str) -> PictureAnswer:
         content = [picture, {"type": "text", "text": f"{question}\n{_WORDS}"}]
@@ -69,6 +87,12 @@ class EndpointAnswerer(PictureAsker[PictureAnswer]):
                         f"one: {error}"
                     ) from None
         raise AssertionError("the last attempt returns or raises")
+
+
+def says_yes(text: str) -> bool:
+    """Whether the first yes or no in a model's words is a yes; without either it is not."""
+    found = re.search(r"(?i)\b(yes|no)\b", without_thoughts(text))
+    return found is not None and found[1].lower() == "yes"
 
 
 def text_to_answer(text: str) -> PictureAnswer:

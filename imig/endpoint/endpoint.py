@@ -20,6 +20,7 @@ from imig.endpoint.reply import Reply, completion_to_reply
 from imig.endpoint.waiting import Throttle, backoff_seconds
 from imig.errors import UsageError
 from imig.models.json_answer import is_whole_answer
+from imig.models.thoughts import without_thoughts
 from imig.recipe.parts import EndpointConfig
 from imig.schema import ModelRecord
 
@@ -111,8 +112,10 @@ class Endpoint:
         """What the server did not take, or the model did not do, and what was done instead."""
         return list(self._notes.values())
 
-    def ask(self, messages: Sequence[Message], *, schema: Mapping[str, Any]) -> str:
+    def ask(self, messages: Sequence[Message], *, schema: Mapping[str, Any] | None) -> str:
         """One answer; a JSON object of this schema, if the model does as it is told.
+
+        With None the messages go as they are, and any words are an answer.
 
         The schema goes the way that the server takes: as a JSON schema; else with "a JSON object,
         please" and the schema in words; else in words alone. An answer that breaks off, and one
@@ -155,15 +158,22 @@ class Endpoint:
             self._note("tokens", f"{problem}: asked again with {more} tokens (max_tokens)")
             tokens, before = more, (problem, reply)
 
-    def _unfinished(self, reply: Reply, schema: Mapping[str, Any], *, asked_again: bool) -> str:
+    def _unfinished(
+        self, reply: Reply, schema: Mapping[str, Any] | None, *, asked_again: bool
+    ) -> str:
         """Why a reply is no answer yet; empty: it is one, or more tokens would not mend it."""
-        if reply.broken_off:
+        if schema is None:
+            if without_thoughts(reply.text).strip():
+                return ""
+            if reply.broken_off:
+                return "the answer breaks off"
+        elif reply.broken_off:
             # Some models go on with blanks after their answer, until the end of their tokens.
             whole = is_whole_answer(reply.text, schema=schema)
             return "" if whole else "the answer breaks off"
         if not reply.thoughts_only:
             return ""
-        if is_whole_answer(reply.thoughts, schema=schema):
+        if schema is not None and is_whole_answer(reply.thoughts, schema=schema):
             # Some servers take an answer without thoughts for thoughts.
             if asked_again and not self._answers_as_thoughts:
                 self._note(
@@ -184,7 +194,7 @@ class Endpoint:
             self._notes[kind] = f"{self.config.url}: {words}"
 
     def _ask_patiently(
-        self, messages: Sequence[Message], schema: Mapping[str, Any], tokens: int | None
+        self, messages: Sequence[Message], schema: Mapping[str, Any] | None, tokens: int | None
     ) -> Reply:
         """A reply, whatever it says; tries again, waits, and finds the form that the server takes.
 
@@ -192,7 +202,8 @@ class Endpoint:
         again in the next form, around and around and within the same number of tries, for most
         faults have nothing to do with it.
         """
-        forms, index, tries, faults = self._forms, 0, 0, 0
+        forms: tuple[Form, ...] = ("text",) if schema is None else self._forms
+        index, tries, faults = 0, 0, 0
         while True:
             request = self._request(forms[index], messages, schema, tokens)
             self._throttle.wait()
@@ -213,7 +224,8 @@ class Endpoint:
                     index += 1
                     continue
             else:
-                self._settle(forms[index:], faults=faults)
+                if schema is not None:
+                    self._settle(forms[index:], faults=faults)
                 return self._accepted(reply)
             tries += 1
             self._wait_after(failure, tries)
@@ -316,7 +328,7 @@ class Endpoint:
         self,
         form: Form,
         messages: Sequence[Message],
-        schema: Mapping[str, Any],
+        schema: Mapping[str, Any] | None,
         tokens: int | None,
     ) -> dict[str, Any]:
         request: dict[str, Any] = {"model": self.config.model, "messages": list(messages)}
@@ -324,6 +336,8 @@ class Endpoint:
             request["temperature"] = self._temperature
         if tokens is not None and self._tokens_name is not None:
             request[self._tokens_name] = tokens
+        if schema is None:
+            return request
         if form == "json_schema":
             wanted = {"name": "answer", "strict": True, "schema": dict(schema)}
             request["response_format"] = {"type": "json_schema", "json_schema": wanted}

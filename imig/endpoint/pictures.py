@@ -63,7 +63,9 @@ class PictureAsker(Generic[Answer]):
         self, image: Image, question: str, ask: Callable[[Mapping[str, Any], str], Answer]
     ) -> Answer:
         data = _jpeg(image)
-        key = hashlib.sha256(data + question.encode()).hexdigest()
+        # Put in another way, the same question is another one.
+        way = getattr(ask, "__qualname__", "")
+        key = hashlib.sha256(data + f"{way}\0{question}".encode()).hexdigest()
         # In one step: another thread may let go of the oldest between two.
         if (kept := self._kept.get(key)) is not None:
             return kept

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from imig.evaluation.paper_table import PaperTable
-from imig.layout.placement import Rectangle
+from imig.layout.placement import Rectangle, scaled
 
 Mask = NDArray[np.bool_]
 
 Kind = Literal["object", "person"]
 """Of an instance; benchmarks measure people by their faces."""
+
+Resampling = Literal["lanczos", "linear"]
+"""linear: between the four nearest pixels however much smaller it gets, as OpenCV does by default;
+evaluators that were written with it see aliased pictures, and their figures come from these."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,10 @@ class Case:
     size: tuple[int, int]
     """(width, height) to which boxes refer, in pixels; pictures are looked at in this size."""
     instances: tuple[CaseInstance, ...]
+    any_size: bool = False
+    """Pictures are looked at in the size that they have, to which boxes are scaled (`in_size`)."""
+    resampling: Resampling = "lanczos"
+    """How a picture of another size is brought to it."""
     group: str = ""
     """Of a benchmark's levels or parts, "L2"; figures are given for each, too."""
     questions: tuple[Question, ...] = ()
@@ -79,6 +87,17 @@ class Case:
     """The true picture (RGB), where there is one."""
     seed: int | None = None
     """Of the noise of its first picture; None: whatever `imig bench` makes of its id."""
+
+    def in_size(self, size: tuple[int, int]) -> Case:
+        """The same case for a picture of another (width, height)."""
+        if size == self.size:
+            return self
+        scale = size[0] / self.size[0], size[1] / self.size[1]
+        instances = tuple(
+            one if one.box is None else replace(one, box=scaled(one.box, scale))
+            for one in self.instances
+        )
+        return replace(self, size=size, instances=instances)
 
 
 class Against(Protocol):

@@ -34,6 +34,12 @@ class LookConfig(RecipePart):
         "stranger of the same kind does not count as a wrong place; phrase: all of it; both: one "
         "after the other, and whatever is found is a thing of that noun.",
     )
+    each_alone: bool = Field(
+        default=False,
+        description="Each subject is looked for by itself, and is what scores best, whatever "
+        "stands for the others (LAMICBench++). Otherwise all are looked for at once, and a "
+        "detection stands for one of them.",
+    )
     box_threshold: Fraction = Field(default=0.35, description="Released pipeline: 0.35.")
     text_threshold: Fraction = Field(default=0.25, description="Released pipeline: 0.25.")
     nms_iou: Fraction = Field(default=0.625, description="Released pipeline: 0.625.")
@@ -74,20 +80,20 @@ def look(
 ) -> list[Seen]:
     """Find each case's subjects in its picture.
 
-    A detection stands for one instance at most: of all ways to deal them out the one with the
-    largest sum of IoUs is taken, so that two mugs that changed places are both in place (who they
-    are, identity says).
+    Unless each is looked for alone, a detection stands for one instance at most: of all ways to
+    deal them out the one with the largest sum of IoUs is taken, so that two mugs that changed
+    places are both in place (who they are, identity says).
     """
     found: list[list[_Candidate]] = [[] for _ in cases]
     for wordings in _wordings(cases, config):
         answers = grounder.ground(
-            images,
-            [sorted(one) for one in wordings],
+            [images[number] for number in wordings],
+            [sorted(one) for one in wordings.values()],
             box_threshold=config.box_threshold,
             text_threshold=config.text_threshold,
         )
-        for candidates, answer, own in zip(found, answers, wordings, strict=True):
-            candidates += [
+        for (number, own), answer in zip(wordings.items(), answers, strict=True):
+            found[number] += [
                 _Candidate(box, float(score), own[phrase])
                 for box, score, phrase in zip(
                     answer.boxes, answer.scores, answer.phrases, strict=True
@@ -129,14 +135,23 @@ def _thing(instance: CaseInstance, config: LookConfig) -> str:
     return (instance.phrase if config.text == "phrase" else instance.thing).lower()
 
 
-def _wordings(cases: Sequence[Case], config: LookConfig) -> Iterator[list[dict[str, str]]]:
-    """For each look at all pictures, what each is searched for: text -> thing."""
-    if config.text in ("noun", "both"):
-        yield [{one.thing.lower(): _thing(one, config) for one in case.instances} for case in cases]
-    if config.text in ("phrase", "both"):
-        yield [
-            {one.phrase.lower(): _thing(one, config) for one in case.instances} for case in cases
+def _wordings(cases: Sequence[Case], config: LookConfig) -> Iterator[dict[int, dict[str, str]]]:
+    """For each look, which pictures are looked at, and what each is searched for: text -> thing."""
+    for text in ("noun", "phrase"):
+        if config.text not in (text, "both"):
+            continue
+        wanted = [
+            [(_text(one, text), _thing(one, config)) for one in case.instances] for case in cases
         ]
+        if config.each_alone:
+            for place in range(max(map(len, wanted), default=0)):
+                yield {n: dict([own[place]]) for n, own in enumerate(wanted) if place < len(own)}
+        else:
+            yield {n: dict(own) for n, own in enumerate(wanted)}
+
+
+def _text(instance: CaseInstance, text: str) -> str:
+    return (instance.phrase if text == "phrase" else instance.thing).lower()
 
 
 _Dealt = tuple[Box, float, float | None]
@@ -152,13 +167,19 @@ def _deal(
     for thing in sorted(set(things)):
         wanted = [i for i, one in enumerate(things) if one == thing]
         there = [one for one in candidates if one.thing == thing]
+        if config.each_alone:
+            there = sorted(there, key=lambda one: -one.score)[:1]
         boxes = np.array([one.box for one in there], np.float32).reshape(-1, 4)
         scores = np.array([one.score for one in there])
         kept = non_maximum_suppression(boxes, scores, iou=config.nms_iou)
         boxes, scores = np.round(boxes[kept]).astype(int), scores[kept]
         overlaps = _overlaps([instances[i] for i in wanted], boxes)
-        gain = np.nan_to_num(overlaps) + _SCORE * scores
-        for row, column in zip(*linear_sum_assignment(gain, maximize=True), strict=True):
+        if config.each_alone:
+            pairs = [(row, 0) for row in range(len(wanted) if len(boxes) else 0)]
+        else:
+            gain = np.nan_to_num(overlaps) + _SCORE * scores
+            pairs = list(zip(*linear_sum_assignment(gain, maximize=True), strict=True))
+        for row, column in pairs:
             box: Box = tuple(boxes[column].tolist())
             overlap = float(overlaps[row, column])
             score = float(scores[column])

@@ -77,7 +77,8 @@ def measure_pictures(
     for start in range(0, len(pictures), BATCH):
         some = pictures[start : start + BATCH]
         asked = [cases[one.case] for one in some]
-        images = [one.read(case.size) for one, case in zip(some, asked, strict=True)]
+        images = [one.read(case) for one, case in zip(some, asked, strict=True)]
+        asked = [case.in_size(image.size) for case, image in zip(asked, images, strict=True)]
         for one, case, values in zip(some, asked, eyes.measure(asked, images), strict=True):
             yield PictureResult(
                 case=case.id,

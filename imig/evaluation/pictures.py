@@ -7,9 +7,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from imig.errors import DataError, UsageError
+from imig.evaluation.case import Case, Resampling
 from imig.pictures import PictureError, open_picture
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
@@ -31,8 +33,8 @@ class GeneratedPicture:
         except OSError as error:
             raise DataError(f"{self.path} cannot be read: {error}") from error
 
-    def read(self, size: tuple[int, int]) -> Image.Image:
-        """RGB in the case's size, (width, height); another size is scaled to it.
+    def read(self, case: Case) -> Image.Image:
+        """RGB in the case's size; another size is scaled to it, or left as it is, as the case says.
 
         Raises
         ------
@@ -45,9 +47,29 @@ class GeneratedPicture:
             raise DataError(
                 f"{self.path} cannot be read: {error}", cure="draw it again, or take it away"
             ) from error
-        if picture.size == size:
+        if case.any_size:
             return picture
+        return resize(picture, case.size, resampling=case.resampling)
+
+
+def resize(
+    picture: Image.Image, size: tuple[int, int], *, resampling: Resampling = "lanczos"
+) -> Image.Image:
+    """A picture in another size, (width, height)."""
+    if picture.size == size:
+        return picture
+    if resampling == "lanczos":
         return picture.resize(size, Image.Resampling.LANCZOS)
+    # Pillow's own is a mean over all pixels when it makes smaller, and rounds down when it is not
+    pixels = np.asarray(picture, np.float32)
+    for axis, wanted in ((0, size[1]), (1, size[0])):
+        length = pixels.shape[axis]
+        places = np.clip((np.arange(wanted) + 0.5) * length / wanted - 0.5, 0, length - 1)
+        before = places.astype(int)
+        after = np.minimum(before + 1, length - 1)
+        share = (places - before).astype(np.float32).reshape((-1, 1, 1) if axis == 0 else (-1, 1))
+        pixels = pixels.take(before, axis) * (1 - share) + pixels.take(after, axis) * share
+    return Image.fromarray(np.floor(pixels + 0.5).astype(np.uint8))
 
 
 def list_pictures(folder: Path) -> list[Path]:

@@ -22,6 +22,7 @@ from imig.evaluation.recipe import EvaluationRecipe, metrics_of
 from imig.evaluation.result import EvaluationResult, FigureResult, PictureResult
 from imig.evaluation.summary import Sample
 from imig.evaluation.table import table_to_markdown
+from imig.recipe.identity import without_means
 from imig.schema import ModelRecord
 from imig.shards.atomic import atomic_write, atomic_write_bytes
 from imig.shards.manifest import package_versions
@@ -78,9 +79,13 @@ def evaluate(
     metrics, unmeasured, models = plan_metrics(recipe, drawn.values())
     identity = {
         "imig": __version__,
-        "recipe": recipe.model_dump(mode="json", exclude={"name", "seed", "bootstrap"}),
+        # answers of a vision-language model are dear: where its server is, where the cases lie,
+        # is of no matter for them
+        "recipe": without_means(
+            recipe.model_dump(mode="json", exclude={"name", "seed", "bootstrap"})
+        ),
         "models": [one.model_dump(mode="json") for one in models],
-        "against": against.record(),
+        "against": {key: one for key, one in against.record().items() if key != "place"},
     }
     measured = _measure(
         pictures,
@@ -173,6 +178,9 @@ def plan_metrics(
     """
     metrics, unmeasured = [], {}
     for metric in metrics_of(recipe):
+        if (unset := metric.unset()) is not None:
+            unmeasured[metric.name] = unset
+            continue
         reasons = [metric.lacks(one) for one in cases]
         if None in reasons:
             metrics.append(metric)

@@ -212,6 +212,16 @@ class Segmenter(Model, Protocol):
 
 
 @runtime_checkable
+class ProposingSegmenter(Segmenter, Protocol):
+    def segment_best(
+        self, images: Sequence[Image], boxes: Sequence[NDArray[np.float32]]
+    ) -> list[SegmentedMasks]:
+        """For each box the one of the model's proposals (a part, the whole, more than it) whose
+        IoU it predicts highest; `segment` gives the mask that it means to be unambiguous."""
+        ...
+
+
+@runtime_checkable
 class ImageEmbedder(Model, Protocol):
     def embed(
         self, images: Sequence[Image], masks: Sequence[NDArray[np.bool_] | None] | None = None
@@ -281,8 +291,17 @@ class PreferenceJudge(Model, Protocol):
 
 @runtime_checkable
 class PictureAnswerer(Model, Protocol):
-    def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[PictureAnswer]:
-        """Yes or no, and why, to the question about each picture."""
+    def answer(
+        self, images: Sequence[Image], questions: Sequence[str], *, verbatim: bool = False
+    ) -> list[PictureAnswer]:
+        """Yes or no, and why, to the question about each picture.
+
+        Parameters
+        ----------
+        verbatim:
+            Put the questions just as they stand, which say themselves how to answer: with yes or
+            no, in a word, as benchmarks ask. An answer that says neither is a no.
+        """
         ...
 
 

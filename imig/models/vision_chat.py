@@ -74,8 +74,13 @@ class VisionChat(DescribingCaptioner, Batched):
             dtype=runtime.dtype,
         )
 
-    def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[PictureAnswer]:
-        """Yes or no, and why, for each picture and its question."""
+    def answer(
+        self, images: Sequence[Image], questions: Sequence[str], *, verbatim: bool = False
+    ) -> list[PictureAnswer]:
+        """As `imig.models.protocols.PictureAnswerer`; of a verbatim question no reason is given."""
+        if verbatim:
+            turns = [[question] for question in questions]
+            return self._ask_all(as_rgb(images), turns, self._judge)
         turns = [[f"{question} {_WORDS}"] for question in questions]
         return self._ask_all(as_rgb(images), turns, self._answer)
 
@@ -152,12 +157,21 @@ class VisionChat(DescribingCaptioner, Batched):
         texts, logits = self._generate(
             images, turns, max_new_tokens=ANSWER_TOKENS, output_logits=True
         )
-        first = logits[0].float().log_softmax(dim=-1)
-        yes = first[:, self._yes].logsumexp(dim=-1) >= first[:, self._no].logsumexp(dim=-1)
         return [
             PictureAnswer(verdict, _reason(text))
-            for verdict, text in zip(yes.tolist(), texts, strict=True)
+            for verdict, text in zip(self._verdicts(logits[0]), texts, strict=True)
         ]
+
+    def _judge(self, images: list[Image], turns: list[Turns]) -> list[PictureAnswer]:
+        _, logits = self._generate(images, turns, max_new_tokens=1, output_logits=True)
+        return [PictureAnswer(verdict, "") for verdict in self._verdicts(logits[0])]
+
+    def _verdicts(self, logits: Any) -> list[bool]:
+        """Whether an answer that begins with a token of these says yes; (n, vocabulary)."""
+        first = logits.float().log_softmax(dim=-1)
+        yes = first[:, self._yes].logsumexp(dim=-1) >= first[:, self._no].logsumexp(dim=-1)
+        verdicts: list[bool] = yes.tolist()
+        return verdicts
 
     def _say(self, images: list[Image], turns: list[Turns]) -> list[str]:
         # Without logits: those of a long answer take more memory than the model.

@@ -103,6 +103,10 @@ def test_small_sam_answers_as_sam_predictor_with_float32_weights(small_folder: P
     for place, box in enumerate(BOXES):
         mask, _, _ = predictor.predict(box=box, multimask_output=False)
         np.testing.assert_array_equal(ours.masks[place], mask[0])
+    best = load("segment-anything", small_folder).segment_best([image], [BOXES])[0]
+    for place, box in enumerate(BOXES):
+        proposals, scores, _ = predictor.predict(box=box, multimask_output=True)
+        np.testing.assert_array_equal(best.masks[place], proposals[scores.argmax()])
 
 
 def test_batches_of_unequal_images_and_boxes_equal_single_answers(small_folder: Path) -> None:

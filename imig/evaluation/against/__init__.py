@@ -7,13 +7,20 @@ from pathlib import Path
 from typing import Final
 
 from imig.errors import UsageError
+from imig.evaluation.against.coco_mig import CocoMigCases
+from imig.evaluation.against.lamicbench import LamicBenchCases
 from imig.evaluation.against.layouts import LayoutCases
+from imig.evaluation.against.layoutsam import LayoutSamCases
 from imig.evaluation.against.shards import ShardsCases
 from imig.evaluation.case import Against
 from imig.paths import input_path, is_address
 from imig.shards.manifest import MANIFEST_NAME
 
-BENCHMARKS: Final[dict[str, Callable[[Path], Against]]] = {}
+BENCHMARKS: Final[dict[str, Callable[[Path], Against]]] = {
+    CocoMigCases.kind: CocoMigCases,
+    LamicBenchCases.kind: LamicBenchCases,
+    LayoutSamCases.kind: LayoutSamCases,
+}
 """Name -> what reads the benchmark's published files; ``--against coco-mig=FILE``."""
 
 

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from imig.evaluation.metrics.aesthetics import AestheticsMetric
+from imig.evaluation.metrics.attributes import AttributesMetric
 from imig.evaluation.metrics.base import Measure, Metric
+from imig.evaluation.metrics.clip import ClipMetric
+from imig.evaluation.metrics.coco_mig import CocoMigMetric
+from imig.evaluation.metrics.colour import ColourMetric
+from imig.evaluation.metrics.faces import FacesMetric
 from imig.evaluation.metrics.identity import IdentityMetric
 from imig.evaluation.metrics.position import PositionMetric
+from imig.evaluation.metrics.preference import PreferenceMetric
+from imig.evaluation.metrics.questions import QuestionsMetric
 
 CLASSES: Final[tuple[type[Metric[Any]], ...]] = (
     PositionMetric,
     IdentityMetric,
+    ColourMetric,
+    ClipMetric,
+    CocoMigMetric,
+    QuestionsMetric,
+    AestheticsMetric,
+    FacesMetric,
+    AttributesMetric,
+    PreferenceMetric,
 )
 
 METRICS: Final[dict[str, type[Metric[Any]]]] = {one.name: one for one in CLASSES}

@@ -84,6 +84,25 @@ class Metric(ABC, Generic[ConfigT]):
     def lacks(self, case: Case) -> str | None:
         """Why it cannot be measured on a picture of this case ("no references"), or None."""
 
+    def unset(self) -> str | None:
+        """Why it measures nothing with this config, whatever the case, or None.
+
+        Raises
+        ------
+        UsageError
+            The config is one that nothing may be measured with.
+        """
+        named = {one.field for one in model_fields(self.config)}
+        wanted = [
+            name
+            for name, field in type(self.config).model_fields.items()
+            if any(isinstance(one, Uses) for one in field.metadata)
+        ]
+        if not wanted or named or self.loaded:
+            return None
+        keys = " or ".join(f"{self.name}.{one}" for one in wanted)
+        return f"the recipe names no model for it ({keys})"
+
     def setup(self) -> None:
         """Load the models that the config names. Raises UsageError when one cannot be."""
         load_models(self.config, self.loaded, key=self.name, batch_size=self.config.batch_size)

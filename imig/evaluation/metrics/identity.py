@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
+from pydantic import Field
 
-from imig.evaluation.case import Case, Mask
+from imig.evaluation.case import Case, CaseInstance, Mask
 from imig.evaluation.look import Seen
 from imig.evaluation.metrics.base import Measure, Metric, MetricConfig, Values
 from imig.models.protocols import ImageEmbedder
@@ -23,6 +24,16 @@ class IdentityConfig(MetricConfig):
     """DINO between what was drawn and what was given."""
 
     model: Annotated[ModelConfig, Uses(ImageEmbedder)] = ModelConfig(family="dinov2")
+    of: Literal["all", "objects"] = Field(
+        default="all",
+        description="objects: people are left to the metric `faces` (LAMICBench++).",
+    )
+    margin: float = Field(
+        default=CUT_MARGIN,
+        ge=0,
+        le=1,
+        description="Share of the box's sides that is seen around a subject (LAMICBench++: 0).",
+    )
 
 
 class IdentityMetric(Metric[IdentityConfig]):
@@ -55,16 +66,22 @@ class IdentityMetric(Metric[IdentityConfig]):
     embedder: ImageEmbedder = loaded("model")
 
     def lacks(self, case: Case) -> str | None:
-        return None if any(one.references for one in case.instances) else "no references"
+        if any(map(self._counts, case.instances)):
+            return None
+        return "no references" if self.config.of == "all" else "no references of objects"
+
+    def _counts(self, instance: CaseInstance) -> bool:
+        wanted = self.config.of == "all" or instance.kind == "object"
+        return bool(instance.references) and wanted
 
     def __call__(self, seen: Sequence[Seen]) -> list[Values]:
         return [self._measure(one) for one in seen]
 
     def _measure(self, seen: Seen) -> Values:
-        given = [i for i, one in enumerate(seen.case.instances) if one.references]
+        given = [i for i, one in enumerate(seen.case.instances) if self._counts(one)]
         drawn = [i for i in given if seen.found[i] is not None]
         wanted = self._embed([seen.case.instances[i].references[0].read() for i in given])
-        shown = self._embed([cut_out_found(seen, i) for i in drawn])
+        shown = self._embed([cut_out_found(seen, i, margin=self.config.margin) for i in drawn])
         cosines = shown @ wanted.T if drawn else np.zeros((0, len(given)))
         values: dict[str, list[float | None]] = {
             one.name: [None] * len(seen.case.instances) for one in self.measures
@@ -86,7 +103,7 @@ class IdentityMetric(Metric[IdentityConfig]):
         return self.embedder.embed([one for one, _ in pictures], [mask for _, mask in pictures])
 
 
-def cut_out_found(seen: Seen, instance: int) -> tuple[Image, Mask]:
+def cut_out_found(seen: Seen, instance: int, *, margin: float = CUT_MARGIN) -> tuple[Image, Mask]:
     """A subject that was found, with a margin, and its mask: as the stage `score` sees one.
 
     A mask without a pixel inside counts as the whole box.
@@ -95,6 +112,6 @@ def cut_out_found(seen: Seen, instance: int) -> tuple[Image, Mask]:
     assert found is not None
     x1, y1, x2, y2 = found.box
     own: Box = (x1, y1, max(x2, x1 + 1), max(y2, y1 + 1))
-    box = grow_box(own, margin=CUT_MARGIN, width=seen.image.width, height=seen.image.height)
+    box = grow_box(own, margin=margin, width=seen.image.width, height=seen.image.height)
     mask = crop_mask(found.mask, box)
     return seen.image.crop(box), mask if mask.any() else np.ones_like(mask)

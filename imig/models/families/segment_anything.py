@@ -34,7 +34,7 @@ _BOXES_AT_ONCE: Final = 32
 
 
 class SegmentAnything(Batched):
-    """A `Segmenter`: what `SamPredictor.predict_torch(multimask_output=False)` answers.
+    """A `ProposingSegmenter`: what `SamPredictor.predict_torch` answers.
 
     One pass of the image encoder (in `dtype`, by autocast) serves all boxes of an image; prompt
     encoder and mask decoder are small and stay float32.
@@ -65,6 +65,21 @@ class SegmentAnything(Batched):
         self, images: Sequence[Image], boxes: Sequence[NDArray[np.float32]]
     ) -> list[SegmentedMasks]:
         """A mask for each box; see `imig.models.protocols.Segmenter`."""
+        return self._segment(images, boxes, proposals=False)
+
+    def segment_best(
+        self, images: Sequence[Image], boxes: Sequence[NDArray[np.float32]]
+    ) -> list[SegmentedMasks]:
+        """See `imig.models.protocols.ProposingSegmenter`."""
+        return self._segment(images, boxes, proposals=True)
+
+    def _segment(
+        self,
+        images: Sequence[Image],
+        boxes: Sequence[NDArray[np.float32]],
+        *,
+        proposals: bool,
+    ) -> list[SegmentedMasks]:
         if len(images) != len(boxes):
             raise ValueError(f"{len(images)} images but {len(boxes)} lists of boxes")
         results = [
@@ -80,7 +95,11 @@ class SegmentAnything(Batched):
             for index, embedding, size in zip(batch, embeddings, sizes, strict=True):
                 image = images[index]
                 results[index] = self._decode(
-                    embedding, boxes[index], input_size=size, size=(image.height, image.width)
+                    embedding,
+                    boxes[index],
+                    input_size=size,
+                    size=(image.height, image.width),
+                    proposals=proposals,
                 )
         return results
 
@@ -104,8 +123,13 @@ class SegmentAnything(Batched):
         *,
         input_size: tuple[int, int],
         size: tuple[int, int],
+        proposals: bool,
     ) -> SegmentedMasks:
-        """Masks of one image; `size` and `input_size` are (height, width)."""
+        """Masks of one image; `size` and `input_size` are (height, width).
+
+        `proposals`: the best of the three answers that the network has for a doubtful prompt,
+        instead of its single one.
+        """
         scaled = self._transform.apply_boxes_torch(
             torch.as_tensor(np.asarray(boxes, np.float32), device=self._device), size
         )
@@ -117,8 +141,11 @@ class SegmentAnything(Batched):
                 image_pe=self._sam.prompt_encoder.get_dense_pe(),
                 sparse_prompt_embeddings=sparse,
                 dense_prompt_embeddings=dense,
-                multimask_output=False,
+                multimask_output=proposals,
             )
+            best = predicted.argmax(dim=1, keepdim=True)
+            logits = logits.take_along_dim(best[:, :, None, None], dim=1)
+            predicted = predicted.take_along_dim(best, dim=1)
             full = self._sam.postprocess_masks(logits, input_size, size)
             masks.append((full[:, 0] > self._sam.mask_threshold).cpu().numpy())
             scores.append(predicted[:, 0].clamp(0, 1).cpu().numpy())
