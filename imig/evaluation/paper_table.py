@@ -59,7 +59,8 @@ class Column:
     decimals: int = 2
     empty: float | None = None
     """What a figure of `of` counts as in a part that has no unit of it, and in draws without one;
-    None: the column has no value there. Figures that were not measured at all never count."""
+    None: the column has no value there. Figures that were not measured at all never count, nor do
+    parts without a picture."""
     better: Literal["higher", "lower", "neither"] = "higher"
 
 
@@ -129,7 +130,7 @@ def _columns(
         given: dict[str, Floats] = {}
         for name in column.of:
             values = found[name] if name in found else sample.means(name)
-            if values is None and name in figures and column.empty is not None:
+            if values is None and column.empty is not None and sample and name in figures:
                 values = np.full(sample.draws + 1, column.empty)
             if values is not None:
                 given[name] = (

@@ -42,7 +42,11 @@ class Bootstrap:
 
     def __init__(self, cases: int, *, samples: int, confidence: float, seed: int) -> None:
         rng = np.random.default_rng(seed)
-        self.times = rng.multinomial(cases, np.full(cases, 1 / max(cases, 1)), size=samples)
+        self.times = (
+            rng.multinomial(cases, np.full(cases, 1 / cases), size=samples)
+            if cases
+            else np.zeros((samples, 0), np.int64)
+        )
         """(samples, cases): how often a draw has each case."""
         self._confidence = confidence
 
@@ -88,6 +92,10 @@ class Sample:
             confidence=recipe.bootstrap.confidence,
             seed=recipe.seed,
         )
+
+    def __len__(self) -> int:
+        """Pictures."""
+        return len(self._measured)
 
     @property
     def draws(self) -> int:

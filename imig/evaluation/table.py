@@ -78,20 +78,13 @@ def _interval(cell: CellResult, decimals: int) -> str:
 
 def figures_to_markdown(figures: Mapping[str, FigureResult]) -> Iterator[str]:
     """A row for each figure: value, interval, and of how many units."""
-    width = max((len(name) for name in figures), default=0)
-    yield f"| {'figure'.ljust(width)} |  value | 95% interval  |  units |"
-    yield f"|{'-' * (width + 2)}|-------:|--------------:|-------:|"
+    rows = []
     for name, figure in figures.items():
         measure = MEASURES[name]
-        interval = (
-            ""
-            if figure.value is None
-            else f"{_shown(figure.low, measure)} .. {_shown(figure.high, measure)}"
-        )
-        yield (
-            f"| {name.ljust(width)} | {_shown(figure.value, measure):>6} | {interval:>13} "
-            f"| {figure.units:>6} |"
-        )
+        low, high = _shown(figure.low, measure), _shown(figure.high, measure)
+        interval = "" if figure.value is None else f"{low} .. {high}"
+        rows.append([_shown(figure.value, measure), interval, str(figure.units)])
+    yield from _aligned(["figure", "value", "95% interval", "units"], list(figures), rows)
 
 
 def _shown(value: float | None, measure: Measure) -> str:

@@ -71,6 +71,12 @@ def test_a_figure_that_was_not_measured_empties_the_columns_made_of_it_only() ->
     assert value(table, "itc", "few") == pytest.approx(50)
 
 
+def test_a_part_without_a_picture_has_no_value() -> None:
+    table = fill(TABLE, PICTURES[:3], recipe=RECIPE)
+    assert [one.cells["more"].value for one in table.columns] == [None] * 4
+    assert "| more |     - |     - |     - |     - |" in list(table_to_markdown(table))
+
+
 def test_the_interval_of_a_composite_comes_from_common_draws() -> None:
     # two figures that mirror each other: their mean is the same in every draw of cases
     rng = np.random.default_rng(0)

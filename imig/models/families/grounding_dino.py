@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import ClassVar
 
 from PIL.Image import Image
@@ -35,15 +36,18 @@ class GroundingDino(DetectorGrounder):
 
     def __init__(self, weights: ResolvedWeights, runtime: Runtime) -> None:
         super().__init__(weights, runtime)
-        self._model = load_pretrained(
-            transformers.AutoModelForZeroShotObjectDetection,
-            weights,
-            model_types=(self.model_type,),
-            device=runtime.device,
-            # The position embeddings of boxes are float32 whatever the weights are, so a model in
-            # half precision fails inside transformers.
-            dtype=torch.float32,
-        )
+        with warnings.catch_warnings():
+            # Of heads whose width is no power of 2, as those of the tiny weights.
+            warnings.filterwarnings("ignore", message="You'd better set embed_dim")
+            self._model = load_pretrained(
+                transformers.AutoModelForZeroShotObjectDetection,
+                weights,
+                model_types=(self.model_type,),
+                device=runtime.device,
+                # The position embeddings of boxes are float32 whatever the weights are, so a model
+                # in half precision fails inside transformers.
+                dtype=torch.float32,
+            )
         processor = load_processor(transformers.AutoProcessor, weights)
         self._image_processor = processor.image_processor
         self._detector = Detector(

@@ -55,6 +55,7 @@ class OpenClip(Batched):
         checkpoints=(
             Checkpoint("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", 605, "MIT"),
             Checkpoint("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", 3940, "MIT"),
+            Checkpoint("timm/vit_large_patch14_clip_224.openai", 1710, "MIT"),
         ),
     )
 
