@@ -111,6 +111,13 @@ def add_parser(commands: Commands) -> None:
         metavar="A.B=VALUE",
         help="override a key of the evaluation's recipe; models=tiny needs no GPU",
     )
+    command.add_argument(
+        "--training",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a dataset that the model was trained on: says how many cases it has seen",
+    )
     add_worst_options(command)
     add_flag(command, "--json", "print the result as JSON")
     command.set_defaults(run=run)
@@ -155,6 +162,7 @@ def run(options: argparse.Namespace) -> int:
             batch=options.batch_size,
             workers=options.workers,
             overwrite=options.overwrite,
+            training=tuple(options.training),
         ),
         console=console(),
     )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from imig.schema import ModelRecord
+from imig.schema import Box, ModelRecord
 
 
 class _Part(BaseModel):
@@ -63,6 +63,22 @@ class PictureResult(_Part):
     values: dict[str, list[float | None]] = Field(
         description="Figure -> a value a unit (the picture, its instances, its questions)."
     )
+    found: list[Box | None] = Field(
+        default=[],
+        description="Box of each instance that was found, in pixels of `size`; empty where nobody "
+        "looked.",
+    )
+    size: tuple[int, int] | None = Field(
+        default=None, description="(width, height) in which the picture was looked at."
+    )
+
+
+class LeakageResult(_Part):
+    """Cases whose pictures are near copies of pictures in training."""
+
+    training: dict[str, str] = Field(description="Datasets that were searched: place -> version.")
+    cases: list[str] = Field(description="Those seen.")
+    pictures: list[dict[str, str]] = Field(description="case, picture, and the scene it is of.")
 
 
 class EvaluationResult(_Part):
@@ -75,11 +91,19 @@ class EvaluationResult(_Part):
     models: list[ModelRecord]
     against: dict[str, Any] = Field(description="The cases: kind, place, checksum, count.")
     generated: str = Field(description="The folder of the pictures.")
+    drawing: dict[str, Any] = Field(
+        default={},
+        description="What the pictures' metadata say alike of how they were drawn: settings, "
+        "adapter, weights; empty where imig did not draw them.",
+    )
     cases: int
     pictures: int
     missing: list[str] = Field(description="Cases without a picture; they are in no figure.")
     unmeasured: dict[str, str] = Field(
         description="Metrics of the recipe that no case allows, and why."
+    )
+    leakage: LeakageResult | None = Field(
+        description="What training has seen of the cases; null: nobody looked."
     )
     figures: dict[str, FigureResult]
     groups: dict[str, dict[str, FigureResult]] = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,25 @@ from imig.console.bar import Bar
 from imig.console.lines import say
 from imig.errors import DataError, UsageError
 from imig.evaluation.case import Against, Case
+from imig.evaluation.leakage import find_seen
 from imig.evaluation.measuring import Eyes, Measured, measure_pictures
 from imig.evaluation.metrics import MEASURES
 from imig.evaluation.metrics.base import Metric, model_fields
 from imig.evaluation.paper_table import fill
-from imig.evaluation.pictures import GeneratedPicture, list_pictures, missing_cases
+from imig.evaluation.pictures import (
+    GeneratedPicture,
+    how_drawn,
+    list_pictures,
+    missing_cases,
+)
 from imig.evaluation.recipe import EvaluationRecipe, metrics_of
-from imig.evaluation.result import EvaluationResult, FigureResult, PictureResult
+from imig.evaluation.result import EvaluationResult, FigureResult, LeakageResult, PictureResult
 from imig.evaluation.summary import Sample
 from imig.evaluation.table import table_to_markdown
 from imig.recipe.identity import without_means
 from imig.schema import ModelRecord
 from imig.shards.atomic import atomic_write, atomic_write_bytes
+from imig.shards.dataset import Dataset
 from imig.shards.manifest import package_versions
 from imig.stages.loading import record_of
 
@@ -42,6 +50,7 @@ def evaluate(
     *,
     output: Path,
     partial: bool = False,
+    training: Sequence[str | Path] = (),
     console: Console,
 ) -> EvaluationResult:
     """Measure the pictures of a folder, and write `evaluation.json` and `pictures.jsonl`; of a
@@ -56,6 +65,8 @@ def evaluate(
         Folder of the results.
     partial:
         Measure what is there, where cases have no picture.
+    training:
+        Datasets that the model was trained on: which cases it has seen is said.
 
     Raises
     ------
@@ -87,6 +98,7 @@ def evaluate(
         "models": [one.model_dump(mode="json") for one in models],
         "against": {key: one for key, one in against.record().items() if key != "place"},
     }
+    leakage = _leakage(list(drawn.values()), training, recipe=recipe, console=console)
     measured = _measure(
         pictures,
         drawn,
@@ -104,10 +116,12 @@ def evaluate(
         models=models,
         against=against.record(),
         generated=str(generated),
+        drawing=how_drawn([one.path for one in pictures]),
         cases=len(drawn),
         pictures=len(pictures),
         missing=missing,
         unmeasured=unmeasured,
+        leakage=leakage,
         figures=summarise(measured, recipe=recipe),
         groups={
             group: summarise([one for one in measured if one.group == group], recipe=recipe)
@@ -199,6 +213,23 @@ def plan_metrics(
         for use in model_fields(block)
     ]
     return metrics, unmeasured, list({one.model_dump_json(): one for one in records}.values())
+
+
+def _leakage(
+    cases: Sequence[Case],
+    training: Sequence[str | Path],
+    *,
+    recipe: EvaluationRecipe,
+    console: Console,
+) -> LeakageResult | None:
+    if not training:
+        return None
+    seen = find_seen(cases, training, config=recipe.leakage, console=console)
+    return LeakageResult(
+        training={str(one): Dataset(one).fingerprint for one in training},
+        cases=sorted({one.case for one in seen}),
+        pictures=[asdict(one) for one in seen],
+    )
 
 
 def _measure(

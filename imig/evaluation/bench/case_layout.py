@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from imig.contextgen.layout_file import MAX_REFERENCES, LayoutFile
 from imig.contextgen.layout_pictures import OpenLayout
 from imig.errors import DataError, UsageError
-from imig.evaluation.bench.reference_pack import ReferencePack
+from imig.evaluation.against.coco_mig_references import ReferencePack
 from imig.evaluation.case import Against, Case, CaseInstance, CaseReference
 from imig.layout.composition import LayoutReference
 from imig.schema import first_problem
@@ -126,15 +126,24 @@ _CURES = {
 
 
 def _has_reference(instance: CaseInstance, pack: ReferencePack | None) -> bool:
-    return bool(instance.references) or (pack is not None and pack.has(instance.phrase))
+    try:
+        return bool(instance.references) or (pack is not None and bool(_find(instance, pack)))
+    except DataError:
+        return False
 
 
 def _reference(instance: CaseInstance, pack: ReferencePack | None) -> CaseReference:
     if instance.references:
         return instance.references[0]
     assert pack is not None, "why_not_drawn has looked"
+    return _find(instance, pack)
+
+
+def _find(instance: CaseInstance, pack: ReferencePack) -> CaseReference:
+    """By the phrase. Raises DataError when the pack has none."""
     assert instance.box is not None, "why_not_drawn has looked"
-    return pack.find(instance.phrase, box=instance.box)
+    x1, y1, x2, y2 = instance.box
+    return pack.reference_of(instance.phrase, shape=(x2 - x1) / (y2 - y1))
 
 
 def _read(reference: CaseReference) -> LayoutReference:

@@ -25,9 +25,9 @@ from imig.contextgen.sample import EncodedSample, PictureSample
 from imig.display.result_files import picture_to_png
 from imig.errors import DataError, ImigError
 from imig.evaluation.against import open_against
+from imig.evaluation.against.coco_mig_references import ReferencePack
 from imig.evaluation.bench.case_layout import HasLayouts, case_to_layout
 from imig.evaluation.bench.pictures import GIVEN, Batch, BenchPicture, given_to_sha256
-from imig.evaluation.bench.reference_pack import ReferencePack
 from imig.evaluation.case import Against, Case
 from imig.models.device import one_thread
 from imig.shards.atomic import atomic_write_bytes

@@ -25,6 +25,7 @@ from imig.contextgen.generate import GenerateSettings
 from imig.display.result_files import read_record
 from imig.errors import DataError, UsageError
 from imig.evaluation.against import open_against
+from imig.evaluation.against.coco_mig_references import ReferencePack
 from imig.evaluation.bench.case_layout import HasLayouts, require_drawable
 from imig.evaluation.bench.drawing import Desk, Drawing, DrawShare, Failure, Share
 from imig.evaluation.bench.pictures import (
@@ -34,7 +35,6 @@ from imig.evaluation.bench.pictures import (
     list_pictures,
     require_same,
 )
-from imig.evaluation.bench.reference_pack import ReferencePack
 from imig.evaluation.case import Against, Case
 from imig.evaluation.paper_table import PaperTable
 from imig.evaluation.recipe import EvaluationRecipe
@@ -76,6 +76,8 @@ class BenchOptions:
     workers: int | None = None
     """Processes; None: one a GPU, on a CPU one for two cores."""
     overwrite: bool = False
+    training: tuple[str | Path, ...] = ()
+    """Datasets that the model was trained on, see `imig.evaluation.run.evaluate`."""
 
 
 def bench(
@@ -133,7 +135,14 @@ def bench(
         _draw(drawing, drawn, options=options, console=console)
         if recipe is None:
             return None
-        return evaluate(drawing.folder, drawn, recipe, output=output, console=console)
+        return evaluate(
+            drawing.folder,
+            drawn,
+            recipe,
+            output=output,
+            training=options.training,
+            console=console,
+        )
 
 
 class DrawnCases:

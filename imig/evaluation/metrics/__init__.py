@@ -10,6 +10,7 @@ from imig.evaluation.metrics.base import Measure, Metric
 from imig.evaluation.metrics.clip import ClipMetric
 from imig.evaluation.metrics.coco_mig import CocoMigMetric
 from imig.evaluation.metrics.colour import ColourMetric
+from imig.evaluation.metrics.copying import CopyingMetric
 from imig.evaluation.metrics.faces import FacesMetric
 from imig.evaluation.metrics.identity import IdentityMetric
 from imig.evaluation.metrics.position import PositionMetric
@@ -27,6 +28,7 @@ CLASSES: Final[tuple[type[Metric[Any]], ...]] = (
     FacesMetric,
     AttributesMetric,
     PreferenceMetric,
+    CopyingMetric,
 )
 
 METRICS: Final[dict[str, type[Metric[Any]]]] = {one.name: one for one in CLASSES}
