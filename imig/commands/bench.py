@@ -20,7 +20,7 @@ from imig.commands.drawing_options import (
     seed,
     settings_to_lines,
 )
-from imig.commands.evaluate import add_worst_options, default_recipe, show_result
+from imig.commands.evaluate import add_worst_options, show_result
 from imig.errors import UsageError
 from imig.paths import input_path, output_path
 
@@ -129,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
     with objects_that_stay():
         from imig.evaluation.against import open_against
         from imig.evaluation.bench.run import PICTURES, BenchOptions, bench
-        from imig.evaluation.recipe_file import load_evaluation_recipe
+        from imig.evaluation.recipe_file import default_recipe, load_evaluation_recipe
 
     if options.no_evaluate and (options.measure or options.measure_set):
         raise UsageError(

@@ -115,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
 
     with objects_that_stay():
         from imig.evaluation.against import open_against
-        from imig.evaluation.recipe_file import load_evaluation_recipe
+        from imig.evaluation.recipe_file import default_recipe, load_evaluation_recipe
         from imig.evaluation.run import evaluate
 
     if options.compare is not None:
@@ -184,10 +184,3 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _count(text: str) -> int:
     return 0 if text == "0" else positive(text)
-
-
-def default_recipe(kind: str) -> str:
-    """Of a benchmark the one that measures what its paper prints, else `evaluate`."""
-    from imig.recipe.shipped import shipped_recipes
-
-    return kind if kind in shipped_recipes() else "evaluate"
