@@ -172,15 +172,15 @@ def _deal(
         boxes = np.array([one.box for one in there], np.float32).reshape(-1, 4)
         scores = np.array([one.score for one in there])
         kept = non_maximum_suppression(boxes, scores, iou=config.nms_iou)
-        boxes, scores = np.round(boxes[kept]).astype(int), scores[kept]
-        overlaps = _overlaps([instances[i] for i in wanted], boxes)
+        whole, scores = np.round(boxes[kept]).astype(np.int64), scores[kept]
+        overlaps = _overlaps([instances[i] for i in wanted], whole)
         if config.each_alone:
-            pairs = [(row, 0) for row in range(len(wanted) if len(boxes) else 0)]
+            pairs = [(row, 0) for row in range(len(wanted) if len(whole) else 0)]
         else:
             gain = np.nan_to_num(overlaps) + _SCORE * scores
             pairs = list(zip(*linear_sum_assignment(gain, maximize=True), strict=True))
         for row, column in pairs:
-            box: Box = tuple(boxes[column].tolist())
+            box: Box = tuple(whole[column].tolist())
             overlap = float(overlaps[row, column])
             score = float(scores[column])
             dealt[wanted[row]] = (box, score, None if np.isnan(overlap) else overlap)
