@@ -105,6 +105,7 @@ def test_what_is_missing_is_drawn_as_in_an_undisturbed_run_and_the_rest_is_left_
     assert [one.stat().st_mtime_ns for one in others] == times
 
 
+@pytest.mark.long
 def test_pictures_drawn_otherwise_are_refused_with_the_difference(
     weights: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -241,6 +242,7 @@ def test_what_a_case_lacks_is_said(instances: list[CaseInstance], says: str) -> 
         case_to_layout(Case("7", "a mug", (64, 48), tuple(instances)))
 
 
+@pytest.mark.long
 def test_a_batch_that_the_memory_has_no_room_for_is_halved(
     weights: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
