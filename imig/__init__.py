@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from imig.api import (
+        bench,
         build,
         diff,
+        evaluate,
         export_dataset,
         import_dataset,
         preview,
@@ -35,8 +37,10 @@ __version__ = "0.1.0"
 __all__ = [
     "Dataset",
     "__version__",
+    "bench",
     "build",
     "diff",
+    "evaluate",
     "export_dataset",
     "import_dataset",
     "preview",
@@ -47,8 +51,10 @@ __all__ = [
 
 _HOME = {
     "Dataset": "imig.shards.dataset",
+    "bench": "imig.api",
     "build": "imig.api",
     "diff": "imig.api",
+    "evaluate": "imig.api",
     "export_dataset": "imig.api",
     "import_dataset": "imig.api",
     "preview": "imig.api",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from imig.checks.dataset import ValidationReport
     from imig.comparison.datasets import DatasetDifference
+    from imig.evaluation.result import EvaluationResult
     from imig.hub.push import Pushed
     from imig.interop.exporting import Exported
     from imig.shards.dataset import Dataset
@@ -364,6 +365,149 @@ def push(
         workers=workers,
         console=console,
     )
+
+
+def evaluate(
+    generated: str | Path,
+    against: str | Path,
+    *,
+    output: str | Path,
+    recipe: str | Path | None = None,
+    overrides: Settings | None = None,
+    partial: bool = False,
+    training: Sequence[str | Path] = (),
+    console: Console | None = None,
+) -> EvaluationResult:
+    """Measure generated pictures against what was asked for; as `imig evaluate`.
+
+    Parameters
+    ----------
+    generated:
+        Folder of the pictures.
+    against:
+        A dataset's folder or address, layout files, or ``BENCHMARK=PATH`` of its published files.
+    output:
+        Folder of the results.
+    recipe:
+        A YAML file, or the name of a recipe that ships with imig; None: the benchmark's, else
+        ``evaluate``.
+    overrides:
+        Keys of the recipe to change.
+    partial:
+        Measure what is there, where cases have no picture.
+    training:
+        Datasets that the model was trained on: which cases it has seen is in the result.
+    console:
+        Where progress is shown; without one nowhere.
+
+    Raises
+    ------
+    UsageError
+        Pictures, cases, recipe or a model's weights are not there.
+    DataError
+        Cases have no picture (without `partial`), or a picture or reference is damaged.
+    """
+    from imig.evaluation.against import open_against
+    from imig.evaluation.recipe_file import default_recipe, load_evaluation_recipe
+    from imig.evaluation.run import evaluate as run_evaluation
+
+    cases = open_against(str(against))
+    loaded = load_evaluation_recipe(
+        recipe or default_recipe(cases.kind), overrides=settings_to_texts(overrides)
+    )
+    return run_evaluation(
+        Path(generated),
+        cases,
+        loaded.recipe,
+        output=Path(output),
+        partial=partial,
+        training=training,
+        console=console or _silent(),
+    )
+
+
+def bench(
+    cases: str | Path,
+    *,
+    output: str | Path,
+    adapter: str | Path | None = None,
+    seeds: int = 1,
+    limit: int | None = None,
+    preset: str | None = None,
+    steps: int | None = None,
+    width: int | None = None,
+    references: str | Path | None = None,
+    workers: int | None = None,
+    measure: str | Path | None = None,
+    overrides: Settings | None = None,
+    overwrite: bool = False,
+    console: Console | None = None,
+) -> EvaluationResult:
+    """Draw every case of a dataset or benchmark, and measure the pictures; as `imig bench`.
+
+    The same call goes on where an earlier one was stopped. `imig.contextgen` has the other settings
+    of drawing.
+
+    Parameters
+    ----------
+    cases:
+        As `against` of `evaluate`.
+    output:
+        Folder of pictures and results.
+    adapter:
+        LoRA file; None: the base model draws alone.
+    seeds:
+        Pictures a case.
+    limit:
+        Only the first so many cases.
+    preset, steps, width:
+        In the place of the settings that the adapter carries.
+    references:
+        Pictures of subjects, for benchmarks that have none.
+    workers:
+        Processes; None: one a GPU, on a CPU one for two cores.
+    measure, overrides:
+        Recipe of the evaluation, and keys of it to change; see `evaluate`.
+    overwrite:
+        Draw pictures anew that were drawn otherwise.
+    console:
+        Where progress is shown; without one nowhere.
+
+    Raises
+    ------
+    UsageError
+        The call is at fault, or pictures are there that were drawn otherwise.
+    DataError
+        Cases cannot be drawn or measured; what could be drawn is kept.
+    """
+    from imig.evaluation.against import open_against
+    from imig.evaluation.bench.run import BenchOptions
+    from imig.evaluation.bench.run import bench as run_bench
+    from imig.evaluation.recipe_file import default_recipe, load_evaluation_recipe
+    from imig.training.generate_settings import find_settings
+
+    place, lora = str(cases), None if adapter is None else Path(adapter)
+    loaded = load_evaluation_recipe(
+        measure or default_recipe(open_against(place).kind), overrides=settings_to_texts(overrides)
+    )
+    result = run_bench(
+        place,
+        settings=find_settings(adapter=lora, preset=preset, steps=steps),
+        adapter=lora,
+        output=Path(output),
+        recipe=loaded.recipe,
+        options=BenchOptions(
+            seeds=seeds,
+            limit=limit,
+            width=width,
+            references=None if references is None else Path(references),
+            workers=workers,
+            overwrite=overwrite,
+        ),
+        console=console or _silent(),
+    )
+    assert result is not None, "there is a recipe"
+    return result
 
 
 def settings_to_texts(settings: Settings | None) -> list[str]:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from imig import __version__
 from imig.commands import (
     adapter,
+    bench,
     build,
     card,
     diff,
@@ -49,11 +50,13 @@ NO_READER = 141
 """128 + SIGPIPE: work was cut off because what reads the output has gone."""
 
 _MAKING = (
-    "build", "card", "encode", "evaluate", "export", "generate", "import", "merge", "prompts",
-    "push", "refilter", "remove", "split", "train",
+    "bench", "build", "card", "encode", "evaluate", "export", "generate", "import", "merge",
+    "prompts", "push", "refilter", "remove", "split", "train",
 )  # fmt: skip
 """Commands that are there for what they write, not for what they print."""
-_CONTINUING = ("build", "encode", "evaluate", "export", "import", "prompts", "push", "remove")
+_CONTINUING = (
+    "bench", "build", "encode", "evaluate", "export", "import", "prompts", "push", "remove",
+)  # fmt: skip
 """Those of them that go on where they were stopped."""
 
 _EXAMPLES = """\
@@ -207,6 +210,7 @@ def _make_parser() -> argparse.ArgumentParser:
         encode,
         train,
         generate,
+        bench,
         evaluate,
         adapter,
         models,

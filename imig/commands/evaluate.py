@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imig.commands.common import (
     Commands,
@@ -12,22 +13,30 @@ from imig.commands.common import (
     beside,
     console,
     new_command,
+    positive,
     print_json,
     print_line,
 )
+from imig.errors import UsageError
 from imig.paths import input_path, output_path
+
+if TYPE_CHECKING:
+    from imig.evaluation.case import Against
+    from imig.evaluation.result import EvaluationResult
 
 _EXAMPLES = """\
 examples:
   imig evaluate pictures/ --against shards-split/validation
   imig evaluate pictures/ --against layouts/
   imig evaluate pictures/ --against shards-split/validation --set models=tiny
+  imig evaluate --compare bench/one/evaluation.json bench/two/evaluation.json
 
 A picture is named as its case, ID.png or, of several seeds, ID-SEED.png: the id of a scene, or the
 name of a layout file. Pictures of no case are left out, and said.
 
 Written into the output folder: evaluation.json (figures with intervals, every setting, the models'
-revisions, the cases' checksums) and pictures.jsonl (what was measured of each picture). Results of
+revisions, the cases' checksums), pictures.jsonl (what was measured of each picture) and worst.html
+(the worst cases, to look at). Results of
 an earlier evaluation there are replaced; pictures that were measured with the same settings, models
 and cases are not measured again.
 """
@@ -41,11 +50,14 @@ def add_parser(commands: Commands) -> None:
         examples=_EXAMPLES,
     )
     command.add_argument(
-        "generated", type=input_path, metavar="GENERATED", help="folder of the pictures"
+        "generated",
+        nargs="?",
+        type=input_path,
+        metavar="GENERATED",
+        help="folder of the pictures",
     )
     command.add_argument(
         "--against",
-        required=True,
         metavar="CASES",
         help="a dataset's folder, layout files, or BENCHMARK=PATH of its published files",
     )
@@ -70,8 +82,32 @@ def add_parser(commands: Commands) -> None:
         help="a dataset that the model was trained on: says how many cases it has seen",
     )
     add_flag(command, "--partial", "measure what is there, where cases have no picture")
+    add_worst_options(command)
+    command.add_argument(
+        "--compare",
+        nargs=2,
+        type=input_path,
+        metavar="EVALUATION.json",
+        help="instead: the differences of two evaluations of the same cases, with intervals",
+    )
     add_flag(command, "--json", "print the result as JSON")
     command.set_defaults(run=run)
+
+
+def add_worst_options(command: argparse.ArgumentParser) -> None:
+    """The options of the page of worst cases."""
+    command.add_argument(
+        "--worst",
+        type=_count,
+        default=12,
+        metavar="N",
+        help="pictures on the page of worst cases; 0: no page (default: %(default)s)",
+    )
+    command.add_argument(
+        "--worst-by",
+        metavar="FIGURE",
+        help="which figure says how bad a picture is (default: the first one)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -79,10 +115,16 @@ def run(options: argparse.Namespace) -> int:
 
     with objects_that_stay():
         from imig.evaluation.against import open_against
-        from imig.evaluation.recipe_file import load_evaluation_recipe
-        from imig.evaluation.run import RESULT_NAME, evaluate
-        from imig.evaluation.table import result_to_lines
+        from imig.evaluation.recipe_file import default_recipe, load_evaluation_recipe
+        from imig.evaluation.run import evaluate
 
+    if options.compare is not None:
+        return _compare(options)
+    if options.generated is None or options.against is None:
+        raise UsageError(
+            "give the folder of the pictures, and --against what they were drawn of",
+            cure="or two results: --compare one/evaluation.json two/evaluation.json",
+        )
     against = open_against(options.against)
     loaded = load_evaluation_recipe(
         options.recipe or default_recipe(against.kind), overrides=options.overrides
@@ -97,17 +139,48 @@ def run(options: argparse.Namespace) -> int:
         training=options.training,
         console=console(),
     )
-    if options.json:
-        print_json(result.model_dump(mode="json"))
-        return 0
-    for line in result_to_lines(result):
-        print_line(line)
-    print_line(str(output / RESULT_NAME))
+    show_result(result, against, output=output, options=options)
     return 0
 
 
-def default_recipe(kind: str) -> str:
-    """Of a benchmark the one that measures what its paper prints, else `evaluate`."""
-    from imig.recipe.shipped import shipped_recipes
+def show_result(
+    result: EvaluationResult, against: Against, *, output: Path, options: argparse.Namespace
+) -> None:
+    """Write the page of worst cases, and print the result."""
+    from imig.evaluation.run import RESULT_NAME
+    from imig.evaluation.table import result_to_lines
+    from imig.evaluation.worst import write_worst
 
-    return kind if kind in shipped_recipes() else "evaluate"
+    page = None
+    if options.worst:
+        page = write_worst(
+            result, against, output=output, figure=options.worst_by, count=options.worst
+        )
+    if options.json:
+        print_json(result.model_dump(mode="json"))
+        return
+    for line in result_to_lines(result):
+        print_line(line)
+    for path in (output / RESULT_NAME, page):
+        if path is not None:
+            print_line(str(path))
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from imig.evaluation.compare import compare_evaluations, comparison_to_lines
+
+    if options.generated is not None or options.against is not None:
+        raise UsageError(
+            "--compare takes two results, and no pictures", cure="leave GENERATED and --against out"
+        )
+    comparison = compare_evaluations(*options.compare)
+    if options.json:
+        print_json(comparison.model_dump(mode="json"))
+        return 0
+    for line in comparison_to_lines(comparison):
+        print_line(line)
+    return 0
+
+
+def _count(text: str) -> int:
+    return 0 if text == "0" else positive(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +12,15 @@ from imig import __version__
 from imig.commands.common import (
     DEFAULT_SHARDS,
     Commands,
-    add_overrides,
     new_command,
     positive,
     write_file,
+)
+from imig.commands.drawing_options import (
+    add_drawing_options,
+    drawing_settings,
+    seed,
+    settings_to_lines,
 )
 from imig.errors import UsageError
 from imig.paths import input_path, output_path
@@ -76,28 +80,7 @@ def add_parser(commands: Commands) -> None:
         "--output", type=output_path, required=True, metavar="DIR", help="folder of the pictures"
     )
     command.add_argument(
-        "--adapter",
-        type=input_path,
-        metavar="FILE",
-        help="LoRA that `imig train` wrote, or another tool; without it the base model draws alone",
-    )
-    command.add_argument(
-        "--recipe",
-        metavar="RECIPE",
-        help="training recipe with the settings of attention, instruction and reference size "
-        "(default: what the adapter carries, else train-tiny, or train-kontext with --weights)",
-    )
-    add_overrides(
-        command,
-        explanation="override a key of that recipe",
-    )
-    command.add_argument(
-        "--weights",
-        metavar="WEIGHTS",
-        help="base model: tiny, a local folder or a hub id (default: the one of the training)",
-    )
-    command.add_argument(
-        "--seed", type=_seed, metavar="N", help="of the noise (default: the layout file's, else 0)"
+        "--seed", type=seed, metavar="N", help="of the noise (default: the layout file's, else 0)"
     )
     command.add_argument(
         "--count",
@@ -106,34 +89,11 @@ def add_parser(commands: Commands) -> None:
         metavar="N",
         help="pictures, of the seeds from --seed on (default: %(default)s)",
     )
-    command.add_argument(
-        "--steps", type=positive, metavar="N", help="of sampling (default: as in the training)"
+    add_drawing_options(
+        command,
+        width="as the layout file has it; with --from-shards the width that the model was trained "
+        "at",
     )
-    command.add_argument(
-        "--guidance",
-        type=_finite,
-        metavar="X",
-        help="strength of the caption, for weights distilled with guidance (default: as in the "
-        "training)",
-    )
-    command.add_argument(
-        "--instruction",
-        metavar="TEXT",
-        help="what the text encoders get, with {caption} in it (default: as in the training)",
-    )
-    command.add_argument(
-        "--preset",
-        choices=("released",),
-        help="draw as the code does that weights were published with",
-    )
-    command.add_argument(
-        "--width",
-        type=positive,
-        metavar="PIXELS",
-        help="scale the layout to this width, rounded to a multiple of 16 (default: as the layout "
-        "file has it; with --from-shards the width that the model was trained at)",
-    )
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
     command.set_defaults(run=run)
 
 
@@ -146,23 +106,13 @@ def run(options: argparse.Namespace) -> int:
         from imig.contextgen.generate import generate
         from imig.contextgen.layout_pictures import layout_to_pictures
         from imig.display.result_files import write_results
-        from imig.training.generate_settings import find_settings
 
     if (options.layout is None) == (options.from_shards is None):
         raise UsageError(
             "give a LAYOUT.json or --from-shards ID", cure="`imig generate --help` has examples"
         )
     adapter, output = options.adapter, options.output
-    settings = find_settings(
-        adapter=adapter,
-        recipe=options.recipe,
-        weights=options.weights,
-        overrides=options.overrides,
-        steps=options.steps,
-        guidance=options.guidance,
-        instruction=options.instruction,
-        preset=options.preset,
-    )
+    settings = drawing_settings(options)
     loaded, target = _find_layout(options, output)
     trained_width = settings.target_width if options.from_shards else None
     pictures = layout_to_pictures(
@@ -175,14 +125,8 @@ def run(options: argparse.Namespace) -> int:
     first = (loaded.layout.seed or 0) if options.seed is None else options.seed
     seeds = range(first, first + options.count)
     drawn_by = f"{settings.weights} with {adapter.name}" if adapter else f"{settings.weights} alone"
-    print(f"settings: {settings.origin}; {settings.steps} steps")
-    if adapter is not None and settings.is_guess:
-        print(
-            f"{adapter.name} does not say how it was trained; weights that were published with "
-            "ContextGen want --preset released"
-        )
-    if adapter is None:
-        print(f"no --adapter: the base model ({settings.weights}) draws alone")
+    for line in settings_to_lines(settings, adapter=adapter):
+        print(line)
     with _step_progress(len(seeds), settings.steps) as progress:
         results = generate(
             pictures,
@@ -235,19 +179,3 @@ def _step_progress(pictures: int, steps: int) -> Iterator[Callable[[int, int], N
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("drawing", total=pictures * steps)
         yield lambda seed, step: bar.advance(task)
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number in 0 .. 2**63 - 1")
-    return int(text)
-
-
-def _finite(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return value

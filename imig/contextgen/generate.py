@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from imig.contextgen.drawing import draw
 from imig.contextgen.encode import encode_pictures
 from imig.contextgen.model import ContextGen
 from imig.contextgen.presets import Preset
-from imig.contextgen.sample import EncodedSample, PictureSample
-from imig.contextgen.settings import AttentionConfig, TextLength
+from imig.contextgen.sample import EncodedSample, PictureSample, TextEmbedding
+from imig.contextgen.settings import AttentionConfig
 from imig.errors import DataError
 from imig.models.device import choose_device, choose_dtype, make_deterministic
 
@@ -101,43 +101,129 @@ def generate(
     DataError
         A reference has an empty mask, a file is damaged, or the memory is too small.
     """
-    place = choose_device(device)
-    dtype = choose_dtype(settings.dtype, place)
-    make_deterministic()
-    folder = find_components(settings.weights).path
-    with _enough_memory(place):
-        codec = LatentCodec.load(folder, dtype, place)
-        encoded = _encode(
-            pictures,
-            folder=folder,
-            codec=codec,
-            dtype=dtype,
-            device=place,
-            text_length=settings.attention.text_length,
-        )
-        transformer = load_transformer(folder, dtype, place)
-        if adapter is not None:
-            load_adapter(transformer, adapter, trainable=False)
-        model = ContextGen(transformer, attention=settings.attention).eval()
-    scheduler = load_scheduler(folder)
+    studio = Studio(settings, adapter=adapter, device=device)
+    [encoded] = studio.encode([pictures], studio.read_captions([pictures.caption]))
     for seed in seeds:
-        with _enough_memory(place):
-            [picture] = draw(
-                model,
-                [encoded],
-                codec=codec,
-                scheduler=scheduler,
-                seeds=[seed],
-                steps=settings.steps,
-                guidance=settings.guidance,
-                dtype=dtype,
-                progress=partial(progress, seed),
-            )
+        [picture] = studio.draw([encoded], seeds=[seed], progress=partial(progress, seed))
         yield picture
 
 
+class Studio:
+    """The networks that draw, each in memory when it is needed.
+
+    Text encoders and transformer are there one after the other, as long as all captions are read
+    before the first picture is drawn.
+
+    Parameters
+    ----------
+    adapter:
+        LoRA file; None: the base model alone.
+    device:
+        `auto`, `cpu`, `cuda`, ...
+
+    Raises
+    ------
+    UsageError
+        The weights are not on this disk, or the device is not there.
+    """
+
+    def __init__(
+        self, settings: GenerateSettings, *, adapter: Path | None, device: str = "auto"
+    ) -> None:
+        self.device = choose_device(device)
+        self._dtype = choose_dtype(settings.dtype, self.device)
+        make_deterministic()
+        self._settings, self._adapter = settings, adapter
+        self._folder = find_components(settings.weights).path
+        self._scheduler = load_scheduler(self._folder)
+
+    def read_captions(self, captions: Sequence[str]) -> Embeddings:
+        """Embeddings of texts, which then need no encoder any more; in the CPU's memory."""
+        texts = sorted(set(captions))
+        with enough_memory(self.device):
+            # They leave the memory with this function: FLUX's T5 has 9.5 GB in bfloat16.
+            encoders = TextEncoders.load(
+                self._folder,
+                self._dtype,
+                self.device,
+                text_length=self._settings.attention.text_length,
+            )
+            # One by one: together they would depend on each other in the last digits.
+            read = [one for text in texts for one in encoders.encode([text])]
+        on_cpu = [TextEmbedding(one.tokens.cpu(), one.pooled.cpu()) for one in read]
+        return Embeddings(dict(zip(texts, on_cpu, strict=True)))
+
+    def encode(
+        self, pictures: Sequence[PictureSample], captions: Embeddings
+    ) -> list[EncodedSample]:
+        """What the model reads of each sample; `captions` has all of theirs.
+
+        Raises
+        ------
+        DataError
+            A reference has an empty mask, or the memory is too small.
+        """
+        with enough_memory(self.device):
+            return encode_pictures(pictures, text=captions, codec=self._codec)
+
+    def draw(
+        self,
+        samples: Sequence[EncodedSample],
+        *,
+        seeds: Sequence[int],
+        progress: Callable[[int], None] = lambda step: None,
+    ) -> NDArray[np.uint8]:
+        """Pictures (n, h, w, 3) of samples of one grid; `progress` gets the number of steps done.
+
+        Raises
+        ------
+        UsageError
+            The adapter is none of the weights.
+        DataError
+            A file is damaged, the memory is too small, or the network's output is no number.
+        """
+        with enough_memory(self.device):
+            return draw(
+                self._model,
+                samples,
+                codec=self._codec,
+                scheduler=self._scheduler,
+                seeds=seeds,
+                steps=self._settings.steps,
+                guidance=self._settings.guidance,
+                dtype=self._dtype,
+                progress=progress,
+            )
+
+    @cached_property
+    def _codec(self) -> LatentCodec:
+        return LatentCodec.load(self._folder, self._dtype, self.device)
+
+    @cached_property
+    def _model(self) -> ContextGen:
+        transformer = load_transformer(self._folder, self._dtype, self.device)
+        if self._adapter is not None:
+            load_adapter(transformer, self._adapter, trainable=False)
+        return ContextGen(transformer, attention=self._settings.attention).eval()
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Captions that were encoded before; stands in for `TextEncoders`."""
+
+    of: Mapping[str, TextEmbedding]
+
+    def encode(self, captions: Sequence[str]) -> list[TextEmbedding]:
+        """An embedding a caption."""
+        return [self.of[one] for one in captions]
+
+
+class OutOfMemory(DataError):
+    """The memory of a device is too small for a model, or for so many pictures at once."""
+
+
 @contextmanager
-def _enough_memory(device: torch.device) -> Iterator[None]:
+def enough_memory(device: torch.device) -> Iterator[None]:
     """Say of a device that is too small for the model, or for the picture, what to do."""
     try:
         yield
@@ -145,22 +231,7 @@ def _enough_memory(device: torch.device) -> Iterator[None]:
         # A GPU's error has a class of its own, a processor's only its words.
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
-        raise DataError(
+        raise OutOfMemory(
             f"the memory of {device} is too small for this: {str(error).splitlines()[0]}",
             cure="a smaller --width, fewer references, or --device cpu",
         ) from error
-
-
-def _encode(
-    pictures: PictureSample,
-    *,
-    folder: Path,
-    codec: LatentCodec,
-    dtype: torch.dtype,
-    device: torch.device,
-    text_length: TextLength,
-) -> EncodedSample:
-    # The encoders leave the memory with this function: FLUX's T5 has 9.5 GB in bfloat16.
-    text = TextEncoders.load(folder, dtype, device, text_length=text_length)
-    [encoded] = encode_pictures([pictures], text=text, codec=codec)
-    return encoded

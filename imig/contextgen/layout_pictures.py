@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imig.contextgen.layout_file import MAX_SIDE, LoadedLayout, pixel_scale
+from imig.contextgen.layout_file import MAX_SIDE, LayoutFile, LoadedLayout, pixel_scale
 from imig.contextgen.picture_file import read_mask, read_picture
 from imig.contextgen.presets import Preset
 from imig.contextgen.sample import Box, PictureSample, ReferencePicture
@@ -23,6 +25,39 @@ SHAPE_TOLERANCE = 0.05
 """So much may the aspect of a layout image of one's own differ from the picture's."""
 
 
+@dataclass(frozen=True)
+class OpenLayout:
+    """A layout with its pictures in memory, wherever these are from."""
+
+    id: str
+    """For messages, and of the sample."""
+    layout: LayoutFile
+    """Its names of files are not looked at."""
+    references: tuple[LayoutReference, ...]
+    """At their own sizes, in the layout's order; boxes in them are pixels."""
+    image: Image.Image | None = None
+    """A layout image of its own; None: it is composed of the references."""
+
+
+def open_layout(loaded: LoadedLayout) -> OpenLayout:
+    """Read the pictures of a layout file.
+
+    Raises
+    ------
+    UsageError
+        When a picture is missing, does not decode, or does not fit with the others (names the
+        layout file's line and key).
+    """
+    layout = loaded.layout
+    numbers = range(len(layout.references))
+    return OpenLayout(
+        id=loaded.path.stem,
+        layout=layout,
+        references=tuple(read_reference(loaded, number) for number in numbers),
+        image=None if layout.layout is None else _read_layout_image(loaded, layout.layout),
+    )
+
+
 def layout_to_pictures(
     loaded: LoadedLayout,
     *,
@@ -32,6 +67,28 @@ def layout_to_pictures(
     preset: Preset | None = None,
 ) -> PictureSample:
     """Read the pictures of a layout file, and compose its layout image.
+
+    Parameters and errors are those of `open_layout_to_pictures` and `open_layout`.
+    """
+    _size(loaded.layout, name=str(loaded.path), target_width=target_width)
+    return open_layout_to_pictures(
+        open_layout(loaded),
+        reference_side=reference_side,
+        instruction=instruction,
+        target_width=target_width,
+        preset=preset,
+    )
+
+
+def open_layout_to_pictures(
+    opened: OpenLayout,
+    *,
+    reference_side: int,
+    instruction: str,
+    target_width: int | None = None,
+    preset: Preset | None = None,
+) -> PictureSample:
+    """What the model gets of a layout.
 
     Everything that reaches the model is what `imig.training.prepare` makes of the same references.
 
@@ -50,22 +107,15 @@ def layout_to_pictures(
     Raises
     ------
     UsageError
-        When a picture is missing, does not decode, or does not fit with the others (names the
-        layout file's line and key), or when `target_width` makes it too large.
+        When `target_width` makes it too large.
     """
-    layout = loaded.layout
-    size = picture_size(layout.width, layout.height, target_width=target_width)
-    if max(size) > MAX_SIDE:
-        raise UsageError(
-            f"{loaded.path} would become {size[0]} x {size[1]} pixels; {MAX_SIDE} is the most",
-            cure="give a smaller --width",
-        )
+    layout = opened.layout
+    size = _size(layout, name=opened.id, target_width=target_width)
     across, down = pixel_scale(layout.units, (layout.width, layout.height))
     scale = (across * size[0] / layout.width, down * size[1] / layout.height)
     boxes = [scaled(one.box, scale) for one in layout.references]
-    cut_outs = [read_reference(loaded, number) for number in range(len(layout.references))]
     references = []
-    for entry, cut_out, box in zip(layout.references, cut_outs, boxes, strict=True):
+    for entry, cut_out, box in zip(layout.references, opened.references, boxes, strict=True):
         own = cut_out.image.size
         if preset is None:
             wanted = reference_size(*own, side=reference_side)
@@ -75,41 +125,56 @@ def layout_to_pictures(
         references.append(
             ReferencePicture(image=image, mask=mask, box=clipped(box, size), name=entry.name)
         )
-    caption = to_stored(layout.caption)
-    if preset is not None:
-        text = preset.caption_text(caption, instruction=instruction)
-    else:
-        text = instruction.replace("{caption}", caption) if caption else ""
     return PictureSample(
-        id=loaded.path.stem,
-        caption=text,
-        layout=_layout_image(loaded, cut_outs, boxes, size=size),
+        id=opened.id,
+        caption=caption_to_text(layout.caption, instruction=instruction, preset=preset),
+        layout=_layout_image(opened, boxes, size=size),
         references=tuple(references),
     )
 
 
-def _layout_image(
-    loaded: LoadedLayout,
-    cut_outs: list[LayoutReference],
-    boxes: list[Box],
-    *,
-    size: tuple[int, int],
-) -> NDArray[np.uint8]:
+def caption_to_text(caption: str, *, instruction: str, preset: Preset | None) -> str:
+    """What the text encoders get of a layout's caption."""
+    stored = to_stored(caption)
+    if preset is not None:
+        return preset.caption_text(stored, instruction=instruction)
+    return instruction.replace("{caption}", stored) if stored else ""
+
+
+def _size(layout: LayoutFile, *, name: str, target_width: int | None) -> tuple[int, int]:
+    size = picture_size(layout.width, layout.height, target_width=target_width)
+    if max(size) > MAX_SIDE:
+        raise UsageError(
+            f"{name} would become {size[0]} x {size[1]} pixels; {MAX_SIDE} is the most",
+            cure="give a smaller --width",
+        )
+    return size
+
+
+def _read_layout_image(loaded: LoadedLayout, name: str) -> Image.Image:
     layout = loaded.layout
-    if layout.layout is not None:
-        own = _read(loaded, "layout", name=layout.layout)
-        aspect = own.width / own.height * layout.height / layout.width
-        if abs(aspect - 1) > SHAPE_TOLERANCE:
-            raise UsageError(
-                f"{loaded.where('layout')}: {layout.layout} is {own.width} x {own.height}, the "
-                f"picture {layout.width} x {layout.height}",
-                cure="make it the picture's shape; it is scaled to the picture's size",
-            )
-        return np.array(flatten(own, MID_GREY).resize(size, Image.Resampling.LANCZOS))
-    order = layout.order
+    own = _read(loaded, "layout", name=name)
+    aspect = own.width / own.height * layout.height / layout.width
+    if abs(aspect - 1) > SHAPE_TOLERANCE:
+        raise UsageError(
+            f"{loaded.where('layout')}: {name} is {own.width} x {own.height}, the "
+            f"picture {layout.width} x {layout.height}",
+            cure="make it the picture's shape; it is scaled to the picture's size",
+        )
+    return own
+
+
+def _layout_image(
+    opened: OpenLayout, boxes: list[Box], *, size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    if opened.image is not None:
+        return np.array(flatten(opened.image, MID_GREY).resize(size, Image.Resampling.LANCZOS))
+    order = opened.layout.order
     if order is None:
-        order = layer_order(boxes, size=size, seed=layout.seed or 0)
-    placed = [_placed(one, box, size=size) for one, box in zip(cut_outs, boxes, strict=True)]
+        order = layer_order(boxes, size=size, seed=opened.layout.seed or 0)
+    placed = [
+        _placed(one, box, size=size) for one, box in zip(opened.references, boxes, strict=True)
+    ]
     return compose_layout(
         [one for one, _ in placed], [place for _, place in placed], order, size=size
     )

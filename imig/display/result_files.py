@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -88,11 +89,29 @@ def _refuse_inputs(outputs: Iterable[Path], loaded: LoadedLayout) -> None:
 
 
 def _save(picture: Image.Image, path: Path, *, record: Mapping[str, Any] | None = None) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture_to_png(picture, record=record))
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error}", cure="give another --output") from error
+
+
+def picture_to_png(picture: Image.Image, *, record: Mapping[str, Any] | None = None) -> bytes:
+    """A PNG whose metadata have the record, JSON values, as the text `imig`."""
     described = PngInfo()
     if record is not None:
         described.add_itxt(RECORD, json.dumps(record))
+    data = io.BytesIO()
+    picture.save(data, "PNG", pnginfo=described)
+    return data.getvalue()
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """The record in a picture's metadata; None where there is none, or no picture can be read."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path, pnginfo=described)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error}", cure="give another --output") from error
+        with Image.open(path) as picture:
+            text = picture.info.get(RECORD)
+        record = json.loads(text) if isinstance(text, str) else None
+    except (OSError, SyntaxError, ValueError):  # Pillow says of some damage that it is bad syntax
+        return None
+    return record if isinstance(record, dict) else None

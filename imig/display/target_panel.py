@@ -21,6 +21,8 @@ LABEL_TEXT_SIZE = 15
 MAX_DRAWN = 60
 """Of more instances the largest get mask and label: there is no room for others, and finding out
 takes minutes."""
+_DASH = 6
+"""Pixels: how long a dash is, and the gap behind it."""
 _PADDING = 5
 _OUTLINE = 2
 """Pixels: how wide the outline of a mask is."""
@@ -146,6 +148,28 @@ def draw_box(draw: ImageDraw.ImageDraw, box: Rectangle, *, colour: palette.Colou
         corners = (x1 + inset, y1 + inset, x2 - inset, y2 - inset)
         if corners[0] <= corners[2] and corners[1] <= corners[3]:
             draw.rectangle(corners, outline=ink, width=width)
+
+
+def draw_dashed_box(draw: ImageDraw.ImageDraw, box: Rectangle, *, colour: palette.Colour) -> None:
+    """A frame of dashes in the colour, on a dark line: it shows on any picture."""
+    x1, y1, x2, y2 = box[0], box[1], box[2] - 1, box[3] - 1
+    for start, end in (
+        ((x1, y1), (x2, y1)),
+        ((x2, y1), (x2, y2)),
+        ((x2, y2), (x1, y2)),
+        ((x1, y2), (x1, y1)),
+    ):
+        draw.line((start, end), fill=palette.INK, width=1)
+        length = max(abs(end[0] - start[0]), abs(end[1] - start[1]))
+        right = (end[0] > start[0]) - (end[0] < start[0])
+        down = (end[1] > start[1]) - (end[1] < start[1])
+        for begin in range(0, length, 2 * _DASH):
+            stop = min(begin + _DASH, length)
+            dash = (
+                (start[0] + right * begin, start[1] + down * begin),
+                (start[0] + right * stop, start[1] + down * stop),
+            )
+            draw.line(dash, fill=colour, width=3)
 
 
 def _draw_labels(

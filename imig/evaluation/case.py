@@ -89,6 +89,8 @@ class Case:
     questions: tuple[Question, ...] = ()
     read_target: Callable[[], Image] | None = field(default=None, repr=False, compare=False)
     """The true picture (RGB), where there is one."""
+    seed: int | None = None
+    """Of the noise of its first picture; None: whatever `imig bench` makes of its id."""
 
     def in_size(self, size: tuple[int, int]) -> Case:
         """The same case for a picture of another (width, height)."""

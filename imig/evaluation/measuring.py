@@ -38,29 +38,29 @@ class Eyes:
             for one in metrics:
                 one.setup()
 
-    def measure(
-        self, cases: Sequence[Case], images: Sequence[Image]
-    ) -> list[dict[str, list[float | None]]]:
-        """Figures of one picture for each case; a metric that a case lacks something for has none.
+    def look(self, cases: Sequence[Case], images: Sequence[Image]) -> list[Seen]:
+        """One picture of each case, and where its subjects are, if any metric wants to know."""
+        if not self._looks:
+            return [Seen(case, image, ()) for case, image in zip(cases, images, strict=True)]
+        return look(
+            cases,
+            images,
+            config=self._config,
+            grounder=self._own["ground_model"],
+            segmenter=self._own["segment_model"],
+        )
+
+    def measure(self, seen: Sequence[Seen]) -> list[dict[str, list[float | None]]]:
+        """Figures of each picture; a metric that a case lacks something for has none.
 
         Raises
         ------
         DataError
             A reference of a case cannot be read.
         """
-        if self._looks:
-            seen = look(
-                cases,
-                images,
-                config=self._config,
-                grounder=self._own["ground_model"],
-                segmenter=self._own["segment_model"],
-            )
-        else:
-            seen = [Seen(case, image, ()) for case, image in zip(cases, images, strict=True)]
-        values: list[dict[str, list[float | None]]] = [{} for _ in cases]
+        values: list[dict[str, list[float | None]]] = [{} for _ in seen]
         for metric in self._metrics:
-            fit = [i for i, case in enumerate(cases) if metric.lacks(case) is None]
+            fit = [i for i, one in enumerate(seen) if metric.lacks(one.case) is None]
             for i, found in zip(fit, metric([seen[i] for i in fit]) if fit else [], strict=True):
                 values[i] |= {name: list(one) for name, one in found.items()}
         return values
@@ -79,13 +79,16 @@ def measure_pictures(
         asked = [cases[one.case] for one in some]
         images = [one.read(case) for one, case in zip(some, asked, strict=True)]
         asked = [case.in_size(image.size) for case, image in zip(asked, images, strict=True)]
-        for one, case, values in zip(some, asked, eyes.measure(asked, images), strict=True):
+        seen = eyes.look(asked, images)
+        for one, look_at, values in zip(some, seen, eyes.measure(seen), strict=True):
             yield PictureResult(
-                case=case.id,
-                group=case.group,
+                case=look_at.case.id,
+                group=look_at.case.group,
                 file=str(one.path.relative_to(root)),
                 sha256=one.sha256(),
                 values=values,
+                found=[None if found is None else found.box for found in look_at.found],
+                size=look_at.image.size,
             )
 
 

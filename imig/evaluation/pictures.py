@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from imig.display.result_files import read_record
 from imig.errors import DataError, UsageError
 from imig.evaluation.case import Case, Resampling
 from imig.pictures import PictureError, open_picture
@@ -17,6 +19,9 @@ from imig.pictures import PictureError, open_picture
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 BESIDE = ("-layout", ".compare")
 """How names end, before the ending, that `imig generate` gives to what it writes beside results."""
+
+OF_ONE_PICTURE = ("caption", "seed", "case", "given_sha256")
+"""Keys of a picture's record that differ from picture to picture."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,24 @@ def list_pictures(folder: Path) -> list[Path]:
             cure=f"pictures end in {', '.join(ENDINGS)}; folders in it are not looked into",
         )
     return found
+
+
+def how_drawn(paths: Sequence[Path]) -> dict[str, Any]:
+    """What the pictures' metadata say alike of how they were drawn: settings, adapter, weights.
+
+    Empty where a picture has nothing of imig in it; what differs between pictures is left out, but
+    named in `differing`.
+    """
+    records = []
+    for path in paths:
+        record = read_record(path)
+        if record is None:
+            return {}
+        records.append({key: one for key, one in record.items() if key not in OF_ONE_PICTURE})
+    first = records[0]
+    alike = {key: one for key, one in first.items() if all(r.get(key) == one for r in records)}
+    differing = sorted({key for record in records for key in record} - set(alike))
+    return {**alike, **({"differing": differing} if differing else {})}
 
 
 def stem_to_case(stem: str, ids: Collection[str]) -> str | None:

@@ -18,7 +18,7 @@ from imig.recipe.reading import (
     validate_recipe,
 )
 from imig.recipe.resolving import apply_tiny, resolve_value
-from imig.recipe.shipped import find_recipe
+from imig.recipe.shipped import find_recipe, shipped_recipes
 from imig.recipe.yaml_lines import KeyPath
 
 
@@ -35,6 +35,11 @@ class LoadedEvaluationRecipe:
         """``pipelines/evaluate.yaml:14``, or the `--set` that the key is from."""
         key: KeyPath = tuple(key_path.split("."))
         return place_of(key, path=self.path, lines=self.lines, overrides=self.overrides)
+
+
+def default_recipe(kind: str) -> str:
+    """Of a benchmark the recipe that measures what its paper prints, else `evaluate`."""
+    return kind if kind in shipped_recipes() else "evaluate"
 
 
 def load_evaluation_recipe(

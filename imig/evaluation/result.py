@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from imig.schema import ModelRecord
+from imig.schema import Box, ModelRecord
 
 
 class _Part(BaseModel):
@@ -63,6 +63,14 @@ class PictureResult(_Part):
     values: dict[str, list[float | None]] = Field(
         description="Figure -> a value a unit (the picture, its instances, its questions)."
     )
+    found: list[Box | None] = Field(
+        default=[],
+        description="Box of each instance that was found, in pixels of `size`; empty where nobody "
+        "looked.",
+    )
+    size: tuple[int, int] | None = Field(
+        default=None, description="(width, height) in which the picture was looked at."
+    )
 
 
 class LeakageResult(_Part):
@@ -83,6 +91,11 @@ class EvaluationResult(_Part):
     models: list[ModelRecord]
     against: dict[str, Any] = Field(description="The cases: kind, place, checksum, count.")
     generated: str = Field(description="The folder of the pictures.")
+    drawing: dict[str, Any] = Field(
+        default={},
+        description="What the pictures' metadata say alike of how they were drawn: settings, "
+        "adapter, weights; empty where imig did not draw them.",
+    )
     cases: int
     pictures: int
     missing: list[str] = Field(description="Cases without a picture; they are in no figure.")

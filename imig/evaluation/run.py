@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,12 @@ from imig.evaluation.measuring import Eyes, Measured, measure_pictures
 from imig.evaluation.metrics import MEASURES
 from imig.evaluation.metrics.base import Metric, model_fields
 from imig.evaluation.paper_table import fill
-from imig.evaluation.pictures import GeneratedPicture, list_pictures, missing_cases
+from imig.evaluation.pictures import (
+    GeneratedPicture,
+    how_drawn,
+    list_pictures,
+    missing_cases,
+)
 from imig.evaluation.recipe import EvaluationRecipe, metrics_of
 from imig.evaluation.result import EvaluationResult, FigureResult, LeakageResult, PictureResult
 from imig.evaluation.summary import Sample
@@ -82,14 +87,7 @@ def evaluate(
             "--partial",
         )
     drawn = {one.case: cases[one.case] for one in pictures}
-    metrics, unmeasured = _allowed(list(metrics_of(recipe)), drawn)
-    if not metrics:
-        raise UsageError(
-            "there is nothing to measure: "
-            + "; ".join(f"{name}: {reason}" for name, reason in unmeasured.items()),
-            cure="another recipe has other metrics: `imig recipes`",
-        )
-    models = _models(recipe, metrics)
+    metrics, unmeasured, models = plan_metrics(recipe, drawn.values())
     identity = {
         "imig": __version__,
         # answers of a vision-language model are dear: where its server is, where the cases lie,
@@ -118,6 +116,7 @@ def evaluate(
         models=models,
         against=against.record(),
         generated=str(generated),
+        drawing=how_drawn([one.path for one in pictures]),
         cases=len(drawn),
         pictures=len(pictures),
         missing=missing,
@@ -179,33 +178,41 @@ def _pictures(generated: Path, against: Against, *, console: Console) -> list[Ge
     return sorted(found, key=lambda one: (one.case, one.path.name))
 
 
-def _allowed(
-    metrics: Sequence[Metric[Any]], cases: Mapping[str, Case]
-) -> tuple[list[Metric[Any]], dict[str, str]]:
-    """Metrics that some case allows; of the others why not."""
-    allowed, unmeasured = [], {}
-    for metric in metrics:
+def plan_metrics(
+    recipe: EvaluationRecipe, cases: Collection[Case]
+) -> tuple[list[Metric[Any]], dict[str, str], list[ModelRecord]]:
+    """What is measured on such cases: metrics, why others are not, and every model once.
+
+    Models are found, and not loaded.
+
+    Raises
+    ------
+    UsageError
+        No metric is possible, or the weights of a model are not on this disk.
+    """
+    metrics, unmeasured = [], {}
+    for metric in metrics_of(recipe):
         if (unset := metric.unset()) is not None:
             unmeasured[metric.name] = unset
             continue
-        reasons = [metric.lacks(one) for one in cases.values()]
+        reasons = [metric.lacks(one) for one in cases]
         if None in reasons:
-            allowed.append(metric)
+            metrics.append(metric)
         else:
             unmeasured[metric.name] = f"the cases have {reasons[0]}"
-    return allowed, unmeasured
-
-
-def _models(recipe: EvaluationRecipe, metrics: Sequence[Metric[Any]]) -> list[ModelRecord]:
-    """Every model that takes part, found without being loaded; each once."""
+    if not metrics:
+        raise UsageError(
+            "there is nothing to measure: "
+            + "; ".join(f"{name}: {reason}" for name, reason in unmeasured.items()),
+            cure="another recipe has other metrics: `imig recipes`",
+        )
     blocks = [recipe.look] if any(one.looks for one in metrics) else []
     records = [
         record_of(use.config)
         for block in (*blocks, *(one.config for one in metrics))
         for use in model_fields(block)
     ]
-    unique = {one.model_dump_json(): one for one in records}
-    return list(unique.values())
+    return metrics, unmeasured, list({one.model_dump_json(): one for one in records}.values())
 
 
 def _leakage(

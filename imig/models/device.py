@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from imig.errors import UsageError
 from imig.models.libraries import torch
@@ -54,6 +55,20 @@ def make_deterministic() -> None:
     """Same input, same output: cuDNN must not choose its algorithms by timing them."""
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch in one thread: several add up in another order, and the bytes would depend on them.
+
+    So what a process makes on a CPU is the same as what one of several workers makes.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def mixed_precision(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:

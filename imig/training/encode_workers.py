@@ -12,13 +12,13 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from imig.contextgen.encoded_scene import scene_to_bytes
 from imig.errors import DataError
+from imig.models.device import one_thread
 from imig.output.record import Record
 from imig.output.writing import write_shard
 from imig.processes import interrupts_held, leave_with_parent
@@ -93,24 +93,10 @@ def _encode_here(
         done += 1
         on_progress(done)
 
-    with _one_thread():
+    with one_thread():  # the pictures of the next scenes are prepared by others meanwhile
         encoder = _load_encoder(plan, torch.device(plan.device))
         for shard in shards:
             yield shard, encode_shard(plan, shard, encoder=encoder, on_scene=count)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """PyTorch in one thread: several add up in another order, and the bytes would depend on them.
-
-    The pictures of the next scenes are prepared by others meanwhile.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _load_encoder(plan: EncodePlan, device: torch.device) -> SceneEncoder:
@@ -184,7 +170,7 @@ _worker: _Worker | None = None
 def _start_worker(plan: EncodePlan, numbers: Any, done: Any) -> None:
     global _worker
     threading.Thread(target=leave_with_parent, daemon=True).start()
-    limit_threads(1)  # as `_one_thread`
+    limit_threads(1)  # as `one_thread`
     _worker = _Worker(plan, numbers.get(), done)
 
 

@@ -20,6 +20,7 @@ import imig.evaluation.run as run_module
 from imig.errors import DataError, UsageError
 from imig.evaluation.against import open_against
 from imig.evaluation.case import Case
+from imig.evaluation.look import Seen
 from imig.evaluation.recipe import EvaluationRecipe
 from imig.evaluation.recipe_file import load_evaluation_recipe
 from imig.evaluation.result import EvaluationResult
@@ -34,9 +35,12 @@ class CountingEyes:
     def __init__(self, recipe: EvaluationRecipe, metrics: Sequence[Any]) -> None:
         pass
 
-    def measure(self, cases: Sequence[Case], images: Sequence[Image]) -> list[dict[str, Any]]:
+    def look(self, cases: Sequence[Case], images: Sequence[Image]) -> list[Seen]:
         CountingEyes.looked_at += len(images)
-        return [{"box_iou": [1.0] * len(case.instances)} for case in cases]
+        return [Seen(case, image, ()) for case, image in zip(cases, images, strict=True)]
+
+    def measure(self, seen: Sequence[Seen]) -> list[dict[str, Any]]:
+        return [{"box_iou": [1.0] * len(one.case.instances)} for one in seen]
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from typing import Any
 from PIL.Image import Image
 
 from imig.contextgen.layout_file import LoadedLayout, load_layout, pixel_scale
-from imig.contextgen.layout_pictures import read_reference
+from imig.contextgen.layout_pictures import OpenLayout, open_layout, read_reference
 from imig.errors import DataError, UsageError
 from imig.evaluation.case import Case, CaseInstance, CaseReference, Mask
 from imig.evaluation.pictures import stem_to_case
@@ -62,6 +62,10 @@ class LayoutCases:
     def case_of(self, stem: str) -> str | None:
         return stem_to_case(stem, self._layouts)
 
+    def open_layout(self, case: str) -> OpenLayout:
+        """What `imig generate` draws. Raises UsageError for pictures that cannot be read."""
+        return open_layout(self._layouts[case])
+
     def record(self) -> dict[str, Any]:
         files = {
             name: hashlib.sha256(one.path.read_bytes()).hexdigest()
@@ -96,6 +100,7 @@ def _to_case(name: str, loaded: LoadedLayout) -> Case:
             )
             for number, entry in enumerate(layout.references)
         ),
+        seed=layout.seed,
     )
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
+from imig.contextgen.layout_pictures import OpenLayout
+from imig.contextgen.scene_layout import open_scene
 from imig.evaluation.case import Case, CaseInstance, CaseReference, Mask
 from imig.evaluation.pictures import stem_to_case
 from imig.schema import Instance, Scene
@@ -48,6 +50,10 @@ class ShardsCases:
     @cached_property
     def _ids(self) -> frozenset[str]:
         return frozenset(self._dataset.index["id"])
+
+    def open_layout(self, case: str) -> OpenLayout:
+        """What `imig generate --from-shards` draws. Raises DataError when there is nothing."""
+        return open_scene(self._scene(case))
 
     def record(self) -> dict[str, Any]:
         return {
