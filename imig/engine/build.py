@@ -12,6 +12,7 @@ from rich.console import Console
 from imig.console.interrupt import interrupt_once
 from imig.console.lines import say
 from imig.console.texts import seconds_to_text
+from imig.engine.deaths import read_deaths, write_deaths
 from imig.engine.failures import Failures, errors_must_wait
 from imig.engine.finish import FinishedBuild, finish_build
 from imig.engine.folder import BuildFolder, build_output
@@ -31,7 +32,7 @@ from imig.engine.retry import (
 from imig.engine.tally import Snapshot
 from imig.errors import DataError
 from imig.output.folder import hold
-from imig.output.report import counts_to_text, print_funnel
+from imig.output.report import counts_to_text, faults_to_text, print_funnel
 from imig.paths import command_text
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedB
             folder.join_finished_shards(without=waiting_blocks(folder))
             blocks = folder.pending_blocks()
             if blocks and again:
-                console.print("pictures that could not be opened can be by now: once more")
+                say(console, "scenes for which the system was at fault: once more")
             if blocks:
                 run_blocks(folder, blocks, console)
         join_last_shards(folder)
@@ -124,7 +125,9 @@ def _stream(folder: BuildFolder, blocks: list[int], progress: BuildProgress) -> 
 
         groups = plan.groups(machine)
         require_resources(groups)
-        stream = stream_blocks(plan, blocks, groups=groups, parts=folder.parts)
+        stream = stream_blocks(
+            plan, blocks, groups=groups, parts=folder.parts, deaths=read_deaths(folder.deaths)
+        )
         with closing(stream) as events:
             collect_blocks(folder, blocks, events, progress)
 
@@ -146,6 +149,8 @@ def collect_blocks(
     waiting = {block // plan.blocks_per_shard for block in waiting_blocks(folder)}
     for event in events:
         if isinstance(event, Snapshot):
+            if event.deaths is not None:
+                write_deaths(folder.deaths, event.deaths)
             progress.show(event)
             continue
         progress.advance(event.input)
@@ -153,7 +158,7 @@ def collect_blocks(
         counts = {"seen": event.input, "written": event.written}
         failures.add(errors=event.errors, **counts)
         failures.require_few()
-        if errors_must_wait(event.errors, **counts):
+        if errors_must_wait(event.errors, system_faults=event.system_faults, **counts):
             waiting.add(shard)
         missing[shard].discard(event.block)
         if not missing[shard] and shard not in waiting:
@@ -199,6 +204,8 @@ def _blocks_by_shard(plan: Plan, blocks: Sequence[int]) -> dict[int, set[int]]:
 def _print_end(finished: FinishedBuild, console: Console, *, seconds: float) -> None:
     counts = finished.manifest.counts
     print_funnel(finished.funnel, console)
+    if (said := faults_to_text(counts, finished.funnel)) is not None:
+        say(console, said)
     say(
         console,
         f"wrote {counts.written} scenes in {len(finished.manifest.shards)} shards to "

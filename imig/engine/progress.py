@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from imig.console.live_line import LiveLine
+from imig.console.lines import say
 from imig.console.pace import Pace
 from imig.console.texts import rate_to_text, seconds_to_text
 from imig.engine.plan import Plan
@@ -68,8 +69,10 @@ class BuildProgress(LiveLine):
         self._pace.update(self._done, now=self._clock())
 
     def show(self, snapshot: Snapshot) -> None:
-        """Redraw the table, or print a line when one is due."""
+        """Redraw the table, or print a line when one is due; what workers say comes at once."""
         now = self._clock()
+        for line in snapshot.lines:
+            say(self._console, line, style="yellow")
         for name, tally in snapshot.tallies.items():
             self._stage_paces[name].update(tally.seen, now=now)
         self.show_line(lambda: self._line(snapshot), drawing=lambda: self._table(snapshot))

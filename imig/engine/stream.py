@@ -13,6 +13,7 @@ from typing import Any
 
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
+from imig.engine.deaths import Deaths
 from imig.engine.groups import Group
 from imig.engine.plan import Plan
 from imig.engine.tally import Snapshot, Tally
@@ -88,11 +89,16 @@ class StopOnRequest(ExecutionCallback):
 
 
 def stream_blocks(
-    plan: Plan, blocks: Sequence[int], *, groups: Sequence[Group], parts: Path
+    plan: Plan,
+    blocks: Sequence[int],
+    *,
+    groups: Sequence[Group],
+    parts: Path,
+    deaths: Deaths | None = None,
 ) -> Generator[FinishedBlock | Snapshot, None, None]:
     """Run blocks through the plan's stages and write their parts; Ray must be up.
 
-    `groups` says which stages share workers.
+    `groups` says which stages share workers, `deaths` what is known of scenes that kill them.
 
     Yields each finished block as it comes, and a snapshot about twice a second.
 
@@ -105,7 +111,7 @@ def stream_blocks(
     """
     import ray
 
-    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+    tally: Any = ray.remote(num_cpus=0)(Tally).remote(deaths, works=len(blocks) < plan.blocks)
     dataset = _dataset(plan, blocks, groups=groups, tally=tally, parts=parts)
     consumer = _Consumer(dataset)
     consumer.start()
@@ -152,6 +158,7 @@ def _dataset(
                 "blocks": ranges if number == 0 else None,
                 "parts": parts if number == len(groups) - 1 else None,
                 "threads": max(1, int(group.cpus)),
+                "patience": plan.loaded.recipe.engine.patience,
             },
             batch_size=1,
             batch_format="pyarrow",
