@@ -19,8 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from imig.engine.blocks import Block, Care, FreshWorkerNeeded, run_stage
 from imig.engine.deaths import LONGEST_WORDS, Death
@@ -150,9 +149,13 @@ class FreshWorker:
         words = self._words.read_text(encoding="utf-8", errors="replace").strip()
         stage, scenes = self._at or (None, [])
         hung = hung or (code == 1 and MARK in words)
-        kind = "hung" if hung else "signal" if code < 0 else "exit"
+        kind: Literal["signal", "exit", "hung", "memory"] = "signal" if code < 0 else "exit"
+        if hung:
+            kind = "hung"
+        elif code == MEMORY_EXIT:
+            kind = "memory"
         return Death(
-            kind="memory" if code == MEMORY_EXIT else kind,
+            kind=kind,
             code=abs(code),
             stage=stage,
             scenes=scenes,
@@ -164,12 +167,7 @@ class FreshWorker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._connection.close()
         self._process.kill()
         self._process.join()
@@ -246,7 +244,7 @@ def _write_into(words: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
-    sys.stdout = sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def _leave(code: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from imig.engine.bisecting import find_guilty
 from imig.engine.blocks import Block
@@ -24,7 +24,7 @@ class Worker(Protocol):
 
     def run(self, block: Block, guilty: Mapping[str, Quarantine]) -> Block | Death: ...
 
-    def __enter__(self) -> Worker: ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(self, *exception: object) -> None: ...
 
@@ -59,20 +59,18 @@ class Isolation:
         DataError
             When its workers die and no scene is guilty.
         """
-        pause = FIRST_PAUSE
-        for round_ in range(1, ROUNDS + 1):
-            found = self._one_round()
-            if isinstance(found, Block):
-                return found
+        pause, rounds = FIRST_PAUSE, 1
+        while isinstance(found := self._one_round(), Death):
             self._forget_trials()
-            if round_ < ROUNDS:
-                self.tell(
-                    f"{self._place()}: a worker has died ({found}, {found.where}), and of no scene "
-                    f"alone: the system is at fault; again in {pause:g} s"
-                )
-                self.sleep(pause)
-                pause *= 3
-        raise self._system_fault(found)
+            if rounds == ROUNDS:
+                raise self._system_fault(found)
+            self.tell(
+                f"{self._place()}: a worker has died ({found}, {found.where}), and of no scene "
+                f"alone: the system is at fault; again in {pause:g} s"
+            )
+            self.sleep(pause)
+            pause, rounds = 3 * pause, rounds + 1
+        return found
 
     def _one_round(self) -> Block | Death:
         """The finished block; or a death for which no scene is guilty."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from imig.console.live_line import LiveLine
 from imig.console.lines import say
+from imig.console.live_line import LiveLine
 from imig.console.pace import Pace
 from imig.console.texts import rate_to_text, seconds_to_text
 from imig.engine.plan import Plan

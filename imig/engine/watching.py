@@ -7,18 +7,19 @@ time is up it writes what every thread is at to stderr and leaves.
 from __future__ import annotations
 
 import faulthandler
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 MARK = "Timeout ("
 """How the fault handler's last words begin."""
+_STDERR = 2
+"""As a file descriptor: the object may be another's by then."""
 
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     """End the process, with exit code 1, when the block takes longer. Not to be nested."""
-    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
     try:
         yield
     finally:

@@ -81,10 +81,10 @@ class StageWorker:
         threads: int,
         patience: float = 0.0,
     ) -> None:
-        from ray import cloudpickle  # type: ignore[attr-defined]
+        from ray import cloudpickle
 
         self._steps = steps
-        self._pristine = cloudpickle.dumps(tuple(steps))
+        self._pristine: bytes = cloudpickle.dumps(tuple(steps))  # type: ignore[no-untyped-call]
         self._tally = tally
         self._blocks = blocks
         self._parts = parts

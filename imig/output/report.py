@@ -126,7 +126,7 @@ def faults_to_text(counts: Counts, rows: Sequence[FunnelRow]) -> str | None:
         return None
     by_fault = faults(counts, rows)
     return (
-        f"quarantined: {by_fault['data']} by faults of the data (a scene that a stage cannot bear), "
+        f"quarantined: {by_fault['data']} by faults of the data (a stage cannot bear the scene), "
         f"{by_fault['system']} by faults of the system (disk, network, server)"
     )
 

@@ -127,6 +127,12 @@ class Resources(RecipePart):
     gpus: Annotated[float, Means()] = Field(
         default=0.0, ge=0, description="GPUs a worker; fractions share a GPU."
     )
+    timeout: Annotated[float, Means()] = Field(
+        default=3600.0,
+        gt=0,
+        description="Seconds that a batch may take, and the loading of the models: a worker that "
+        "takes longer is ended, and the scene that holds it up is found and quarantined.",
+    )
 
 
 class StageConfig(RecipePart):

@@ -45,6 +45,12 @@ class EngineConfig(RecipePart):
         description="Stages that share worker processes. `auto`: where models are small, one "
         "worker a core (a few a GPU) carries all stages; `imig build --plan` shows it.",
     )
+    patience: Annotated[float, Means()] = Field(
+        default=60.0,
+        ge=0,
+        description="Seconds that faults of the system (a full disk, an I/O error, a network that "
+        "is gone) are waited for, with growing pauses.",
+    )
     ray_address: Annotated[str | None, Means()] = Field(
         default=None, description="A running cluster (`auto`, `ray://host:10001`); null: start one."
     )

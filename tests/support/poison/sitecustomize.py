@@ -77,7 +77,8 @@ class _Poisoner(MetaPathFinder, Loader):
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         self._loader = spec.loader
         spec.loader = self
         return spec
