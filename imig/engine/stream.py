@@ -16,9 +16,9 @@ from ray.data._internal.execution.execution_callback import ExecutionCallback
 from imig.engine.deaths import Deaths
 from imig.engine.groups import Group
 from imig.engine.plan import Plan
+from imig.engine.ray_life import RayLost, gave_up, require_ray
 from imig.engine.tally import Snapshot, Tally
 from imig.engine.workers import FinishedBlock, StageWorker
-from imig.errors import DataError
 
 MAX_INPUT_TASKS = 10_000
 """At the source: Ray's bookkeeping of a task takes several milliseconds, and memory."""
@@ -105,7 +105,7 @@ def stream_blocks(
     Raises
     ------
     ImigError
-        What a stage raised in `setup`; or a worker that died again and again.
+        What a stage raised in `setup`; workers that die for no scene's sake; Ray's own death.
     RuntimeError
         A stage is at fault itself; carries the worker's traceback.
     """
@@ -115,6 +115,7 @@ def stream_blocks(
     dataset = _dataset(plan, blocks, groups=groups, tally=tally, parts=parts)
     consumer = _Consumer(dataset)
     consumer.start()
+    lost = False
     try:
         while True:
             answer: FinishedBlock | Exception | None = None
@@ -123,17 +124,24 @@ def stream_blocks(
             if isinstance(answer, FinishedBlock):
                 yield answer
                 continue
+            require_ray()
             snapshot = _snapshot(tally)
             _raise_failure(snapshot)
             if isinstance(answer, _EndOfStream):
                 yield snapshot
                 return
             if answer is not None:
-                raise _explain(answer) from answer
+                raise gave_up(answer) from answer
             yield snapshot
+    except RayLost:
+        lost = True
+        raise
     finally:
-        _close(tally)
-        consumer.stop()
+        if lost:
+            consumer.stopped.set()  # it waits for what will never come
+        else:
+            _close(tally)
+            consumer.stop()
 
 
 def _dataset(
@@ -178,7 +186,13 @@ def _input_tasks(blocks: int, *, workers: int) -> int:
 def _snapshot(tally: Any) -> Snapshot:
     import ray
 
-    snapshot = ray.get(tally.snapshot.remote())
+    asked = tally.snapshot.remote()
+    while True:
+        try:
+            snapshot = ray.get(asked, timeout=POLL_SECONDS)
+            break
+        except ray.exceptions.GetTimeoutError:
+            require_ray()
     assert isinstance(snapshot, Snapshot)
     return snapshot
 
@@ -202,13 +216,3 @@ def _close(tally: Any) -> None:
 def _raise_failure(snapshot: Snapshot) -> None:
     if snapshot.failure is not None:
         raise pickle.loads(snapshot.failure)
-
-
-def _explain(error: Exception) -> DataError:
-    """What Ray itself gave up on: nodes lost, workers that die before they can say why."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return DataError(
-        f"Ray gave up ({type(error).__name__}): {lines[-1] if lines else 'no reason given'}",
-        cure="finished work is kept: the same command continues. If it happens again, lower "
-        "resources.batch_size or resources.concurrency",
-    )
