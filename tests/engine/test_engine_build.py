@@ -27,8 +27,8 @@ from imig.engine.plan import Plan, Step
 from imig.engine.tally import Tally
 from imig.errors import DataError, UsageError
 from imig.output.folder import build_lock
-from imig.shards.dataset import Dataset
 from imig.recipe.parts import Resources
+from imig.shards.dataset import Dataset
 
 SUPPORT = Path(__file__).resolve().parents[1]
 
@@ -185,7 +185,7 @@ def test_a_scene_that_kills_its_worker_is_quarantined(tmp_path: Path) -> None:
     finished, screen = run(plan_for(tmp_path, Judge(die_on=9, deaths=deaths, max_deaths=99)))
     assert finished is not None
     assert (finished.manifest.counts.written, finished.manifest.counts.quarantined) == (33, 1)
-    (aside,) = Dataset(tmp_path / "d").quarantined
+    (aside,) = Dataset(tmp_path / "d").quarantined()
     assert (aside.id, aside.stage, aside.fault) == ("basic-00000009", "filter", "data")
     assert aside.error.startswith("WorkerDied: SIGKILL (signal 9)")
     assert "basic-00000009 is quarantined: stage filter: WorkerDied" in " ".join(screen.split())

@@ -22,11 +22,13 @@ DECIDED: Final[dict[str, dict[str, str]]] = {
         "concurrency": MEANS,
         "cpus": MEANS,
         "gpus": MEANS,
+        "timeout": MEANS,
     },
     "EngineConfig": {
         "block_size": IDENTITY,
         "max_error_rate": MEANS,
         "fuse": MEANS,
+        "patience": MEANS,
         "ray_address": MEANS,
     },
     "EndpointConfig": {
