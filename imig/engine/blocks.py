@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
-from imig.engine.patience import Patience, error_to_text, is_system_fault, passes
+from imig.engine.patience import Patience, error_to_text, is_system_fault
 from imig.errors import SourceLostError, UsageError
 from imig.output.tally import StageTally
 from imig.sample import Sample
@@ -159,13 +159,7 @@ def _run_alone(
         return sample
 
     try:
-        try:
-            return run()
-        except Exception as error:
-            if not passes(error):
-                raise
-            what = f"stage {stage.name}, scene {restore().scene.id}"
-            return care.patience.retry(run, error, what=what)
+        return care.patience.run(run, what=f"stage {stage.name}, scene {restore().scene.id}")
     except SourceLostError:
         raise
     except MemoryError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -17,6 +18,7 @@ from imig.engine.failures import Failures, errors_must_wait
 from imig.engine.finish import FinishedBuild, finish_build
 from imig.engine.folder import BuildFolder, build_output
 from imig.engine.machine import Machine, local_machine
+from imig.engine.patience import Patience
 from imig.engine.plan import Plan
 from imig.engine.plan_text import print_remarks, print_skipped
 from imig.engine.progress import BuildProgress
@@ -145,12 +147,14 @@ def collect_blocks(
     plan = folder.plan
     limit = plan.loaded.recipe.engine.max_error_rate
     failures = Failures(limit)
+    patience = Patience(plan.loaded.recipe.engine.patience, tell=progress.say)
     missing = _blocks_by_shard(plan, blocks)
     waiting = {block // plan.blocks_per_shard for block in waiting_blocks(folder)}
     for event in events:
         if isinstance(event, Snapshot):
             if event.deaths is not None:
-                write_deaths(folder.deaths, event.deaths)
+                keep = partial(write_deaths, folder.deaths, event.deaths)
+                patience.run(keep, what="writing down what kills workers")
             progress.show(event)
             continue
         progress.advance(event.input)
@@ -162,7 +166,7 @@ def collect_blocks(
             waiting.add(shard)
         missing[shard].discard(event.block)
         if not missing[shard] and shard not in waiting:
-            folder.join_shard(shard)
+            patience.run(partial(folder.join_shard, shard), what=f"joining shard {shard}")
 
 
 def join_last_shards(folder: BuildFolder) -> None:

@@ -72,6 +72,15 @@ class Patience:
         self._sleep = sleep
         self._used_up = False
 
+    def run(self, work: Callable[[], Result], *, what: str) -> Result:
+        """The result of `work`, which is tried again while the system is at fault."""
+        try:
+            return work()
+        except Exception as error:
+            if not passes(error):
+                raise
+            return self.retry(work, error, what=what)
+
     def retry(self, work: Callable[[], Result], error: Exception, *, what: str) -> Result:
         """The result of `work`, which has just raised `error`, a fault that `passes`.
 

@@ -72,10 +72,14 @@ class BuildProgress(LiveLine):
         """Redraw the table, or print a line when one is due; what workers say comes at once."""
         now = self._clock()
         for line in snapshot.lines:
-            say(self._console, line, style="yellow")
+            self.say(line)
         for name, tally in snapshot.tallies.items():
             self._stage_paces[name].update(tally.seen, now=now)
         self.show_line(lambda: self._line(snapshot), drawing=lambda: self._table(snapshot))
+
+    def say(self, line: str) -> None:
+        """A line that stays, for what a person should know."""
+        say(self._console, line, style="yellow")
 
     def remaining_seconds(self) -> float | None:
         """At the recent pace of finished scenes; None before the second block is through."""

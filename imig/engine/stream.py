@@ -122,17 +122,18 @@ def stream_blocks(
             with suppress(queue.Empty):
                 answer = consumer.answers.get(timeout=POLL_SECONDS)
             if isinstance(answer, FinishedBlock):
+                if answer.errors:
+                    yield _snapshot(tally)  # a scene that kills is written down before it counts
                 yield answer
                 continue
             require_ray()
             snapshot = _snapshot(tally)
+            yield snapshot
             _raise_failure(snapshot)
             if isinstance(answer, _EndOfStream):
-                yield snapshot
                 return
             if answer is not None:
                 raise gave_up(answer) from answer
-            yield snapshot
     except RayLost:
         lost = True
         raise

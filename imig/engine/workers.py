@@ -17,7 +17,7 @@ from imig.engine.blocks import Block, Care, FreshWorkerNeeded, run_stage
 from imig.engine.fresh import FreshWorker
 from imig.engine.isolation import Isolation
 from imig.engine.parts import write_part
-from imig.engine.patience import Patience, passes
+from imig.engine.patience import Patience
 from imig.engine.plan import Step
 from imig.engine.plan_source import SceneSource
 from imig.engine.tally import Case
@@ -223,12 +223,7 @@ class StageWorker:
                 self._tally.not_written.remote(block.number)
                 raise
 
-        try:
-            write()
-        except DataError as error:
-            if not passes(error):
-                raise
-            self._patience.retry(write, error, what=f"writing block {block.number}")
+        self._patience.run(write, what=f"writing block {block.number}")
 
     def _died(self, block: Block) -> DataError:
         ids = [sample.scene.id for sample in block.samples]
