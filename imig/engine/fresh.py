@@ -39,6 +39,8 @@ MEMORY_EXIT: Final = 77
 """The exit code of a worker that has found no memory for a single scene."""
 GRACE_SECONDS: Final = 10.0
 """Beyond the time limit, until a worker that does not leave by itself is killed."""
+EXTENSIONS: Final = "\nExtension modules: "
+"""Behind a stack, the fault handler lists a hundred libraries."""
 _READY: Final = "ready"
 _AT: Final = "at"
 _TELLS: Final = "tells"
@@ -146,7 +148,8 @@ class FreshWorker:
     def _death(self, *, hung: bool = False) -> Death:
         self._process.join()
         code = self._process.exitcode or 0
-        words = self._words.read_text(encoding="utf-8", errors="replace").strip()
+        words = self._words.read_text(encoding="utf-8", errors="replace")
+        words = words.partition(EXTENSIONS)[0].strip()
         stage, scenes = self._at or (None, [])
         hung = hung or (code == 1 and MARK in words)
         kind: Literal["signal", "exit", "hung", "memory"] = "signal" if code < 0 else "exit"

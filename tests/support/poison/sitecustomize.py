@@ -52,7 +52,7 @@ def misbehave(mode: str, real: Callable[[Any, Any], Any], stage: Any, batch: Any
 
 
 def poison(module: ModuleType, mode: str, name: str) -> None:
-    real = module._call  # type: ignore[attr-defined]
+    real = module._call
 
     def call(stage: Any, batch: Sequence[Any]) -> Any:
         if stage.name != name or not any(map(is_poisoned, batch)):
