@@ -53,6 +53,10 @@ class CannotOpenError(DataError):
     """
 
 
+class ServerDownError(DataError):
+    """A server has not answered, however often it was asked: it is at fault and not the scene."""
+
+
 class SourceLostError(DataError):
     """What a build reads is gone, or is not what it was: no scene is at fault, the build stops."""
 

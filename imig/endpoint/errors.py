@@ -22,7 +22,7 @@ from imig.endpoint.place import (
     unusable_proxy,
 )
 from imig.endpoint.waiting import asked_seconds
-from imig.errors import DataError, ImigError, UsageError
+from imig.errors import DataError, ImigError, ServerDownError, UsageError
 from imig.recipe.parts import EndpointConfig
 
 if TYPE_CHECKING:
@@ -214,8 +214,8 @@ class Explainer:
         refusal.parameter = parameter
         return refusal
 
-    def gave_up(self, reason: str, *, tries: int) -> DataError:
-        return DataError(
+    def gave_up(self, reason: str, *, tries: int) -> ServerDownError:
+        return ServerDownError(
             f"{self.config.url}: {tries} tries failed, the last one with: {reason}",
             cure="finished work is kept: run the same command again when the server is well, or "
             f"raise {self.name}.max_retries or .timeout_seconds",

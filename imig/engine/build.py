@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,10 +13,12 @@ from rich.console import Console
 from imig.console.interrupt import interrupt_once
 from imig.console.lines import say
 from imig.console.texts import seconds_to_text
+from imig.engine.deaths import read_deaths, write_deaths
 from imig.engine.failures import Failures, errors_must_wait
 from imig.engine.finish import FinishedBuild, finish_build
 from imig.engine.folder import BuildFolder, build_output
 from imig.engine.machine import Machine, local_machine
+from imig.engine.patience import Patience
 from imig.engine.plan import Plan
 from imig.engine.plan_text import print_remarks, print_skipped
 from imig.engine.progress import BuildProgress
@@ -31,7 +34,7 @@ from imig.engine.retry import (
 from imig.engine.tally import Snapshot
 from imig.errors import DataError
 from imig.output.folder import hold
-from imig.output.report import counts_to_text, print_funnel
+from imig.output.report import counts_to_text, faults_to_text, print_funnel
 from imig.paths import command_text
 
 if TYPE_CHECKING:
@@ -72,7 +75,7 @@ def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedB
             folder.join_finished_shards(without=waiting_blocks(folder))
             blocks = folder.pending_blocks()
             if blocks and again:
-                console.print("pictures that could not be opened can be by now: once more")
+                say(console, "scenes for which the system was at fault: once more")
             if blocks:
                 run_blocks(folder, blocks, console)
         join_last_shards(folder)
@@ -124,7 +127,9 @@ def _stream(folder: BuildFolder, blocks: list[int], progress: BuildProgress) -> 
 
         groups = plan.groups(machine)
         require_resources(groups)
-        stream = stream_blocks(plan, blocks, groups=groups, parts=folder.parts)
+        stream = stream_blocks(
+            plan, blocks, groups=groups, parts=folder.parts, deaths=read_deaths(folder.deaths)
+        )
         with closing(stream) as events:
             collect_blocks(folder, blocks, events, progress)
 
@@ -142,10 +147,14 @@ def collect_blocks(
     plan = folder.plan
     limit = plan.loaded.recipe.engine.max_error_rate
     failures = Failures(limit)
+    patience = Patience(plan.loaded.recipe.engine.patience, tell=progress.say)
     missing = _blocks_by_shard(plan, blocks)
     waiting = {block // plan.blocks_per_shard for block in waiting_blocks(folder)}
     for event in events:
         if isinstance(event, Snapshot):
+            if event.deaths is not None:
+                keep = partial(write_deaths, folder.deaths, event.deaths)
+                patience.run(keep, what="writing down what kills workers")
             progress.show(event)
             continue
         progress.advance(event.input)
@@ -153,11 +162,11 @@ def collect_blocks(
         counts = {"seen": event.input, "written": event.written}
         failures.add(errors=event.errors, **counts)
         failures.require_few()
-        if errors_must_wait(event.errors, **counts):
+        if errors_must_wait(event.errors, system_faults=event.system_faults, **counts):
             waiting.add(shard)
         missing[shard].discard(event.block)
         if not missing[shard] and shard not in waiting:
-            folder.join_shard(shard)
+            patience.run(partial(folder.join_shard, shard), what=f"joining shard {shard}")
 
 
 def join_last_shards(folder: BuildFolder) -> None:
@@ -199,6 +208,8 @@ def _blocks_by_shard(plan: Plan, blocks: Sequence[int]) -> dict[int, set[int]]:
 def _print_end(finished: FinishedBuild, console: Console, *, seconds: float) -> None:
     counts = finished.manifest.counts
     print_funnel(finished.funnel, console)
+    if (said := faults_to_text(counts, finished.funnel)) is not None:
+        say(console, said)
     say(
         console,
         f"wrote {counts.written} scenes in {len(finished.manifest.shards)} shards to "

@@ -18,7 +18,8 @@ from typing import Literal
 
 from imig.engine.groups import Group
 from imig.engine.machine import Machine, local_machine
-from imig.errors import UsageError
+from imig.engine.ray_life import RayLost, end_processes, explained_ray_errors
+from imig.errors import DataError, UsageError
 from imig.threads import cpu_count
 
 _QUIET = {
@@ -60,6 +61,8 @@ def ray_session(*, address: str | None, needed_cpus: float) -> Iterator[Machine]
     ------
     UsageError
         The cluster cannot be reached.
+    DataError
+        Ray does not come up on this machine, or its own processes die meanwhile.
     """
     global _started_here
     for name, value in _QUIET.items():
@@ -84,7 +87,11 @@ def ray_session(*, address: str | None, needed_cpus: float) -> Iterator[Machine]
                 _started_here = True
             _take_sigterm_back()
             _configure()
-            yield _cluster_machine() if folder is None else local_machine()
+            with explained_ray_errors():
+                yield _cluster_machine() if folder is None else local_machine()
+        except RayLost:
+            ray_thread.submit(end_processes).result()
+            raise
         finally:
             _started_here = False
             ray_thread.submit(ray.shutdown).result()
@@ -102,15 +109,24 @@ def _take_sigterm_back() -> None:
 def _start(needed_cpus: float, folder: Path) -> None:
     import ray
 
-    with _hushed_stderr():
-        ray.init(
-            address="local",
-            num_cpus=max(cpu_count(), math.ceil(needed_cpus) + _SPARE_CPUS),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=str(folder),
-        )
+    try:
+        with _hushed_stderr():
+            ray.init(
+                address="local",
+                num_cpus=max(cpu_count(), math.ceil(needed_cpus) + _SPARE_CPUS),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=str(folder),
+            )
+    except Exception as error:  # of any class: Ray raises what its processes' deaths lead to
+        end_processes()
+        lines = str(error).splitlines()
+        raise DataError(
+            f"Ray does not start on this machine: {lines[0] if lines else type(error).__name__}",
+            cure="was one of its processes killed, or is there too little memory, or room in "
+            f"{folder.parent}? The same command tries again, and finished work is kept",
+        ) from error
 
 
 def _connect(address: str) -> None:

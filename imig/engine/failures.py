@@ -77,13 +77,12 @@ class Failures:
         return ", or allow more with --set engine.max_error_rate=RATE"
 
 
-def errors_must_wait(errors: Sequence[str], *, seen: int, written: int) -> bool:
+def errors_must_wait(errors: Sequence[str], *, system_faults: int, seen: int, written: int) -> bool:
     """Whether a finished block stays apart until the build has come through.
 
-    It may have to be done again: a picture could not be opened, no scene is left, or half of the
-    `seen` ones have failed.
+    It may have to be done again: the system was at fault, no scene is left, or half of the `seen`
+    ones have failed.
     """
     if not errors:
         return False
-    lost = any(one.startswith(CANNOT_OPEN) for one in errors)
-    return lost or not written or 2 * len(errors) >= seen
+    return system_faults > 0 or not written or 2 * len(errors) >= seen

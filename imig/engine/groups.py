@@ -136,13 +136,17 @@ def _joins(run: Sequence[StageLoad], load: StageLoad, *, fuse: Fuse) -> bool:
 
 
 def _wants_own(load: StageLoad) -> bool:
-    plain = Resources(batch_size=load.resources.batch_size)
-    return load.resources != plain or load.asks_server or load.weights > SMALL_BYTES
+    return not _same(load.resources, Resources()) or load.asks_server or load.weights > SMALL_BYTES
 
 
 def _same_resources(a: StageLoad, b: StageLoad) -> bool:
-    """But for the batch size, which every stage keeps for itself."""
-    return a.resources == b.resources.model_copy(update={"batch_size": a.resources.batch_size})
+    return _same(a.resources, b.resources)
+
+
+def _same(a: Resources, b: Resources) -> bool:
+    """But for what every stage keeps for itself: batch size and timeout."""
+    own = {"batch_size": a.batch_size, "timeout": a.timeout}
+    return a == b.model_copy(update=own)
 
 
 def _models(loads: Iterator[StageLoad] | Sequence[StageLoad]) -> dict[ModelConfig, int]:

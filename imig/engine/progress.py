@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from imig.console.lines import say
 from imig.console.live_line import LiveLine
 from imig.console.pace import Pace
 from imig.console.texts import rate_to_text, seconds_to_text
@@ -68,11 +69,17 @@ class BuildProgress(LiveLine):
         self._pace.update(self._done, now=self._clock())
 
     def show(self, snapshot: Snapshot) -> None:
-        """Redraw the table, or print a line when one is due."""
+        """Redraw the table, or print a line when one is due; what workers say comes at once."""
         now = self._clock()
+        for line in snapshot.lines:
+            self.say(line)
         for name, tally in snapshot.tallies.items():
             self._stage_paces[name].update(tally.seen, now=now)
         self.show_line(lambda: self._line(snapshot), drawing=lambda: self._table(snapshot))
+
+    def say(self, line: str) -> None:
+        """A line that stays, for what a person should know."""
+        say(self._console, line, style="yellow")
 
     def remaining_seconds(self) -> float | None:
         """At the recent pace of finished scenes; None before the second block is through."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from imig.engine.deaths import read_deaths
 from imig.engine.failures import CANNOT_OPEN, Failures, errors_must_wait
 from imig.engine.folder import BuildFolder
 from imig.engine.parts import part_record, remove_parts
@@ -33,7 +34,12 @@ def waiting_blocks(folder: BuildFolder) -> set[int]:
     return {
         block
         for block, record in _parts(folder)
-        if _must_wait(record, [one.error for one in record.quarantined])
+        if errors_must_wait(
+            [one.error for one in record.quarantined],
+            system_faults=sum(one.fault == "system" for one in record.quarantined),
+            seen=record.input,
+            written=len(record.rows),
+        )
     }
 
 
@@ -41,30 +47,46 @@ def drop_failed_parts(folder: BuildFolder) -> None:
     """Forget finished blocks with quarantined scenes, so that the next run tries them again.
 
     What has made them fail may be cured by then. Whether a picture can be opened again is looked at
-    when the next run begins; scenes of joined shards stay in quarantine.
+    when the next run begins; scenes of joined shards, and those that kill their worker, stay in
+    quarantine.
     """
+    guilty = read_deaths(folder.deaths).guilty
     for block, record in _parts(folder):
-        if any(not one.error.startswith(CANNOT_OPEN) for one in record.quarantined):
+        known = {one.id for one in guilty.get(block, ())}
+        if any(
+            one.id not in known and not one.error.startswith(CANNOT_OPEN)
+            for one in record.quarantined
+        ):
             remove_parts(folder.parts, [block])
 
 
 def drop_cured_parts(folder: BuildFolder) -> None:
-    """Forget finished blocks with pictures that could not be opened and can be by now."""
+    """Forget finished blocks with scenes for which the system was at fault, and may be well by now.
+
+    Whether a picture can be opened again is looked at; other faults are tried.
+    """
     for block, record in _parts(folder):
-        lost = (one.id for one in record.quarantined if one.error.startswith(CANNOT_OPEN))
-        if any(map(folder.plan.source.can_open, lost)):
-            remove_parts(folder.parts, [block])
+        for one in record.quarantined:
+            if one.fault == "system" and (
+                not one.error.startswith(CANNOT_OPEN) or folder.plan.source.can_open(one.id)
+            ):
+                remove_parts(folder.parts, [block])
+                break
 
 
 def drop_hopeless_parts(folder: BuildFolder) -> None:
     """Forget finished blocks in which most scenes have failed: what a killed run has left.
 
-    Scenes whose pictures could not be opened do not count, see `drop_cured_parts`.
+    Scenes for which the system was at fault do not count, see `drop_cured_parts`; nor do those that
+    kill their worker, which are known and would only be left out again.
     """
+    guilty = read_deaths(folder.deaths).guilty
     for block, record in _parts(folder):
-        errors = [one.error for one in record.quarantined]
-        others = [one for one in errors if not one.startswith(CANNOT_OPEN)]
-        if _must_wait(record, others):
+        known = {one.id for one in guilty.get(block, ())}
+        errors = [
+            one.error for one in record.quarantined if one.fault == "data" and one.id not in known
+        ]
+        if errors_must_wait(errors, system_faults=0, seen=record.input, written=len(record.rows)):
             remove_parts(folder.parts, [block])
 
 
@@ -79,7 +101,3 @@ def _records(folder: BuildFolder) -> Iterator[Record]:
 def _parts(folder: BuildFolder) -> Iterator[tuple[int, Record]]:
     for block in sorted(folder.finished_parts()):
         yield block, read_record(part_record(folder.parts, block))
-
-
-def _must_wait(record: Record, errors: list[str]) -> bool:
-    return errors_must_wait(errors, seen=record.input, written=len(record.rows))

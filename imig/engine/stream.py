@@ -13,11 +13,12 @@ from typing import Any
 
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
+from imig.engine.deaths import Deaths
 from imig.engine.groups import Group
 from imig.engine.plan import Plan
+from imig.engine.ray_life import RayLost, gave_up, require_ray
 from imig.engine.tally import Snapshot, Tally
 from imig.engine.workers import FinishedBlock, StageWorker
-from imig.errors import DataError
 
 MAX_INPUT_TASKS = 10_000
 """At the source: Ray's bookkeeping of a task takes several milliseconds, and memory."""
@@ -88,46 +89,60 @@ class StopOnRequest(ExecutionCallback):
 
 
 def stream_blocks(
-    plan: Plan, blocks: Sequence[int], *, groups: Sequence[Group], parts: Path
+    plan: Plan,
+    blocks: Sequence[int],
+    *,
+    groups: Sequence[Group],
+    parts: Path,
+    deaths: Deaths | None = None,
 ) -> Generator[FinishedBlock | Snapshot, None, None]:
     """Run blocks through the plan's stages and write their parts; Ray must be up.
 
-    `groups` says which stages share workers.
+    `groups` says which stages share workers, `deaths` what is known of scenes that kill them.
 
     Yields each finished block as it comes, and a snapshot about twice a second.
 
     Raises
     ------
     ImigError
-        What a stage raised in `setup`; or a worker that died again and again.
+        What a stage raised in `setup`; workers that die for no scene's sake; Ray's own death.
     RuntimeError
         A stage is at fault itself; carries the worker's traceback.
     """
     import ray
 
-    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+    tally: Any = ray.remote(num_cpus=0)(Tally).remote(deaths, works=len(blocks) < plan.blocks)
     dataset = _dataset(plan, blocks, groups=groups, tally=tally, parts=parts)
     consumer = _Consumer(dataset)
     consumer.start()
+    lost = False
     try:
         while True:
             answer: FinishedBlock | Exception | None = None
             with suppress(queue.Empty):
                 answer = consumer.answers.get(timeout=POLL_SECONDS)
             if isinstance(answer, FinishedBlock):
+                if answer.errors:
+                    yield _snapshot(tally)  # a scene that kills is written down before it counts
                 yield answer
                 continue
+            require_ray()
             snapshot = _snapshot(tally)
+            yield snapshot
             _raise_failure(snapshot)
             if isinstance(answer, _EndOfStream):
-                yield snapshot
                 return
             if answer is not None:
-                raise _explain(answer) from answer
-            yield snapshot
+                raise gave_up(answer) from answer
+    except RayLost:
+        lost = True
+        raise
     finally:
-        _close(tally)
-        consumer.stop()
+        if lost:
+            consumer.stopped.set()  # it waits for what will never come
+        else:
+            _close(tally)
+            consumer.stop()
 
 
 def _dataset(
@@ -152,6 +167,7 @@ def _dataset(
                 "blocks": ranges if number == 0 else None,
                 "parts": parts if number == len(groups) - 1 else None,
                 "threads": max(1, int(group.cpus)),
+                "patience": plan.loaded.recipe.engine.patience,
             },
             batch_size=1,
             batch_format="pyarrow",
@@ -171,7 +187,13 @@ def _input_tasks(blocks: int, *, workers: int) -> int:
 def _snapshot(tally: Any) -> Snapshot:
     import ray
 
-    snapshot = ray.get(tally.snapshot.remote())
+    asked = tally.snapshot.remote()
+    while True:
+        try:
+            snapshot = ray.get(asked, timeout=POLL_SECONDS)
+            break
+        except ray.exceptions.GetTimeoutError:
+            require_ray()
     assert isinstance(snapshot, Snapshot)
     return snapshot
 
@@ -195,13 +217,3 @@ def _close(tally: Any) -> None:
 def _raise_failure(snapshot: Snapshot) -> None:
     if snapshot.failure is not None:
         raise pickle.loads(snapshot.failure)
-
-
-def _explain(error: Exception) -> DataError:
-    """What Ray itself gave up on: nodes lost, workers that die before they can say why."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return DataError(
-        f"Ray gave up ({type(error).__name__}): {lines[-1] if lines else 'no reason given'}",
-        cure="finished work is kept: the same command continues. If it happens again, lower "
-        "resources.batch_size or resources.concurrency",
-    )

@@ -6,9 +6,12 @@ pyarrow) has no place here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
+from imig.engine.deaths import Deaths, Trial, case_key
 from imig.output.tally import StageTally
+from imig.schema import Quarantine
 
 
 @dataclass
@@ -21,29 +24,80 @@ class Snapshot:
     """Stages whose models are loaded."""
     failure: bytes | None = None
     """A pickled exception that ends the build: a stage could not start, or is at fault itself."""
+    lines: list[str] = field(default_factory=list)
+    """For the person at the console, since the last snapshot."""
+    deaths: Deaths | None = None
+    """What is known of scenes that kill workers, where it has changed since the last snapshot."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a worker must know of a block before it begins."""
+
+    attempt: int
+    """From 1: more than 1 after a worker's death."""
+    trials: list[Trial]
+    """Of an earlier run, which was looking for a guilty scene."""
+    guilty: list[Quarantine]
+    """Scenes that are known to kill their worker."""
+    works_elsewhere: bool
+    """Other blocks have come through the same stages."""
 
 
 class Tally:
     """Counts for the display, attempts at each block, leave to write; one actor a build.
 
     The counts of the final report do not come from here but from the records of the parts.
+
+    Parameters
+    ----------
+    deaths:
+        What earlier runs have found out.
+    works:
+        Blocks have come through all stages in earlier runs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, deaths: Deaths | None = None, *, works: bool = False) -> None:
         self._snapshot = Snapshot()
+        self._deaths = deaths or Deaths()
+        self._deaths_changed = False
+        self._works = works
+        self._through: set[str] = set()
         self._attempts: dict[tuple[str, int], int] = {}
         self._writing: set[int] = set()
         self._closed = False
 
-    def begin(self, stage: str, block: int) -> int:
-        """Which attempt at this block this is, from 1: more than 1 after a worker's death."""
-        attempt = self._attempts.get((stage, block), 0) + 1
-        self._attempts[stage, block] = attempt
-        return attempt
+    def begin(self, group: str, block: int) -> Case:
+        """A worker begins a block."""
+        attempt = self._attempts.get((group, block), 0) + 1
+        self._attempts[group, block] = attempt
+        return Case(
+            attempt=attempt,
+            trials=self._deaths.trials.get(case_key(group, block), []),
+            guilty=self._deaths.guilty.get(block, []),
+            works_elsewhere=self._works or group in self._through,
+        )
+
+    def keep(
+        self, group: str, block: int, trials: Sequence[Trial], guilty: Sequence[Quarantine]
+    ) -> None:
+        """What a worker has found out of a block over which others have died."""
+        key = case_key(group, block)
+        self._deaths.trials.pop(key, None)
+        if trials:
+            self._deaths.trials[key] = list(trials)
+        if guilty:
+            self._deaths.guilty[block] = list(guilty)
+        self._deaths_changed = True
+
+    def say(self, line: str) -> None:
+        """Let the person at the console know."""
+        self._snapshot.lines.append(line)
 
     def end(self, tallies: dict[str, StageTally], group: str, block: int, *, written: bool) -> None:
         """A worker is through with a block; the last one has `written` its part."""
         self._attempts.pop((group, block), None)
+        self._through.add(group)
         if written:
             self._writing.discard(block)
         for stage, tally in tallies.items():
@@ -74,4 +128,8 @@ class Tally:
             self._snapshot.failure = failure
 
     def snapshot(self) -> Snapshot:
-        return self._snapshot
+        """The state; lines and what is new about deaths are given once."""
+        changed, self._deaths_changed = self._deaths_changed, False
+        given = replace(self._snapshot, deaths=self._deaths if changed else None)
+        self._snapshot.lines = []
+        return given

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from imig.engine.blocks import Block, run_stage
+from imig.engine.blocks import Block, Care, FreshWorkerNeeded, run_stage
+from imig.engine.fresh import FreshWorker
+from imig.engine.isolation import Isolation
 from imig.engine.parts import write_part
+from imig.engine.patience import Patience
 from imig.engine.plan import Step
 from imig.engine.plan_source import SceneSource
+from imig.engine.tally import Case
+from imig.engine.watching import time_limit
 from imig.errors import DataError, ImigError
+from imig.sample import Sample
+from imig.schema import Quarantine
+from imig.stages.base import Stage
 from imig.stages.loading import shared_models
 from imig.startup import objects_that_stay
 from imig.threads import limit_threads, wait_passively
@@ -22,8 +33,8 @@ from imig.threads import limit_threads, wait_passively
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MAX_ATTEMPTS = 2
-"""A block whose worker process died this often ends the build."""
+MAX_ATTEMPTS: Final = 8
+"""A block whose worker process died this often ends the build, though its scenes kill none."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,8 @@ class FinishedBlock:
     written: int
     errors: list[str]
     """Of its quarantined scenes."""
+    system_faults: int = 0
+    """How many of these the system is to blame for."""
 
 
 class StageWorker:
@@ -54,6 +67,8 @@ class StageWorker:
         `FinishedBlock`s. Null for the others.
     threads:
         CPU threads for the models.
+    patience:
+        Seconds, with faults of the system.
     """
 
     def __init__(
@@ -64,42 +79,64 @@ class StageWorker:
         blocks: dict[int, tuple[int, int]] | None,
         parts: Path | None,
         threads: int,
+        patience: float = 0.0,
     ) -> None:
+        from ray import cloudpickle
+
         self._steps = steps
+        self._pristine: bytes = cloudpickle.dumps(tuple(steps))  # type: ignore[no-untyped-call]
         self._tally = tally
         self._blocks = blocks
         self._parts = parts
+        self._timeouts = {step.stage.name: step.resources.timeout for step in steps}
+        self._threads = threads
+        self._seconds_of_patience = patience
+        self._patience = Patience(patience, tell=self._say)
         self._group = "+".join(step.stage.name for step in steps)
+        self._ready = False
         self._broken = False
+        # One whose predecessor has died will mostly look for the scene that is guilty, which other
+        # processes do, and they need the room.
+        if not _is_successor():
+            self._set_up()
+
+    def _set_up(self) -> None:
+        """Load the models; what goes wrong ends the build."""
         current = self._group
         try:
             wait_passively()
             warnings.filterwarnings("ignore")
-            limit_threads(threads)
-            with objects_that_stay(), shared_models():
-                for step in steps:
+            limit_threads(self._threads)
+            limit = time_limit(max(self._timeouts.values()))
+            with limit, objects_that_stay(), shared_models():
+                for step in self._steps:
                     current = step.stage.name
                     step.stage.setup()
-            limit_threads(threads)
+            limit_threads(self._threads)
         except Exception as error:
             # Not raised here: Ray would print it at length, and start the worker again and again.
-            _fail(tally, error, f"stage {current} could not start")
+            _fail(self._tally, error, f"stage {current} could not start")
             self._broken = True
             return
-        tally.ready.remote([step.stage.name for step in steps])
+        self._ready = True
+        self._tally.ready.remote([step.stage.name for step in self._steps])
+
+    def _make_room(self) -> None:
+        """Let go of the models: processes that look for a guilty scene load them too."""
+        self._steps = pickle.loads(self._pristine)
+        self._ready = False
+        gc.collect()
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         import ray
 
-        if self._broken:
-            raise RuntimeError(f"stage {self._group} could not start")
         block = self._receive(batch)
-        attempt = ray.get(self._tally.begin.remote(self._group, block.number))
+        case: Case = ray.get(self._tally.begin.remote(self._group, block.number))
         try:
-            if attempt > MAX_ATTEMPTS:
-                raise self._died(block)
-            for step in self._steps:
-                run_stage(block, step.stage, batch_size=step.resources.batch_size)
+            block = self._run(block, batch, case)
             if self._parts is not None:
                 self._write(block, self._parts)
         except Exception as error:
@@ -109,6 +146,58 @@ class StageWorker:
         written = self._parts is not None
         self._tally.end.remote(done, self._group, block.number, written=written)
         return pickle_to_table(block if self._parts is None else finished_block(block))
+
+    def _run(self, block: Block, batch: pa.Table, case: Case) -> Block:
+        guilty = {one.id: one for one in case.guilty}
+        if case.attempt > MAX_ATTEMPTS:
+            raise self._died(block)
+        if case.attempt > 1 or case.trials:
+            return self._isolate(block.number, batch, case, guilty)
+        if not self._ready and not self._broken:
+            self._set_up()
+        if self._broken:
+            raise RuntimeError(f"stage {self._group} could not start")
+        care = Care(guilty=guilty, watch=self._watch, patience=self._patience)
+        try:
+            for step in self._steps:
+                run_stage(block, step.stage, batch_size=step.resources.batch_size, care=care)
+        except FreshWorkerNeeded:
+            return self._isolate(block.number, batch, case, guilty)
+        return block
+
+    def _isolate(
+        self, number: int, batch: pa.Table, case: Case, guilty: Mapping[str, Quarantine]
+    ) -> Block:
+        import ray
+
+        self._make_room()
+        return Isolation(
+            group=self._group,
+            stages=[step.stage.name for step in self._steps],
+            pristine=lambda: self._receive(batch),
+            worker=lambda: FreshWorker(
+                self._pristine,
+                timeouts=self._timeouts,
+                threads=self._threads,
+                patience=self._seconds_of_patience,
+                tell=self._say,
+            ),
+            keep=lambda trials, found: ray.get(
+                self._tally.keep.remote(self._group, number, trials, found)
+            ),
+            tell=self._say,
+            trials=list(case.trials),
+            guilty=dict(guilty),
+            works_elsewhere=lambda: case.works_elsewhere,
+        ).run()
+
+    @contextmanager
+    def _watch(self, stage: Stage, batch: Sequence[Sample]) -> Iterator[None]:
+        with time_limit(self._timeouts[stage.name]):
+            yield
+
+    def _say(self, line: str) -> None:
+        self._tally.say.remote(line)
 
     def _receive(self, batch: pa.Table) -> Block:
         if self._blocks is None:
@@ -124,20 +213,23 @@ class StageWorker:
         import ray
 
         # Ray ends an execution without waiting for its workers: whoever stopped the build may be at
-        # the next one already, in the same folder.
-        if not ray.get(self._tally.may_write.remote(block.number)):
-            raise RuntimeError("the build has been stopped")
-        try:
-            write_part(parts, block)
-        except BaseException:
-            self._tally.not_written.remote(block.number)
-            raise
+        # the next one already, in the same folder. Asked before each try.
+        def write() -> None:
+            if not ray.get(self._tally.may_write.remote(block.number)):
+                raise RuntimeError("the build has been stopped")
+            try:
+                write_part(parts, block)
+            except BaseException:
+                self._tally.not_written.remote(block.number)
+                raise
+
+        self._patience.run(write, what=f"writing block {block.number}")
 
     def _died(self, block: Block) -> DataError:
         ids = [sample.scene.id for sample in block.samples]
         return DataError(
-            f"stage {self._group}: its worker process died {MAX_ATTEMPTS} times on scenes "
-            f"{ids[0]} to {ids[-1]}; most often it has run out of memory",
+            f"stage {self._group}: its worker process died {MAX_ATTEMPTS} times over scenes "
+            f"{ids[0]} to {ids[-1]}, and is killed from outside; most often memory has run out",
             cure="lower resources.batch_size or resources.concurrency of the stage, or "
             "engine.block_size; finished work is kept",
         )
@@ -157,7 +249,16 @@ def finished_block(block: Block) -> FinishedBlock:
         input=block.stop - block.start,
         written=len(block.samples),
         errors=[one.error for one in block.quarantined],
+        system_faults=sum(one.fault == "system" for one in block.quarantined),
     )
+
+
+def _is_successor() -> bool:
+    """Whether Ray has started this worker in the place of one that died."""
+    import ray
+
+    context = ray.get_runtime_context()
+    return context.get_actor_id() is not None and context.was_current_actor_reconstructed
 
 
 def _fail(tally: Any, error: Exception, where: str) -> None:

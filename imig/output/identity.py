@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imig.errors import DataError
-from imig.recipe.identity import without_means
+from imig.recipe.identity import decisive_values
 from imig.regular_file import open_regular_file
 from imig.schema import Manifest, first_problem
 from imig.shards.atomic import atomic_write_bytes
@@ -24,8 +24,6 @@ from imig.shards.atomic import atomic_write_bytes
 OTHER_OUTPUT: Final = "take another --output, or --overwrite to delete what is there"
 _MOST: Final = 16 << 20
 """Bytes of an identity; it is a recipe and a few names."""
-_FREE: Final = frozenset({"engine.fuse", "engine.max_error_rate", "engine.ray_address"})
-"""Keys of a recipe that decide about nothing that is written."""
 
 
 class _Identity(BaseModel):
@@ -80,8 +78,8 @@ def manifest_identity(manifest: Manifest) -> dict[str, Any]:
 
 def differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
     """In what two identities differ, in words; nothing: it is the same work."""
-    old, new = (_flat(without_means(one["recipe"])) for one in (there, here))
-    changed = [key for key in {**old, **new} if key not in _FREE and old.get(key) != new.get(key)]
+    old, new = (_flat(decisive_values(one["recipe"])) for one in (there, here))
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     for key in changed[:5]:
         yield f"{key} is {old.get(key)} there and {new.get(key)} here"
     if len(changed) > 5:
@@ -105,6 +103,9 @@ def _reason(error: Exception) -> str:
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted keys; the blocks of a list by their numbers, as `--set` has them."""
+    if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+        value = {str(number): one for number, one in enumerate(value)}
     if not isinstance(value, dict):
         return {prefix: value}
     flat: dict[str, Any] = {}

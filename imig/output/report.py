@@ -43,6 +43,9 @@ def record_to_funnel(record: Record) -> list[FunnelRow]:
                 seconds=round(tally.seconds, 3),
                 reasons=dict(reasons.most_common()),
                 oddities=tally.oddities,
+                system_faults=sum(
+                    one.stage == stage and one.fault == "system" for one in record.quarantined
+                ),
             )
         )
     return rows
@@ -100,6 +103,8 @@ def write_reports(
         "last_run_seconds": round(seconds, 3),
         "stages": [asdict(row) for row in rows],
     }
+    if manifest.counts.quarantined:
+        values["quarantined_by_fault"] = faults(manifest.counts, rows)
     if remarks:
         values["source"] = list(remarks)
     atomic_write_bytes(
@@ -107,6 +112,23 @@ def write_reports(
     )
     page = _page(manifest, rows, seconds=seconds, pictures=pictures, remarks=remarks)
     atomic_write_bytes(folder / REPORT_HTML, page.encode())
+
+
+def faults(counts: Counts, rows: Sequence[FunnelRow]) -> dict[str, int]:
+    """Quarantined scenes by who is at fault, the `data` or the `system`."""
+    system = sum(row.system_faults for row in rows)
+    return {"data": counts.quarantined - system, "system": system}
+
+
+def faults_to_text(counts: Counts, rows: Sequence[FunnelRow]) -> str | None:
+    """Who is at fault, in a sentence; None where nothing is in quarantine."""
+    if not counts.quarantined:
+        return None
+    by_fault = faults(counts, rows)
+    return (
+        f"quarantined: {by_fault['data']} by faults of the data (a stage cannot bear the scene), "
+        f"{by_fault['system']} by faults of the system (disk, network, server)"
+    )
 
 
 def counts_to_text(counts: Counts) -> str:
@@ -128,7 +150,9 @@ def _page(
         f'{base64.b64encode(path.read_bytes()).decode()}">'
         for path in pictures
     )
-    odd = "".join(f"<p>{html.escape(line)}</p>\n" for line in oddity_lines(rows))
+    said = faults_to_text(counts, rows)
+    lines = [*([] if said is None else [said]), *oddity_lines(rows)]
+    odd = "".join(f"<p>{html.escape(line)}</p>\n" for line in lines)
     name = html.escape(manifest.name)
     items = "".join(f"<li>{html.escape(remark)}" for remark in remarks)
     listed = f"<h2>The source</h2>\n<ul>{items}</ul>\n" if remarks else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +17,24 @@ class RecipePart(BaseModel):
     """What people write into files: keys that are not known are errors, and nothing changes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Means:
+    """Beside a field: it says how, where or how fast the work is done, and never what comes out.
+
+    A build goes on when such a field has changed since it was begun; every other field belongs to
+    its identity (`imig.recipe.identity`).
+    """
+
+
+def means_of(part: type[BaseModel]) -> frozenset[str]:
+    """The fields of a block that are marked as `Means`."""
+    return frozenset(
+        name
+        for name, field in part.model_fields.items()
+        if any(isinstance(one, Means) for one in field.metadata)
+    )
 
 
 class ModelConfig(RecipePart):
@@ -42,36 +61,38 @@ class ModelConfig(RecipePart):
 class EndpointConfig(RecipePart):
     """A language or vision-language model behind an OpenAI-compatible server."""
 
-    url: str = Field(
+    url: Annotated[str, Means()] = Field(
         default="http://localhost:8000/v1",
         description="Base URL: vLLM, Ollama (`http://localhost:11434/v1`), or a hosted one.",
     )
     model: str = Field(description="The model's name at that server.")
-    key_variable: str = Field(
+    key_variable: Annotated[str, Means()] = Field(
         default="OPENAI_API_KEY",
         description="Environment variable that holds the key; the key itself is never stored. "
         "Where it is not set, none is sent.",
     )
-    concurrency: int = Field(default=8, gt=0, description="Requests under way at once.")
-    requests_per_minute: float | None = Field(default=None, gt=0)
-    timeout_seconds: float = Field(default=120.0, gt=0)
-    max_retries: int = Field(
+    concurrency: Annotated[int, Means()] = Field(
+        default=8, gt=0, description="Requests under way at once."
+    )
+    requests_per_minute: Annotated[float | None, Means()] = Field(default=None, gt=0)
+    timeout_seconds: Annotated[float, Means()] = Field(default=120.0, gt=0)
+    max_retries: Annotated[int, Means()] = Field(
         default=6, ge=0, description="Of a request that failed for the server's reasons."
     )
-    backoff_seconds: float = Field(
+    backoff_seconds: Annotated[float, Means()] = Field(
         default=1.0, gt=0, description="Wait before the first retry; it doubles each time."
     )
     temperature: float | None = Field(default=None, ge=0)
-    max_tokens: int | None = Field(
+    max_tokens: Annotated[int | None, Means()] = Field(
         default=None,
         gt=0,
         description="Of an answer, the model's thoughts included; null: the server's own limit. An "
         "answer that breaks off is asked for again with more.",
     )
-    price_per_million_input: float | None = Field(
+    price_per_million_input: Annotated[float | None, Means()] = Field(
         default=None, ge=0, description="Of tokens sent, in any currency: the cost is then shown."
     )
-    price_per_million_output: float | None = Field(default=None, ge=0)
+    price_per_million_output: Annotated[float | None, Means()] = Field(default=None, ge=0)
 
 
 StatedLicence = Annotated[
@@ -91,19 +112,27 @@ def require_endpoint_or_model(endpoint: EndpointConfig | None, model: ModelConfi
         raise ValueError("give either an endpoint or a model, and null for the other")
 
 
-ENDPOINT_MARK = "key_variable"
+ENDPOINT_MARK: Final = "key_variable"
 """The key by which an endpoint is known among a recipe's JSON values."""
-ENDPOINT_DECISIVE = ("model", "temperature")
-"""What of an endpoint decides about answers; the rest is where and how it is asked."""
 
 
 class Resources(RecipePart):
     """What the workers of a stage take; the engine hands these figures to Ray."""
 
     batch_size: int = Field(default=8, gt=0, description="Scenes a model sees at once.")
-    concurrency: int = Field(default=1, gt=0, description="Workers of this stage.")
-    cpus: float = Field(default=1.0, ge=0, description="CPUs a worker.")
-    gpus: float = Field(default=0.0, ge=0, description="GPUs a worker; fractions share a GPU.")
+    concurrency: Annotated[int, Means()] = Field(
+        default=1, gt=0, description="Workers of this stage."
+    )
+    cpus: Annotated[float, Means()] = Field(default=1.0, ge=0, description="CPUs a worker.")
+    gpus: Annotated[float, Means()] = Field(
+        default=0.0, ge=0, description="GPUs a worker; fractions share a GPU."
+    )
+    timeout: Annotated[float, Means()] = Field(
+        default=3600.0,
+        gt=0,
+        description="Seconds that a batch may take, and the loading of the models: a worker that "
+        "takes longer is ended, and the scene that holds it up is found and quarantined.",
+    )
 
 
 class StageConfig(RecipePart):

@@ -8,7 +8,7 @@ turns what pydantic finds wrong into errors that name file, line and the nearest
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import (
     ConfigDict,
@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from imig.duplicates.config import DuplicatesConfig
-from imig.recipe.parts import Fraction, RecipePart, StageConfig
+from imig.recipe.parts import Fraction, Means, RecipePart, StageConfig
 from imig.schema import Subset
 from imig.stages.order import STAGES
 from imig.stages.sources.config import SourceConfig
@@ -30,22 +30,28 @@ STAGE_NAMES: Final = tuple(STAGES)
 
 
 class EngineConfig(RecipePart):
-    """How the build runs; changes nothing in what is built."""
+    """How the build runs; but for the last bits of a figure it changes nothing in what is built."""
 
     block_size: int = Field(
         default=8,
         gt=0,
         description="Scenes that travel through the stages together: the unit of work and resume.",
     )
-    max_error_rate: Fraction = Field(
+    max_error_rate: Annotated[Fraction, Means()] = Field(
         default=0.05, description="Quarantined share of the scenes seen above which a build stops."
     )
-    fuse: Literal["auto", "never", "always"] = Field(
+    fuse: Annotated[Literal["auto", "never", "always"], Means()] = Field(
         default="auto",
         description="Stages that share worker processes. `auto`: where models are small, one "
         "worker a core (a few a GPU) carries all stages; `imig build --plan` shows it.",
     )
-    ray_address: str | None = Field(
+    patience: Annotated[float, Means()] = Field(
+        default=60.0,
+        ge=0,
+        description="Seconds that faults of the system (a full disk, an I/O error, a network that "
+        "is gone) are waited for, with growing pauses.",
+    )
+    ray_address: Annotated[str | None, Means()] = Field(
         default=None, description="A running cluster (`auto`, `ray://host:10001`); null: start one."
     )
 

@@ -39,13 +39,21 @@ class Reject(SchemaModel):
 
 
 class Quarantine(SchemaModel):
-    """A scene whose processing raised."""
+    """A scene whose processing failed."""
 
     id: SampleId
     stage: str
-    error: str = Field(description="Class and message of the exception.")
-    traceback: str
+    error: str = Field(
+        description="Class and message of the exception; `WorkerDied`, `WorkerHung`: how the "
+        "worker process ended each time that it was alone with the scene."
+    )
+    traceback: str = Field(description="Of a worker that has died, its last words.")
     path: str | None = Field(default=None, description="As a reject's.")
+    fault: Literal["data", "system"] = Field(
+        default="data",
+        description="`data`: the scene, or what a stage makes of it, is at fault. `system`: a "
+        "disk, the network or a server was, for longer than was waited; the scene may be fine.",
+    )
 
 
 class ShardRecord(SchemaModel):

@@ -46,6 +46,8 @@ class FunnelRow:
     """Reason or error class -> scenes, the most frequent first."""
     oddities: dict[str, Oddity] = field(default_factory=dict)
     """What was odd in scenes that were gone on with, by kind."""
+    system_faults: int = 0
+    """Of the quarantined scenes: those for which a disk, the network or a server was at fault."""
 
 
 def read_funnel(path: Path) -> list[FunnelRow]:

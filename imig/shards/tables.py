@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _REJECT_COLUMNS = ("id", "stage", "reason", "figures", "path")
-_QUARANTINE_COLUMNS = ("id", "stage", "error", "traceback", "path")
+_QUARANTINE_COLUMNS = ("id", "stage", "error", "traceback", "path", "fault")
+_YOUNGER = ("path", "fault")
+"""Tables of older versions lack these."""
 
 
 def write_tables(
@@ -94,8 +96,7 @@ def _read(
         with open_parquet(path, data=data) as file:
             _require_count(path, file.metadata.num_rows, counted)
             there = set(file.schema_arrow.names)
-            # `path` is younger than the other columns.
-            wanted = [one for one in columns if one in there or one != "path"]
+            wanted = [one for one in columns if one in there or one not in _YOUNGER]
             if lacking := set(wanted) - there:
                 raise DataError(
                     f"{path} lacks the columns {', '.join(sorted(lacking))}", cure=VALIDATE

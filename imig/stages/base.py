@@ -14,6 +14,7 @@ from imig.models.protocols import Model
 from imig.recipe.parts import EndpointConfig, ModelConfig, StageConfig
 from imig.sample import Sample
 from imig.schema import ModelRecord, Subset
+from imig.stages.absurdity import first_absurdity
 from imig.stages.loading import connect, load_as, record_of
 
 Word = Literal[
@@ -189,6 +190,14 @@ class Stage(ABC, Generic[ConfigT]):
         UsageError.
         """
         return None
+
+    def absurdity(self, sample: Sample) -> str | None:
+        """What it has made of a sample that cannot be, in words; None: nothing.
+
+        Asked behind every batch. Such a sample is tried again alone; if that makes no sense
+        either, it goes into quarantine. A stage that can tell more asks ``super()`` first.
+        """
+        return first_absurdity(sample.scene)
 
     @abstractmethod
     def __call__(self, samples: list[Sample]) -> list[Sample]: ...

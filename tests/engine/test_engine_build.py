@@ -28,6 +28,7 @@ from imig.engine.tally import Tally
 from imig.errors import DataError, UsageError
 from imig.output.folder import build_lock
 from imig.recipe.parts import Resources
+from imig.shards.dataset import Dataset
 
 SUPPORT = Path(__file__).resolve().parents[1]
 
@@ -178,11 +179,18 @@ def test_many_blocks_share_tasks(blocks: int, workers: int, tasks: int) -> None:
     assert _input_tasks(blocks, workers=workers) == tasks
 
 
-def test_a_worker_that_dies_again_ends_the_build(tmp_path: Path) -> None:
+def test_a_scene_that_kills_its_worker_is_quarantined(tmp_path: Path) -> None:
     deaths = tmp_path / "deaths"
     deaths.mkdir()
-    with pytest.raises(DataError, match="died 2 times on scenes basic-00000008 to basic-00000011"):
-        run(plan_for(tmp_path, Judge(die_on=9, deaths=deaths, max_deaths=9)))
+    finished, screen = run(plan_for(tmp_path, Judge(die_on=9, deaths=deaths, max_deaths=99)))
+    assert finished is not None
+    assert (finished.manifest.counts.written, finished.manifest.counts.quarantined) == (33, 1)
+    (aside,) = Dataset(tmp_path / "d").quarantined()
+    assert (aside.id, aside.stage, aside.fault) == ("basic-00000009", "filter", "data")
+    assert aside.error.startswith("WorkerDied: SIGKILL (signal 9)")
+    assert "basic-00000009 is quarantined: stage filter: WorkerDied" in " ".join(screen.split())
+    # In Ray's worker, with the whole block, with the half, alone, alone once more.
+    assert len(list(deaths.iterdir())) <= 6
 
 
 def test_a_killed_build_is_finished_on_another_ray(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_what_comes_back_while_the_build_runs_is_built(
     assert plan.source.count() == 40
     (photos / "07.jpg").rename(hidden)
     after_blocks(monkeypatch, 8, lambda: hidden.rename(photos / "07.jpg"))
-    assert "can be by now: once more" in run(plan)
+    assert "for which the system was at fault: once more" in run(plan)
     assert counts(photos) == (34, 6, 0)
     assert digests(photos.parent / "d") == expected
 

@@ -37,6 +37,8 @@ ALLOWED = {
     ("training/data.py", "pickle.loads"): "of its own worker processes, through torch's pipe",
     ("engine/workers.py", "pickle.loads"): "of the build's own tasks, through Ray's object store",
     ("engine/stream.py", "pickle.loads"): "as above: answers and failures of its own workers",
+    ("engine/workers.py", "cloudpickle.dumps"): "writes what engine/fresh.py loads",
+    ("engine/fresh.py", "pickle.loads"): "of the worker that has started the process",
     ("training/processes.py", "dist.broadcast_object_list"): "between the ranks of one training",
     ("training/processes.py", "dist.all_gather_object"): "between the ranks of one training",
 }

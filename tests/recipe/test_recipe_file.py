@@ -174,7 +174,7 @@ def test_hash_follows_what_is_built(path: Path) -> None:
     def sha256(*overrides: str) -> str:
         return load_recipe(path, overrides=overrides).sha256
 
-    same = ["ground.resources.batch_size=2", "engine.ray_address=auto", "engine.max_error_rate=1"]
+    same = ["ground.resources.gpus=0.5", "engine.ray_address=auto", "engine.max_error_rate=1"]
     assert {sha256(one) for one in same} == {sha256()}
     # A default that is written out changes nothing either.
     assert sha256("ground.text_threshold=0.25") == sha256()
