@@ -53,6 +53,10 @@ class CannotOpenError(DataError):
     """
 
 
+class UnavailableError(DataError):
+    """A disk, a store or the network does not give what a dataset has: the data may be right."""
+
+
 class SourceLostError(DataError):
     """What a build reads is gone, or is not what it was: no scene is at fault, the build stops."""
 

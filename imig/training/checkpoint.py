@@ -1,9 +1,10 @@
 """A training's state on disk, from which it goes on as if nothing had happened.
 
 On one kind of machine, with the same number of processes, a resumed run has the same bits as an
-undisturbed one. With another number of processes (or FSDP2 in place of DDP) it goes on from the
-same weights and statistics, with random numbers of its own: adapter and optimizer are gathered into
-whole tensors when they are saved, and split again when they are loaded.
+undisturbed one. With another number of processes (or FSDP2 in place of DDP) it goes on with the
+same samples and noise (`imig.training.steps`), and sums come out otherwise in their last digits:
+adapter and optimizer are gathered into whole tensors when they are saved, and split again when they
+are loaded.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from imig.training.run_folder import (
     new_checkpoint,
     verify_checkpoint,
 )
+from imig.training.steps import StepShape
 
 MAY_DIFFER = (
     "steps",
@@ -52,8 +54,17 @@ MAY_DIFFER = (
     "parallel",
     "checkpoint_blocks",
     "data.workers",
+    "data.cache",
+    "data.max_damaged",
+    # what a step is, the checkpoint itself says: `imig.training.steps.require_same_step`
+    "batch_size",
+    "accumulate",
+    "samples_per_step",
 )
 """Keys of a recipe that say how long, how and where it is computed, not what."""
+
+SHAPE = "step"
+"""The entry of a position's data that holds a `StepShape`."""
 
 _Json = TypeVar("_Json", bound=BaseModel)
 
@@ -178,6 +189,30 @@ class _SavedRecipe(BaseModel):
     """`recipe.json`."""
 
     recipe: dict[str, Any]
+
+
+def saved_shape(checkpoint: Path) -> StepShape:
+    """What the steps of a checkpoint's run consist of.
+
+    Raises
+    ------
+    DataError
+        The checkpoint is damaged.
+    """
+    try:
+        progress = _read_json(checkpoint / "progress.json", _Progress)
+        if SHAPE in progress.data:
+            return StepShape.model_validate(progress.data[SHAPE])
+        # Before there was such an entry, steps were what this many processes made of the recipe.
+        saved = _read_json(checkpoint / "recipe.json", _SavedRecipe)
+        return StepShape.model_validate({**saved.recipe, "processes": progress.processes})
+    except (DataError, ValidationError) as error:
+        verify_checkpoint(checkpoint)  # says what is damaged, if that is it
+        raise DataError(
+            f"{checkpoint} does not say what its steps consist of: {error}",
+            cure="another version of imig wrote it: go on with that one, or begin anew with "
+            "another --output (adapter.start may be this one's adapter)",
+        ) from error
 
 
 def recipe_sha256(recipe: BaseModel) -> str:
