@@ -380,10 +380,10 @@ def _greet(session: Session, watch: Watch, *, start: int) -> None:
         watch.message(f"going on after step {start}")
     shape, division = data.division.shape, data.division
     if division.processes != shape.processes or division.parts > 1:
-        turn = f"{shape.batch_size // division.parts} samples"
         watch.message(
-            f"steps of {shape}, computed by {processes_to_text(division.processes)} in "
-            f"{division.turns} turns of {turn}: samples and noise are the same"
+            f"steps of {shape} go on with {processes_to_text(division.processes)} of "
+            f"{division.turns} x {shape.batch_size // division.parts}: samples and noise are the "
+            "same"
         )
     began = time.monotonic()
     first = data.micro_batch(start * division.turns).samples
