@@ -12,6 +12,7 @@ process that is killed leaves a `.part` without a lock, which nobody reads and t
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -30,6 +31,9 @@ _TRIES: Final = 2
 """Fetches of a shard whose checksum comes out wrong: bytes can be lost on the way."""
 _LOOK_SECONDS: Final = 0.2
 """Between looks at whether there is room, while shards that others fetch fill the folder."""
+
+_OURS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of the disk that is written to, not of the store that is read."""
 
 Fetch = Callable[[Path], None]
 """Writes the whole shard into a file that is there, and empty."""
@@ -119,7 +123,12 @@ class ShardCache:
                 time.sleep(_LOOK_SECONDS)
             for _ in range(_TRIES):
                 part.write_bytes(b"")
-                fetch(part)
+                try:
+                    fetch(part)
+                except UnavailableError as error:
+                    if isinstance(error.__cause__, OSError) and error.__cause__.errno in _OURS:
+                        raise error.__cause__ from error
+                    raise
                 found = file_sha256(part)
                 if found == record.sha256:
                     file = part.open("rb")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from imig.training.processes import gather_objects, on_first_process, process_co
 from imig.training.run_folder import (
     checkpoint_path,
     keep_last,
+    latest_checkpoint,
     new_checkpoint,
     verify_checkpoint,
 )
@@ -132,7 +134,15 @@ def save_checkpoint(
             atomic_write_bytes(aside / "progress.json", json.dumps(progress, indent=2).encode())
         keep_last(run, keep)
 
-    on_first_process(write)
+    def write_or_say_what_is_left() -> None:
+        try:
+            write()
+        except DataError as error:
+            whole = latest_checkpoint(run)
+            left = f" {whole.name} is whole: --resume goes on from there." if whole else ""
+            raise DataError(error.message, cure=error.cure + left) from error
+
+    on_first_process(write_or_say_what_is_left)
     return path
 
 
@@ -298,8 +308,11 @@ def _write_state(path: Path, state: Any) -> None:
         try:
             torch.save(state, file)
         except RuntimeError as error:
-            # PyTorch's own writer says so when the disk is full.
-            raise OSError(str(error).partition("\n")[0]) from error
+            # PyTorch's own writer says so when the disk is full, in words of its own.
+            free = shutil.disk_usage(path.parent).free
+            raise OSError(
+                f"PyTorch could not write all of it, and {free / 2**20:.1f} MiB are free there"
+            ) from error
 
 
 def _read(checkpoint: Path, name: str) -> Any:
