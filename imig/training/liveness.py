@@ -26,8 +26,8 @@ from imig.printable import to_printable
 
 BEAT_SECONDS: Final = 2.0
 STALE_SECONDS: Final = 300.0
-"""Without a beat for so long a process is lost, also one that has only been stopped. Loading weights
-holds beats up, for tens of seconds."""
+"""Without a beat for so long a process is lost, also one that has only been stopped. Loading
+weights holds beats up, for tens of seconds."""
 _SURE_SECONDS: Final = 15.0
 """Without a beat for so long it is lost, when a connection has broken off too."""
 _GRACE_SECONDS: Final = 20.0

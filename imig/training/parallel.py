@@ -58,9 +58,7 @@ def joined_processes(device: str) -> Iterator[torch.device]:
     ):
         # objects (random states, errors) travel by gloo, gradients by nccl
         backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
-        dist.init_process_group(
-            backend, store=store, rank=rank, world_size=world, timeout=PATIENCE
-        )
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
         in_order = False
         try:
             yield chosen
