@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ByteSize, Field, model_validator
+from pydantic import ByteSize, Field, ValidationInfo, field_validator, model_validator
 
 from imig.contextgen.settings import AttentionConfig
 from imig.recipe.parts import Fraction, RecipePart
@@ -230,11 +230,11 @@ class TrainRecipe(RecipePart):
     saving: SavingConfig = SavingConfig()
     watch: WatchConfig = WatchConfig()
 
-    @model_validator(mode="after")
-    def _checks(self) -> TrainRecipe:
-        if self.samples_per_step is not None and self.accumulate != 1:
+    @field_validator("samples_per_step")
+    @classmethod
+    def _in_place_of_accumulate(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and info.data.get("accumulate", 1) != 1:
             raise ValueError(
-                "accumulate follows from samples_per_step: give one of the two (accumulate 1 is "
-                "none)"
+                "accumulate follows from it: give one of the two (accumulate 1 is none)"
             )
-        return self
+        return value

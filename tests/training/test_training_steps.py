@@ -103,7 +103,7 @@ def test_samples_per_step_say_the_step_and_not_the_number_of_processes() -> None
     with pytest.raises(UsageError, match="not a multiple") as raised:
         new_shape(recipe(batch_size=6, samples_per_step=16), processes=1)
     assert "one of 1, 2, 4" in raised.value.cure
-    with pytest.raises(ValueError, match="accumulate follows from samples_per_step"):
+    with pytest.raises(ValueError, match="accumulate follows from it"):
         recipe(accumulate=2, samples_per_step=16)
 
 
