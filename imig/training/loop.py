@@ -381,9 +381,8 @@ def _greet(session: Session, watch: Watch, *, start: int) -> None:
     shape, division = data.division.shape, data.division
     if division.processes != shape.processes or division.parts > 1:
         watch.message(
-            f"steps of {shape} go on with {processes_to_text(division.processes)} of "
-            f"{division.turns} x {shape.batch_size // division.parts}: samples and noise are the "
-            "same"
+            f"steps of {shape}, by {processes_to_text(division.processes)} of {division.turns} x "
+            f"{shape.batch_size // division.parts}: samples and noise are the same"
         )
     began = time.monotonic()
     first = data.micro_batch(start * division.turns).samples
