@@ -57,6 +57,10 @@ class ServerDownError(DataError):
     """A server has not answered, however often it was asked: it is at fault and not the scene."""
 
 
+class UnavailableError(DataError):
+    """A disk, a store or the network does not give what a dataset has: the data may be right."""
+
+
 class SourceLostError(DataError):
     """What a build reads is gone, or is not what it was: no scene is at fault, the build stops."""
 

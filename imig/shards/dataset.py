@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import tarfile
@@ -24,7 +25,8 @@ from imig.schema import (
     first_problem,
     scene_from_json,
 )
-from imig.shards.folders import open_folder
+from imig.shards.cache import ShardCache, cached_folder
+from imig.shards.folders import Folder, open_folder
 from imig.shards.funnel import REPORT_JSON, FunnelRow, funnel_from_json
 from imig.shards.index import INDEX_NAME, index_schema, read_index_table
 from imig.shards.manifest import MANIFEST_NAME, manifest_from_json, refuse_newer
@@ -69,7 +71,7 @@ class Dataset:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.folder = open_folder(path)
+        self.folder: Folder = open_folder(path)
         self.path = path if self.folder.remote else input_path(path)
         if not self.folder.exists():
             raise UsageError(
@@ -93,6 +95,16 @@ class Dataset:
         self._offsets: list[int] = table["offset"].to_pylist()
         self._sizes: list[int] = table["size"].to_pylist()
         self._rows = {sample_id: row for row, sample_id in enumerate(self.ids)}
+
+    def cached(self, cache: ShardCache) -> Dataset:
+        """This dataset, its shards read from a cache of whole ones; a local one as it is.
+
+        Raises UsageError where its largest shard is larger than the cache.
+        """
+        other = copy.copy(self)
+        shards = {record.name: record for record in self.manifest.shards}
+        other.folder = cached_folder(self.folder, cache, shards, place=str(self.path))
+        return other
 
     def fingerprint_now(self) -> str:
         """As `fingerprint`, of the manifest that is there now; "" where there is none."""
@@ -267,7 +279,7 @@ class Dataset:
         try:
             data = self.folder.read_range(self.shards[row], offset, size)
         except DataError as error:
-            raise DataError(error.message, cure=VALIDATE) from error
+            raise type(error)(error.message, cure=error.cure or VALIDATE) from error
         if len(data) < size:
             raise DataError(f"{self._place(row)} is cut off: the shard is truncated", cure=VALIDATE)
         return data

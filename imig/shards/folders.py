@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from imig.errors import DataError, ImigError, UsageError
+from imig.errors import DataError, ImigError, UnavailableError, UsageError
 from imig.paths import input_path
 from imig.regular_file import open_regular_file, read_regular_file
 from imig.shards.hub_errors import explain_hub_error
@@ -103,7 +103,7 @@ class LocalFolder:
         try:
             return read_regular_file(self.root / name)
         except OSError as error:
-            raise DataError(f"cannot read {self.place(name)}: {error.strerror}") from error
+            raise UnavailableError(f"cannot read {self.place(name)}: {error.strerror}") from error
 
     def read_range(self, name: str, offset: int, size: int) -> bytes:
         try:
@@ -111,7 +111,7 @@ class LocalFolder:
                 file.seek(offset)
                 return file.read(size)
         except OSError as error:
-            raise DataError(f"cannot read {self.place(name)}: {error.strerror}") from error
+            raise UnavailableError(f"cannot read {self.place(name)}: {error.strerror}") from error
 
     def local_file(self, name: str) -> AbstractContextManager[Path]:
         return nullcontext(self.root / name)
@@ -174,11 +174,15 @@ class RemoteFolder:
     def local_file(self, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="imig-") as folder:
             copy = Path(folder, name)
-            try:
-                self._filesystem.get_file(self.place(name), str(copy))
-            except Exception as error:  # every kind of store has errors of its own
-                raise self._unreadable(name, error) from error
+            self.fetch(name, copy)
             yield copy
+
+    def fetch(self, name: str, copy: Path) -> None:
+        """Write a whole file to a path of this machine; errors as `read`'s."""
+        try:
+            self._filesystem.get_file(self.place(name), str(copy))
+        except Exception as error:  # every kind of store has errors of its own
+            raise self._unreadable(name, error) from error
 
     def _cat(self, name: str, **span: int) -> bytes:
         # The hub's files would read 5 MB ahead of a scene.
@@ -192,14 +196,14 @@ class RemoteFolder:
         return data
 
     def _unreadable(self, name: str, error: Exception) -> DataError:
-        return DataError(f"cannot read {self.place(name)}: {type(error).__name__}: {error}")
+        return UnavailableError(f"cannot read {self.place(name)}: {type(error).__name__}: {error}")
 
 
 def _unreachable(place: str, error: Exception) -> ImigError:
     if place.startswith(_HUB):
         return explain_hub_error(error, place=place)
     reason = str(error) or type(error).__name__
-    return DataError(
+    return UnavailableError(
         f"cannot reach {place}: {reason[:_REASON]}",
         cure="is the store up, the address right, and may you read there? Keys and proxies come "
         "from the environment of this process",

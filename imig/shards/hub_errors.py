@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from imig.errors import DataError, ImigError, UsageError
+from imig.errors import ImigError, UnavailableError, UsageError
 
 LOGIN = "`hf auth login` stores a token, or the variable HF_TOKEN holds one"
 _SHOWN = 300
@@ -47,11 +47,11 @@ def explain_hub_error(error: BaseException, *, place: str) -> ImigError:
         if isinstance(one, errors.HfHubHTTPError):
             return _refused(one, place)
         if type(one).__name__ in ("ConnectError", "ConnectTimeout", "ReadTimeout", "ReadError"):
-            return DataError(
+            return UnavailableError(
                 f"cannot reach {place} at {constants.ENDPOINT}: {_first_line(one)}",
                 cure="is there a network? HTTPS_PROXY names a proxy, HF_ENDPOINT another hub",
             )
-    return DataError(
+    return UnavailableError(
         f"{place}: {type(error).__name__}: {_first_line(error)}",
         cure="the same command goes on where it was",
     )
@@ -79,11 +79,11 @@ def _refused(error: BaseException, place: str) -> ImigError:
             "organisation that you belong to",
         )
     if status == 429:
-        return DataError(
+        return UnavailableError(
             f"the hub has had too many requests for {place}{said}",
             cure="wait, and run the same command again: it goes on where it was",
         )
-    return DataError(
+    return UnavailableError(
         f"the hub answers {status} for {place}{said}",
         cure="run the same command again later: it goes on where it was",
     )

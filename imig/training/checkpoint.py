@@ -1,9 +1,10 @@
 """A training's state on disk, from which it goes on as if nothing had happened.
 
 On one kind of machine, with the same number of processes, a resumed run has the same bits as an
-undisturbed one. With another number of processes (or FSDP2 in place of DDP) it goes on from the
-same weights and statistics, with random numbers of its own: adapter and optimizer are gathered into
-whole tensors when they are saved, and split again when they are loaded.
+undisturbed one. With another number of processes (or FSDP2 in place of DDP) it goes on with the
+same samples and noise (`imig.training.steps`), and sums come out otherwise in their last digits:
+adapter and optimizer are gathered into whole tensors when they are saved, and split again when they
+are loaded.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,9 +41,11 @@ from imig.training.processes import gather_objects, on_first_process, process_co
 from imig.training.run_folder import (
     checkpoint_path,
     keep_last,
+    latest_checkpoint,
     new_checkpoint,
     verify_checkpoint,
 )
+from imig.training.steps import StepShape
 
 MAY_DIFFER = (
     "steps",
@@ -52,8 +56,17 @@ MAY_DIFFER = (
     "parallel",
     "checkpoint_blocks",
     "data.workers",
+    "data.cache",
+    "data.max_damaged",
+    # what a step is, the checkpoint itself says: `imig.training.steps.require_same_step`
+    "batch_size",
+    "accumulate",
+    "samples_per_step",
 )
 """Keys of a recipe that say how long, how and where it is computed, not what."""
+
+SHAPE = "step"
+"""The entry of a position's data that holds a `StepShape`."""
 
 _Json = TypeVar("_Json", bound=BaseModel)
 
@@ -121,7 +134,15 @@ def save_checkpoint(
             atomic_write_bytes(aside / "progress.json", json.dumps(progress, indent=2).encode())
         keep_last(run, keep)
 
-    on_first_process(write)
+    def write_or_say_what_is_left() -> None:
+        try:
+            write()
+        except DataError as error:
+            whole = latest_checkpoint(run)
+            left = f" {whole.name} is whole: --resume goes on from there." if whole else ""
+            raise DataError(error.message, cure=error.cure + left) from error
+
+    on_first_process(write_or_say_what_is_left)
     return path
 
 
@@ -178,6 +199,30 @@ class _SavedRecipe(BaseModel):
     """`recipe.json`."""
 
     recipe: dict[str, Any]
+
+
+def saved_shape(checkpoint: Path) -> StepShape:
+    """What the steps of a checkpoint's run consist of.
+
+    Raises
+    ------
+    DataError
+        The checkpoint is damaged.
+    """
+    try:
+        progress = _read_json(checkpoint / "progress.json", _Progress)
+        if SHAPE in progress.data:
+            return StepShape.model_validate(progress.data[SHAPE])
+        # Before there was such an entry, steps were what this many processes made of the recipe.
+        saved = _read_json(checkpoint / "recipe.json", _SavedRecipe)
+        return StepShape.model_validate({**saved.recipe, "processes": progress.processes})
+    except (DataError, ValidationError) as error:
+        verify_checkpoint(checkpoint)  # says what is damaged, if that is it
+        raise DataError(
+            f"{checkpoint} does not say what its steps consist of: {error}",
+            cure="another version of imig wrote it: go on with that one, or begin anew with "
+            "another --output (adapter.start may be this one's adapter)",
+        ) from error
 
 
 def recipe_sha256(recipe: BaseModel) -> str:
@@ -263,8 +308,11 @@ def _write_state(path: Path, state: Any) -> None:
         try:
             torch.save(state, file)
         except RuntimeError as error:
-            # PyTorch's own writer says so when the disk is full.
-            raise OSError(str(error).partition("\n")[0]) from error
+            # PyTorch's own writer says so when the disk is full, in words of its own.
+            free = shutil.disk_usage(path.parent).free
+            raise OSError(
+                f"PyTorch could not write all of it, and {free / 2**20:.1f} MiB are free there"
+            ) from error
 
 
 def _read(checkpoint: Path, name: str) -> Any:

@@ -1,7 +1,8 @@
 """Training data by number: a micro-batch is a function of (recipe seed, number, rank).
 
 Nothing here has a state that a checkpoint would have to hold: the position in the data is the
-number of the next micro-batch, and `make_loader` goes on from any.
+number of the next micro-batch, and `make_loader` goes on from any. Damaged samples are left out, if
+at all, for what their bytes are and nothing else, so that every run leaves out the same.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch.utils.data
@@ -21,21 +24,49 @@ import torch.utils.data
 from imig.contextgen.encoded_scene import scene_from_bytes
 from imig.contextgen.sample import EncodedSample, PictureSample
 from imig.contextgen.settings import TextLength
-from imig.errors import DataError, ImigError, UsageError
-from imig.paths import command_text
+from imig.errors import DataError, ImigError, UnavailableError, UsageError
+from imig.paths import command_text, output_path
 from imig.sample import derive_seed
 from imig.schema import EncodingRecord
+from imig.shards.cache import ShardCache
 from imig.shards.dataset import Dataset
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.views import SceneView
+from imig.training.ahead import shards_ahead
 from imig.training.catalogue import Entry, read_catalogue
 from imig.training.choices import Choice, caption_text, draw_choice
 from imig.training.encoding import require_fit
 from imig.training.order import Order, Planned
 from imig.training.prepare import scene_to_pictures
 from imig.training.recipe import DataConfig
+from imig.training.steps import StepDivision, StepShape, Turn
 
 Sample = PictureSample | EncodedSample
+_STAND_INS = 64
+"""Micro-batches that are searched for a sample that reads, where none of a turn does."""
+
+
+class Skipped(NamedTuple):
+    """A damaged sample that was left out."""
+
+    dataset: str
+    sample: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What a process trains on at a time: a batch of the step, or a part of one."""
+
+    samples: list[Sample]
+    """Never empty: where none is left, some sample stands in, because all processes compute."""
+    turn: Turn
+    """Which batch of the step, and which part."""
+    size: int
+    """Samples of the whole batch as it was planned."""
+    places: tuple[int, ...]
+    """Of the samples in the whole batch; empty where one only stands in, and counts nothing."""
+    skipped: tuple[Skipped, ...] = ()
 
 
 class TrainingData(torch.utils.data.Dataset[list[Sample]]):
@@ -44,7 +75,8 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
     ``data[n]`` reads and prepares micro-batch n: 1 to `batch_size` samples with equal target sizes
     (`imig.training.order` says which). It is the same for ever; two ranks, and two numbers, share
     no turn of a scene. Scenes held out for validation are never among them. What `imig encode` has
-    encoded comes as `EncodedSample`, and its pictures are not read.
+    encoded comes as `EncodedSample`, and its pictures are not read. `micro_batch` leaves out what
+    is damaged where the recipe allows it.
 
     Parameters
     ----------
@@ -55,8 +87,10 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
     seed:
         The recipe's.
     batch_size, rank, world:
-        Samples of one rank at a time, this rank, and the number of ranks. A resumed training needs
-        the same batch size and world to see the same samples.
+        Samples of one rank at a time, this rank, and the number of ranks.
+    division:
+        How the ranks share steps of another shape than ``(world, 1, batch_size)``, which goes
+        before `batch_size` and `world`: as a training was begun, whoever goes on with it.
     drop_background:
         Whether background tokens of references stay out of the sequence; lengths depend on it.
     text_length:
@@ -88,15 +122,23 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
         batch_size: int,
         rank: int = 0,
         world: int = 1,
+        division: StepDivision | None = None,
         drop_background: bool = True,
         text_length: TextLength = "caption",
         encode_as: Callable[[], EncodingRecord] | None = None,
     ) -> None:
         if not folders:
             raise UsageError("no dataset folder to train on", cure="Give `--shards DIR`.")
+        if division is None:
+            shape = StepShape(processes=world, accumulate=1, batch_size=batch_size)
+            division = StepDivision(shape, world)
+        self.division = division
         self.datasets = [Dataset(folder) for folder in folders]
         self.fingerprints = [one.fingerprint for one in self.datasets]
         """Which datasets these are, in their order."""
+        self.sources = _with_cache(self.datasets, config)
+        """The same datasets as training samples are read: through the cache, where there is one.
+        Held-out samples lie in all shards, and would have every one of them fetched."""
         self.config = config
         self.seed = seed
         self.rank = rank
@@ -118,7 +160,11 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
         self.validation: list[Entry] = catalogue.validation
         self.unusable: list[str] = catalogue.unusable
         self.order = Order(
-            catalogue.training, config=config, seed=seed, batch_size=batch_size, world=world
+            catalogue.training,
+            config=config,
+            seed=seed,
+            batch_size=division.shape.batch_size,
+            world=division.shape.processes,
         )
 
     @property
@@ -128,7 +174,15 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
 
     def plan(self, number: int) -> tuple[Planned, ...]:
         """What micro-batch `number` of this rank will hold; reads nothing."""
-        return self.order.micro_batch(number, rank=self.rank)
+        turn, batch = self._planned_batch(number)
+        return tuple(batch[place] for place in self.division.places(turn, size=len(batch)))
+
+    def _planned_batch(self, number: int) -> tuple[Turn, tuple[Planned, ...]]:
+        """The turn of this rank, and the whole batch that it is about."""
+        step, turn_number = divmod(number, self.division.turns)
+        turn = self.division.turn(turn_number, rank=self.rank)
+        row = step * self.division.shape.accumulate + turn.row
+        return turn, self.order.micro_batch(row, rank=turn.column)
 
     def __getitem__(self, number: int) -> list[Sample]:
         """Micro-batch `number` >= 0.
@@ -136,9 +190,66 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
         Raises
         ------
         DataError
-            When a sample is damaged. It is not skipped: what comes later would be another training.
+            When a sample is damaged. It is not skipped: `micro_batch` does that.
         """
-        return [self._load(self.order.entries[one.entry], one.choice) for one in self.plan(number)]
+        return [self._load_planned(one) for one in self.plan(number)]
+
+    def micro_batch(self, number: int) -> MicroBatch:
+        """Micro-batch `number` >= 0, without damaged samples if the recipe allows for any.
+
+        Raises
+        ------
+        DataError
+            When a sample is damaged and none may be, and when none reads.
+        UnavailableError
+            When a disk or a store does not give what it has: no sample is left out for that.
+        """
+        turn, batch = self._planned_batch(number)
+        samples: dict[int, Sample] = {}
+        skipped: list[Skipped] = []
+        for place in self.division.places(turn, size=len(batch)):
+            with self._skipping(self.order.entries[batch[place].entry], skipped):
+                samples[place] = self._load_planned(batch[place])
+        return MicroBatch(
+            samples=list(samples.values()) or [self._stand_in(number, batch)],
+            turn=turn,
+            size=len(batch),
+            places=tuple(samples),
+            skipped=tuple(skipped),
+        )
+
+    @contextmanager
+    def _skipping(self, entry: Entry, skipped: list[Skipped]) -> Iterator[None]:
+        """Note a damaged sample in place of raising, where the recipe allows for any."""
+        try:
+            yield
+        except UnavailableError:
+            raise
+        except DataError as error:
+            if not self.config.max_damaged:
+                raise
+            dataset = str(self.datasets[entry.dataset].path)
+            skipped.append(Skipped(dataset, entry.id, error.message))
+
+    def _stand_in(self, number: int, batch: Sequence[Planned]) -> Sample:
+        """Any sample that reads; of the same batch if possible."""
+        batches = (
+            batch if one == number else self.plan(one) for one in range(number, number + _STAND_INS)
+        )
+        for planned in chain.from_iterable(batches):
+            try:
+                return self._load_planned(planned)
+            except UnavailableError:
+                raise
+            except DataError as error:
+                last = error
+        raise DataError(
+            f"no sample of {_STAND_INS} batches reads; the last: {last.message}", cure=last.cure
+        )
+
+    def _load_planned(self, one: Planned) -> Sample:
+        entry = self.order.entries[one.entry]
+        return self._load(entry, one.choice, self.sources[entry.dataset])
 
     def validation_sample(self, number: int) -> Sample:
         """Held-out sample `number`, of `len(self.validation)`; the same in every training.
@@ -146,23 +257,44 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
         It keeps its caption, and its variant depends on nothing but its id and the probabilities.
         """
         entry = self.validation[number]
-        return self._load(entry, self._validation_choice(entry))
+        return self._load(entry, self._validation_choice(entry), self.datasets[entry.dataset])
 
     def validation_pictures(self, number: int) -> PictureSample:
         """`validation_sample` as pictures, to show it; also where it comes encoded."""
-        entry = self.validation[number]
-        return self._load_pictures(entry, self._validation_choice(entry))
+        entry, dataset = self.validation[number], self.datasets[self.validation[number].dataset]
+        return self._load_pictures(entry, self._validation_choice(entry), dataset)
+
+    def validation_scene(self, number: int, *, pictures: bool = False) -> MicroBatch:
+        """`validation_sample` as `micro_batch` gives samples; with `pictures`, after its pictures.
+
+        Raises as `micro_batch` does.
+        """
+        skipped: list[Skipped] = []
+        for other in chain(range(number, len(self.validation)), range(number)):
+            noted = skipped if other == number else []
+            with self._skipping(self.validation[other], noted):
+                shown = [self.validation_pictures(other)] if pictures else []
+                return MicroBatch(
+                    samples=[*shown, self.validation_sample(other)],
+                    turn=Turn(0, 0, 0),
+                    size=1,
+                    places=(0,) if other == number else (),
+                    skipped=tuple(skipped),
+                )
+        raise DataError(
+            f"no held-out sample reads; the first: {skipped[0].reason}",
+            cure="`imig validate` lists what is damaged",
+        )
 
     def _validation_choice(self, entry: Entry) -> Choice:
         generator = np.random.default_rng(derive_seed("validation", entry.id))
         choice = draw_choice(entry.references, config=self.config, generator=generator)
         return Choice(choice.variant)
 
-    def _load(self, entry: Entry, choice: Choice) -> Sample:
+    def _load(self, entry: Entry, choice: Choice, dataset: Dataset) -> Sample:
         encoding = self._encodings[entry.dataset]
         if encoding is None:
-            return self._load_pictures(entry, choice)
-        dataset = self.datasets[entry.dataset]
+            return self._load_pictures(entry, choice, dataset)
         with _naming(entry, dataset):
             scene = scene_from_bytes(
                 dataset.read_member(entry.id, ENCODED_MEMBER),
@@ -177,13 +309,12 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
                 )
             return scene.to_sample(choice.variant, drop_caption=choice.drop_caption)
 
-    def _load_pictures(self, entry: Entry, choice: Choice) -> PictureSample:
-        dataset = self.datasets[entry.dataset]
+    def _load_pictures(self, entry: Entry, choice: Choice, dataset: Dataset) -> PictureSample:
         with _naming(entry, dataset):
             return _prepare(dataset[entry.id], choice, config=self.config)
 
 
-def make_loader(data: TrainingData, *, start: int = 0, workers: int = 0) -> Iterator[list[Sample]]:
+def make_loader(data: TrainingData, *, start: int = 0, workers: int = 0) -> Iterator[MicroBatch]:
     """Micro-batches `start`, `start` + 1, .. of a rank, for ever.
 
     Parameters
@@ -196,10 +327,17 @@ def make_loader(data: TrainingData, *, start: int = 0, workers: int = 0) -> Iter
     Raises
     ------
     DataError
-        While iterating: when a sample is damaged, see `TrainingData`.
+        While iterating: when a sample is damaged, see `TrainingData.micro_batch`.
     """
+    with shards_ahead(data, start=start) as reached:
+        for number, batch in enumerate(_load_in_order(data, start, workers), start):
+            reached(number)
+            yield batch
+
+
+def _load_in_order(data: TrainingData, start: int, workers: int) -> Iterator[MicroBatch]:
     if not workers:
-        yield from map(data.__getitem__, range(start, sys.maxsize))
+        yield from map(data.micro_batch, range(start, sys.maxsize))
     loader: torch.utils.data.DataLoader[bytes | ImigError] = torch.utils.data.DataLoader(
         _Packed(data),
         batch_size=None,
@@ -213,7 +351,7 @@ def make_loader(data: TrainingData, *, start: int = 0, workers: int = 0) -> Iter
     for packed in loader:
         if isinstance(packed, ImigError):
             raise packed
-        batch: list[Sample] = pickle.loads(packed)
+        batch: MicroBatch = pickle.loads(packed)
         yield batch
 
 
@@ -229,7 +367,7 @@ class _Packed(torch.utils.data.Dataset[bytes | ImigError]):
 
     def __getitem__(self, number: int) -> bytes | ImigError:
         try:
-            return pickle.dumps(self._data[number])
+            return pickle.dumps(self._data.micro_batch(number))
         except ImigError as error:
             return error
 
@@ -267,6 +405,13 @@ def _check_subsets(entries: Sequence[Entry], *, config: DataConfig, places: str)
         )
 
 
+def _with_cache(datasets: Sequence[Dataset], config: DataConfig) -> list[Dataset]:
+    if config.cache is None:
+        return list(datasets)
+    cache = ShardCache(output_path(config.cache.folder), config.cache.size)
+    return [one.cached(cache) for one in datasets]
+
+
 def _find_encodings(
     datasets: Sequence[Dataset], encode_as: Callable[[], EncodingRecord] | None
 ) -> list[EncodingRecord | None]:
@@ -286,12 +431,15 @@ def _naming(entry: Entry, dataset: Dataset) -> Iterator[None]:
     """Say of damage within what it stops, and what to do."""
     try:
         yield
+    except UnavailableError as error:
+        raise UnavailableError(
+            f"{error.message} (wanted for training sample {entry.id})", cure=error.cure
+        ) from error
     except DataError as error:
         raise DataError(
             f"{error.message} (wanted for training sample {entry.id})",
-            cure=f"`{command_text('imig', 'validate', dataset.path)}` lists what is damaged. "
-            "Nothing is skipped, so that a training can be repeated; repair the dataset and "
-            "resume.",
+            cure=f"`{command_text('imig', 'validate', dataset.path)}` lists what is damaged: "
+            "repair the dataset and resume; or leave such samples out: --set data.max_damaged=10",
         ) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -14,24 +15,48 @@ from torch import Tensor
 from imig.console.lines import say
 from imig.contextgen.batch import ModelBatch, make_batch
 from imig.contextgen.flops import batch_work, sizes_of
-from imig.contextgen.sample import EncodedSample, PictureSample
+from imig.contextgen.sample import PictureSample
 from imig.contextgen.tokens import Role
 from imig.errors import DataError, UsageError
 from imig.sample import derive_seed
-from imig.training.checkpoint import Position, load_checkpoint, save_checkpoint
-from imig.training.data import make_loader
+from imig.training.checkpoint import (
+    SHAPE,
+    Position,
+    load_checkpoint,
+    save_checkpoint,
+    saved_shape,
+)
+from imig.training.data import MicroBatch, Skipped, make_loader
 from imig.training.evaluate import draw_pictures, validation_loss
 from imig.training.objective import dpo_loss, draw_timesteps, flow_loss
 from imig.training.optimizer import clip_gradients, learning_rate
 from imig.training.parallel import gradients_stay, joined_processes
-from imig.training.processes import any_process, on_first_process, process_rank
+from imig.training.processes import (
+    gather_objects,
+    highest,
+    on_first_process,
+    process_count,
+    process_rank,
+)
 from imig.training.recipe import TrainRecipe
 from imig.training.run_folder import open_run, run_lock
 from imig.training.session import Session, open_session
-from imig.training.stop import StopRequest
+from imig.training.skipped import SkippedRow
+from imig.training.steps import (
+    StepDivision,
+    divide,
+    new_shape,
+    processes_to_text,
+    require_same_step,
+)
+from imig.training.stop import Stopped, StopRequest
 from imig.training.watch import StepFigures, Watch
 
 ADAPTER_FILE = "adapter.safetensors"
+STOPPED_BY_ANOTHER = 143
+"""Exit code where another process of the training got the signal: as of SIGTERM."""
+SKIPPED = "skipped"
+"""The entry of a checkpoint's data that holds the `SkippedRow`s."""
 
 
 def train(
@@ -54,7 +79,8 @@ def train(
 
     Returns
     -------
-    The exit code: 0, or 130 and 143 after Ctrl-C and SIGTERM, which save first.
+    The exit code: 0, or 128 and the signal's number (130, 143, ..) after one of
+    `imig.training.stop.SIGNALS`, which save first.
     """
     with StopRequest() as stop, joined_processes(recipe.device) as device, ExitStack() as held:
 
@@ -64,12 +90,16 @@ def train(
             return checkpoint
 
         checkpoint = on_first_process(open_alone)
-        session = open_session(recipe, folders, device=device, place=place)
+        division = _share_steps(recipe, checkpoint)
+        session = open_session(recipe, folders, device=device, division=division, place=place)
         recipe = session.recipe
         start = 0
         if checkpoint is not None:
             position = load_checkpoint(checkpoint, session.training, recipe=recipe)
             start = position.step
+            session.skipped.restore(
+                SkippedRow.model_validate(one) for one in position.data.get(SKIPPED, ())
+            )
             if not resume:
                 _require_same_data(session, position, run)
         if start >= recipe.steps:
@@ -82,34 +112,73 @@ def train(
                 )
                 say(console or Console(emoji=False), done)
             return 0
-        batches = make_loader(
-            session.data, start=start * recipe.accumulate, workers=recipe.data.workers
-        )
-        settings = recipe.model_dump(mode="json")
         with Watch(
             run,
             recipe.watch,
             steps=recipe.steps,
             start=start,
             device=device,
-            settings=settings,
+            settings=recipe.model_dump(mode="json"),
             console=console,
         ) as watch:
+            on_first_process(lambda: session.skipped.write(run))
             _greet(session, watch, start=start)
-            for step in range(start + 1, recipe.steps + 1):
-                watch.step(step, train_step(session, batches, step=step))
-                last = step == recipe.steps
-                stopping = not last and stop.requested_anywhere(device=device)
-                if not stopping:
-                    # before saving: what a checkpoint has passed is recorded, also after a kill
-                    _look(session, watch, step=step)
-                if last or stopping or step % recipe.saving.every == 0:
-                    with watch.pause():
-                        _save(session, run, step=step)
-                if stopping:
-                    watch.message(f"stopped after step {step} and saved; --resume goes on")
-                    return stop.exit_code or 130
+            return _train_from(session, watch, run, start=start, stop=stop)
+
+
+def _share_steps(recipe: TrainRecipe, checkpoint: Path | None) -> StepDivision:
+    """How the processes of today share the steps of the run; raises as `imig.training.steps`."""
+    processes = process_count()
+    if checkpoint is None:
+        shape = new_shape(recipe, processes=processes)
+    else:
+        shape = on_first_process(lambda: saved_shape(checkpoint))
+        run = str(checkpoint.parent.parent)
+        require_same_step(shape, recipe, processes=processes, run=run)
+    return divide(shape, processes=processes, batch_size=recipe.batch_size)
+
+
+def _train_from(session: Session, watch: Watch, run: Path, *, start: int, stop: StopRequest) -> int:
+    """The steps after `start`, to the end or to a signal; the exit code."""
+    recipe, done = session.recipe, start
+    batches = make_loader(
+        session.data, start=start * session.data.division.turns, workers=recipe.data.workers
+    )
+    try:
+        for step in range(start + 1, recipe.steps + 1):
+            watch.step(step, train_step(session, batches, step=step, check=stop.check))
+            done = step
+            stop.check()
+            # before saving: what a checkpoint has passed is recorded, also after a kill
+            _look(session, watch, step=step, check=stop.check)
+            _tell_skipped(session, watch, run, step=step)
+            if step == recipe.steps or step % recipe.saving.every == 0:
+                with watch.pause():
+                    _save(session, run, step=step)
+    except Stopped:
+        session.training.optimizer.zero_grad(set_to_none=True)  # of a step that is left
+        began = time.monotonic()
+        if done > start:
+            _tell_skipped(session, watch, run, step=done)
+            _save(session, run, step=done)
+        seconds = time.monotonic() - began
+        watch.message(f"stopped after step {done} and saved in {seconds:.2g} s; --resume goes on")
+        return stop.exit_code or STOPPED_BY_ANOTHER
     return 0
+
+
+def _tell_skipped(session: Session, watch: Watch, run: Path, *, step: int) -> None:
+    """Name the samples that have been left out since the last step, as far as there are any."""
+    new = [one for one in session.skipped.rows if one.step == step]
+    if not new:
+        return
+    on_first_process(lambda: session.skipped.write(run))
+    watch.record(step, {"skipped": float(len(session.skipped))})
+    for one in new:
+        watch.message(
+            f"{one.sample} is damaged and left out ({len(session.skipped)} of at most "
+            f"{session.recipe.data.max_damaged}): {one.reason}"
+        )
 
 
 def _require_same_data(session: Session, position: Position, run: Path) -> None:
@@ -123,40 +192,61 @@ def _require_same_data(session: Session, position: Position, run: Path) -> None:
 
 
 def train_step(
-    session: Session, batches: Iterator[Sequence[PictureSample | EncodedSample]], *, step: int
+    session: Session,
+    batches: Iterator[MicroBatch],
+    *,
+    step: int,
+    check: Callable[[], None] = lambda: None,
 ) -> StepFigures:
-    """One optimizer step, counted from 1, over the next `accumulate` batches.
+    """One optimizer step, counted from 1, over this process's next batches of it.
 
-    Noise and times are drawn from (recipe's seed, step, batch, process): a resumed training draws
-    the same.
+    Noise and times are drawn from (recipe's seed, step, batch): a resumed training draws the same,
+    on whatever number of processes. Every sample weighs as much as it would in an undamaged step:
+    the place of one that is left out counts as a gradient of zero.
+
+    Parameters
+    ----------
+    check:
+        Called by all processes between batches; what it raises leaves the step undone.
 
     Raises
     ------
     DataError
-        The loss or the gradients are not finite; names the samples. Nothing has been changed.
+        The loss or the gradients are not finite, or more samples are damaged than may be; names the
+        samples. Nothing has been changed.
     """
-    recipe = session.recipe
+    recipe, division = session.recipe, session.data.division
     losses: list[tuple[tuple[str, ...], Tensor]] = []
     extras: dict[str, list[Tensor]] = {}
+    skipped: list[Skipped] = []
     samples = tokens = padded = 0
     flops = 0.0
-    for number in range(recipe.accumulate):
-        batch = make_batch(session.encode(next(batches)), attention=recipe.attention)
+    for number in range(division.turns):
+        if number:
+            check()
+        part = next(batches)
+        skipped += part.skipped
+        batch = make_batch(session.encode(part.samples), attention=recipe.attention)
         flops += _flops(session, batch)
-        samples += len(batch.ids)
+        samples += len(part.places)
         padded += batch.tokens.role.numel()
         tokens += int((batch.tokens.role != Role.PADDING).sum())
         batch = batch.to(session.device, session.dtype)
-        seed = derive_seed(recipe.seed, "noise", step, number, process_rank())
-        more_to_come = number + 1 < recipe.accumulate
+        seed = derive_seed(recipe.seed, "noise", step, part.turn.row, part.turn.column)
+        # 1.0 unless samples are left out, or a batch could not be cut evenly
+        share = len(part.places) * division.parts / part.size
+        more_to_come = number + 1 < division.turns
         with gradients_stay(session.shared, more_to_come):
-            loss, extra = batch_loss(session, batch, seed=seed)
-            (loss.mean() / recipe.accumulate).backward()  # type: ignore[no-untyped-call]
-        losses.append((batch.ids, loss.detach()))
+            loss, extra = batch_loss(
+                session, batch, seed=seed, size=part.size, places=part.places or (0,)
+            )
+            (loss.mean() * share / division.turns).backward()  # type: ignore[no-untyped-call]
+        if part.places:
+            losses.append((batch.ids, loss.detach()))
         for name, value in extra.items():
             extras.setdefault(name, []).append(value)
     norm = clip_gradients(session.parameters, recipe.optimizer.clip)
-    _check_finite(losses, norm, step=step, device=session.device)
+    _agree(session, losses, norm, skipped, step=step)
     training = session.training
     rate = learning_rate(training.optimizer)
     training.optimizer.step()
@@ -165,7 +255,7 @@ def train_step(
     if training.average is not None:
         training.average.update()
     return StepFigures(
-        loss=torch.cat([one for _, one in losses]).mean(),
+        loss=_mean_loss(losses, session.device),
         gradient_norm=norm,
         samples=samples,
         tokens=tokens,
@@ -176,14 +266,28 @@ def train_step(
     )
 
 
+def _mean_loss(losses: Sequence[tuple[tuple[str, ...], Tensor]], device: torch.device) -> Tensor:
+    """() over the samples; 0 where this process had none."""
+    if not losses:
+        return torch.zeros((), device=device)
+    return torch.cat([one for _, one in losses]).mean()
+
+
 def batch_loss(
-    session: Session, batch: ModelBatch, *, seed: int
+    session: Session, batch: ModelBatch, *, seed: int, size: int, places: Sequence[int]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Losses of the samples, (b,) float32 with a graph, and figures to watch without one."""
-    objective = session.recipe.objective
+    """Losses of the samples, (b,) float32 with a graph, and figures to watch without one.
+
+    Parameters
+    ----------
+    size, places:
+        Of how many samples the whole batch was planned, and which of them these are: noise and
+        times are drawn for all.
+    """
+    objective, at = session.recipe.objective, list(places)
     generator = torch.Generator().manual_seed(seed)
-    t = draw_timesteps(len(batch.ids), objective=objective, generator=generator)
-    noise = torch.randn(batch.layout.shape, generator=generator)
+    t = draw_timesteps(size, objective=objective, generator=generator)[at]
+    noise = torch.randn((size, *batch.layout.shape[1:]), generator=generator)[at]
     t, noise = t.to(session.device), noise.to(session.device)
     with session.autocast():
         if objective.kind == "flow":
@@ -206,16 +310,27 @@ def batch_loss(
     }
 
 
-def _check_finite(
+_ALL_WELL, _SOME_SKIPPED, _NOT_FINITE = range(3)
+
+
+def _agree(
+    session: Session,
     losses: Sequence[tuple[tuple[str, ...], Tensor]],
     norm: Tensor,
+    skipped: Sequence[Skipped],
     *,
     step: int,
-    device: torch.device,
 ) -> None:
-    """Before the optimizer steps; all processes stop together."""
-    finite = bool(torch.cat([loss for _, loss in losses]).isfinite().all() & norm.isfinite())
-    if not any_process(not finite, device=device):
+    """Before the optimizer steps: all processes go on, or all stop, and know the same skipped."""
+    finite = norm.isfinite()
+    for _, loss in losses:
+        finite = finite & loss.isfinite().all()
+    mine = (_SOME_SKIPPED if skipped else _ALL_WELL) if bool(finite) else _NOT_FINITE
+    worst = highest(mine, device=session.device)
+    if worst == _SOME_SKIPPED:
+        found = chain.from_iterable(gather_objects(list(skipped)))
+        session.skipped.take(found, step=step)
+    if worst != _NOT_FINITE:
         return
     guilty = [
         name
@@ -263,13 +378,19 @@ def _greet(session: Session, watch: Watch, *, start: int) -> None:
         watch.message(session.adapter_origin)
     if start:
         watch.message(f"going on after step {start}")
+    shape, division = data.division.shape, data.division
+    if division.processes != shape.processes or division.parts > 1:
+        watch.message(
+            f"steps of {shape}, by {processes_to_text(division.processes)} of {division.turns} x "
+            f"{shape.batch_size // division.parts}: samples and noise are the same"
+        )
     began = time.monotonic()
-    first = session.data[0]
+    first = data.micro_batch(start * division.turns).samples
     if any(isinstance(one, PictureSample) for one in first):
         session.encode(first)  # loads what encodes
         began = time.monotonic()
         session.encode(first)
-        cost = (time.monotonic() - began) * recipe.accumulate
+        cost = (time.monotonic() - began) * division.turns
         watch.message(
             f"the shards are not encoded: text and pictures are, again in every step, about "
             f"{cost:.2g} s of each (`imig encode` does it once)"
@@ -282,8 +403,9 @@ def _save(session: Session, run: Path, *, step: int) -> None:
         session.training,
         step=step,
         data={
-            "batch": step * session.recipe.accumulate,
+            SHAPE: session.data.division.shape.model_dump(mode="json"),
             "datasets": session.data.fingerprints,
+            SKIPPED: [one.model_dump(mode="json") for one in session.skipped.rows],
         },
         recipe=session.recipe,
         keep=session.recipe.saving.keep,
@@ -291,16 +413,16 @@ def _save(session: Session, run: Path, *, step: int) -> None:
     session.export(run / ADAPTER_FILE, step=step)
 
 
-def _look(session: Session, watch: Watch, *, step: int) -> None:
+def _look(session: Session, watch: Watch, *, step: int, check: Callable[[], None]) -> None:
     """Validation and pictures, when they are due."""
     config, last = session.recipe.watch, step == session.recipe.steps
     if session.data.validation and _is_due(step, config.validate_every, last):
         with watch.pause(), session.averaged():
-            loss = validation_loss(session)
+            loss = validation_loss(session, step=step, check=check)
         watch.record(step, {"validation/loss": loss})
     if session.data.validation and _is_due(step, config.picture_every, last):
         with watch.pause(), session.averaged():
-            for name, picture in draw_pictures(session):
+            for name, picture in draw_pictures(session, check=check):
                 watch.picture(name, picture, step)
 
 

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from imig.contextgen.model import ContextGen
 from imig.errors import UsageError
 from imig.models.device import choose_device
+from imig.training.liveness import looking_after_each_other
 from imig.training.processes import process_count
 
 PATIENCE = timedelta(minutes=30)
@@ -38,7 +39,8 @@ def find_device(setting: str) -> torch.device:
 def joined_processes(device: str) -> Iterator[torch.device]:
     """The device of this process, in the group of processes that torchrun made, if it did.
 
-    `device` is a recipe's; raises as `find_device` does.
+    `device` is a recipe's; raises as `find_device` does, and DataError where another process is
+    lost.
     """
     chosen = find_device(device)
     if "LOCAL_RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
@@ -47,16 +49,24 @@ def joined_processes(device: str) -> Iterator[torch.device]:
     if chosen.type == "cuda":
         chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(chosen)
-    joined = not dist.is_initialized()
-    if joined:
+    if dist.is_initialized():
+        yield chosen
+        return
+    store, rank, world = next(dist.rendezvous("env://", timeout=PATIENCE))
+    with looking_after_each_other(
+        dist.PrefixStore("imig", store), rank=rank, world=world, patience=PATIENCE
+    ):
         # objects (random states, errors) travel by gloo, gradients by nccl
         backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=PATIENCE)
-    try:
-        yield chosen
-    finally:
-        if joined:
-            dist.destroy_process_group()
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
+        in_order = False
+        try:
+            yield chosen
+            in_order = True
+        finally:
+            # NCCL would wait for a process that is lost
+            if in_order or chosen.type == "cpu":
+                dist.destroy_process_group()
 
 
 def share_model(

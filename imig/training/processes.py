@@ -54,8 +54,13 @@ def gather_objects(value: Result) -> list[Result]:
 
 def any_process(flag: bool, *, device: torch.device | str = "cpu") -> bool:
     """Whether the flag is up on any process; `device` is where their collectives run."""
+    return bool(highest(int(flag), device=device))
+
+
+def highest(value: int, *, device: torch.device | str = "cpu") -> int:
+    """The highest of the values of all processes; `device` as for `any_process`."""
     if process_count() == 1:
-        return flag
-    value = torch.tensor(int(flag), device=device)
-    dist.all_reduce(value, op=dist.ReduceOp.MAX)
-    return bool(value.item())
+        return value
+    tensor = torch.tensor(value, device=device)
+    dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+    return int(tensor.item())

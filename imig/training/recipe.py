@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ByteSize, Field, ValidationInfo, field_validator, model_validator
 
 from imig.contextgen.settings import AttentionConfig
 from imig.recipe.parts import Fraction, RecipePart
@@ -54,6 +54,19 @@ class AdapterConfig(RecipePart):
     )
 
 
+class CacheConfig(RecipePart):
+    """Shards of remote datasets on a disk of this machine, fetched ahead of the training."""
+
+    folder: str = Field(
+        description="On a local disk; all trainings and processes of a machine may share one."
+    )
+    size: ByteSize = Field(
+        description="The most that it holds, in bytes or as `200GB`, `64GiB`: the least recently "
+        "used shards give way. At least the largest shard; some 20 of them keep the order of "
+        "reading from fetching a shard twice in an epoch.",
+    )
+
+
 class DataConfig(RecipePart):
     """How scenes become samples."""
 
@@ -91,6 +104,18 @@ class DataConfig(RecipePart):
         "samples of about one length.",
     )
     workers: int = Field(default=0, ge=0, description="Processes that prepare samples ahead.")
+    max_damaged: int = Field(
+        default=0,
+        ge=0,
+        description="Damaged samples that are left out, and named in skipped.json, before one more "
+        "stops the training; 0: the first one does. A disk or a store that does not answer stops "
+        "it always.",
+    )
+    cache: CacheConfig | None = Field(
+        default=None,
+        description="Where shards of remote datasets are kept; without it every sample is read "
+        "from its address. Local datasets do not use it.",
+    )
 
     @model_validator(mode="after")
     def _checks(self) -> DataConfig:
@@ -184,6 +209,12 @@ class TrainRecipe(RecipePart):
         description="Batches whose gradients make one step; the step's batch is "
         "batch_size x accumulate x processes.",
     )
+    samples_per_step: int | None = Field(
+        default=None,
+        gt=0,
+        description="The step's batch, in place of `accumulate`: every number of processes that "
+        "divides it trains the same steps, in batches of at most `batch_size`.",
+    )
     device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`.")
     checkpoint_blocks: Fraction = Field(
         default=1.0,
@@ -198,3 +229,12 @@ class TrainRecipe(RecipePart):
     )
     saving: SavingConfig = SavingConfig()
     watch: WatchConfig = WatchConfig()
+
+    @field_validator("samples_per_step")
+    @classmethod
+    def _in_place_of_accumulate(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and info.data.get("accumulate", 1) != 1:
+            raise ValueError(
+                "accumulate follows from it: give one of the two (accumulate 1 is none)"
+            )
+        return value

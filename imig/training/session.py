@@ -44,7 +44,9 @@ from imig.training.optimizer import Average, make_optimizer, make_scheduler
 from imig.training.parallel import share_model, whole
 from imig.training.processes import on_first_process, process_count, process_rank
 from imig.training.recipe import TrainRecipe
+from imig.training.skipped import SkippedSamples
 from imig.training.start import recipe_with_scale
+from imig.training.steps import StepDivision, divide, new_shape
 from imig.training.summary import summary_entries, training_summary
 
 REFERENCE_ADAPTER = "reference"
@@ -52,7 +54,7 @@ REFERENCE_ADAPTER = "reference"
 
 @dataclass(frozen=True)
 class Session:
-    """A training that is set up: nothing in here but `training` changes while it runs."""
+    """A training that is set up: only `training` and `skipped` change while it runs."""
 
     recipe: TrainRecipe
     """With rank and alpha of the adapter that it starts from, where it starts from one."""
@@ -64,6 +66,7 @@ class Session:
     """`model` as the processes run it together."""
     training: Training
     data: TrainingData
+    skipped: SkippedSamples
     encode: Callable[[Sequence[PictureSample | EncodedSample]], list[EncodedSample]]
     reference: Callable[[], AbstractContextManager[object]]
     """Within its context the model is DPO's reference."""
@@ -109,7 +112,11 @@ class Session:
         """
         transformer = self.model.transformer
         summary = training_summary(
-            self.recipe, step=step, scenes=self.data.scenes, processes=process_count()
+            self.recipe,
+            step=step,
+            scenes=self.data.scenes,
+            samples_per_step=self.data.division.shape.samples,
+            skipped=[one.sample for one in self.skipped.rows],
         )
         with self.averaged():
             state = {key: whole(value).cpu() for key, value in adapter_state(transformer).items()}
@@ -132,12 +139,15 @@ def open_session(
     folders: Sequence[str | Path],
     *,
     device: torch.device,
+    division: StepDivision | None = None,
     place: Callable[[str], str] | None = None,
 ) -> Session:
     """Load the data's records and the model, and set up what trains it.
 
     Parameters
     ----------
+    division:
+        How the processes share the steps of a run that has begun; None: it begins.
     place:
         Where a key of the recipe stands, in words, for errors.
 
@@ -149,6 +159,9 @@ def open_session(
         A dataset is damaged.
     """
     source_date()  # a wrong one is an error now, and not after the training
+    if division is None:
+        shape = new_shape(recipe, processes=process_count())
+        division = divide(shape, processes=process_count(), batch_size=recipe.batch_size)
     components = find_components(recipe.model.weights).path
     dtype = choose_dtype(recipe.model.dtype, device)
     data = TrainingData(
@@ -157,7 +170,7 @@ def open_session(
         seed=recipe.seed,
         batch_size=recipe.batch_size,
         rank=process_rank(),
-        world=process_count(),
+        division=division,
         drop_background=recipe.attention.drop_background,
         text_length=recipe.attention.text_length,
         encode_as=partial(encoding_record, recipe, components=components, dtype=dtype),
@@ -189,6 +202,7 @@ def open_session(
         shared=shared,
         training=training,
         data=data,
+        skipped=SkippedSamples(recipe.data.max_damaged),
         encode=_Encoding(
             components, device=device, dtype=dtype, text_length=recipe.attention.text_length
         ),

@@ -1,4 +1,9 @@
-"""Ctrl-C and SIGTERM: the training ends after the step at hand, and saves first."""
+"""Ctrl-C, SIGTERM and a scheduler's warnings: the training saves, and ends.
+
+Whoever stops a training from outside kills it when its time is up (Slurm after `KillWait`, torchrun
+30 seconds after SIGTERM). So a training that is told to stop finishes neither the step at hand nor
+validation and pictures: it saves what the last step left.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +12,36 @@ import threading
 from types import FrameType
 from typing import Any
 
-import torch
-
 from imig.training.processes import any_process
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""The last two are what `sbatch --signal` is told to send before a job's time is up (PyTorch
+Lightning's habit is SIGUSR1, submitit's SIGUSR2)."""
+
+
+class Stopped(Exception):
+    """Raised, on every process, where a training has to leave what it is at, save and end."""
 
 
 class StopRequest:
-    """Within it, the first SIGINT or SIGTERM is only taken note of; look at it between steps.
+    """Within it, the first of `SIGNALS` is only taken note of; look at it between batches.
 
-    A second signal raises KeyboardInterrupt at once, for whoever does not want to wait. A signal
-    that the caller's process ignores stays ignored, as under `nohup`. Python takes signals on its
-    main thread only: elsewhere this does nothing, and no stop is ever requested.
+    Ctrl-C after it raises KeyboardInterrupt at once, for whoever does not want to wait. Other
+    signals after it change nothing: a scheduler's SIGTERM often comes twice, from itself and from
+    torchrun, and must not end what is just being saved. A signal that the caller's process ignores
+    stays ignored, as under `nohup`. Python takes signals on its main thread only: elsewhere this
+    does nothing, and no stop is ever requested.
 
     ::
 
         with StopRequest() as stop:
-            for step in range(steps):
-                ...
-                if stop.requested_anywhere():
-                    save()
-                    return stop.exit_code
+            try:
+                for step in range(steps):
+                    ...
+                    stop.check()
+            except Stopped:
+                save()
+                return stop.exit_code
     """
 
     def __init__(self) -> None:
@@ -37,7 +50,7 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
+            for number in SIGNALS:
                 handler = signal.getsignal(number)
                 if handler is not signal.SIG_IGN:
                     self._before[number] = handler
@@ -57,21 +70,27 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a process that a signal ended: 130 or 143; 0 without one.
+        """What a shell expects of a process that a signal ended: 130, 143, ..; 0 without one.
 
         Of several processes one may have got no signal when another had: each has its own code.
         """
         return 0 if self._signal is None else 128 + self._signal
 
-    def requested_anywhere(self, *, device: torch.device | str = "cpu") -> bool:
-        """Whether any process was told to stop; all processes must ask after the same steps.
+    def requested_anywhere(self) -> bool:
+        """Whether any process was told to stop; all processes must ask at the same places.
 
-        Saving takes all of them, and a signal may come to them on both sides of a step's end.
-        `device` is where collectives run; on a GPU the answer waits for it, so ask every few steps.
+        Saving takes all of them, and a signal may come to them on both sides of a batch's end. The
+        answer does not wait for a GPU.
         """
-        return any_process(self.requested, device=device)
+        return any_process(self.requested)
+
+    def check(self) -> None:
+        """Raise `Stopped` where `requested_anywhere`; all processes must call it alike."""
+        if self.requested_anywhere():
+            raise Stopped
 
     def _take_note(self, number: int, frame: FrameType | None) -> None:
-        if self._signal is not None:
+        if self._signal is None:
+            self._signal = number
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._signal = number

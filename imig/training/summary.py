@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imig.contextgen.modelspec import lora_architecture, modelspec_entries, weights_licence
@@ -10,7 +10,12 @@ from imig.training.recipe import TrainRecipe
 
 
 def training_summary(
-    recipe: TrainRecipe, *, step: int, scenes: int, processes: int
+    recipe: TrainRecipe,
+    *,
+    step: int,
+    scenes: int,
+    samples_per_step: int,
+    skipped: Sequence[str] = (),
 ) -> dict[str, Any]:
     """JSON values. Trainings that do the same have the same, whenever and wherever they run.
 
@@ -20,10 +25,12 @@ def training_summary(
         Optimizer steps that are done.
     scenes:
         That are trained on.
+    skipped:
+        Ids of damaged samples that were left out.
     """
     return {
         "steps": step,
-        "samples_per_step": recipe.batch_size * recipe.accumulate * processes,
+        "samples_per_step": samples_per_step,
         "scenes": scenes,
         "objective": recipe.objective.kind,
         "optimizer": recipe.optimizer.kind,
@@ -33,6 +40,7 @@ def training_summary(
         "alpha": recipe.adapter.alpha,
         "starts_from_an_adapter": recipe.adapter.start is not None,
         "seed": recipe.seed,
+        **({"skipped_samples": list(skipped)} if skipped else {}),
     }
 
 

@@ -195,19 +195,19 @@ class Watch:
     def _figures(self, step: int) -> dict[str, float]:
         """Of the steps since the last line, over all processes; ends the window."""
         steps = self._window
-        means = {"loss": [one.loss for one in steps]}
+        values = {"loss": [one.loss for one in steps]}
         for name in steps[0].extra:
-            means[name] = [torch.as_tensor(one.extra[name]) for one in steps]
-        # Averaged over the steps, then over processes: each has as many samples in a step.
-        averages = [_mean(values, self._device) for values in means.values()]
+            values[name] = [torch.as_tensor(one.extra[name]) for one in steps]
+        weights = [one.samples for one in steps]
+        weighted = [_weighted_sum(one, weights, self._device) for one in values.values()]
         counts = [
-            float(sum(one.samples for one in steps)),
+            float(sum(weights)),
             float(sum(one.tokens for one in steps)),
             float(sum(one.padded_tokens for one in steps)),
             sum(math.nan if one.flops is None else one.flops for one in steps),
         ]
         sizes = torch.tensor(counts, dtype=torch.float64, device=self._device)
-        summed = torch.cat((torch.stack(averages).double(), sizes))
+        summed = torch.cat((torch.stack(weighted), sizes))
         if process_count() > 1:
             dist.all_reduce(summed)
         # Reading them waits until the steps are done, so that the time below is theirs.
@@ -216,7 +216,9 @@ class Watch:
         seconds = max(now - self._window_began - self._paused, 1e-9)
         count = step - self._last_step
         figures = {
-            name: value / process_count() for name, value in zip(means, sums, strict=True)
+            # over the samples of all steps and processes
+            name: value / samples if samples else math.nan
+            for name, value in zip(values, sums, strict=True)
         } | {
             "learning_rate": steps[-1].learning_rate,
             "gradient_norm": float(steps[-1].gradient_norm),
@@ -241,9 +243,10 @@ class Watch:
             self._wandb.log(dict(figures), step=step)
 
 
-def _mean(values: list[Tensor], device: torch.device) -> Tensor:
-    """() float32."""
-    return torch.stack([one.detach().to(device).float() for one in values]).mean()
+def _weighted_sum(values: list[Tensor], weights: list[int], device: torch.device) -> Tensor:
+    """() float64."""
+    stacked = torch.stack([one.detach().to(device) for one in values]).double()
+    return (stacked * torch.tensor(weights, dtype=torch.float64, device=device)).sum()
 
 
 def _open_wandb(run: Path, settings: Mapping[str, Any]) -> Any:

@@ -33,7 +33,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = TrainRecipe.model_validate(
         {"name": "mine", "model": {"weights": str(folder / "flux")}, "adapter": {"rank": 8}}
     )
-    summary = training_summary(recipe, step=500, scenes=193, processes=2)
+    summary = training_summary(recipe, step=500, scenes=193, samples_per_step=8)
     save_adapter(
         transformer,
         folder / "run" / "adapter.safetensors",

@@ -241,18 +241,20 @@ def test_epochs_over_ranks_and_workers(folder: Path) -> None:
         data = TrainingData([place], config=config, seed=3, batch_size=2, rank=rank, world=world)
         assert data.datasets[0].folder.remote == (rank == 1)
         batches = list(islice(make_loader(data, workers=workers), steps))
-        turns.update(one.id for batch in batches for one in batch)
+        turns.update(one.id for batch in batches for one in batch.samples)
     assert held_out
     assert turns == dict.fromkeys(set(ids) - held_out, epochs)
 
 
 def test_resuming_continues_the_undisturbed_run_to_the_byte(folder: Path) -> None:
-    whole = list(islice(make_loader(_data(folder)), 14))
-    resumed = list(islice(make_loader(_data(folder), start=9), 5))
-    assert _bytes(resumed) == _bytes(whole[9:])
+    def load(count: int, *, start: int = 0, workers: int = 0) -> list[list[Sample]]:
+        loader = make_loader(_data(folder), start=start, workers=workers)
+        return [one.samples for one in islice(loader, count)]
+
+    whole = load(14)
+    assert _bytes(load(5, start=9)) == _bytes(whole[9:])
     assert _bytes(whole[:5]) != _bytes(whole[9:])
-    by_workers = list(islice(make_loader(_data(folder), start=3, workers=2), 11))
-    assert _bytes(by_workers) == _bytes(whole[3:])
+    assert _bytes(load(11, start=3, workers=2)) == _bytes(whole[3:])
 
 
 def test_batches_have_one_size_of_targets(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from imig.training.stop import StopRequest
+from imig.training.stop import Stopped, StopRequest
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,15 @@ def _handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        (signal.SIGUSR1, 138),
+        (signal.SIGUSR2, 140),
+    ],
+)
 def test_the_first_signal_is_a_flag(number: signal.Signals, code: int) -> None:
     with StopRequest() as stop:
         before = (stop.requested, stop.requested_anywhere(), stop.exit_code)
@@ -30,14 +38,25 @@ def test_the_first_signal_is_a_flag(number: signal.Signals, code: int) -> None:
     assert after == (True, True, code)
 
 
-def test_the_second_signal_ends_at_once() -> None:
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_ctrl_c_after_it_ends_at_once(first: signal.Signals) -> None:
     def be_impatient() -> None:
         with StopRequest():
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), first)
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         be_impatient()
+
+
+def test_what_a_scheduler_sends_after_it_disturbs_no_saving() -> None:
+    """From Slurm and from torchrun: one SIGTERM each."""
+    with StopRequest() as stop:
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        assert stop.exit_code == 138
+        with pytest.raises(Stopped):
+            stop.check()
 
 
 def test_handlers_come_back() -> None:
