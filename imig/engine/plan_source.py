@@ -9,6 +9,7 @@ from imig.engine.failures import Failures
 from imig.errors import DataError, UsageError
 from imig.paths import is_within
 from imig.sample import Sample
+from imig.stores.path import OutputPath, StorePath
 
 
 class SceneSource(Protocol):
@@ -49,11 +50,13 @@ class SceneSource(Protocol):
         ...
 
 
-def check_output(source: SceneSource, output: Path) -> None:
+def check_output(source: SceneSource, output: OutputPath) -> None:
     """Raise UsageError when the output could be read as input, or deleting it would take the input.
 
     Whatever links, dots and mounts lead there.
     """
+    if isinstance(output, StorePath):  # and what is read lies on this machine
+        return
     for folder in source.folders():
         if is_within(output, folder):
             how = "is" if is_within(folder, output) else "lies inside of"

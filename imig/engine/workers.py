@@ -7,7 +7,6 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imig.engine.blocks import Block, run_stage
@@ -17,6 +16,7 @@ from imig.engine.plan_source import SceneSource
 from imig.errors import DataError, ImigError
 from imig.stages.loading import shared_models
 from imig.startup import objects_that_stay
+from imig.stores.path import OutputPath
 from imig.threads import limit_threads, wait_passively
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class StageWorker:
         *,
         tally: Any,
         blocks: dict[int, tuple[int, int]] | None,
-        parts: Path | None,
+        parts: OutputPath | None,
         threads: int,
     ) -> None:
         self._steps = steps
@@ -120,7 +120,7 @@ class StageWorker:
         source: SceneSource = self._steps[0].stage  # type: ignore[assignment]
         return Block(number, start, stop, samples=source.enumerate(start, stop))
 
-    def _write(self, block: Block, parts: Path) -> None:
+    def _write(self, block: Block, parts: OutputPath) -> None:
         import ray
 
         # Ray ends an execution without waiting for its workers: whoever stopped the build may be at

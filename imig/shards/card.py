@@ -51,6 +51,7 @@ def write_card(
     *,
     pictures: Sequence[Path] = (),
     licence: Mapping[str, str] | None = None,
+    members: Mapping[str, frozenset[str]] | None = None,
 ) -> None:
     """Write the card of a dataset folder, and its description for machines (`croissant.json`).
 
@@ -60,10 +61,12 @@ def write_card(
         Images inside `folder`; the first four are shown.
     licence:
         Entries of the front matter; None: what follows from the manifest's ledger.
+    members:
+        Of shards, where they are known already; those of others are read.
     """
     shown = [path.relative_to(folder).as_posix() for path in pictures[:MAX_PICTURES]]
     stated = licence or licence_entries(manifest)
-    part = Part(folder, manifest, rows, split_name(manifest))
+    part = Part(folder, manifest, rows, split_name(manifest), known_members=members or {})
     texts = [
         _front_matter([part], licence=stated),
         _introduction(manifest),

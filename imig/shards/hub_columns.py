@@ -7,8 +7,8 @@ samples have different references. The types of the column `json` are those of `
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -41,12 +41,16 @@ class Part:
     split: Split
     prefix: str = ""
     """From the card's folder to the dataset's: `train/`."""
+    known_members: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """As `members`, of shards that need not be read for it."""
 
     @cached_property
     def members(self) -> dict[str, frozenset[str]]:
         """Shard -> the members that any of its samples has. Raises DataError for a damaged one."""
         names = (record.name for record in self.manifest.shards)
-        return {name: member_names(self.folder / name) for name in names}
+        return {
+            name: self.known_members.get(name) or member_names(self.folder / name) for name in names
+        }
 
 
 def hub_configurations(parts: Sequence[Part]) -> dict[str, list[dict[str, Any]]]:
