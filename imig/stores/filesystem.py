@@ -11,11 +11,11 @@ _EXTRA: Final = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 WRITABLE: Final = frozenset({*_EXTRA, "memory"})
 """Schemes that a dataset can be written to; `memory` is fsspec's, for tests."""
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
-    # Listings of yesterday would hide what another process has finished. Two tries, not five: how
-    # long to try is decided in one place, `imig.stores.patience`.
+    # Listings of yesterday would hide what another process has finished. One try: how long to
+    # try is decided in one place, `imig.stores.patience`.
     "s3": {
         "use_listings_cache": False,
-        "config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 2}},
+        "config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 1}},
     },
     "gs": {"use_listings_cache": False, "consistency": "md5"},
 }

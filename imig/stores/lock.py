@@ -37,6 +37,10 @@ _PRECONDITION: Final = 412
 _NOT_IMPLEMENTED: Final = 501
 
 
+_held: set[str] = set()
+"""Tokens of the locks that this process has, or waits for."""
+
+
 @dataclass(frozen=True)
 class _Seen:
     """A lock as it was found."""
@@ -65,10 +69,13 @@ class _Seen:
 
     @property
     def is_of_the_dead(self) -> bool:
-        """Whether it is of a process of this very machine that is no more."""
-        process = self.holder.get("process", 0)
-        there = is_alive(process) and self.holder.get("started") == _started(process)
-        return self.is_near and not there
+        """Whether nobody holds it: it is of a process of this very machine that is no more."""
+        if not self.is_near:
+            return False
+        process = self.holder["process"]
+        if process == os.getpid():  # one that could not be given back
+            return self.holder.get("token") not in _held
+        return not is_alive(process) or self.holder.get("started") != _started(process)
 
 
 @contextmanager
@@ -88,22 +95,30 @@ def store_lock(path: StorePath, *, folder: StorePath, who: str) -> Iterator[None
         When the store does not answer.
     """
     remove_scratch_of_the_dead()
+    holder = _Holder(path, folder)
+    _held.add(holder.token)
     try:
-        holder = _Holder(path, folder)
+        _take(holder, who)
+        thread = threading.Thread(target=holder.beat, name="imig-lock", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            holder.ended.set()
+            thread.join(_LOOK_SECONDS)  # longer only where the store does not answer
+            holder.release()
+    finally:
+        _held.discard(holder.token)
+
+
+def _take(holder: _Holder, who: str) -> None:
+    try:
         holder.take(who)
     except FileNotFoundError as error:
         raise UsageError(
-            f"cannot write into {folder}: there is no such bucket",
+            f"cannot write into {holder.folder}: there is no such bucket",
             cure="make the bucket, or give another --output",
         ) from error
-    thread = threading.Thread(target=holder.beat, name="imig-lock", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        holder.ended.set()
-        thread.join()
-        holder.release()
 
 
 class _Holder:
@@ -112,7 +127,7 @@ class _Holder:
     def __init__(self, path: StorePath, folder: StorePath) -> None:
         self.path, self.folder = path, folder
         self.ended = threading.Event()
-        self._token = uuid.uuid4().hex
+        self.token = uuid.uuid4().hex
         self._beats = 0
         self._confirmed = 0.0
         """When the store has last said that it is ours."""
@@ -126,7 +141,7 @@ class _Holder:
             now = _look(self.path)
             if now is None:  # it has just been given back
                 continue
-            if now.holder.get("token") == self._token:
+            if now.holder.get("token") == self.token:
                 break  # our own put, whose answer was lost
             if now.is_of_the_dead:
                 if self._take_over(now):
@@ -188,7 +203,7 @@ class _Holder:
                 "host": socket.gethostname(),
                 "machine": _machine(),
                 "started": _started(os.getpid()),
-                "token": self._token,
+                "token": self.token,
                 "beats": self._beats,
             }
         ).encode()
@@ -235,7 +250,7 @@ class _Holder:
             now = _look(self.path)
             if now is None:
                 self._lost = "its lock has been removed"
-            elif now.holder.get("token") != self._token:
+            elif now.holder.get("token") != self.token:
                 self._lost = f"{now.who} has taken it over"
             else:
                 # Where it has changed in between, the next time tells.
@@ -248,7 +263,7 @@ class _Holder:
         unguard(self.folder)
         with suppress(ImigError, OSError):
             now = _look(self.path)
-            if now is not None and now.holder.get("token") == self._token:
+            if now is not None and now.holder.get("token") == self.token:
                 self.path.unlink(missing_ok=True)
 
 

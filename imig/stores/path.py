@@ -127,12 +127,7 @@ class StorePath:
     def write_bytes(self, data: bytes) -> None:
         """Write an object, whole, in the place of what was there."""
         _require_held(self)
-
-        def put(store: Any) -> None:
-            store.pipe_file(self.address, data)
-            self._require_size(store, len(data))
-
-        self.ask(put)
+        self.ask(lambda store: store.pipe_file(self.address, data))
 
     def upload(self, file: Path) -> None:
         """Write an object of a local file, by parts where it is large; whole, or not at all."""
