@@ -169,7 +169,7 @@ def _write(
     parent: Dataset,
     thresholds: NewThresholds,
     foresight: _Foresight,
-    output: Path,
+    output: OutputPath,
     drop_encoding: bool,
 ) -> tuple[Contents, list[FunnelRow]]:
     contents = Contents(quarantined=parent.quarantined())

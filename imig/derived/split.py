@@ -53,7 +53,7 @@ class Line:
 class Split:
     """Two finished datasets."""
 
-    output: Path
+    output: OutputPath
     manifests: dict[Side, Manifest]
     lines: list[Line]
     causes: Counter[str]
@@ -140,7 +140,14 @@ def split_dataset(
                 seconds=time.monotonic() - started,
             )
         parts = [
-            Part(output / side, manifests[side], contents[side].rows, side, prefix=f"{side}/")
+            Part(
+                output / side,
+                manifests[side],
+                contents[side].rows,
+                side,
+                prefix=f"{side}/",
+                known_members=contents[side].members,
+            )
             for side in SIDES
         ]
         write_split_card(output, parts)
@@ -216,7 +223,7 @@ def _draw(scene_id: str, seed: int) -> bytes:
     return hashlib.sha256(f"split\x1f{seed}\x1f{scene_id}".encode()).digest()
 
 
-def _write(parent: Dataset, side: Side, folder: Path, chosen: frozenset[str]) -> Contents:
+def _write(parent: Dataset, side: Side, folder: OutputPath, chosen: frozenset[str]) -> Contents:
     """The side's samples. What the parent's build turned down stays with the parent."""
     contents = Contents()
 

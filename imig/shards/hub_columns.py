@@ -10,13 +10,13 @@ import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from imig.schema import Manifest, Scene
 from imig.shards.features import FEATURES_MEMBER
 from imig.shards.index import IndexRow
 from imig.shards.writer import JSON_MEMBER, member_names
+from imig.stores.path import OutputPath
 
 Split = Literal["train", "validation"]
 
@@ -35,7 +35,7 @@ _SCALARS: Final = {"string": "string", "integer": "int64", "number": "float64", 
 class Part:
     """A dataset as a card describes it, alone or as one of the two that `imig split` has made."""
 
-    folder: Path
+    folder: OutputPath
     manifest: Manifest
     rows: Sequence[IndexRow]
     split: Split

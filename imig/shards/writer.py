@@ -130,7 +130,7 @@ def sample_spans(path: Path) -> Iterator[SampleSpan]:
 def member_names(path: OutputPath) -> frozenset[str]:
     """The members that any sample of a tar has; reads headers only. Raises DataError on damage."""
     with local_copy(path) as copy, _mapped(copy) as data:
-        return frozenset(name for _, members in _group(path, data) for name in members)
+        return frozenset(name for _, members in _group(str(path), data) for name in members)
 
 
 def read_tar(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeAlias, TypeVar
 
-from imig.errors import DataError
+from imig.errors import VALIDATE, DataError
 from imig.regular_file import read_regular_file
 from imig.stores.filesystem import open_filesystem, scheme_of
 from imig.stores.patience import TransferError, patiently
@@ -174,7 +174,7 @@ class StorePath:
             if found == sha256:
                 return
         raise DataError(
-            f"{self} is damaged: its SHA-256 is {found[:12]}..., and should be {sha256[:12]}..."
+            f"{self} is damaged: its SHA-256 is not {sha256}, but {found}", cure=VALIDATE
         )
 
     def unlink(self, *, missing_ok: bool = False) -> None:

@@ -177,7 +177,7 @@ def test_a_part_that_is_damaged_in_the_store_is_named(
     store.fault = lambda request: (
         "corrupt" if request.method == "GET" and "/00000001.tar" in request.path else None
     )
-    with pytest.raises(DataError, match=r"parts/00000001\.tar is damaged: its SHA-256"):
+    with pytest.raises(DataError, match=r"parts/00000001\.tar is damaged: its SHA-256 is not"):
         build_here(folder, recipe, ray=False)
     assert not (folder / "dataset.json").is_file()
 
