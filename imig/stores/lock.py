@@ -132,6 +132,8 @@ class _Holder:
         self._confirmed = 0.0
         """When the store has last said that it is ours."""
         self._lost: str | None = None
+        self._conditional = True
+        """Whether the store takes conditions, as far as is known."""
         self._one_at_a_time = threading.Lock()
 
     def take(self, who: str) -> None:
@@ -171,15 +173,18 @@ class _Holder:
 
     def _create(self) -> bool:
         """Whether the lock is ours: there was none."""
-        try:
-            self._put(mode="create")
-        except FileExistsError:
-            return False
-        except NotImplementedError:
-            _say_unkept(self.folder)
-            if self.path.is_file():
+        if self._conditional:
+            try:
+                self._put(mode="create")
+                return True
+            except FileExistsError:
                 return False
-            self._put()
+            except NotImplementedError:
+                _say_unkept(self.folder)
+                self._conditional = False
+        if self.path.is_file():
+            return False
+        self._put()
         return True
 
     def _take_over(self, seen: _Seen) -> bool:
@@ -197,6 +202,7 @@ class _Holder:
     def _put(self, **condition: Any) -> None:
         """Write the lock. Raises FileExistsError where the condition is not met."""
         self._beats += 1
+        wanted = condition if self._conditional else {}
         data = json.dumps(
             {
                 "process": os.getpid(),
@@ -210,7 +216,7 @@ class _Holder:
 
         def put(store: Any) -> None:
             try:
-                store.pipe_file(self.path.address, data, **condition)
+                store.pipe_file(self.path.address, data, **wanted)
             except OSError as error:
                 if status_of(error) == _PRECONDITION:
                     raise FileExistsError(str(self.path)) from error
@@ -222,6 +228,8 @@ class _Holder:
 
     def _require_conditions(self) -> None:
         """Say so where a store takes conditions and does not keep them."""
+        if not self._conditional:
+            return
         with suppress(FileExistsError):
             self._put(mode="create")
             _say_unkept(self.folder)

@@ -160,7 +160,7 @@ def test_a_dataset_in_a_store_has_the_bytes_of_one_on_the_disk(
     tmp_path: Path, memory: StorePath
 ) -> None:
     parents = [
-        write_dataset(tmp_path / subset, [make_scene(number, subset=subset)])
+        write_dataset(tmp_path / subset, [make_scene(0, subset=subset)])
         for subset in ("basic", "complex")
     ]
     merge_datasets(parents, output=tmp_path / "merged")

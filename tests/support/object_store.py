@@ -84,6 +84,7 @@ def object_store() -> Iterator[StoreServer]:
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     address = moto.get_host_and_port()
+    _forward(address, "POST", "/moto-api/reset", b"", {})  # what it keeps, it keeps in the process
     server = StoreServer(endpoint="")
     proxy = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server, address))
     proxy.daemon_threads = True
