@@ -91,7 +91,7 @@ def output_path(text: str | Path) -> Path:
         address = re.sub(r":/+", "://", str(text), count=1)
         command = _COPY.get(found["scheme"].lower(), "").format(address=address)
         raise UsageError(
-            f"{text} is an address, and imig writes to this machine only",
+            f"{text} is an address, and this is written to this machine only",
             cure=_from_file_address(str(text))
             or "write into a folder of this machine, and copy that there"
             + (f": {command}" if command else "")
