@@ -8,13 +8,16 @@ seen.
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import hashlib
+import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, BinaryIO, Final, TypeAlias, TypeVar
 
 from imig.errors import VALIDATE, DataError
 from imig.regular_file import read_regular_file
@@ -25,6 +28,8 @@ from imig.stores.scratch import scratch_file
 _Answer = TypeVar("_Answer")
 _CHUNK: Final = 16 << 20
 """Bytes of a part of an upload: 10,000 of them, which is S3's limit, are 160 GB."""
+_RANGE: Final = 1 << 20
+"""Bytes of a request where headers are looked for."""
 _AT_ONCE: Final = 4
 """Parts of an upload that are under way, and in memory, at once."""
 _DAMAGED_TRIES: Final = 3
@@ -70,6 +75,21 @@ class StorePath:
         except FileNotFoundError:
             return None
         return None if info["type"] == "directory" else int(info["size"])
+
+    def version(self) -> tuple[int, str]:
+        """Bytes, and what changes whenever somebody writes the object anew.
+
+        Raises FileNotFoundError where there is none, else as `patiently`.
+        """
+        info = self.ask(lambda store: store.info(self.address))
+        if info["type"] == "directory":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.address)
+        marks = (info.get(key) for key in ("ETag", "etag", "LastModified", "created"))
+        return int(info["size"]), str(next((one for one in marks if one is not None), ""))
+
+    def open_ranges(self) -> BinaryIO:
+        """The object as a file that seeks, read by ranges of a megabyte; raises as `version`."""
+        return io.BufferedReader(_Ranges(self, self.version()[0]), _RANGE)
 
     def is_file(self) -> bool:
         """Whether there is such an object."""
@@ -229,6 +249,33 @@ class StorePath:
         there = int(store.info(self.address)["size"])
         if there != size:
             raise TransferError(f"{there} of {size} bytes have arrived")
+
+
+class _Ranges(io.RawIOBase):
+    """An object as a file that seeks; each read is one request."""
+
+    def __init__(self, path: StorePath, size: int) -> None:
+        self._path, self._size, self._at = path, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        size = min(len(buffer), self._size - self._at)
+        if size <= 0:
+            return 0
+        data = self._path.read_range(self._at, size)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 OutputPath: TypeAlias = Path | StorePath

@@ -14,8 +14,12 @@ from imig.cli import main
 from imig.derived.merge import merge_datasets
 from imig.derived.refilter import refilter_dataset
 from imig.derived.split import split_dataset
-from imig.errors import DataError
+from imig.errors import DataError, SourceLostError
+from imig.sample import Sample
 from imig.shards.dataset import Dataset
+from imig.stages.sources.base import SourceError
+from imig.stages.sources.config import WebdatasetSource
+from imig.stages.sources.webdataset import WebdatasetPictures
 from imig.stores import patience
 from imig.stores.path import StorePath
 
@@ -147,6 +151,39 @@ def test_a_shard_that_is_not_the_one_of_the_manifest_is_no_parent(
     )
     with pytest.raises(DataError, match=r"complex-000000\.tar is damaged: its SHA-256"):
         split_dataset(folder.address, validation=0.3, output=tmp_path / "split")
+
+
+def test_a_build_reads_tars_of_the_store(
+    store: StoreServer, folder: StorePath, merged: Path
+) -> None:
+    def samples(path: str) -> list[Sample]:
+        kind = WebdatasetPictures(WebdatasetSource(kind="webdataset", path=path))
+        found = []
+        for number in range(kind.count()):
+            sample = make_scene(number)
+            kind.fill(sample, number)
+            found.append(sample)
+        return found
+
+    there, here = samples(folder.address), samples(str(merged))
+    assert [one.files for one in there] == [one.files for one in here]
+    assert [one.scene for one in there] == [one.scene for one in here]
+    assert store.faults()
+    assert len(samples(f"{folder.address}/complex-{{000000..000001}}.tar")) == 6
+    with pytest.raises(SourceError, match=r"1 of 2 missing"):
+        samples(f"{folder.address}/complex-{{000001..000002}}.tar")
+
+
+def test_a_tar_that_is_written_anew_during_a_build_ends_it(
+    store: StoreServer, folder: StorePath, merged: Path
+) -> None:
+    kind = WebdatasetPictures(WebdatasetSource(kind="webdataset", path=folder.address))
+    assert kind.can_open(0)
+    shard = folder / "basic-000000.tar"
+    shard.write_bytes(shard.read_bytes() + bytes(10240))
+    assert not kind.can_open(0)
+    with pytest.raises(SourceLostError, match="is not what it was when the build began"):
+        kind.fill(make_scene(0), 0)
 
 
 def test_removal_in_place_is_refused_with_a_cure(
