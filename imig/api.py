@@ -69,7 +69,7 @@ def build(
     from imig.shards.dataset import Dataset
 
     loaded = load_recipe(recipe, overrides=settings_to_texts(overrides))
-    plan = make_plan(loaded, output=Path(output), limit=limit)
+    plan = make_plan(loaded, output=output, limit=limit)
     build_plan(plan, console or _silent(), overwrite=overwrite)
     return Dataset(plan.output)
 
@@ -86,7 +86,7 @@ def validate(folder: str | Path, *, workers: int = 1) -> ValidationReport:
     """
     from imig.checks.dataset import validate_dataset
 
-    return validate_dataset(Path(folder), workers=workers)
+    return validate_dataset(folder, workers=workers)
 
 
 def diff(
@@ -253,7 +253,7 @@ def import_dataset(
     run_import(
         source,
         format_name,
-        output=Path(output),
+        output=output,
         overrides=settings_to_texts(settings),
         workers=workers,
         overwrite=overwrite,

@@ -91,7 +91,7 @@ def output_path(text: str | Path) -> Path:
         address = re.sub(r":/+", "://", str(text), count=1)
         command = _COPY.get(found["scheme"].lower(), "").format(address=address)
         raise UsageError(
-            f"{text} is an address, and imig writes to this machine only",
+            f"{text} is an address, and this is written to this machine only",
             cure=_from_file_address(str(text))
             or "write into a folder of this machine, and copy that there"
             + (f": {command}" if command else "")
@@ -137,8 +137,8 @@ def shown_path(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def command_text(*words: str | Path) -> str:
-    """A command as a shell takes it: every word quoted where it must be.
+def command_text(*words: object) -> str:
+    """A command as a shell takes it: every word, text or a path, quoted where it must be.
 
     Paths (`Path`, not text) that would be read as an option, a home or an address begin with
     ``./``.
@@ -146,7 +146,7 @@ def command_text(*words: str | Path) -> str:
     return " ".join(shlex.quote(_path_word(one)) for one in words)
 
 
-def _path_word(word: str | Path) -> str:
+def _path_word(word: object) -> str:
     text = str(word)
     if isinstance(word, Path) and (text.startswith("-") or _reads_otherwise(text)):
         return f"./{text}"

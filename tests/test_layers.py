@@ -15,7 +15,7 @@ LAYERS = (
     ("errors", "printable", "threads", "startup", "regular_file", "text_encodings"),
     ("processes",),
     ("paths", "text", "outside"),
-    ("schema", "console"),
+    ("schema", "console", "stores"),
     ("layout",),
     ("pictures",),
     ("sample",),

@@ -41,7 +41,9 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_addresses_are_no_outputs(text: str, cure: str) -> None:
     for form in (text, Path(text)):
-        with pytest.raises(UsageError, match="is an address, and imig writes to this machine only"):
+        with pytest.raises(
+            UsageError, match="is an address, and this is written to this machine only"
+        ):
             output_path(form)
     with pytest.raises(UsageError) as caught:
         output_path(text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from imig.commands.common import (
     DEFAULT_SHARDS,
@@ -17,7 +16,8 @@ from imig.commands.common import (
     positive,
 )
 from imig.errors import UsageError
-from imig.paths import output_path
+from imig.stores.path import OutputPath
+from imig.stores.places import output_folder
 
 _EXAMPLES = """\
 examples:
@@ -43,11 +43,12 @@ def add_parser(commands: Commands) -> None:
     )
     command.add_argument(
         "--output",
-        type=output_path,
+        type=output_folder,
         default=DEFAULT_SHARDS,
         metavar="DIR",
-        help="folder of the dataset (default: %(default)s); with several recipes the folder that "
-        "holds one for each, named after it",
+        help="folder of the dataset, or its address: s3://BUCKET/FOLDER, gs://BUCKET/FOLDER "
+        "(default: %(default)s); with several recipes the folder that holds one for each, named "
+        "after it",
     )
     command.add_argument(
         "--limit", type=positive, metavar="N", help="only the first N scenes of the source"
@@ -82,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _outputs(names: Sequence[str], output: Path) -> list[Path]:
+def _outputs(names: Sequence[str], output: OutputPath) -> list[OutputPath]:
     """The folder of each recipe's dataset. Raises UsageError when two would share one."""
     if len(names) == 1:
         return [output]

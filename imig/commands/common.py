@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from imig.errors import UsageError
+from imig.stores.path import OutputPath
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,7 +75,9 @@ def print_line(text: str) -> None:
     say(console(), text)
 
 
-def say_finished(output: Path, folders: Mapping[str, Path], *, verb: str, as_json: bool) -> None:
+def say_finished(
+    output: OutputPath, folders: Mapping[str, OutputPath], *, verb: str, as_json: bool
+) -> None:
     """A run of the same command has made these datasets before, and nothing was done.
 
     Parameters

@@ -16,7 +16,8 @@ from imig.commands.common import (
     print_line,
 )
 from imig.errors import UsageError
-from imig.paths import command_text, input_path, is_address, output_path
+from imig.paths import command_text, input_path, is_address
+from imig.stores.places import output_folder
 
 _EXAMPLES = """\
 examples:
@@ -50,7 +51,7 @@ def add_parser(commands: Commands) -> None:
     )
     command.add_argument(
         "--output",
-        type=output_path,
+        type=output_folder,
         metavar="DIR",
         help="folder to write (default: SHARDS-encoded)",
     )

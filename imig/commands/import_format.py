@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from imig.commands.common import add_overrides, console, new_command, positive, print_json
-from imig.paths import command_text, input_path, output_path
+from imig.paths import command_text, input_path
+from imig.stores.places import output_folder
 
 if TYPE_CHECKING:
     from imig.commands.common import Commands
@@ -35,7 +36,11 @@ def add_parser(commands: Commands) -> None:
         "source", type=input_path, metavar="SOURCE", help="folder or file of that format"
     )
     command.add_argument(
-        "--output", type=output_path, required=True, metavar="NEW", help="folder of the new dataset"
+        "--output",
+        type=output_folder,
+        required=True,
+        metavar="NEW",
+        help="folder of the new dataset, or its address (s3://, gs://)",
     )
     add_overrides(command, explanation="a setting of the format, as `imig formats` lists them")
     command.add_argument("--name", help="of the new dataset (default: the source's)")

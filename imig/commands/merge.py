@@ -14,7 +14,8 @@ from imig.commands.common import (
     say_finished,
 )
 from imig.licences import OVERRIDE
-from imig.paths import command_text, input_path, output_path
+from imig.paths import command_text
+from imig.stores.places import dataset_folder, output_folder
 
 if TYPE_CHECKING:
     from imig.derived.merge import Merged
@@ -35,10 +36,14 @@ def add_parser(commands: Commands) -> None:
         commands, "merge", summary="make one dataset of several", examples=_EXAMPLES
     )
     command.add_argument(
-        "folders", type=input_path, nargs="+", metavar="DIR", help="folders of datasets"
+        "folders", type=dataset_folder, nargs="+", metavar="DIR", help="folders of datasets"
     )
     command.add_argument(
-        "--output", type=output_path, required=True, metavar="NEW", help="folder of the new dataset"
+        "--output",
+        type=output_folder,
+        required=True,
+        metavar="NEW",
+        help="folder of the new dataset, or its address (s3://, gs://)",
     )
     command.add_argument("--name", help="of the new dataset (default: the names, joined by +)")
     command.add_argument(

@@ -17,7 +17,8 @@ from imig.commands.common import (
     write_file,
 )
 from imig.errors import UsageError
-from imig.paths import command_text, input_path, output_path
+from imig.paths import command_text, output_path
+from imig.stores.places import dataset_folder, output_folder
 
 if TYPE_CHECKING:
     from imig.derived.refilter import Refiltered
@@ -41,13 +42,13 @@ def add_parser(commands: Commands) -> None:
         summary="filter a finished dataset again, from its stored scores",
         examples=_EXAMPLES,
     )
-    command.add_argument("folder", type=input_path, metavar="DIR", help="the dataset's folder")
+    command.add_argument("folder", type=dataset_folder, metavar="DIR", help="the dataset's folder")
     add_overrides(
         command, explanation="a threshold below filter. or duplicates., e.g. --set filter.dino=0.85"
     )
     command.add_argument(
         "--output",
-        type=output_path,
+        type=output_folder,
         metavar="NEW",
         help="folder of the new dataset; with --report: a file for curves (.png, .html)",
     )
@@ -111,6 +112,7 @@ def _report(options: argparse.Namespace) -> int:
         )
         _warn(list(thresholds.looser()), folder=str(options.folder))
     if options.output is not None:
+        output_path(str(options.output))  # curves are a file of this machine
         title = dataset.manifest.name
         write_file(
             options.output, lambda path: write_curves(path, result, title=title), option="--output"

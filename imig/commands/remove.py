@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imig.commands.common import Commands, add_flag, new_command, print_json, print_line
-from imig.paths import command_text, input_path
+from imig.errors import UsageError
+from imig.paths import command_text, input_path, is_address
 
 if TYPE_CHECKING:
     from imig.derived.remove import Removal, Removed
@@ -31,7 +33,7 @@ def add_parser(commands: Commands) -> None:
     )
     command.add_argument(
         "folder",
-        type=input_path,
+        type=_dataset_folder,
         metavar="DIR",
         help="the dataset's folder, or one that holds datasets (train/, validation/)",
     )
@@ -49,6 +51,17 @@ def add_parser(commands: Commands) -> None:
     add_flag(command, "--everything", "also when no scene would be left")
     add_flag(command, "--json", "print what was done as JSON")
     command.set_defaults(run=run)
+
+
+def _dataset_folder(text: str) -> Path:
+    """A folder of this machine. Raises UsageError for an address."""
+    if is_address(text):
+        raise UsageError(
+            f"{text} lies elsewhere, and samples are taken out in place, on this machine only",
+            cure="copy the dataset to this machine, take them out there, validate it, and put it "
+            "in the place of the other",
+        )
+    return input_path(text)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -16,7 +16,9 @@ from imig.commands.common import (
     print_line,
     say_finished,
 )
-from imig.paths import command_text, input_path, output_path
+from imig.paths import command_text
+from imig.stores.path import OutputPath
+from imig.stores.places import dataset_folder, output_folder
 
 if TYPE_CHECKING:
     from imig.derived.split import Split
@@ -38,7 +40,7 @@ def add_parser(commands: Commands) -> None:
         commands, "split", summary="divide a dataset into training and validation",
         examples=_EXAMPLES,
     )  # fmt: skip
-    command.add_argument("folder", type=input_path, metavar="DIR", help="the dataset's folder")
+    command.add_argument("folder", type=dataset_folder, metavar="DIR", help="the dataset's folder")
     command.add_argument(
         "--validation",
         type=_share,
@@ -47,7 +49,10 @@ def add_parser(commands: Commands) -> None:
         help="of each subset's scenes (default: %(default)s)",
     )
     command.add_argument(
-        "--output", type=output_path, metavar="DIR2", help="folder of the two (default: DIR-split)"
+        "--output",
+        type=output_folder,
+        metavar="DIR2",
+        help="folder of the two, or its address (default: DIR-split)",
     )
     command.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the draw (default: %(default)s)"
@@ -73,7 +78,7 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     from imig.derived.split import SIDES, split_dataset
 
-    output: Path = options.output or beside(options.folder, "split")
+    output: OutputPath = options.output or _beside(options.folder)
     result = split_dataset(
         options.folder,
         validation=options.validation,
@@ -83,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
     )
     if result is None:
-        folders: dict[str, Path] = {side: output / side for side in sorted(SIDES)}
+        folders: dict[str, OutputPath] = {side: output / side for side in sorted(SIDES)}
         say_finished(output, folders, verb="splits", as_json=options.json)
     elif options.json:
         print_json(_to_json(result))
@@ -158,6 +163,18 @@ def _duplicates(options: argparse.Namespace) -> DuplicatesConfig | None:
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")
         raise UsageError(f"--{option}: {first['msg']}, not {first['input']}") from error
+
+
+def _beside(folder: str | Path) -> Path:
+    """The default output."""
+    from imig.errors import UsageError
+
+    if isinstance(folder, str):
+        raise UsageError(
+            f"{folder} lies elsewhere: nothing says where the two datasets go",
+            cure="give a folder, of this machine or a store, with --output",
+        )
+    return beside(folder, "split")
 
 
 def _share(text: str) -> float:

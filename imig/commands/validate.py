@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 
 from imig.commands.common import Commands, add_flag, console, positive, print_json
-from imig.paths import input_path
+from imig.stores.places import dataset_folder
 
 
 def add_parser(commands: Commands) -> None:
     command = commands.add_parser(
         "validate", help="check every byte of a dataset", epilog="exit code: 0 good, 1 faults"
     )
-    command.add_argument("folder", type=input_path, metavar="DIR", help="folder of the dataset")
+    command.add_argument(
+        "folder", type=dataset_folder, metavar="DIR", help="folder of the dataset, or its address"
+    )
     add_flag(command, "--json", "print the report as JSON")
     command.add_argument(
         "--workers", type=positive, default=1, metavar="N", help="shards checked at a time"

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from imig.output.writing import Contents, write_shards
 from imig.sample import Sample
 from imig.schema import Subset
 from imig.shards.dataset import Dataset
+from imig.stores.path import OutputPath
 
 
 def copy_samples(
     parents: Sequence[Dataset],
-    folder: Path,
+    folder: OutputPath,
     contents: Contents,
     *,
     change: Callable[[int, Sample], Sample | None],

@@ -19,7 +19,6 @@ from imig.licences.refusals import check_declared
 from imig.licences.table import find_terms
 from imig.output.seal import seal
 from imig.output.writing import Contents
-from imig.paths import output_path
 from imig.recipe.identity import stored_recipe_to_sha256
 from imig.sample import Sample
 from imig.schema import (
@@ -34,6 +33,8 @@ from imig.schema import (
 from imig.shards.dataset import Dataset
 from imig.shards.encoded import ENCODED_MEMBER, encoded_from_bytes, encoded_to_bytes
 from imig.shards.funnel import FunnelRow, Oddity
+from imig.stores.path import OutputPath
+from imig.stores.places import output_folder
 
 _Row = TypeVar("_Row", bound=BaseModel)
 _Lost = Reject | Quarantine
@@ -51,9 +52,9 @@ class Merged:
 
 
 def merge_datasets(
-    folders: Sequence[Path],
+    folders: Sequence[str | Path],
     *,
-    output: Path,
+    output: str | OutputPath,
     name: str | None = None,
     overwrite: bool = False,
     drop_encoding: bool = False,
@@ -74,7 +75,7 @@ def merge_datasets(
     DataError
         A sample is damaged, or the output cannot be written.
     """
-    started, output = time.monotonic(), output_path(output)
+    started, output = time.monotonic(), output_folder(output)
     parents = [Dataset(folder) for folder in folders]
     _require_mergeable(parents, drop_encoding=drop_encoding)
     ledger = _merged_ledger(parents, licence=licence, despite=despite_licences)

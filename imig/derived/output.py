@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 from imig.output.folder import OutputFolder, delete_dataset, hold, require_apart, require_ours
 from imig.schema import Derivation, EncodingRecord, Manifest, ParentDataset
 from imig.shards.dataset import Dataset
-from imig.shards.folders import LocalFolder
+from imig.shards.folders import location
+from imig.stores.path import OutputPath
 
 
 def derivation_of(
@@ -36,7 +36,7 @@ def derivation_of(
 
 
 def derived_output(
-    folder: Path,
+    folder: OutputPath,
     derivation: Derivation,
     parents: Sequence[Dataset],
     *,
@@ -50,8 +50,7 @@ def derived_output(
         When it is the folder of one of them, or they lie in each other.
     """
     for parent in parents:
-        if isinstance(parent.folder, LocalFolder):
-            require_apart(folder, parent.folder.root)
+        require_apart(folder, location(parent.folder))
     identity = {
         **_identity(derivation, encoding),
         "scenes": sum(parent.manifest.counts.written for parent in parents),

@@ -18,7 +18,6 @@ from imig.duplicates.signing import NO_FEATURES, SIGNED_MEMBERS, add_signature
 from imig.errors import UsageError
 from imig.output.seal import seal
 from imig.output.writing import Contents
-from imig.paths import output_path
 from imig.sample import Sample
 from imig.schema import Manifest, Reject, SkippedStage
 from imig.shards.dataset import Dataset
@@ -27,6 +26,8 @@ from imig.shards.funnel import FunnelRow
 from imig.stages.filter import FilterConfig
 from imig.stages.instances import keep_instances
 from imig.stages.verdict import Measured, judge
+from imig.stores.path import OutputPath
+from imig.stores.places import output_folder
 
 OPERATION: Final = "refilter"
 
@@ -54,10 +55,10 @@ class _Foresight:
 
 
 def refilter_dataset(
-    folder: Path,
+    folder: str | Path,
     *,
     overrides: list[str],
-    output: Path,
+    output: str | OutputPath,
     overwrite: bool = False,
     drop_encoding: bool = False,
 ) -> Refiltered | None:
@@ -72,7 +73,7 @@ def refilter_dataset(
     DataError
         A sample is damaged, or the output cannot be written.
     """
-    started, output = time.monotonic(), output_path(output)
+    started, output = time.monotonic(), output_folder(output)
     parent = Dataset(folder)
     thresholds = new_thresholds(parent.manifest.recipe, overrides)
     derivation = derivation_of(
@@ -168,7 +169,7 @@ def _write(
     parent: Dataset,
     thresholds: NewThresholds,
     foresight: _Foresight,
-    output: Path,
+    output: OutputPath,
     drop_encoding: bool,
 ) -> tuple[Contents, list[FunnelRow]]:
     contents = Contents(quarantined=parent.quarantined())

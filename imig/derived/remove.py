@@ -27,7 +27,7 @@ from pydantic import BaseModel, ValidationError
 from imig.derived.selection import Selection
 from imig.derived.split import SIDES
 from imig.errors import VALIDATE, DataError, UsageError
-from imig.output.folder import OutputFolder, hold, remove_temporaries
+from imig.output.folder import BUILD_FOLDER, OutputFolder, hold, remove_temporaries
 from imig.output.identity import write_identity
 from imig.output.record import Record
 from imig.output.seal import check_shards, write_side_files
@@ -228,7 +228,7 @@ def remove_samples(folder: Path, selection: Selection, *, everything: bool = Fal
         finally:
             for one in datasets:
                 if not _journal_path(one).is_file():
-                    shutil.rmtree(_output(one).state, ignore_errors=True)
+                    shutil.rmtree(one / BUILD_FOLDER, ignore_errors=True)
     return Removal([one.removed for one in found], ended)
 
 
@@ -251,7 +251,7 @@ def _journal_path(root: Path) -> Path:
 
 
 def _new_shard(root: Path, name: str) -> Path:
-    return _output(root).state / "shards" / name
+    return root / BUILD_FOLDER / "shards" / name
 
 
 def _find(root: Path, selection: Selection) -> _Found:
@@ -348,9 +348,9 @@ def _prepare(found: _Found, selection: Selection) -> None:
     started = time.monotonic()
     root, dataset = found.root, found.dataset
     output = _output(root, fingerprint=dataset.fingerprint, scenes=len(dataset))
-    shutil.rmtree(output.state / "shards", ignore_errors=True)
+    shutil.rmtree(root / BUILD_FOLDER / "shards", ignore_errors=True)
     remove_temporaries(root)
-    remove_temporaries(output.state)
+    remove_temporaries(root / BUILD_FOLDER)
     indexed = _indexed_rows(root, dataset)
     shards, emptied = [], []
     for record in dataset.manifest.shards:

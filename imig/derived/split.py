@@ -20,7 +20,6 @@ from imig.duplicates.signing import SIGNED_MEMBERS, add_signature
 from imig.errors import VALIDATE, DataError
 from imig.output.seal import write_side_files
 from imig.output.writing import Contents
-from imig.paths import output_path
 from imig.sample import Sample
 from imig.schema import Manifest, Subset, first_problem
 from imig.shards.card import write_split_card
@@ -28,6 +27,8 @@ from imig.shards.dataset import Dataset
 from imig.shards.funnel import FunnelRow
 from imig.shards.hub_columns import Part
 from imig.shards.manifest import MANIFEST_NAME, write_manifest
+from imig.stores.path import OutputPath
+from imig.stores.places import output_folder
 
 Side = Literal["train", "validation"]
 SIDES: Final[tuple[Side, Side]] = ("train", "validation")
@@ -52,7 +53,7 @@ class Line:
 class Split:
     """Two finished datasets."""
 
-    output: Path
+    output: OutputPath
     manifests: dict[Side, Manifest]
     lines: list[Line]
     causes: Counter[str]
@@ -74,10 +75,10 @@ class Split:
 
 
 def split_dataset(
-    folder: Path,
+    folder: str | Path,
     *,
     validation: float,
-    output: Path,
+    output: str | OutputPath,
     seed: int = 0,
     duplicates: DuplicatesConfig | None = None,
     overwrite: bool = False,
@@ -102,7 +103,7 @@ def split_dataset(
     DataError
         A sample is damaged, or all scenes hang together.
     """
-    started, output = time.monotonic(), output_path(output)
+    started, output = time.monotonic(), output_folder(output)
     parent = Dataset(folder)
     config = duplicates or _recipe_duplicates(parent)
     settings = {"validation": validation, "seed": seed, **config.model_dump(mode="json")}
@@ -139,7 +140,14 @@ def split_dataset(
                 seconds=time.monotonic() - started,
             )
         parts = [
-            Part(output / side, manifests[side], contents[side].rows, side, prefix=f"{side}/")
+            Part(
+                output / side,
+                manifests[side],
+                contents[side].rows,
+                side,
+                prefix=f"{side}/",
+                known_members=contents[side].members,
+            )
             for side in SIDES
         ]
         write_split_card(output, parts)
@@ -215,7 +223,7 @@ def _draw(scene_id: str, seed: int) -> bytes:
     return hashlib.sha256(f"split\x1f{seed}\x1f{scene_id}".encode()).digest()
 
 
-def _write(parent: Dataset, side: Side, folder: Path, chosen: frozenset[str]) -> Contents:
+def _write(parent: Dataset, side: Side, folder: OutputPath, chosen: frozenset[str]) -> Contents:
     """The side's samples. What the parent's build turned down stays with the parent."""
     contents = Contents()
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
 from imig.errors import DataError
-from imig.regular_file import read_regular_file
 from imig.schema import Quarantine, first_problem
 from imig.shards.atomic import atomic_write_bytes
+from imig.stores.path import OutputPath
 
 OWN_SIGNALS: Final = frozenset(
     {
@@ -118,10 +117,10 @@ def guilty_to_quarantine(
     )
 
 
-def read_deaths(path: Path) -> Deaths:
+def read_deaths(path: OutputPath) -> Deaths:
     """Nothing is known where there is no such file. Raises DataError when it is damaged."""
     try:
-        return Deaths.model_validate_json(read_regular_file(path))
+        return Deaths.model_validate_json(read_file(path))
     except FileNotFoundError:
         return Deaths()
     except (OSError, ValidationError) as error:
@@ -132,5 +131,5 @@ def read_deaths(path: Path) -> Deaths:
         ) from error
 
 
-def write_deaths(path: Path, deaths: Deaths) -> None:
+def write_deaths(path: OutputPath, deaths: Deaths) -> None:
     atomic_write_bytes(path, deaths.model_dump_json(indent=1).encode())

@@ -7,7 +7,8 @@ anywhere, the next run reads it and takes out what is still in: the shards end w
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -24,7 +25,9 @@ from imig.schema import Reject, ShardRecord, SkippedStage, scene_from_json
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.index import IndexRow, shard_to_rows
 from imig.shards.manifest import shard_record
-from imig.shards.writer import JSON_MEMBER, read_tar, write_members
+from imig.shards.writer import JSON_MEMBER, member_names, read_tar, write_members
+from imig.stores.path import OutputPath
+from imig.stores.scratch import scratch_file
 
 
 class Decision(BaseModel):
@@ -59,9 +62,10 @@ def remove_duplicates(folder: BuildFolder, shards: Sequence[Record]) -> list[Ski
         rejects = [gone[row.id] for row in record.rows if row.id in gone]
         seen = len(record.rows)
         if rejects and record.shard is not None:
-            rows = drop_samples(output / record.shard.name, gone)
-            record.shard = _record_of(output / record.shard.name, rows)
-            record.rows = rows
+            with _rewritten(output / record.shard.name) as shard:
+                record.rows = drop_samples(shard, gone)
+                record.shard = _record_of(shard, record.rows)
+                record.members = sorted(member_names(shard)) if record.rows else []
         record.rejects = [*record.rejects, *rejects]
         record.tallies[STAGE] = StageTally(seen=seen, rejected=len(rejects))
     if shards:
@@ -92,7 +96,25 @@ def drop_samples(shard: Path, gone: Collection[str]) -> list[IndexRow]:
     return shard_to_rows(shard)
 
 
-def _decide(output: Path, shards: Sequence[Record], config: DuplicatesConfig) -> Decision:
+@contextmanager
+def _rewritten(shard: OutputPath) -> Iterator[Path]:
+    """A shard on this machine, to be changed or removed: itself, or a copy that takes its place."""
+    if isinstance(shard, Path):
+        yield shard
+        return
+    with scratch_file(shard.name) as copy:
+        # One that is not there had no sample that stays.
+        with suppress(FileNotFoundError):
+            shard.download(copy)
+        before = copy.stat().st_mtime_ns if copy.exists() else None
+        yield copy
+        if not copy.exists():
+            shard.unlink(missing_ok=True)
+        elif copy.stat().st_mtime_ns != before:
+            shard.upload(copy)
+
+
+def _decide(output: OutputPath, shards: Sequence[Record], config: DuplicatesConfig) -> Decision:
     started = time.perf_counter()
     signatures = Signatures()
     hashed = all(row.scores["perceptual_hash"] for one in shards for row in one.rows)
@@ -118,7 +140,7 @@ def _decide(output: Path, shards: Sequence[Record], config: DuplicatesConfig) ->
 
 
 def _source_paths(
-    output: Path, shards: Sequence[Record], ids: Collection[str]
+    output: OutputPath, shards: Sequence[Record], ids: Collection[str]
 ) -> dict[str, str | None]:
     """Where the pictures of some samples come from, which their scenes say."""
     paths: dict[str, str | None] = {}
@@ -130,7 +152,7 @@ def _source_paths(
     return paths
 
 
-def _read(path: Path) -> Decision | None:
+def _read(path: OutputPath) -> Decision | None:
     try:
         return Decision.model_validate_json(path.read_bytes())
     except FileNotFoundError:

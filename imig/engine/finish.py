@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from imig.engine.duplicates import remove_duplicates
 from imig.engine.folder import BuildFolder
@@ -17,6 +16,7 @@ from imig.recipe.identity import recipe_to_dict, recipe_to_sha256
 from imig.schema import Manifest, SkippedStage
 from imig.shards.funnel import FunnelRow
 from imig.shards.manifest import package_versions
+from imig.stores.path import OutputPath
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class FinishedBuild:
 
     manifest: Manifest
     funnel: list[FunnelRow]
-    output: Path
+    output: OutputPath
 
 
 def finish_build(folder: BuildFolder, *, seconds: float) -> FinishedBuild:

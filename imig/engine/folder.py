@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 from imig.engine.parts import join_parts, remove_parts
@@ -22,6 +21,7 @@ from imig.output.folder import OutputFolder
 from imig.output.record import read_record
 from imig.outside import code_to_sha256
 from imig.recipe.identity import recipe_to_dict, recipe_to_sha256
+from imig.stores.path import OutputPath
 
 
 @dataclass(frozen=True)
@@ -35,28 +35,31 @@ class BuildFolder:
         return build_output(self.plan)
 
     @property
-    def parts(self) -> Path:
+    def parts(self) -> OutputPath:
         return self.output.state / "parts"
 
     @property
-    def decision(self) -> Path:
+    def decision(self) -> OutputPath:
         """Which near copies go; there from when that is decided until the build is finished."""
         return self.output.state / "duplicates.json"
 
     @property
-    def deaths(self) -> Path:
+    def deaths(self) -> OutputPath:
         """What is known of scenes that kill their worker; see `imig.engine.deaths`."""
         return self.output.state / "deaths.json"
 
-    def shard_record(self, shard: int) -> Path:
+    def shard_record(self, shard: int) -> OutputPath:
         return self.output.shard_record(f"{shard:06d}")
+
+    def finished_shards(self) -> set[int]:
+        return {int(name) for name in self.output.shard_records() if name.isdecimal()}
 
     def join_finished_shards(self, *, without: Container[int] = ()) -> None:
         """Join every shard whose blocks are all finished, and none of them among `without`."""
-        finished = self.finished_parts()
+        finished, joined = self.finished_parts(), self.finished_shards()
         for shard in range(self.plan.shards):
             blocks = self.plan.shard_blocks(shard)
-            if self.shard_record(shard).is_file():
+            if shard in joined:
                 self._require_shard(shard)
                 # Killed between writing the record and removing the parts.
                 remove_parts(self.parts, [block for block in blocks if block in finished])
@@ -66,7 +69,7 @@ class BuildFolder:
     def _require_shard(self, shard: int) -> None:
         record = self.shard_record(shard)
         lost = self.output.lost_shard(read_record(record))
-        if lost is not None and not self.decision.exists():  # which changes shards
+        if lost is not None and not self.decision.is_file():  # which changes shards
             raise DataError(
                 f"{lost}, which an earlier run has finished, is missing or has another size",
                 cure=f"remove {record}, and the same command builds that shard anew",
@@ -85,11 +88,11 @@ class BuildFolder:
 
     def pending_blocks(self) -> list[int]:
         """Blocks that are neither in a finished shard nor finished parts, in order."""
-        finished = self.finished_parts()
+        finished, joined = self.finished_parts(), self.finished_shards()
         return [
             block
             for shard in range(self.plan.shards)
-            if not self.shard_record(shard).is_file()
+            if shard not in joined
             for block in self.plan.shard_blocks(shard)
             if block not in finished
         ]

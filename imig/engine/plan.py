@@ -18,13 +18,14 @@ from imig.models.families import FAMILIES
 from imig.models.outside import is_outside, require_methods
 from imig.models.protocols import TASKS
 from imig.models.weights import ResolvedWeights, find_family, resolve_weights
-from imig.paths import output_path
 from imig.recipe.file import LoadedRecipe
 from imig.recipe.parts import EndpointConfig, ModelConfig, Resources
 from imig.schema import ModelRecord, SkippedStage
 from imig.shards.names import shard_name
 from imig.stages.base import ModelUse, Stage, model_uses
 from imig.stages.sources.base import SourceError
+from imig.stores.path import OutputPath
+from imig.stores.places import output_folder
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Plan:
     """The first one is the source."""
     models: tuple[PlannedModel, ...]
     scenes: int
-    output: Path
+    output: OutputPath
     skipped: tuple[SkippedStage, ...] = ()
     """Stages that do nothing on this machine."""
 
@@ -121,7 +122,7 @@ class Plan:
         return list({record.model_dump_json(): record for record in records}.values())
 
 
-def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -> Plan:
+def make_plan(loaded: LoadedRecipe, *, output: str | OutputPath, limit: int | None = None) -> Plan:
     """Plan a recipe's build.
 
     Raises
@@ -135,9 +136,9 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
     """
     from imig.recipe.stages import build_stages
 
-    output = output_path(output)
+    folder = output_folder(output)
     try:
-        stages = build_stages(loaded.recipe, output=output)
+        stages = build_stages(loaded.recipe, output=folder if isinstance(folder, Path) else None)
     except SourceError as error:
         raise _located_source(loaded, error) from error
     skipped = tuple(_skipped(loaded, stages))
@@ -149,7 +150,7 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
     source = cast(SceneSource, stages[0])
     try:
         count = source.count()
-        check_output(source, output)
+        check_output(source, folder)
         scenes = count if limit is None else min(count, limit)
         check_missing(source, scenes=scenes, limit=loaded.recipe.engine.max_error_rate)
     except (UsageError, DataError) as error:
@@ -159,7 +160,7 @@ def make_plan(loaded: LoadedRecipe, *, output: Path, limit: int | None = None) -
         steps=steps,
         models=models,
         scenes=scenes,
-        output=output,
+        output=folder,
         skipped=skipped,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +10,7 @@ from imig.engine.failures import Failures
 from imig.errors import DataError, UsageError
 from imig.paths import is_within
 from imig.sample import Sample
+from imig.stores.path import OutputPath, StorePath
 
 
 class SceneSource(Protocol):
@@ -40,7 +42,7 @@ class SceneSource(Protocol):
         """Folders whose whole content is listed: nothing may be written into them."""
         ...
 
-    def files(self) -> list[Path]:
+    def files(self) -> Sequence[OutputPath]:
         """Files that are read: the output's folder may hold none of them."""
         ...
 
@@ -49,11 +51,17 @@ class SceneSource(Protocol):
         ...
 
 
-def check_output(source: SceneSource, output: Path) -> None:
+def check_output(source: SceneSource, output: OutputPath) -> None:
     """Raise UsageError when the output could be read as input, or deleting it would take the input.
 
     Whatever links, dots and mounts lead there.
     """
+    files = [one for one in source.files() if isinstance(one, type(output))]
+    if isinstance(output, StorePath):
+        for one in files:
+            if isinstance(one, StorePath) and one.is_within(output):
+                raise _reads(one, output)
+        return
     for folder in source.folders():
         if is_within(output, folder):
             how = "is" if is_within(folder, output) else "lies inside of"
@@ -61,12 +69,16 @@ def check_output(source: SceneSource, output: Path) -> None:
                 f"the output {output} {how} the folder that the source reads, {folder}",
                 cure="give an --output elsewhere: what a build writes must never be its input",
             )
-    for path in (*source.folders(), *source.files()):
-        if is_within(path, output):
-            raise UsageError(
-                f"the source reads {path}, which lies inside of the output {output}",
-                cure="give an --output elsewhere: what a build writes must never be its input",
-            )
+    for path in (*source.folders(), *files):
+        if isinstance(path, Path) and is_within(path, output):
+            raise _reads(path, output)
+
+
+def _reads(path: OutputPath, output: OutputPath) -> UsageError:
+    return UsageError(
+        f"the source reads {path}, which lies inside of the output {output}",
+        cure="give an --output elsewhere: what a build writes must never be its input",
+    )
 
 
 def check_missing(source: SceneSource, *, scenes: int, limit: float) -> None:

@@ -13,6 +13,7 @@ from imig.prompts.output import OutputPaths, count_written
 from imig.prompts.writing import prompts_identity, write_prompts
 from imig.recipe.root import Recipe
 from imig.stages.sources.prompts import WRITTEN_NAME
+from imig.stores.path import StorePath
 
 
 def write_missing_prompts(plan: Plan, console: Console, *, overwrite: bool) -> None:
@@ -21,7 +22,10 @@ def write_missing_prompts(plan: Plan, console: Console, *, overwrite: bool) -> N
     They have cost time and money: a build anew (`overwrite`) keeps those that the recipe would ask
     for again, and removes others.
     """
-    recipe, path = plan.loaded.recipe, plan.output / WRITTEN_NAME
+    recipe = plan.loaded.recipe
+    if isinstance(plan.output, StorePath):
+        return  # the source has been refused: such prompts are files of this machine
+    path = plan.output / WRITTEN_NAME
     if overwrite and not _are_wanted(recipe, path):
         for one in OutputPaths(path).all():
             one.unlink(missing_ok=True)

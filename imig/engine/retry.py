@@ -91,9 +91,8 @@ def drop_hopeless_parts(folder: BuildFolder) -> None:
 
 
 def _records(folder: BuildFolder) -> Iterator[Record]:
-    for shard in range(folder.plan.shards):
-        if folder.shard_record(shard).is_file():
-            yield read_record(folder.shard_record(shard))
+    for shard in sorted(folder.finished_shards()):
+        yield read_record(folder.shard_record(shard))
     for _, record in _parts(folder):
         yield record
 

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from ray.data._internal.execution.execution_callback import ExecutionCallback
@@ -19,6 +18,7 @@ from imig.engine.plan import Plan
 from imig.engine.ray_life import RayLost, gave_up, require_ray
 from imig.engine.tally import Snapshot, Tally
 from imig.engine.workers import FinishedBlock, StageWorker
+from imig.stores.path import OutputPath
 
 MAX_INPUT_TASKS = 10_000
 """At the source: Ray's bookkeeping of a task takes several milliseconds, and memory."""
@@ -93,7 +93,7 @@ def stream_blocks(
     blocks: Sequence[int],
     *,
     groups: Sequence[Group],
-    parts: Path,
+    parts: OutputPath,
     deaths: Deaths | None = None,
 ) -> Generator[FinishedBlock | Snapshot, None, None]:
     """Run blocks through the plan's stages and write their parts; Ray must be up.
@@ -146,7 +146,7 @@ def stream_blocks(
 
 
 def _dataset(
-    plan: Plan, blocks: Sequence[int], *, groups: Sequence[Group], tally: Any, parts: Path
+    plan: Plan, blocks: Sequence[int], *, groups: Sequence[Group], tally: Any, parts: OutputPath
 ) -> Any:
     import ray.data
 

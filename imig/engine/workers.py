@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from imig.engine.blocks import Block, Care, FreshWorkerNeeded, run_stage
@@ -28,6 +27,7 @@ from imig.schema import Quarantine
 from imig.stages.base import Stage
 from imig.stages.loading import shared_models
 from imig.startup import objects_that_stay
+from imig.stores.path import OutputPath
 from imig.threads import limit_threads, wait_passively
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class StageWorker:
         *,
         tally: Any,
         blocks: dict[int, tuple[int, int]] | None,
-        parts: Path | None,
+        parts: OutputPath | None,
         threads: int,
         patience: float = 0.0,
     ) -> None:
@@ -209,7 +209,7 @@ class StageWorker:
         source: SceneSource = self._steps[0].stage  # type: ignore[assignment]
         return Block(number, start, stop, samples=source.enumerate(start, stop))
 
-    def _write(self, block: Block, parts: Path) -> None:
+    def _write(self, block: Block, parts: OutputPath) -> None:
         import ray
 
         # Ray ends an execution without waiting for its workers: whoever stopped the build may be at

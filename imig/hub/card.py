@@ -60,11 +60,10 @@ def renew_cards(path: Path, *, overwrite: bool = False) -> list[Path]:
             )
     parts = [_read_part(folder, prefix) for prefix in prefixes]
     for part, front in zip(parts, fronts, strict=False):
-        pictures = [
-            one for one in sorted((part.folder / PICTURES_FOLDER).glob("*.jpg")) if is_jpeg(one)
-        ]
+        root = folder / part.prefix
+        pictures = [one for one in sorted((root / PICTURES_FOLDER).glob("*.jpg")) if is_jpeg(one)]
         licence = stated_licence(front) or None
-        write_card(part.folder, part.manifest, part.rows, pictures=pictures, licence=licence)
+        write_card(root, part.manifest, part.rows, pictures=pictures, licence=licence)
     if prefixes != [""]:
         if overwrite:
             cards[-1].unlink(missing_ok=True)

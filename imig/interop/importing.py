@@ -40,6 +40,8 @@ from imig.shards.manifest import package_versions
 from imig.shards.names import shard_name
 from imig.shards.writer import require_members
 from imig.stages.sources.base import printable_path
+from imig.stores.path import OutputPath
+from imig.stores.places import output_folder
 
 STAGE = "import"
 """As reports and quarantines name it."""
@@ -71,7 +73,7 @@ class _Plan:
 
     format: str
     importer: Importer[Any]
-    output: Path
+    output: OutputPath
     name: str
     ids: dict[str, str]
     """Key -> sample id, in order."""
@@ -114,7 +116,7 @@ def import_dataset(
     source: str | Path,
     format_name: str,
     *,
-    output: Path,
+    output: str | OutputPath,
     overrides: Sequence[str] = (),
     name: str | None = None,
     scenes_per_shard: int = SCENES_PER_SHARD,
@@ -155,7 +157,7 @@ def import_dataset(
     plan = _make_plan(
         source,
         format_name,
-        output=output,
+        output=output_folder(output),
         overrides=overrides,
         name=name,
         scenes_per_shard=scenes_per_shard,
@@ -164,7 +166,7 @@ def import_dataset(
     if not overwrite and (manifest := folder.finished()) is not None:
         folder.remove_leftovers()
         return Imported(manifest, Losses(), finished_already=True)
-    with hold(output, overwrite=overwrite):
+    with hold(plan.output, overwrite=overwrite):
         folder.prepare()
         started = time.monotonic()
         _write_shards(plan, folder, console or Console(quiet=True), workers=workers)
@@ -175,7 +177,7 @@ def _make_plan(
     source: str | Path,
     format_name: str,
     *,
-    output: Path,
+    output: OutputPath,
     overrides: Sequence[str],
     name: str | None,
     scenes_per_shard: int,
@@ -186,7 +188,7 @@ def _make_plan(
         raise UsageError(f"there is no {path}", cure=f"name what holds the files of {format_name}")
     importer = kind(path, to_settings(kind.settings_type, list(overrides)))
     for one in importer.inputs():
-        if is_within(output, one) or is_within(one, output):
+        if isinstance(output, Path) and (is_within(output, one) or is_within(one, output)):
             raise UsageError(f"{output} and {one} lie in each other", cure="give another --output")
     ids = keys_to_ids(importer.keys())
     doubled = [one for one, times in Counter(ids.values()).items() if times > 1]

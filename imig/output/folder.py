@@ -26,6 +26,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -48,6 +49,7 @@ from imig.shards.card import PICTURES_FOLDER
 from imig.shards.index import INDEX_NAME
 from imig.shards.manifest import MANIFEST_NAME, read_manifest, write_manifest
 from imig.shards.names import KNOWN_NAMES, shard_pattern
+from imig.stores.path import OutputPath, StorePath, size_of, sizes_in
 
 BUILD_FOLDER: Final = ".build"
 _OF_STATE: Final = ("lock", "build.json", "remove.json")
@@ -62,7 +64,8 @@ _HEAD: Final = 1 << 16
 class OutputFolder:
     """A folder for one dataset, and the work that makes it."""
 
-    path: Path
+    path: OutputPath
+    """Of this machine, or of an object store."""
     identity: Callable[[], dict[str, Any]]
     """What makes two runs the same work, as JSON values; keys as in `imig.output.identity`.
 
@@ -75,30 +78,34 @@ class OutputFolder:
     """In what the identity that is there differs from ours, in words; nothing: the same work."""
 
     @property
-    def state(self) -> Path:
+    def state(self) -> OutputPath:
         """What is kept until the dataset is finished."""
         return self.path / BUILD_FOLDER
 
     @property
-    def identity_file(self) -> Path:
+    def identity_file(self) -> OutputPath:
         return self.state / "build.json"
 
-    def shard_record(self, name: str) -> Path:
+    def shard_record(self, name: str) -> OutputPath:
         """The file of a finished shard's record; the name is the maker's to choose."""
         return self.state / "shards" / f"{name}.json"
 
-    def lost_shard(self, record: Record) -> Path | None:
+    def shard_records(self) -> set[str]:
+        """Names of the records that are there, by one listing."""
+        names = sizes_in(self.state / "shards")
+        return {one.removesuffix(".json") for one in names if one.endswith(".json")}
+
+    def lost_shard(self, record: Record) -> OutputPath | None:
         """The shard of a record where it is missing or has another size; None: all is well."""
         if record.shard is None:  # no sample survived
             return None
         path = self.path / record.shard.name
-        whole = path.is_file() and path.stat().st_size == record.shard.bytes
-        return None if whole else path
+        return None if size_of(path) == record.shard.bytes else path
 
     def has_shard(self, name: str) -> bool:
         """Whether a shard need not be made again. Raises DataError when its record is damaged."""
         record = self.shard_record(name)
-        return record.exists() and self.lost_shard(read_record(record)) is None
+        return record.is_file() and self.lost_shard(read_record(record)) is None
 
     def finished(self) -> Manifest | None:
         """The manifest where this very work has finished the dataset; None where there is none.
@@ -157,7 +164,11 @@ class OutputFolder:
         """
         self.require_same()
         write_identity(self.identity_file, self.identity())
-        for folder in (self.path, self.path / PICTURES_FOLDER, self.state, *self.state.iterdir()):
+        if isinstance(self.path, StorePath):
+            self.path.abort_uploads()
+            return
+        state = self.path / BUILD_FOLDER
+        for folder in (self.path, self.path / PICTURES_FOLDER, state, *state.iterdir()):
             remove_temporaries(folder)
 
     def finish(self, manifest: Manifest) -> None:
@@ -167,7 +178,10 @@ class OutputFolder:
 
     def remove_state(self) -> None:
         """Remove `.build`; the dataset is finished and the folder held."""
-        shutil.rmtree(self.state, ignore_errors=True)
+        if isinstance(self.state, StorePath):
+            delete_state(self.state)
+        else:
+            shutil.rmtree(self.state, ignore_errors=True)
 
     def remove_leftovers(self) -> None:
         """Remove the `.build` of a run that was killed between the manifest and clearing up."""
@@ -177,7 +191,7 @@ class OutputFolder:
 
 
 @contextmanager
-def hold(*folders: Path, overwrite: bool = False) -> Iterator[None]:
+def hold(*folders: OutputPath, overwrite: bool = False) -> Iterator[None]:
     """Hold folders while datasets are written into them; one Ctrl-C ends the block in good order.
 
     With `overwrite` what imig has made in them before is deleted first. Raises as `build_lock`.
@@ -192,8 +206,10 @@ def hold(*folders: Path, overwrite: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def build_lock(output: Path) -> Iterator[None]:
+def build_lock(output: OutputPath) -> Iterator[None]:
     """Hold the folder for one build; the system lets go of it when the process dies.
+
+    A store does not, and lets somebody else have it after a while (`imig.stores.lock`).
 
     Raises
     ------
@@ -206,8 +222,11 @@ def build_lock(output: Path) -> Iterator[None]:
         yield
 
 
-def require_ours(output: Path) -> None:
+def require_ours(output: OutputPath) -> None:
     """Raise UsageError when `output` is a file, or a folder with other things than imig's."""
+    if isinstance(output, StorePath):
+        _require_ours_there(output)
+        return
     if not output.exists():
         return
     if not output.is_dir():
@@ -219,6 +238,22 @@ def require_ours(output: Path) -> None:
             f"{output} is not empty, and not imig's: it holds {min(foreign)}",
             cure="give an empty or a new folder with --output",
         )
+
+
+def _require_ours_there(output: StorePath) -> None:
+    """As `require_ours`: objects have no folders, so that there is only what is in it."""
+    names = output.sizes()
+    foreign = [one for one in names if not one.startswith(".")]
+    if not foreign:
+        return
+    state = (output / BUILD_FOLDER).sizes() if BUILD_FOLDER in names else {}
+    if not any(one in state for one in _OF_STATE):
+        manifest = (output / MANIFEST_NAME).read_bytes() if MANIFEST_NAME in names else b"{"
+        if _VERSION not in manifest:
+            raise UsageError(
+                f"{output} is not empty, and not imig's: it holds {min(foreign)}",
+                cure="give an empty or a new folder with --output",
+            )
 
 
 def _is_manifest(path: Path) -> bool:
@@ -240,12 +275,17 @@ def _is_state(folder: Path) -> bool:
     return folder.is_dir() and any(os.path.lexists(folder / name) for name in _OF_STATE)
 
 
-def require_apart(output: Path, dataset: Path) -> None:
+def require_apart(output: OutputPath, dataset: OutputPath) -> None:
     """Raise UsageError when an output and the dataset that it is made of lie in each other.
 
     Whatever links, dots and mounts lead there.
     """
-    inside, around = is_within(output, dataset), is_within(dataset, output)
+    if isinstance(output, StorePath) and isinstance(dataset, StorePath):
+        inside, around = output.is_within(dataset), dataset.is_within(output)
+    elif isinstance(output, Path) and isinstance(dataset, Path):
+        inside, around = is_within(output, dataset), is_within(dataset, output)
+    else:
+        return
     if inside or around:
         how = "is" if inside and around else "lies inside of" if inside else "holds"
         raise UsageError(
@@ -253,9 +293,12 @@ def require_apart(output: Path, dataset: Path) -> None:
         )
 
 
-def delete_dataset(output: Path) -> None:
+def delete_dataset(output: OutputPath) -> None:
     """Delete what imig made in a folder, and nothing else; the manifest first."""
     require_ours(output)
+    if isinstance(output, StorePath):
+        _delete_there(output)
+        return
     shards = _shards(output)
     (output / MANIFEST_NAME).unlink(missing_ok=True)
     for path in shards:
@@ -270,6 +313,28 @@ def delete_dataset(output: Path) -> None:
             shutil.rmtree(path)
         elif path.name != "lock":
             path.unlink()
+
+
+def _delete_there(output: StorePath) -> None:
+    names = output.sizes()
+    shards = {
+        one for one in names for subset in get_args(Subset) if fnmatch(one, shard_pattern(subset))
+    }
+    with suppress(DataError):  # it is damaged, or there is none
+        shards |= {one.name for one in read_manifest(output / MANIFEST_NAME).shards}
+    for name in sorted((KNOWN_NAMES | shards) & names.keys(), key=lambda one: one != MANIFEST_NAME):
+        if names[name] is not None:
+            (output / name).unlink(missing_ok=True)
+    for path in (output / PICTURES_FOLDER).glob("*.jpg"):
+        path.unlink(missing_ok=True)
+    delete_state(output / BUILD_FOLDER)
+
+
+def delete_state(state: StorePath) -> None:
+    """Delete the `.build` of a store but for the lock, which whoever holds it gives back."""
+    for path in state.iterdir():
+        if path.name != "lock":
+            path.remove_all()
 
 
 def _shards(output: Path) -> list[Path]:
@@ -299,12 +364,12 @@ def remove_temporaries(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def require_whole(output: Path, manifest: Manifest) -> None:
+def require_whole(output: OutputPath, manifest: Manifest) -> None:
     """Raise DataError when a finished dataset lacks one of its files; their bytes are not read."""
+    found = output.sizes() if isinstance(output, StorePath) else None
     for name, size in [(INDEX_NAME, None), *((one.name, one.bytes) for one in manifest.shards)]:
-        path = output / name
         try:
-            there = path.stat().st_size if path.is_file() else None
+            there = size_of(output / name) if found is None else found.get(name)
         except OSError:
             there = None
         if there is None:

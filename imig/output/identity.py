@@ -20,6 +20,7 @@ from imig.recipe.identity import decisive_values
 from imig.regular_file import open_regular_file
 from imig.schema import Manifest, first_problem
 from imig.shards.atomic import atomic_write_bytes
+from imig.stores.path import OutputPath, StorePath
 
 OTHER_OUTPUT: Final = "take another --output, or --overwrite to delete what is there"
 _MOST: Final = 16 << 20
@@ -35,11 +36,11 @@ class _Identity(BaseModel):
     models: list[Any]
 
 
-def write_identity(path: Path, identity: dict[str, Any]) -> None:
+def write_identity(path: OutputPath, identity: dict[str, Any]) -> None:
     atomic_write_bytes(path, json.dumps(identity, indent=1, ensure_ascii=False).encode())
 
 
-def read_identity(path: Path) -> dict[str, Any] | None:
+def read_identity(path: OutputPath) -> dict[str, Any] | None:
     """The identity that a run has left; None where nothing is there.
 
     Raises
@@ -47,16 +48,17 @@ def read_identity(path: Path) -> dict[str, Any] | None:
     DataError
         Something is there that says nothing: what it belongs to cannot be told from other work.
     """
-    if not os.path.lexists(path):
+    if isinstance(path, Path) and not os.path.lexists(path):
         return None
     try:
-        with open_regular_file(path) as file:
-            data = file.read(_MOST + 1)
+        data = _read(path)
         if len(data) > _MOST:
             raise ValueError(f"it has more than {_MOST >> 20} MiB")
         value = json.loads(data)
         _Identity.model_validate(value)
     except (OSError, ValueError, RecursionError) as error:
+        if isinstance(path, StorePath) and isinstance(error, FileNotFoundError):
+            return None
         raise DataError(
             f"{path} is damaged, and nothing else says what the unfinished work beside it is: "
             f"{_reason(error)}",
@@ -64,6 +66,14 @@ def read_identity(path: Path) -> dict[str, Any] | None:
         ) from error
     identity: dict[str, Any] = value
     return identity
+
+
+def _read(path: OutputPath) -> bytes:
+    """All of it, or more than `_MOST` bytes."""
+    if isinstance(path, StorePath):
+        return path.read_bytes()
+    with open_regular_file(path) as file:
+        return file.read(_MOST + 1)
 
 
 def manifest_identity(manifest: Manifest) -> dict[str, Any]:

@@ -8,17 +8,20 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from imig.errors import UsageError
+from imig.stores.lock import store_lock
+from imig.stores.path import OutputPath, StorePath
 
 _SHOWN = 200
 """Characters of a lock file, which holds a line of ours, or anything."""
 
 
 @contextmanager
-def folder_lock(path: Path, *, folder: Path, who: str) -> Iterator[None]:
+def folder_lock(path: OutputPath, *, folder: OutputPath, who: str) -> Iterator[None]:
     """Hold the lock file `path` of an output folder; the file is made, and stays.
+
+    In a store it is an object, which goes when the block ends (`imig.stores.lock`).
 
     Parameters
     ----------
@@ -30,6 +33,11 @@ def folder_lock(path: Path, *, folder: Path, who: str) -> Iterator[None]:
     UsageError
         When another process holds it: says which on which host. When the folder cannot be written.
     """
+    if isinstance(path, StorePath):
+        assert isinstance(folder, StorePath)
+        with store_lock(path, folder=folder, who=who):
+            yield
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not blocking: a pipe would wait for somebody at its other end.

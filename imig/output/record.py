@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
 from imig.errors import DataError
 from imig.output.tally import StageTally
-from imig.regular_file import read_regular_file
 from imig.schema import Quarantine, Reject, ShardRecord, first_problem
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.index import IndexRow
+from imig.stores.path import OutputPath, read_file
 
 
 class Record(BaseModel):
@@ -25,17 +24,19 @@ class Record(BaseModel):
     quarantined: list[Quarantine] = []
     tallies: dict[str, StageTally] = {}
     shard: ShardRecord | None = None
-    """The finished shard; null in a part's record, and where no sample survived."""
+    """The finished shard, or the part's tar; null where no sample survived."""
+    members: list[str] = []
+    """Those that any sample of the finished shard has; empty in older records, and in a part's."""
 
 
-def write_record(path: Path, record: Record) -> None:
+def write_record(path: OutputPath, record: Record) -> None:
     atomic_write_bytes(path, record.model_dump_json().encode())
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: OutputPath) -> Record:
     """Read a part's or a shard's record. Raises DataError when it is damaged."""
     try:
-        return Record.model_validate_json(read_regular_file(path))
+        return Record.model_validate_json(read_file(path))
     except OSError as error:
         raise _damaged(path, error.strerror or str(error)) from error
     except ValidationError as error:
@@ -43,7 +44,7 @@ def read_record(path: Path) -> Record:
 
 
 def merge_records(records: Iterable[Record]) -> Record:
-    """One record of several, in their order; `shard` is left out."""
+    """One record of several, in their order; `shard` and `members` are left out."""
     merged = Record()
     for record in records:
         merged.input += record.input
@@ -55,7 +56,7 @@ def merge_records(records: Iterable[Record]) -> Record:
     return merged
 
 
-def _damaged(record: Path, reason: str) -> DataError:
+def _damaged(record: OutputPath, reason: str) -> DataError:
     return DataError(
         f"the build's own record {record} cannot be read: {reason}",
         cure=f"remove {record}, and the same command makes that part anew",

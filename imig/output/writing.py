@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from pathlib import Path
 
 from imig.output.record import Record
 from imig.sample import Sample
@@ -13,7 +12,8 @@ from imig.schema import Counts, Quarantine, Reject, Scene, ShardRecord, Subset
 from imig.shards.index import IndexRow, scene_to_row
 from imig.shards.manifest import shard_record
 from imig.shards.names import shard_name
-from imig.shards.writer import write_tar
+from imig.shards.writer import member_names, write_tar
+from imig.stores.path import OutputPath, local_target
 
 
 @dataclass
@@ -24,10 +24,14 @@ class Contents:
     rows: list[IndexRow] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     quarantined: list[Quarantine] = field(default_factory=list)
+    members: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Of shards, where they are known: what any of its samples has."""
 
     def add(self, record: Record) -> None:
         """Take a finished shard, and what has become of the scenes that went into it."""
         self.shards += [] if record.shard is None else [record.shard]
+        if record.shard is not None and record.members:
+            self.members[record.shard.name] = frozenset(record.members)
         self.rows += record.rows
         self.rejects += record.rejects
         self.quarantined += record.quarantined
@@ -44,7 +48,7 @@ class Contents:
         )
 
 
-def write_shard(path: Path, samples: Iterable[Sample]) -> Record:
+def write_shard(path: OutputPath, samples: Iterable[Sample]) -> Record:
     """Write samples to a new shard, in their order; one sample is in memory at a time.
 
     The shard appears when it is whole; where there is no sample, there is none. Its record is the
@@ -62,19 +66,25 @@ def write_shard(path: Path, samples: Iterable[Sample]) -> Record:
             scenes.append(sample.scene)  # its pictures are not kept
             yield sample
 
-    spans = write_tar(path, noted())
-    if not spans:
-        path.unlink()
-        return Record()
-    rows = [
-        scene_to_row(scene, shard=path.name, offset=span.offset, size=span.size)
-        for scene, span in zip(scenes, spans, strict=True)
-    ]
-    return Record(input=len(rows), rows=rows, shard=shard_record(path, samples=len(rows)))
+    with local_target(path) as local:
+        spans = write_tar(local, noted())
+        if not spans:
+            local.unlink()
+            return Record()
+        rows = [
+            scene_to_row(scene, shard=path.name, offset=span.offset, size=span.size)
+            for scene, span in zip(scenes, spans, strict=True)
+        ]
+        return Record(
+            input=len(rows),
+            rows=rows,
+            shard=shard_record(local, samples=len(rows)),
+            members=sorted(member_names(local)),
+        )
 
 
 def write_shards(
-    folder: Path,
+    folder: OutputPath,
     samples: Iterable[Sample],
     contents: Contents,
     *,

@@ -8,21 +8,30 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from imig.errors import DataError
+from imig.stores.path import OutputPath, StorePath, local_target
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: OutputPath) -> Iterator[Path]:
     """Give the path of a temporary file beside `path`; on success it takes the final name.
 
     The temporary file (``.<name>.tmp-<pid>``) and the folder are flushed to the disk before and
     after the rename, so that even a power cut leaves either the old file or the whole new one.
     When the block raises, the temporary file is removed and `path` stays as it was.
 
+    Of a path in a store the temporary file lies on this machine, and is sent when the block ends:
+    an object is there whole or not at all.
+
     Raises
     ------
     DataError
-        When the folder cannot be written or the disk is full; names the path.
+        When the folder cannot be written, the disk is full, or the store does not answer; names
+        the path.
     """
+    if isinstance(path, StorePath):
+        with local_target(path) as copy:
+            yield copy
+        return
     temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,8 +51,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def atomic_write_bytes(path: Path, data: bytes) -> None:
+def atomic_write_bytes(path: OutputPath, data: bytes) -> None:
     """Write `data` to `path` as `atomic_write` does."""
+    if isinstance(path, StorePath):
+        path.write_bytes(data)
+        return
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
 

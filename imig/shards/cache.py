@@ -209,8 +209,11 @@ class CachedFolder:
             file.seek(offset)
             return file.read(size)
 
-    def local_file(self, name: str) -> AbstractContextManager[Path]:
-        return self.inner.local_file(name)
+    def local_file(self, name: str, *, sha256: str | None = None) -> AbstractContextManager[Path]:
+        return self.inner.local_file(name, sha256=sha256)
+
+    def sizes(self) -> dict[str, int | None]:
+        return self.inner.sizes()
 
     def fetch_ahead(self, name: str) -> None:
         """Have a shard come that will be wanted. Raises as `ShardCache.fetch_ahead`."""

@@ -16,6 +16,7 @@ from imig.shards.croissant import write_croissant
 from imig.shards.hub_columns import Part, Split, hub_configurations
 from imig.shards.index import IndexRow
 from imig.shards.manifest import MANIFEST_NAME
+from imig.stores.path import OutputPath, local_copy, size_of, sizes_in
 
 CARD_NAME: Final = "README.md"
 PICTURES_FOLDER: Final = "pictures"
@@ -51,6 +52,7 @@ def write_card(
     *,
     pictures: Sequence[Path] = (),
     licence: Mapping[str, str] | None = None,
+    members: Mapping[str, frozenset[str]] | None = None,
 ) -> None:
     """Write the card of a dataset folder, and its description for machines (`croissant.json`).
 
@@ -60,10 +62,12 @@ def write_card(
         Images inside `folder`; the first four are shown.
     licence:
         Entries of the front matter; None: what follows from the manifest's ledger.
+    members:
+        Of shards, where they are known already; those of others are read.
     """
     shown = [path.relative_to(folder).as_posix() for path in pictures[:MAX_PICTURES]]
     stated = licence or licence_entries(manifest)
-    part = Part(folder, manifest, rows, split_name(manifest))
+    part = Part(folder, manifest, rows, split_name(manifest), known_members=members or {})
     texts = [
         _front_matter([part], licence=stated),
         _introduction(manifest),
@@ -78,19 +82,19 @@ def write_card(
 
 
 def write_split_card(
-    folder: Path, parts: Sequence[Part], *, licence: Mapping[str, str] | None = None
+    folder: OutputPath, parts: Sequence[Part], *, licence: Mapping[str, str] | None = None
 ) -> None:
     """The card of a folder that holds the two datasets of `imig split`, as one with two splits.
 
     A card that somebody else has written there, or that is of another dataset, stays as it is.
     """
-    foreign = (folder / CARD_NAME).exists() and read_front_matter(folder / CARD_NAME) is None
-    if foreign or (folder / MANIFEST_NAME).exists():
+    if _is_foreign(folder / CARD_NAME) or size_of(folder / MANIFEST_NAME) is not None:
         return
     manifest = parts[0].manifest
+    pictures = sizes_in(parts[0].folder / PICTURES_FOLDER)
     shown = [
-        path.relative_to(folder).as_posix()
-        for path in sorted((parts[0].folder / PICTURES_FOLDER).glob("*.jpg"))[:MAX_PICTURES]
+        f"{parts[0].prefix}{PICTURES_FOLDER}/{name}"
+        for name in sorted(one for one in pictures if one.endswith(".jpg"))[:MAX_PICTURES]
     ]
     texts = [
         _front_matter(parts, licence=licence or _split_licence(parts)),
@@ -101,6 +105,14 @@ def write_split_card(
         _loading_splits(parts),
     ]
     atomic_write_bytes(folder / CARD_NAME, "\n".join(texts).encode())
+
+
+def _is_foreign(card: OutputPath) -> bool:
+    """Whether there is a card that imig has not written."""
+    if size_of(card) is None:
+        return False
+    with local_copy(card) as path:
+        return read_front_matter(path) is None
 
 
 def read_front_matter(path: Path) -> dict[str, Any] | None:

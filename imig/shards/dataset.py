@@ -43,6 +43,7 @@ from imig.shards.tar import (
 )
 from imig.shards.views import SceneView
 from imig.shards.writer import JSON_MEMBER, read_tar, require_members
+from imig.stores.path import OutputPath
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,9 +71,9 @@ class Dataset:
         When the manifest or the index is damaged, or the store does not answer.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | OutputPath) -> None:
         self.folder: Folder = open_folder(path)
-        self.path = path if self.folder.remote else input_path(path)
+        self.path: str | Path = str(path) if self.folder.remote else input_path(str(path))
         if not self.folder.exists():
             raise UsageError(
                 f"there is no dataset folder {self.path}",
@@ -186,7 +187,7 @@ class Dataset:
             if subset is not None and record.name not in shards:
                 continue
             shard, count = self.folder.place(record.name), 0
-            with self.folder.local_file(record.name) as path:
+            with self.folder.local_file(record.name, sha256=record.sha256) as path:
                 for span, files in read_tar(path, only=wanted, place=shard):
                     place = f"sample {span.id} in {shard}"
                     scene = _to_scene(files.pop(JSON_MEMBER, None), sample_id=span.id, place=place)

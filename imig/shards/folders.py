@@ -6,7 +6,6 @@ of a large one.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,10 +17,12 @@ from imig.errors import DataError, ImigError, UnavailableError, UsageError
 from imig.paths import input_path
 from imig.regular_file import open_regular_file, read_regular_file
 from imig.shards.hub_errors import explain_hub_error
+from imig.stores.filesystem import open_filesystem
+from imig.stores.path import OutputPath, StorePath, sizes_in
+from imig.stores.patience import explain, patiently
+from imig.stores.scratch import scratch_file
 
 _HUB = "hf://"
-_REASON = 300
-"""Characters of what a store says."""
 
 
 class Folder(Protocol):
@@ -47,14 +48,18 @@ class Folder(Protocol):
     def read_range(self, name: str, offset: int, size: int) -> bytes:
         """Bytes from `offset` on, fewer than `size` where the file ends; errors as `read`'s."""
 
-    def local_file(self, name: str) -> AbstractContextManager[Path]:
+    def local_file(self, name: str, *, sha256: str | None = None) -> AbstractContextManager[Path]:
         """The file on this machine while the block runs, to be read from front to back.
 
-        Of a remote one a copy is made, on the disk. Raises DataError when it cannot be.
+        Of a remote one a copy is made, on the disk, which must have that SHA-256 where one is
+        given. Raises DataError when it cannot be, or has another.
         """
 
+    def sizes(self) -> dict[str, int | None]:
+        """Names of what lies in it; bytes of files, None of folders. Raises DataError."""
 
-def open_folder(path: str | Path) -> Folder:
+
+def open_folder(path: str | OutputPath) -> Folder:
     """A local folder, or a remote one where the path is an address (``s3://bucket/shards``).
 
     Raises
@@ -66,15 +71,12 @@ def open_folder(path: str | Path) -> Folder:
         When nothing answers there.
     """
     if "://" not in str(path):
-        return LocalFolder(input_path(path))
+        return LocalFolder(input_path(str(path)))
     folder = RemoteFolder(str(path).rstrip("/"))
     try:
         folder.open_filesystem()
-    except (ImportError, ValueError) as error:
-        raise UsageError(
-            f"cannot open {path}: {error}",
-            cure="fsspec reaches http(s) with aiohttp, s3 with s3fs, gs with gcsfs installed.",
-        ) from error
+    except UsageError:
+        raise
     except Exception as error:  # some kinds of stores are connected to right away
         raise _unreachable(str(path), error) from error
     return folder
@@ -113,8 +115,11 @@ class LocalFolder:
         except OSError as error:
             raise UnavailableError(f"cannot read {self.place(name)}: {error.strerror}") from error
 
-    def local_file(self, name: str) -> AbstractContextManager[Path]:
+    def local_file(self, name: str, *, sha256: str | None = None) -> AbstractContextManager[Path]:
         return nullcontext(self.root / name)
+
+    def sizes(self) -> dict[str, int | None]:
+        return sizes_in(self.root)
 
 
 @dataclass(frozen=True)
@@ -126,10 +131,7 @@ class RemoteFolder:
 
     def open_filesystem(self) -> Any:
         """The fsspec filesystem (untyped there). Cached by fsspec for each process."""
-        import fsspec
-
-        filesystem, _ = fsspec.core.url_to_fs(self.address)
-        return filesystem
+        return open_filesystem(self.address)
 
     @property
     def _on_hub(self) -> bool:
@@ -152,11 +154,13 @@ class RemoteFolder:
     def find(self, name: str) -> bytes | None:
         # Not `has`, which in fsspec is False for a store that does not answer, too.
         try:
-            data: bytes = self._filesystem.cat_file(self.place(name))
+            data: bytes = self._ask(name)
         except (FileNotFoundError, IsADirectoryError) as error:
             if self._on_hub and error.__cause__ is not None:  # not the file, the repository
                 raise _unreachable(self.address, error) from error
             return None
+        except ImigError:
+            raise
         except Exception as error:  # every kind of store has errors of its own
             raise _unreachable(self.place(name), error) from error
         return data
@@ -171,40 +175,60 @@ class RemoteFolder:
         return self._cat(name, start=offset, end=offset + size)
 
     @contextmanager
-    def local_file(self, name: str) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="imig-") as folder:
-            copy = Path(folder, name)
-            self.fetch(name, copy)
+    def local_file(self, name: str, *, sha256: str | None = None) -> Iterator[Path]:
+        with scratch_file(name) as copy:
+            self.fetch(name, copy, sha256=sha256)
             yield copy
 
-    def fetch(self, name: str, copy: Path) -> None:
+    def fetch(self, name: str, copy: Path, *, sha256: str | None = None) -> None:
         """Write a whole file to a path of this machine; errors as `read`'s."""
         try:
-            self._filesystem.get_file(self.place(name), str(copy))
+            if self._on_hub:
+                self._filesystem.get_file(self.place(name), str(copy))
+            else:
+                StorePath(self.place(name)).download(copy, sha256=sha256)
+        except ImigError:
+            raise
         except Exception as error:  # every kind of store has errors of its own
             raise self._unreadable(name, error) from error
+
+    def sizes(self) -> dict[str, int | None]:
+        return StorePath(self.address).sizes()
 
     def _cat(self, name: str, **span: int) -> bytes:
         # The hub's files would read 5 MB ahead of a scene.
         options = {"cache_type": "none"} if self._on_hub and span else {}
         try:
-            data: bytes = self._filesystem.cat_file(self.place(name), **span, **options)
+            data: bytes = self._ask(name, **span, **options)
+        except ImigError:
+            raise
         except Exception as error:  # every kind of store has errors of its own
             if self._on_hub and not isinstance(error, FileNotFoundError):
                 raise _unreachable(self.place(name), error) from error
             raise self._unreadable(name, error) from error
         return data
 
+    def _ask(self, name: str, **options: Any) -> bytes:
+        """Bytes of a file. The hub's client is patient itself, and says why it gave up."""
+        place = self.place(name)
+        if self._on_hub:
+            data: bytes = self._filesystem.cat_file(place, **options)
+            return data
+        return patiently(lambda: bytes(self._filesystem.cat_file(place, **options)), address=place)
+
     def _unreadable(self, name: str, error: Exception) -> DataError:
         return UnavailableError(f"cannot read {self.place(name)}: {type(error).__name__}: {error}")
+
+
+def location(folder: Folder) -> OutputPath:
+    """Where a folder is, to be compared with an output."""
+    if isinstance(folder, LocalFolder):
+        return folder.root
+    assert isinstance(folder, RemoteFolder)
+    return StorePath(folder.address)
 
 
 def _unreachable(place: str, error: Exception) -> ImigError:
     if place.startswith(_HUB):
         return explain_hub_error(error, place=place)
-    reason = str(error) or type(error).__name__
-    return UnavailableError(
-        f"cannot reach {place}: {reason[:_REASON]}",
-        cure="is the store up, the address right, and may you read there? Keys and proxies come "
-        "from the environment of this process",
-    )
+    return explain(error, address=place)

@@ -7,16 +7,16 @@ samples have different references. The types of the column `json` are those of `
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from imig.schema import Manifest, Scene
 from imig.shards.features import FEATURES_MEMBER
 from imig.shards.index import IndexRow
 from imig.shards.writer import JSON_MEMBER, member_names
+from imig.stores.path import OutputPath
 
 Split = Literal["train", "validation"]
 
@@ -35,18 +35,22 @@ _SCALARS: Final = {"string": "string", "integer": "int64", "number": "float64", 
 class Part:
     """A dataset as a card describes it, alone or as one of the two that `imig split` has made."""
 
-    folder: Path
+    folder: OutputPath
     manifest: Manifest
     rows: Sequence[IndexRow]
     split: Split
     prefix: str = ""
     """From the card's folder to the dataset's: `train/`."""
+    known_members: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """As `members`, of shards that need not be read for it."""
 
     @cached_property
     def members(self) -> dict[str, frozenset[str]]:
         """Shard -> the members that any of its samples has. Raises DataError for a damaged one."""
         names = (record.name for record in self.manifest.shards)
-        return {name: member_names(self.folder / name) for name in names}
+        return {
+            name: self.known_members.get(name) or member_names(self.folder / name) for name in names
+        }
 
 
 def hub_configurations(parts: Sequence[Part]) -> dict[str, list[dict[str, Any]]]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from imig.errors import DataError, UsageError
-from imig.regular_file import read_regular_file
 from imig.schema import SCHEMA_VERSION, Manifest, ShardRecord, first_problem
 from imig.shards.atomic import atomic_write_bytes
+from imig.stores.path import OutputPath, read_file
 
 MANIFEST_NAME = "dataset.json"
 
@@ -36,12 +36,12 @@ RECORDED_PACKAGES = (
 """Packages whose version can change what is built."""
 
 
-def write_manifest(path: Path, manifest: Manifest) -> None:
+def write_manifest(path: OutputPath, manifest: Manifest) -> None:
     """Write `dataset.json`: indented UTF-8, the keys in the schema's order."""
     atomic_write_bytes(path, (manifest.model_dump_json(indent=1) + "\n").encode())
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: OutputPath) -> Manifest:
     """Read `dataset.json`.
 
     Raises
@@ -50,9 +50,9 @@ def read_manifest(path: Path) -> Manifest:
         When it cannot be read or does not obey the schema.
     """
     try:
-        return manifest_from_json(read_regular_file(path), place=str(path))
+        return manifest_from_json(read_file(path), place=str(path))
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def manifest_from_json(data: bytes, *, place: str) -> Manifest:

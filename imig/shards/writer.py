@@ -25,6 +25,7 @@ from imig.shards.tar import (
     split_member,
     walk_tar,
 )
+from imig.stores.path import OutputPath, local_copy
 
 JSON_MEMBER = "json"
 
@@ -66,7 +67,7 @@ def require_members(scene: Scene, members: Collection[str], *, place: str) -> No
         raise DataError(f"{place} lacks {', '.join(missing)}, which its scene names", cure=VALIDATE)
 
 
-def write_tar(path: Path, samples: Iterable[Sample]) -> list[SampleSpan]:
+def write_tar(path: OutputPath, samples: Iterable[Sample]) -> list[SampleSpan]:
     """Write samples to a new tar, in the order given; returns where each one lies.
 
     The file appears under its name only when it is whole (see `atomic_write`).
@@ -79,7 +80,9 @@ def write_tar(path: Path, samples: Iterable[Sample]) -> list[SampleSpan]:
     return write_members(path, (sample_to_members(sample) for sample in samples))
 
 
-def write_members(path: Path, samples: Iterable[Iterable[tuple[str, bytes]]]) -> list[SampleSpan]:
+def write_members(
+    path: OutputPath, samples: Iterable[Iterable[tuple[str, bytes]]]
+) -> list[SampleSpan]:
     """`write_tar` for samples that are (full member name, bytes) pairs already."""
     spans, start = [], 0
     with atomic_write(path) as temporary, temporary.open("wb") as out:
@@ -96,7 +99,7 @@ def write_members(path: Path, samples: Iterable[Iterable[tuple[str, bytes]]]) ->
     return spans
 
 
-def concatenate_parts(parts: Iterable[Path], target: Path) -> list[SampleSpan]:
+def concatenate_parts(parts: Iterable[Path], target: OutputPath) -> list[SampleSpan]:
     """Join tars of `write_tar`: the bytes that one `write_tar` of all their samples would write.
 
     The parts stay. Returns where each sample lies in `target`.
@@ -124,14 +127,14 @@ def sample_spans(path: Path) -> Iterator[SampleSpan]:
         yield from (span for span, _ in _group(path, data))
 
 
-def member_names(path: Path) -> frozenset[str]:
+def member_names(path: OutputPath) -> frozenset[str]:
     """The members that any sample of a tar has; reads headers only. Raises DataError on damage."""
-    with _mapped(path) as data:
-        return frozenset(name for _, members in _group(path, data) for name in members)
+    with local_copy(path) as copy, _mapped(copy) as data:
+        return frozenset(name for _, members in _group(str(path), data) for name in members)
 
 
 def read_tar(
-    path: Path, *, only: Collection[str] | None = None, place: str | None = None
+    path: OutputPath, *, only: Collection[str] | None = None, place: str | None = None
 ) -> Iterator[tuple[SampleSpan, dict[str, bytes]]]:
     """Samples of a tar in file order: where each lies, and its bytes by member name.
 
@@ -140,15 +143,16 @@ def read_tar(
     only:
         The members that are wanted; the bytes of others are not read. None: all.
     place:
-        What messages call the tar, where `path` is a copy.
+        What messages call the tar, where `path` is a copy. Of one in a store a copy is made, for as
+        long as it is read.
 
     Raises
     ------
     DataError
         When the tar is damaged; `imig validate` says more.
     """
-    with _mapped(path) as data:
-        for span, members in _group(place or path, data):
+    with local_copy(path) as copy, _mapped(copy) as data:
+        for span, members in _group(place or str(path), data):
             yield (
                 span,
                 {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from imig.errors import SourceLostError
@@ -19,6 +20,7 @@ from imig.stages.sources.config import (
     WebdatasetSource,
     YoloSource,
 )
+from imig.stores.path import OutputPath
 
 
 def make_source_kind(config: SourceConfig, context: BuildContext) -> SourceKind:
@@ -103,7 +105,7 @@ class SourceStage(Stage[SourceConfig]):
         """Folders whose whole content is listed: nothing may be written into them."""
         return self._kind.folders()
 
-    def files(self) -> list[Path]:
+    def files(self) -> Sequence[OutputPath]:
         """Files that are read: the output's folder may hold none of them."""
         return self._kind.files()
 

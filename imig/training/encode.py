@@ -13,6 +13,7 @@ from imig.console.texts import seconds_to_text
 from imig.output.folder import OutputFolder, hold, remove_temporaries
 from imig.output.record import write_record
 from imig.schema import Manifest
+from imig.stores.path import OutputPath
 from imig.training.encode_folder import EncodePlan, encode_output, finish_encoding, make_plan
 from imig.training.encode_progress import EncodeProgress
 from imig.training.encode_workers import default_workers, encode_shards
@@ -23,7 +24,7 @@ def encode_dataset(
     source: str | Path,
     recipe: TrainRecipe,
     *,
-    output: Path,
+    output: str | OutputPath,
     console: Console,
     workers: int | None = None,
     overwrite: bool = False,
@@ -103,4 +104,5 @@ def _encode_rest(
             for shard, record in finished:
                 write_record(folder.shard_record(shard), record)
     finally:
-        remove_temporaries(plan.output)  # of workers that were stopped
+        if isinstance(plan.output, Path):
+            remove_temporaries(plan.output)  # of workers that were stopped

@@ -19,16 +19,19 @@ from imig.licences.ledger import add_up
 from imig.models.device import choose_dtype
 from imig.output.folder import OutputFolder, require_apart
 from imig.output.record import read_record
-from imig.paths import command_text, output_path
+from imig.output.writing import Contents
+from imig.paths import command_text
 from imig.schema import EncodingRecord, Manifest, ModelRecord
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.card import PICTURES_FOLDER, is_jpeg, write_card
 from imig.shards.dataset import Dataset
-from imig.shards.folders import LocalFolder
+from imig.shards.folders import LocalFolder, location
 from imig.shards.funnel import REPORT_JSON
 from imig.shards.index import INDEX_NAME, write_index
 from imig.shards.manifest import MANIFEST_NAME, file_sha256
 from imig.shards.names import QUARANTINE_NAME, REJECTS_NAME, REPORT_HTML, begins_as
+from imig.stores.path import OutputPath, local_folder
+from imig.stores.places import output_folder
 from imig.training.encoding import differences, encoding_record
 from imig.training.parallel import find_device
 from imig.training.recipe import DataConfig, TrainRecipe
@@ -41,7 +44,7 @@ class EncodePlan:
     """What is encoded, how, and whereto. Pickles: it goes to every worker."""
 
     source: Dataset
-    output: Path
+    output: OutputPath
     config: DataConfig
     components: Path
     """The pipeline folder."""
@@ -54,7 +57,7 @@ class EncodePlan:
     """Ids of the samples of each, in order."""
 
 
-def make_plan(source: str | Path, recipe: TrainRecipe, *, output: Path) -> EncodePlan:
+def make_plan(source: str | Path, recipe: TrainRecipe, *, output: str | OutputPath) -> EncodePlan:
     """Look at everything that an encoding needs; loads no network and writes nothing.
 
     Raises
@@ -64,10 +67,9 @@ def make_plan(source: str | Path, recipe: TrainRecipe, *, output: Path) -> Encod
     DataError
         The dataset is damaged.
     """
-    output = output_path(output)
+    output = output_folder(output)
     dataset = Dataset(source)
-    if isinstance(dataset.folder, LocalFolder):
-        require_apart(output, dataset.folder.root)
+    require_apart(output, location(dataset.folder))
     names = [record.name for record in dataset.manifest.shards]
     shards: dict[str, list[str]] = {name: [] for name in names}
     for sample_id, shard in zip(dataset.ids, dataset.shards, strict=True):
@@ -151,9 +153,18 @@ def finish_encoding(plan: EncodePlan, folder: OutputFolder) -> Manifest:
 
     Safe to be killed anywhere and done again.
     """
-    source, output = plan.source, plan.output
-    records = [read_record(folder.shard_record(shard)) for shard in plan.shards]
-    rows = [row for record in records for row in record.rows]
+    contents = Contents()
+    for shard in plan.shards:
+        contents.add(read_record(folder.shard_record(shard)))
+    with local_folder(plan.output) as output:
+        manifest = _write_side_files(plan, contents, output)
+    folder.finish(manifest)
+    return manifest
+
+
+def _write_side_files(plan: EncodePlan, contents: Contents, output: Path) -> Manifest:
+    """Index, tables, reports and card; gives the manifest, which is still to be written."""
+    source, rows = plan.source, contents.rows
     write_index(output / INDEX_NAME, rows)
     for name in _COPIED:
         if source.folder.has(name) and begins_as(name, data := source.folder.read(name)):
@@ -162,19 +173,19 @@ def finish_encoding(plan: EncodePlan, folder: OutputFolder) -> Manifest:
     manifest = source.manifest.model_copy(
         update={
             "models": [*others, plan.model],
-            "shards": [record.shard for record in records if record.shard is not None],
+            "shards": contents.shards,
             "index_sha256": file_sha256(output / INDEX_NAME),
             "encoding": plan.encoding,
             "encoded_from": source.fingerprint,
         }
     )
     manifest = manifest.model_copy(update={"licences": add_up(manifest, rows)})
-    write_card(output, manifest, rows, pictures=_copy_pictures(plan))
-    folder.finish(manifest)
+    pictures = _copy_pictures(plan, output)
+    write_card(output, manifest, rows, pictures=pictures, members=contents.members)
     return manifest
 
 
-def _copy_pictures(plan: EncodePlan) -> list[Path]:
+def _copy_pictures(plan: EncodePlan, output: Path) -> list[Path]:
     """The card's pictures; a remote folder cannot be listed, and leaves the card without."""
     folder = plan.source.folder
     if not isinstance(folder, LocalFolder):
@@ -183,6 +194,6 @@ def _copy_pictures(plan: EncodePlan) -> list[Path]:
     for picture in sorted((folder.root / PICTURES_FOLDER).glob("*.jpg")):
         if not is_jpeg(picture):  # a link to anything, in a dataset of strangers
             continue
-        copies.append(plan.output / PICTURES_FOLDER / picture.name)
+        copies.append(output / PICTURES_FOLDER / picture.name)
         atomic_write_bytes(copies[-1], picture.read_bytes())
     return copies

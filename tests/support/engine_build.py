@@ -25,12 +25,14 @@ from imig.engine.progress import BuildProgress
 from imig.engine.retry import drop_failed_parts
 from imig.engine.workers import FinishedBlock, finished_block
 from imig.errors import DataError
+from imig.stores.path import OutputPath
+from imig.stores.places import output_folder
 from support.engine_stages import Judge, make_test_plan
 
 SCENES = 90
 
 
-def build_here(output: Path, recipe: Path, *, ray: bool, seconds: float = 0.0) -> str:
+def build_here(output: OutputPath, recipe: Path, *, ray: bool, seconds: float = 0.0) -> str:
     """Build, or finish what a killed process left; returns what was printed.
 
     `ray` takes the Ray that is up, or starts one. A scene takes `seconds`.
@@ -66,7 +68,7 @@ def finish_blocks(folder: BuildFolder, blocks: Sequence[int]) -> Iterator[Finish
 
 
 def main() -> int:
-    output, recipe, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+    output, recipe, seconds = output_folder(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
     build_here(output, recipe, ray=sys.argv[4:] != ["in-process"], seconds=seconds)
     return 0
 

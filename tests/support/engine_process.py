@@ -10,12 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+from imig.stores.path import OutputPath
+
 SCRIPT = Path(__file__).with_name("engine_build.py")
 COMPARED = ("*.tar", "index.parquet", "rejects.parquet", "dataset.json", "README.md", "pictures/*")
 """Everything but the reports, which hold times, and the tracebacks in the quarantine."""
 
 
-def start(output: Path, recipe: Path, *, seconds: float, ray: bool) -> subprocess.Popen[str]:
+def start(output: OutputPath, recipe: Path, *, seconds: float, ray: bool) -> subprocess.Popen[str]:
     """Start the build of `support.engine_build`; a scene takes `seconds`."""
     words = [sys.executable, SCRIPT, output, recipe, seconds, *([] if ray else ["in-process"])]
     return subprocess.Popen(
@@ -28,11 +30,16 @@ def start(output: Path, recipe: Path, *, seconds: float, ray: bool) -> subproces
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         # For Ray's workers, which import the stages.
-        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                [str(SCRIPT.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+            ),
+        },
     )
 
 
-def wait_for_parts(output: Path, count: int, process: subprocess.Popen[str]) -> None:
+def wait_for_parts(output: OutputPath, count: int, process: subprocess.Popen[str]) -> None:
     """Until that many parts or shards are there."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:

@@ -21,6 +21,7 @@ from imig.recipe.parts import Resources, StageConfig
 from imig.sample import Sample, derive_seed, image_to_jpeg
 from imig.schema import Scene, Source
 from imig.stages.base import BuildContext, Stage
+from imig.stores.path import OutputPath
 
 CONTEXT = BuildContext(recipe_seed=0, subset="basic")
 
@@ -158,7 +159,7 @@ def write_recipe(folder: Path, *, scenes_per_shard: int = 16, engine: str = "") 
 
 
 def make_test_plan(
-    output: Path, *, recipe: Path, scenes: int, judge: Judge, concurrency: int = 1
+    output: OutputPath, *, recipe: Path, scenes: int, judge: Judge, concurrency: int = 1
 ) -> Plan:
     """Draw, then judge in batches of 3, which do not divide a block."""
     resources = Resources(batch_size=3, concurrency=concurrency)

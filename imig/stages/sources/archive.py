@@ -6,18 +6,21 @@ tar, or nowhere: a name never reaches the disk, so absolute names and ``..`` are
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import tarfile
 import unicodedata
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
+from imig.errors import ImigError
 from imig.regular_file import open_regular_file
 from imig.stages.sources.archive_paths import explain_no_tar
 from imig.stages.sources.base import SourceError, printable_path
+from imig.stores.path import OutputPath, StorePath
 
 _TAR_ERRORS: Final = (
     tarfile.TarError, OSError, ValueError, LookupError, OverflowError, RecursionError, MemoryError,
@@ -50,8 +53,8 @@ class FileState(NamedTuple):
     """What tells that a file is still the one that was listed."""
 
     size: int
-    changed: int
-    """Time of its last change, in nanoseconds."""
+    changed: int | str
+    """Time of its last change, in nanoseconds; what a store has for it."""
 
 
 class ChangedArchiveError(Exception):
@@ -95,7 +98,7 @@ def clean_name(name: str) -> str:
     return name
 
 
-def list_archive(path: Path, number: int) -> Listing:
+def list_archive(path: OutputPath, number: int) -> Listing:
     """List a tar; its members get the tar's `number`.
 
     Raises
@@ -107,8 +110,8 @@ def list_archive(path: Path, number: int) -> Listing:
     names: dict[str, str] = {}
     found: dict[str, _Link | Member] = {}
     try:
-        with open_regular_file(path) as file:
-            state = listing.state = _state(file)
+        with _open(path) as file:
+            state = listing.state = _state(path, file)
             for info in _headers(file, state.size, path, listing):
                 name = clean_name(info.name)
                 if name in found:
@@ -163,7 +166,9 @@ def _is_folder(place: _Link | Member, found: dict[str, _Link | Member]) -> bool:
     return isinstance(place, _Link) and any(name.startswith(place.target + "/") for name in found)
 
 
-def _headers(file: BinaryIO, size: int, path: Path, listing: Listing) -> Iterator[tarfile.TarInfo]:
+def _headers(
+    file: BinaryIO, size: int, path: OutputPath, listing: Listing
+) -> Iterator[tarfile.TarInfo]:
     """Headers of files and links whose bytes are all there; notes how the tar ends otherwise."""
     start = file.read(512)
     file.seek(0)
@@ -222,7 +227,7 @@ def _end_fault(file: BinaryIO, offset: int, size: int) -> str:
 
 
 def read_member(
-    path: Path, member: Member, *, state: FileState | None = None, limit: int | None = None
+    path: OutputPath, member: Member, *, state: FileState | None = None, limit: int | None = None
 ) -> bytes:
     """The bytes of a member.
 
@@ -246,11 +251,7 @@ def read_member(
         raise OddMemberError(f"its {member.size} bytes are more than {limit}")
     if member.pieces and member.size > _MAX_SPARSE:
         raise OddMemberError(f"a sparse member of {member.size} bytes")
-    with open_regular_file(path) as file:
-        if state is not None and _state(file) != state:
-            raise ChangedArchiveError
-        file.seek(member.offset)
-        data = file.read(member.stored)
+    data = _read(path, member, state)
     if len(data) < member.stored:
         raise ChangedArchiveError
     if not member.pieces:
@@ -262,15 +263,59 @@ def read_member(
     return bytes(whole[: member.size])
 
 
-def is_unchanged(path: Path, state: FileState) -> bool:
+def is_unchanged(path: OutputPath, state: FileState) -> bool:
     """Whether the tar is there, and is what it was when it was listed."""
     try:
+        if isinstance(path, StorePath):
+            return _state_there(path) == state
         with open_regular_file(path) as file:
-            return _state(file) == state
+            return _state(path, file) == state
     except OSError:
         return False
 
 
-def _state(file: BinaryIO) -> FileState:
+def _read(path: OutputPath, member: Member, state: FileState | None) -> bytes:
+    """The stored bytes of a member. Raises ChangedArchiveError where the state is another."""
+    if isinstance(path, StorePath):
+        if state is not None and _state_there(path) != state:
+            raise ChangedArchiveError
+        with _as_system_errors():
+            return path.read_range(member.offset, member.stored) if member.stored else b""
+    with open_regular_file(path) as file:
+        if state is not None and _state(path, file) != state:
+            raise ChangedArchiveError
+        file.seek(member.offset)
+        return file.read(member.stored)
+
+
+@contextmanager
+def _open(path: OutputPath) -> Iterator[BinaryIO]:
+    if isinstance(path, StorePath):
+        with _as_system_errors(), path.open_ranges() as file:
+            yield file
+    else:
+        with open_regular_file(path) as file:
+            yield file
+
+
+@contextmanager
+def _as_system_errors() -> Iterator[None]:
+    """A store that does not answer is what a failing disk is."""
+    try:
+        yield
+    except SourceError:
+        raise
+    except ImigError as error:
+        raise OSError(errno.EIO, error.message) from error
+
+
+def _state_there(path: StorePath) -> FileState:
+    with _as_system_errors():
+        return FileState(*path.version())
+
+
+def _state(path: OutputPath, file: BinaryIO) -> FileState:
+    if isinstance(path, StorePath):
+        return _state_there(path)
     found = os.fstat(file.fileno())
     return FileState(found.st_size, found.st_mtime_ns)

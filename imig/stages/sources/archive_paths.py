@@ -9,6 +9,8 @@ from typing import Final
 import braceexpand
 
 from imig.stages.sources.base import SourceError
+from imig.stores.filesystem import WRITABLE, scheme_of
+from imig.stores.path import OutputPath, StorePath
 
 MAX_ARCHIVES: Final = 100_000
 """Tars that one pattern may name; a mistyped range names millions and would fill the memory."""
@@ -37,7 +39,7 @@ _OTHERS: Final = (
 _COMPRESSED_SUFFIXES: Final = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz", ".zip")
 
 
-def path_to_archives(path: str) -> list[Path]:
+def path_to_archives(path: str) -> list[OutputPath]:
     """The tars that a folder, a file or a brace pattern means, in order.
 
     What exists as it is written is meant as it is written, braces or not: a folder ``br{1,2}x`` is
@@ -48,20 +50,51 @@ def path_to_archives(path: str) -> list[Path]:
     SourceError
         When there is none, or one of them is missing.
     """
+    if "://" in path and scheme_of(path) in WRITABLE:
+        return _address_to_archives(path.rstrip("/"))
     if "://" in path or path.startswith("pipe:"):
         raise SourceError(
-            f"{path} is not on this machine; imig reads local tars",
+            f"{path} is not on this machine; imig reads local tars, and those of s3:// and gs://",
             cure="download them first, and give their folder",
         )
     try:
         place = Path(path).expanduser()
         if place.is_dir():
-            return _folder_to_archives(place)
+            return [*_folder_to_archives(place)]
         if place.is_file():
             return [place]
-        return _pattern_to_archives(path, place)
+        return [*_pattern_to_archives(path, place)]
     except (OSError, RuntimeError) as error:  # no such user; a name that is too long
         raise SourceError(f"{path}: {error}", cure=_CURE) from error
+
+
+def _address_to_archives(address: str) -> list[OutputPath]:
+    """The tars of a folder of a store, of one address, or of a brace pattern."""
+    parent, _, name = address.rpartition("/")
+    if not name.lower().endswith(".tar"):
+        folder = StorePath(address)
+        found = sorted(
+            one
+            for one, size in folder.sizes().items()
+            if size is not None and one.lower().endswith(".tar") and not one.startswith(".")
+        )
+        if not found:
+            raise SourceError(f"no .tar files in {address}", cure=_CURE)
+        return [folder / one for one in found]
+    if _most_names(name) > MAX_ARCHIVES:
+        raise SourceError(f"{address} names more than {MAX_ARCHIVES:,} tars", cure=_CURE)
+    there = StorePath(parent).sizes()
+    try:
+        wanted = [name] if name in there else list(braceexpand.braceexpand(name))
+    except ValueError as error:
+        raise SourceError(f"{address}: {error}", cure="for example x-{00..12}.tar") from error
+    missing = [one for one in wanted if there.get(one) is None]
+    if missing:
+        raise SourceError(
+            f"{parent}/{missing[0]} is not there ({len(missing)} of {len(wanted)} missing)",
+            cure=_CURE,
+        )
+    return [StorePath(parent) / one for one in wanted]
 
 
 def _folder_to_archives(folder: Path) -> list[Path]:
@@ -133,7 +166,7 @@ def _most_names(pattern: str) -> int:
     return most
 
 
-def explain_no_tar(path: Path, start: bytes, reason: str) -> SourceError:
+def explain_no_tar(path: OutputPath, start: bytes, reason: str) -> SourceError:
     """The error for a file that is no plain tar; `start` are its first bytes."""
     for magic, kind, command in _COMPRESSED:
         if start.startswith(magic):

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Final, Literal
 
 from imig.stages.pictures import picture_suffixes
@@ -23,6 +22,7 @@ from imig.stages.sources.archive_keys import (
 )
 from imig.stages.sources.archive_pattern import JsonKey, MemberPattern, parse_mapping
 from imig.stages.sources.config import WebdatasetMembers
+from imig.stores.path import OutputPath
 
 TEXT_SUFFIXES: Final = ("txt", "caption", "text", "captions", "prompt", "prompts")
 """Last part of a caption's name, the likeliest first; ``.caption`` is kohya's."""
@@ -130,7 +130,7 @@ def _text_rank(extension: str, role: str) -> tuple[int, ...] | None:
 class Samples:
     """Everything that the listing of a source's tars has found."""
 
-    archives: list[Path]
+    archives: list[OutputPath]
     entries: list[Entry] = field(default_factory=list)
     rule: Rule = "first-dot"
     decided: bool = False
@@ -154,7 +154,7 @@ class Samples:
 
 
 def list_samples(
-    archives: list[Path],
+    archives: list[OutputPath],
     *,
     key: Literal["auto", "first-dot", "last-dot"],
     members: WebdatasetMembers,
@@ -180,7 +180,7 @@ def list_samples(
     return samples
 
 
-def _note(samples: Samples, listing: Listing, archive: Path) -> None:
+def _note(samples: Samples, listing: Listing, archive: OutputPath) -> None:
     samples.repeated += [f"{archive.name}/{name}" for name in listing.repeated]
     samples.dangling += [f"{archive.name}/{name}" for name in listing.dangling]
     samples.hidden += listing.hidden

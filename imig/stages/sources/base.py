@@ -21,6 +21,7 @@ from imig.stages.sources.config import (
     WebdatasetSource,
     YoloSource,
 )
+from imig.stores.path import OutputPath
 from imig.text import bytes_to_text, first_of_alike, to_stored
 
 PixelLimits = FolderSource | ListSource | WebdatasetSource | CocoSource | YoloSource
@@ -109,7 +110,7 @@ class SourceKind(ABC):
         """Folders whose whole content is listed: nothing may be written into them."""
         return []
 
-    def files(self) -> list[Path]:
+    def files(self) -> Sequence[OutputPath]:
         """Files that are read: the output's folder may hold none of them."""
         return []
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from imig.errors import CannotOpenError, SourceLostError
+from imig.errors import CannotOpenError, ImigError, SourceLostError
 from imig.regular_file import (
     FileTooLargeError,
     NotAFileError,
@@ -19,6 +19,7 @@ from imig.regular_file import (
     read_regular_file,
 )
 from imig.stages.pictures import PictureError
+from imig.stores.path import OutputPath
 
 MIN_BYTES_LIMIT: Final = 1 << 26
 BYTES_A_PIXEL: Final = 16
@@ -81,10 +82,15 @@ def can_open(path: Path) -> bool:
         return False
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is such a file, links followed; never raises."""
+def is_there(path: OutputPath) -> bool:
+    """Whether there is such a file, links followed; never raises.
+
+    What a store does not say is taken to be there: that it does not answer is no loss.
+    """
     try:
         return path.is_file()
+    except ImigError:
+        return True
     except (OSError, ValueError):  # too long, forbidden, or with characters that no name has
         return False
 
@@ -97,7 +103,7 @@ def spread(numbers: Sequence[int]) -> list[int]:
     return [numbers[round(place * step)] for place in range(LOOKED_FOR)]
 
 
-def require_some(paths: Sequence[Path], *, what: str) -> None:
+def require_some(paths: Sequence[OutputPath], *, what: str) -> None:
     """Raise SourceLostError when none of the paths is there any more.
 
     `what` says in the plural what has been looked for, e.g. ``pictures below /data/photos``.

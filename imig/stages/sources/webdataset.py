@@ -51,6 +51,7 @@ from imig.stages.sources.base import (
 )
 from imig.stages.sources.config import WebdatasetSource
 from imig.stages.sources.opening import MAX_TEXT_BYTES, cannot_open, max_bytes, require_some
+from imig.stores.path import OutputPath, StorePath
 from imig.text import bytes_to_text
 
 LOOKED_AT: Final = 64
@@ -102,10 +103,12 @@ class WebdatasetPictures(SourceKind):
         return len(self._samples.entries)
 
     def folders(self) -> list[Path]:
+        if any(isinstance(one, StorePath) for one in self._archives):
+            return []
         folder = Path(self._config.path).expanduser()
         return [folder] if folder.is_dir() else []
 
-    def files(self) -> list[Path]:
+    def files(self) -> list[OutputPath]:
         return self._archives
 
     def can_open(self, number: int) -> bool:
