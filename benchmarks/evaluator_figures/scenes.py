@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from imig.evaluation.case import Case, CaseInstance, CaseReference, Mask
+from imig.evaluation.paper_table import PaperTable
 from imig.evaluation.pictures import stem_to_case
 from imig.layout.masks import mask_to_box
 from imig.stages.pixels import CUT_MARGIN, crop_mask, grow_box
@@ -76,6 +77,7 @@ class TrueScenes:
     """Such scenes as what pictures are evaluated against (`imig.evaluation.case.Against`)."""
 
     kind = "tabletop"
+    table: PaperTable | None = None
     table = None
 
     def __init__(self, scenes: Sequence[TrueScene]) -> None:

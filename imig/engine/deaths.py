@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from imig.errors import DataError
 from imig.schema import Quarantine, first_problem
 from imig.shards.atomic import atomic_write_bytes
-from imig.stores.path import OutputPath
+from imig.stores.path import OutputPath, read_file
 
 OWN_SIGNALS: Final = frozenset(
     {
