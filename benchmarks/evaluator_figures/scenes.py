@@ -76,6 +76,7 @@ class TrueScenes:
     """Such scenes as what pictures are evaluated against (`imig.evaluation.case.Against`)."""
 
     kind = "tabletop"
+    table = None
 
     def __init__(self, scenes: Sequence[TrueScene]) -> None:
         self._scenes = {one.id: one for one in scenes}

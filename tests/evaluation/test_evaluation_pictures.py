@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from PIL import Image
 
 from imig.errors import DataError, UsageError
+from imig.evaluation.case import Case
 from imig.evaluation.pictures import (
     GeneratedPicture,
     list_pictures,
     missing_cases,
+    resize,
     stem_to_case,
 )
+
+CASE = Case(id="a", caption="", size=(80, 40), instances=())
 
 
 @pytest.mark.parametrize(
@@ -51,15 +57,25 @@ def test_no_pictures_is_said(tmp_path: Path, name: str) -> None:
 def test_pictures_are_looked_at_in_the_size_of_the_case(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.new("RGBA", (40, 20), (255, 0, 0, 255)).save(path)
-    picture = GeneratedPicture("a", path).read((80, 40))
+    picture = GeneratedPicture("a", path).read(CASE)
     assert (picture.size, picture.mode, picture.getpixel((3, 3))) == ((80, 40), "RGB", (255, 0, 0))
+
+
+@pytest.mark.parametrize("size", [(1024, 768), (130, 50), (40, 90)])
+def test_linear_resampling_is_opencvs(size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    ours = np.asarray(resize(Image.fromarray(noise), (64, 48), resampling="linear"), np.int16)
+    difference = np.abs(ours - cv2.resize(noise, (64, 48)).astype(np.int16))
+    assert difference.max() <= 1  # its weights have eleven binary places
+    lanczos = np.asarray(resize(Image.fromarray(noise), (64, 48)), np.int16)
+    assert np.abs(ours - lanczos).mean() > 4
 
 
 def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n not one")
     with pytest.raises(DataError, match=r"a\.png cannot be read"):
-        GeneratedPicture("a", path).read((80, 40))
+        GeneratedPicture("a", path).read(CASE)
 
 
 def test_missing_cases() -> None:
