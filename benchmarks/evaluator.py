@@ -21,7 +21,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a script has its own folder there only
 
-from benchmarks.evaluator_figures.planted import TREATMENTS
+from benchmarks.evaluator_figures.planted import TREATMENTS, Picture
 from benchmarks.evaluator_figures.scenes import TrueScene, TrueScenes, make_scene
 from imig.evaluation.recipe_file import load_evaluation_recipe
 from imig.evaluation.result import EvaluationResult
@@ -56,8 +56,13 @@ def evaluate_planted(scenes: Sequence[TrueScene], folder: Path) -> dict[str, Eva
 
     Only scenes take part that every row has a picture of, so that rows can be compared.
     """
-    drawn = {one.id: {row: draw(one) for row, draw in TREATMENTS.items()} for one in scenes}
-    kept = [one for one in scenes if all(picture is not None for picture in drawn[one.id].values())]
+    drawn: dict[str, dict[str, Picture]] = {}
+    for one in scenes:
+        pictures = {row: draw(one) for row, draw in TREATMENTS.items()}
+        there = {row: picture for row, picture in pictures.items() if picture is not None}
+        if len(there) == len(pictures):
+            drawn[one.id] = there
+    kept = [one for one in scenes if one.id in drawn]
     recipe = load_evaluation_recipe("evaluate", overrides=["models=tiny"]).recipe
     results = {}
     for row in TREATMENTS:

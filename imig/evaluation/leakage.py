@@ -22,11 +22,11 @@ from rich.console import Console
 from imig.console.bar import Bar
 from imig.duplicates.perceptual_hash import perceptual_hash
 from imig.evaluation.case import Case, Mask
-from imig.layout.composition import MID_GREY
 from imig.layout.masks import mask_to_box
 from imig.recipe.parts import RecipePart
 from imig.shards.dataset import Dataset
 from imig.shards.views import SceneView
+from imig.stages.pixels import grey_out
 
 THUMBNAIL: Final = 8
 """Pixels a side."""
@@ -136,8 +136,7 @@ def subject_alone(image: Image, mask: Mask) -> Image:
     box = mask_to_box(mask)
     if box is None:
         return image
-    pixels = np.where(mask[..., None], np.asarray(image.convert("RGB")), np.uint8(MID_GREY))
-    return images.fromarray(pixels).crop(box)
+    return grey_out(image, mask).crop(box)
 
 
 def _add_case(pictures: Pictures, case: Case) -> None:
