@@ -230,6 +230,7 @@ def test_a_judge_is_either_here_or_behind_a_server() -> None:
         QuestionsConfig(model=ModelConfig(family="qwen3-vl"), endpoint=EndpointConfig(model="m"))
 
 
+@pytest.mark.long
 def test_aesthetics_are_the_family_s_own_figures(tmp_path: Path) -> None:
     """The tiny tower, and a head in LAION's layout that says 5 and a little."""
     torch.manual_seed(0)
