@@ -109,8 +109,11 @@ class Against(Protocol):
 
     kind: str
     """`shards`, `layouts`, or the benchmark's name."""
-    table: PaperTable | None
-    """What the benchmark's papers print; None where there is no benchmark."""
+
+    @property
+    def table(self) -> PaperTable | None:
+        """What the benchmark's papers print; None where there is no benchmark."""
+        ...
 
     def __len__(self) -> int: ...
 

@@ -20,6 +20,8 @@ from imig.models.protocols import GroundedBoxes, SegmentedMasks
 
 SIDE = 100
 RED, BLUE, GREY = (220, 20, 20), (30, 60, 210), (127, 127, 127)
+Found = dict[str, list[tuple[tuple[float, ...], float]]]
+"""Noun -> boxes and scores."""
 LEFT, RIGHT = (0.0, 0.0, 50.0, 100.0), (50.0, 0.0, 100.0, 100.0)
 
 
@@ -27,7 +29,7 @@ LEFT, RIGHT = (0.0, 0.0, 50.0, 100.0), (50.0, 0.0, 100.0, 100.0)
 class NounGrounder:
     """Finds the boxes that are given for a noun; keeps what it was asked."""
 
-    found: dict[str, list[tuple[tuple[float, ...], float]]]
+    found: Found
     name: str = "double:grounder"
     asked: list[list[str]] = field(default_factory=list)
     thresholds: set[tuple[float, float]] = field(default_factory=set)
@@ -109,7 +111,7 @@ def halves(left: tuple[int, int, int], right: tuple[int, int, int]) -> Image.Ima
 
 
 def measure(
-    found: dict[str, list[tuple[tuple[float, ...], float]]],
+    found: Found,
     *,
     image: Image.Image | None = None,
     asked: Case = TWO,
@@ -123,7 +125,7 @@ def measure(
     return metric([Seen(asked, image or halves(RED, BLUE), ())])[0]
 
 
-RIGHT_PLACE = {"mug": [(LEFT, 0.9)], "ball": [(RIGHT, 0.9)]}
+RIGHT_PLACE: Found = {"mug": [(LEFT, 0.9)], "ball": [(RIGHT, 0.9)]}
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,7 @@ RIGHT_PLACE = {"mug": [(LEFT, 0.9)], "ball": [(RIGHT, 0.9)]}
     ],
 )  # fmt: skip
 def test_an_instance_is_judged_as_the_released_rule_says(
-    found: dict[str, list[tuple[tuple[float, ...], float]]],
+    found: Found,
     image: Image.Image,
     success: list[int],
     iou: list[float],

@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`mig_bench.json` of tabletop scenes, and true pictures of them in `true/`."""
     path = tmp_path_factory.mktemp("coco-mig")
     (path / "true").mkdir()
-    cases = {}
+    cases: dict[str, dict[str, object]] = {}
     for seed in range(1000):
         scene = render_scene(sample_scene(seed, width=SIDE, height=SIDE))
         things = scene.instances

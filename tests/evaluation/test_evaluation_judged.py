@@ -19,7 +19,7 @@ from imig.evaluation.case import Case, CaseInstance, CaseReference, Question
 from imig.evaluation.look import Seen
 from imig.evaluation.metrics.aesthetics import AestheticsConfig, AestheticsMetric
 from imig.evaluation.metrics.attributes import AttributesConfig, AttributesMetric
-from imig.evaluation.metrics.base import Metric, Values
+from imig.evaluation.metrics.base import Metric
 from imig.evaluation.metrics.faces import FacesConfig, FacesMetric
 from imig.evaluation.metrics.preference import PreferenceConfig, PreferenceMetric
 from imig.evaluation.metrics.questions import QuestionsConfig, QuestionsMetric
@@ -168,9 +168,12 @@ def faces() -> FacesMetric:
     return FacesMetric(FacesConfig(), loaded={"model": FacesBySize(FACES)})
 
 
-def of_persons(*sizes: tuple[int, int], picture: tuple[int, int] = (100, 80)) -> Values:
+def of_persons(
+    *sizes: tuple[int, int], picture: tuple[int, int] = (100, 80)
+) -> dict[str, list[float | None]]:
     people = [with_reference(one, kind="person") for one in sizes]
-    return faces()([seen(*people, size=picture)])[0]
+    (values,) = faces()([seen(*people, size=picture)])
+    return {name: list(one) for name, one in values.items()}
 
 
 def test_a_person_is_compared_with_the_most_similar_face() -> None:
@@ -227,6 +230,7 @@ def test_a_judge_is_either_here_or_behind_a_server() -> None:
         QuestionsConfig(model=ModelConfig(family="qwen3-vl"), endpoint=EndpointConfig(model="m"))
 
 
+@pytest.mark.long
 def test_aesthetics_are_the_family_s_own_figures(tmp_path: Path) -> None:
     """The tiny tower, and a head in LAION's layout that says 5 and a little."""
     torch.manual_seed(0)

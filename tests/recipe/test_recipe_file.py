@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from imig.errors import UsageError
+from imig.evaluation.against import BENCHMARKS
+from imig.evaluation.recipe_file import load_evaluation_recipe
 from imig.recipe.file import load_recipe
 from imig.recipe.shipped import find_recipe, recipe_description, shipped_recipes
 from imig.training.recipe_file import load_training_recipe
@@ -191,6 +193,8 @@ def test_shipped_recipes() -> None:
         assert recipe_description(file)
         if name.startswith(("train-", "dpo-")):
             assert load_training_recipe(name).name == name
+        elif name in ("evaluate", *BENCHMARKS):
+            assert load_evaluation_recipe(name).recipe.name == name
         else:
             overrides = ["source.path=."] if name.startswith("photos") else []
             assert load_recipe(name, overrides=overrides).recipe.name == name

@@ -128,6 +128,7 @@ class CocoMigMetric(Metric[CocoMigConfig]):
         """(instances,): the largest IoU of anything found with the wanted box."""
         best = np.zeros(len(case.instances))
         for number, instance in enumerate(case.instances):
+            assert instance.box is not None
             answer = found[instance.thing]
             kept = non_maximum_suppression(answer.boxes, answer.scores, iou=self.config.nms_iou)
             if len(kept):
