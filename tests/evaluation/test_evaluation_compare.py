@@ -42,7 +42,7 @@ def save(folder: Path, pictures: list[PictureResult], **changes: Any) -> Path:
         "against": {"kind": "shards", "place": str(folder), "sha256": "a"},
         "generated": str(folder / "pictures"), "cases": len(pictures), "pictures": len(pictures),
         "missing": [], "unmeasured": {}, "figures": summarise(pictures, recipe=RECIPE),
-        "groups": {},
+        "groups": {}, "leakage": None,
     }  # fmt: skip
     result = EvaluationResult.model_validate({**values, **changes})
     (folder / "evaluation.json").write_text(result.model_dump_json())
