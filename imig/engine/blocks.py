@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from imig.errors import SourceLostError, UsageError
+from imig.models.memory import is_out_of_memory
 from imig.output.tally import StageTally
 from imig.sample import Sample
 from imig.schema import Quarantine, Reject
@@ -44,6 +45,8 @@ def run_stage(block: Block, stage: Stage, *, batch_size: int) -> None:
     ------
     UsageError, SourceLostError
         Raised by the stage: the call, or what the build reads, is at fault, and no sample.
+    torch.OutOfMemoryError
+        The block is left half done: `imig.engine.fitting` begins it again in smaller batches.
     RuntimeError
         The stage returned other samples than it was given.
     """
@@ -80,7 +83,9 @@ def _run_batch(block: Block, stage: Stage, batch: list[Sample]) -> list[Sample]:
         return _call(stage, batch)
     except (UsageError, SourceLostError):
         raise
-    except Exception:
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
         return list(_one_by_one(block, stage, [restore() for restore in untouched]))
 
 
@@ -92,6 +97,8 @@ def _one_by_one(block: Block, stage: Stage, batch: list[Sample]) -> Iterator[Sam
         except SourceLostError:
             raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             block.quarantined.append(
                 Quarantine(
                     id=sample_id,

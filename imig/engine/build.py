@@ -28,6 +28,7 @@ from imig.engine.retry import (
     has_failed_parts,
     waiting_blocks,
 )
+from imig.engine.sizes import SizesFile, batch_sizes_to_text, begin_sizes
 from imig.engine.tally import Snapshot
 from imig.errors import DataError
 from imig.output.folder import hold
@@ -108,13 +109,15 @@ def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None
     print_remarks(plan, console)
     try:
         with BuildProgress(plan, console, finished_scenes=finished) as progress:
-            _stream(folder, blocks, progress)
+            _stream(folder, blocks, progress, SizesFile(folder.batch_sizes, plan, console))
     except DataError:
         drop_failed_parts(folder)
         raise
 
 
-def _stream(folder: BuildFolder, blocks: list[int], progress: BuildProgress) -> None:
+def _stream(
+    folder: BuildFolder, blocks: list[int], progress: BuildProgress, sizes: SizesFile
+) -> None:
     from imig.engine.cluster import require_resources
 
     plan = folder.plan
@@ -124,9 +127,10 @@ def _stream(folder: BuildFolder, blocks: list[int], progress: BuildProgress) -> 
 
         groups = plan.groups(machine)
         require_resources(groups)
-        stream = stream_blocks(plan, blocks, groups=groups, parts=folder.parts)
+        begun_with = begin_sizes(plan, sizes.found)
+        stream = stream_blocks(plan, blocks, groups=groups, parts=folder.parts, sizes=begun_with)
         with closing(stream) as events:
-            collect_blocks(folder, blocks, events, progress)
+            collect_blocks(folder, blocks, events, progress, sizes)
 
 
 def collect_blocks(
@@ -134,6 +138,7 @@ def collect_blocks(
     blocks: Sequence[int],
     events: Iterable[FinishedBlock | Snapshot],
     progress: BuildProgress,
+    sizes: SizesFile,
 ) -> None:
     """Join shards as they become complete, and watch how many scenes fail.
 
@@ -147,6 +152,7 @@ def collect_blocks(
     for event in events:
         if isinstance(event, Snapshot):
             progress.show(event)
+            sizes.update(event.batch_sizes)
             continue
         progress.advance(event.input)
         shard = event.block // plan.blocks_per_shard
@@ -199,6 +205,8 @@ def _blocks_by_shard(plan: Plan, blocks: Sequence[int]) -> dict[int, set[int]]:
 def _print_end(finished: FinishedBuild, console: Console, *, seconds: float) -> None:
     counts = finished.manifest.counts
     print_funnel(finished.funnel, console)
+    for record in finished.manifest.batch_sizes:
+        say(console, batch_sizes_to_text(record))
     say(
         console,
         f"wrote {counts.written} scenes in {len(finished.manifest.shards)} shards to "

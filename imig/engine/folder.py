@@ -4,6 +4,7 @@ As `imig.output.folder` says, and beside that::
 
     <output>/.build/parts/          finished blocks of unfinished shards
     <output>/.build/duplicates.json which near copies are taken out of the shards
+    <output>/.build/batch_sizes.json which batches have turned out to fit, where that was open
 """
 
 from __future__ import annotations
@@ -41,6 +42,11 @@ class BuildFolder:
     def decision(self) -> Path:
         """Which near copies go; there from when that is decided until the build is finished."""
         return self.output.state / "duplicates.json"
+
+    @property
+    def batch_sizes(self) -> Path:
+        """What has been found out of batch sizes; see `imig.engine.sizes`."""
+        return self.output.state / "batch_sizes.json"
 
     def shard_record(self, shard: int) -> Path:
         return self.output.shard_record(f"{shard:06d}")

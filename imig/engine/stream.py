@@ -6,13 +6,14 @@ import pickle
 import queue
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
+from imig.engine.fitting import FittingSize
 from imig.engine.groups import Group
 from imig.engine.plan import Plan
 from imig.engine.tally import Snapshot, Tally
@@ -88,11 +89,16 @@ class StopOnRequest(ExecutionCallback):
 
 
 def stream_blocks(
-    plan: Plan, blocks: Sequence[int], *, groups: Sequence[Group], parts: Path
+    plan: Plan,
+    blocks: Sequence[int],
+    *,
+    groups: Sequence[Group],
+    parts: Path,
+    sizes: Mapping[str, FittingSize],
 ) -> Generator[FinishedBlock | Snapshot, None, None]:
     """Run blocks through the plan's stages and write their parts; Ray must be up.
 
-    `groups` says which stages share workers.
+    `groups` says which stages share workers, `sizes` with which batches each stage begins.
 
     Yields each finished block as it comes, and a snapshot about twice a second.
 
@@ -106,7 +112,7 @@ def stream_blocks(
     import ray
 
     tally: Any = ray.remote(num_cpus=0)(Tally).remote()
-    dataset = _dataset(plan, blocks, groups=groups, tally=tally, parts=parts)
+    dataset = _dataset(plan, blocks, groups=groups, tally=tally, parts=parts, sizes=sizes)
     consumer = _Consumer(dataset)
     consumer.start()
     try:
@@ -131,7 +137,13 @@ def stream_blocks(
 
 
 def _dataset(
-    plan: Plan, blocks: Sequence[int], *, groups: Sequence[Group], tally: Any, parts: Path
+    plan: Plan,
+    blocks: Sequence[int],
+    *,
+    groups: Sequence[Group],
+    tally: Any,
+    parts: Path,
+    sizes: Mapping[str, FittingSize],
 ) -> Any:
     import ray.data
 
@@ -152,6 +164,7 @@ def _dataset(
                 "blocks": ranges if number == 0 else None,
                 "parts": parts if number == len(groups) - 1 else None,
                 "threads": max(1, int(group.cpus)),
+                "sizes": {name: sizes[name] for name in group.stages},
             },
             batch_size=1,
             batch_format="pyarrow",

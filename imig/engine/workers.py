@@ -5,16 +5,18 @@ from __future__ import annotations
 import pickle
 import traceback
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imig.engine.blocks import Block, run_stage
+from imig.engine.blocks import Block
+from imig.engine.fitting import SMALLER_CARD, FittingSize, run_fitting
 from imig.engine.parts import write_part
 from imig.engine.plan import Step
 from imig.engine.plan_source import SceneSource
 from imig.errors import DataError, ImigError
+from imig.models.memory import is_out_of_memory, out_of_memory_to_text
 from imig.stages.loading import shared_models
 from imig.startup import objects_that_stay
 from imig.threads import limit_threads, wait_passively
@@ -54,6 +56,8 @@ class StageWorker:
         `FinishedBlock`s. Null for the others.
     threads:
         CPU threads for the models.
+    sizes:
+        Batch sizes to begin with, by stage.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class StageWorker:
         blocks: dict[int, tuple[int, int]] | None,
         parts: Path | None,
         threads: int,
+        sizes: Mapping[str, FittingSize],
     ) -> None:
         self._steps = steps
         self._tally = tally
@@ -71,6 +76,8 @@ class StageWorker:
         self._parts = parts
         self._group = "+".join(step.stage.name for step in steps)
         self._broken = False
+        self._sizes = {step.stage.name: replace(sizes[step.stage.name]) for step in steps}
+        self._told: dict[str, int] = {}
         current = self._group
         try:
             wait_passively()
@@ -80,8 +87,11 @@ class StageWorker:
                 for step in steps:
                     current = step.stage.name
                     step.stage.setup()
+                    step.stage.use_batch_size(self._sizes[current].now)
             limit_threads(threads)
         except Exception as error:
+            if is_out_of_memory(error):
+                error = _no_memory_for_models(current, error)
             # Not raised here: Ray would print it at length, and start the worker again and again.
             _fail(tally, error, f"stage {current} could not start")
             self._broken = True
@@ -99,7 +109,8 @@ class StageWorker:
             if attempt > MAX_ATTEMPTS:
                 raise self._died(block)
             for step in self._steps:
-                run_stage(block, step.stage, batch_size=step.resources.batch_size)
+                run_fitting(block, step.stage, self._sizes[step.stage.name])
+                self._tell_size(block, step.stage.name)
             if self._parts is not None:
                 self._write(block, self._parts)
         except Exception as error:
@@ -119,6 +130,13 @@ class StageWorker:
         start, stop = self._blocks[number]
         source: SceneSource = self._steps[0].stage  # type: ignore[assignment]
         return Block(number, start, stop, samples=source.enumerate(start, stop))
+
+    def _tell_size(self, block: Block, stage: str) -> None:
+        """Tell which batch size has turned out to fit, where that is news."""
+        size = self._sizes[stage].now
+        if block.tallies[stage].batch_sizes and self._told.get(stage) != size:
+            self._told[stage] = size
+            self._tally.fit.remote(stage, size)
 
     def _write(self, block: Block, parts: Path) -> None:
         import ray
@@ -141,6 +159,14 @@ class StageWorker:
             cure="lower resources.batch_size or resources.concurrency of the stage, or "
             "engine.block_size; finished work is kept",
         )
+
+
+def _no_memory_for_models(stage: str, error: Exception) -> DataError:
+    return DataError(
+        f"stage {stage} could not start: the GPU's memory is too small for its models: "
+        f"{out_of_memory_to_text(error)}",
+        cure=SMALLER_CARD,
+    )
 
 
 def pickle_to_table(value: Block | FinishedBlock) -> pa.Table:

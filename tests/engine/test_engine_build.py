@@ -22,6 +22,7 @@ from imig.engine.blocks import Block
 from imig.engine.build import build, build_each
 from imig.engine.cluster import ray_session
 from imig.engine.finish import FinishedBuild
+from imig.engine.fitting import FittingSize
 from imig.engine.parts import part_record, part_tar
 from imig.engine.plan import Plan, Step
 from imig.engine.tally import Tally
@@ -115,7 +116,10 @@ def test_after_the_stop_the_last_worker_writes_no_part(
     monkeypatch.setattr(workers, "limit_threads", lambda count: None)  # it is this process
     tally: Any = ray.remote(num_cpus=0)(Tally).remote()
     steps = plan_for(tmp_path, Judge()).steps
-    worker = workers.StageWorker(steps, tally=tally, blocks=None, parts=tmp_path, threads=1)
+    sizes = {one.stage.name: FittingSize(3, 3) for one in steps}
+    worker = workers.StageWorker(
+        steps, tally=tally, blocks=None, parts=tmp_path, threads=1, sizes=sizes
+    )
     samples = steps[0].stage.enumerate(0, 8)  # type: ignore[attr-defined]
     worker(workers.pickle_to_table(Block(0, 0, 4, samples=samples[:4])))
     written = set(tmp_path.iterdir())
