@@ -15,6 +15,7 @@ from rich.console import Console
 from support.engine_build import build_here
 from support.engine_process import digests, processes_of, start, wait_for_parts
 from support.engine_stages import Judge, make_test_plan, missing_weight, write_recipe
+from support.hungry_models import Hungry
 
 from imig.checks.dataset import validate_dataset
 from imig.engine import workers
@@ -24,10 +25,11 @@ from imig.engine.cluster import ray_session
 from imig.engine.finish import FinishedBuild
 from imig.engine.fitting import FittingSize
 from imig.engine.parts import part_record, part_tar
-from imig.engine.plan import Plan, Step
+from imig.engine.plan import Plan, Step, make_plan
 from imig.engine.tally import Tally
 from imig.errors import DataError, UsageError
 from imig.output.folder import build_lock
+from imig.recipe.file import load_recipe
 from imig.recipe.parts import Resources
 
 SUPPORT = Path(__file__).resolve().parents[1]
@@ -263,3 +265,45 @@ def test_two_builds_into_one_folder(tmp_path: Path) -> None:
         pytest.raises(UsageError, match=f"another build writes .*process {os.getpid()} on"),
     ):
         run(plan_for(tmp_path, Judge()))
+
+
+@pytest.mark.long
+def test_workers_tell_which_batches_fit(tmp_path: Path) -> None:
+    """On a CPU, with torch's own error; without Ray: tests/engine/test_engine_fitting.py."""
+    finished, screen = run(plan_for(tmp_path, Hungry(2), concurrency=2))
+    assert finished is not None
+    [record] = finished.manifest.batch_sizes
+    assert (record.stage, record.asked) == ("filter", 3)
+    assert [(one.batch_size, one.scenes) for one in record.used] == [(1, 40)]
+    assert screen.count("filter: out of GPU memory in batches of 3; goes on in batches of 1") == 1
+    assert validate_dataset(tmp_path / "d").faults == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("fits", "message"),
+    [
+        ("0", "stage caption could not start: the GPU's memory is too small for its models: CUDA"),
+        ("1", None),
+    ],
+)
+def test_a_recipe_with_auto_and_a_small_memory(
+    tmp_path: Path, fits: str, message: str | None
+) -> None:
+    (tmp_path / "fits.txt").write_text(fits)
+    (tmp_path / "hungry.yaml").write_text(
+        "name: hungry\nsource: {kind: tabletop, count: 8, width: 64, height: 64}\n"
+        "caption:\n  overwrite: true\n  resources: {batch_size: auto}\n"
+        f"  model: {{family: 'support.hungry_models:HungryCaptioner', weights: {tmp_path}}}\n"
+    )
+    plan = make_plan(load_recipe(tmp_path / "hungry.yaml"), output=tmp_path / "d")
+    if message is not None:
+        with pytest.raises(DataError) as caught:
+            run(plan)
+        assert caught.value.message.startswith(message)
+        assert "resources.gpus" in caught.value.cure
+        return
+    finished, screen = run(plan)
+    assert finished is not None
+    assert "caption: batches of 1 fit into the GPU's memory (batch_size: auto)" in screen
+    assert [one.asked for one in finished.manifest.batch_sizes] == ["auto"]
