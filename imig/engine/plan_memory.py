@@ -23,7 +23,7 @@ from imig.estimate.workers import (
     Gpu,
     StageUse,
     WorkerKind,
-    changes_that_help,
+    changes_until_it_fits,
     on_gpu,
     share_gpus,
     worker_kind,
@@ -37,8 +37,6 @@ from imig.stages.base import Stage
 
 _MANY_BLOCKS: Final = 1_000_000
 """Of a build of which it is not known how many it has."""
-_CURES: Final = 3
-"""Settings that are proposed for a GPU, at most."""
 
 
 def print_memory(plan: Plan, cards: Cards, console: Console) -> None:
@@ -153,16 +151,14 @@ def _print_gpu(recipe: Recipe, number: int, gpu: Gpu, console: Console) -> None:
 
 
 def _cures(recipe: Recipe, gpu: Gpu) -> Iterator[str]:
-    """Settings of the largest worker after which it fits, the mildest first; else what is left."""
-    changes = list(changes_that_help(recipe, gpu))
-    fitting = [one for one in changes if not (one[1].is_too_small or one[1].is_tight)]
-    for setting, changed in fitting[:_CURES]:
-        yield f"--set {setting}: {_gib(changed.needed)}"
-    if not fitting and changes:
-        setting, changed = min(changes, key=lambda one: one[1].needed)
-        yield f"--set {setting}: {_gib(changed.needed)}, and that is not enough by itself"
+    settings, changed = changes_until_it_fits(recipe, gpu)
+    if settings:
+        words = " ".join(f"--set {one}" for one in settings)
+        enough = "which is not enough" if changed.is_too_small else "which fits"
+        enough = "which is tight" if changed.is_tight else enough
+        yield f"{words}: {_gib(changed.needed)}, {enough}"
     if len(gpu.kinds) > 1:
-        yield "larger shares in resources.gpus put fewer workers on a GPU"
+        yield "or more GPUs: larger shares in resources.gpus put fewer workers on one"
 
 
 def _notes(kinds: Sequence[WorkerKind]) -> Iterator[str]:

@@ -139,15 +139,42 @@ def share_gpus(kinds: Sequence[WorkerKind], *, memory: int) -> list[Gpu]:
     return [Gpu(tuple(using[name] for name in names), memory) for names in placed if names]
 
 
-def changes_that_help(recipe: Recipe, gpu: Gpu) -> Iterator[tuple[str, Gpu]]:
-    """Settings of its largest worker that make a GPU hold less, and what it holds then."""
-    largest = max(gpu.kinds, key=lambda one: one.together)
-    for stage in largest.stages:
-        for setting, change in _changes(recipe, stage):
-            stages = [change(one) if one is stage else one for one in largest.stages]
-            kind = worker_kind(recipe, stages, workers=largest.workers, gpus=largest.gpus)
-            if kind.together < largest.together:
-                yield setting, gpu.with_kind(kind, instead_of=largest)
+def changes_until_it_fits(recipe: Recipe, gpu: Gpu) -> tuple[list[str], Gpu]:
+    """Settings after which a GPU holds what is put onto it, and what it holds then.
+
+    At every step the largest worker is changed: the mildest change after which all fits (smaller
+    batches, then one network at a time, then one layer), else the one that saves most. Where even
+    all of them are not enough, the GPU that is returned is too small still.
+    """
+    settings: list[str] = []
+    while gpu.is_too_small or gpu.is_tight:
+        changed = list(_changed(recipe, gpu))
+        if not changed:
+            break
+        fitting = [one for one in changed if not (one[1].is_too_small or one[1].is_tight)]
+        setting, gpu = fitting[0] if fitting else min(changed, key=lambda one: one[1].needed)
+        key = setting.partition("=")[0]
+        settings = [*(one for one in settings if one.partition("=")[0] != key), setting]
+    return settings, gpu
+
+
+def _changed(recipe: Recipe, gpu: Gpu) -> Iterator[tuple[str, Gpu]]:
+    """Each setting that makes one of the workers smaller: the largest of which there is any."""
+    for largest in sorted(_each_once(gpu.kinds), key=lambda one: -one.together):
+        found = []
+        for stage in largest.stages:
+            for setting, change in _changes(recipe, stage):
+                stages = [change(one) if one is stage else one for one in largest.stages]
+                kind = worker_kind(recipe, stages, workers=largest.workers, gpus=largest.gpus)
+                if kind.together < largest.together:
+                    found.append((setting, gpu.with_kind(kind, instead_of=largest)))
+        if found:
+            yield from found
+            return
+
+
+def _each_once(kinds: Sequence[WorkerKind]) -> list[WorkerKind]:
+    return list({one.name: one for one in kinds}.values())
 
 
 def _changes(
