@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from imig.engine.patience import Patience, error_to_text, is_system_fault
 from imig.errors import SourceLostError, UsageError
+from imig.models.memory import is_out_of_memory
 from imig.output.tally import StageTally
 from imig.sample import Sample
 from imig.schema import Quarantine, Reject
@@ -77,6 +78,8 @@ def run_stage(block: Block, stage: Stage, *, batch_size: int, care: Care | None 
         Raised by the stage: the call, or what the build reads, is at fault, and no sample.
     FreshWorkerNeeded
         There is too little memory for a single sample. The block is left half done.
+    torch.OutOfMemoryError
+        The block is left half done: `imig.engine.fitting` begins it again in smaller batches.
     RuntimeError
         The stage returned other samples than it was given.
     """
@@ -139,7 +142,9 @@ def _run_batch(block: Block, stage: Stage, batch: list[Sample], care: Care) -> l
         done: list[Sample | None] = [*_watched_call(stage, batch, care)]
     except (UsageError, SourceLostError):
         raise
-    except Exception:
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
         done = [None] * len(batch)
     for i, sample in enumerate(done):
         if sample is None or (sample.reject is None and stage.absurdity(sample) is not None):
@@ -165,6 +170,8 @@ def _run_alone(
     except MemoryError as error:
         raise FreshWorkerNeeded(f"stage {stage.name}: {error_to_text(error)}") from error
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         scene = restore().scene
         block.quarantined.append(
             Quarantine(
