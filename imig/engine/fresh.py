@@ -64,6 +64,8 @@ class FreshWorker:
         CPU threads for the models.
     patience:
         Seconds, with faults of the system.
+    folder:
+        For its last words; whoever made it removes what a killed parent leaves.
     tell:
         Gets lines for the console.
     """
@@ -76,6 +78,7 @@ class FreshWorker:
         sizes: Mapping[str, FittingSize],
         threads: int,
         patience: float,
+        folder: Path,
         tell: Callable[[str], object],
     ) -> None:
         self._tell = tell
@@ -85,7 +88,7 @@ class FreshWorker:
         self._at: tuple[str, list[str]] | None = None
         self._loaded = False
         self._strikes = out_of_memory_kills()
-        descriptor, name = tempfile.mkstemp(prefix="imig-words-", suffix=".txt")
+        descriptor, name = tempfile.mkstemp(prefix="imig-words-", suffix=".txt", dir=folder)
         os.close(descriptor)
         self._words = Path(name)
         self._connection, theirs = multiprocessing.get_context("spawn").Pipe()

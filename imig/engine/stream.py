@@ -181,7 +181,8 @@ def _dataset(
             },
             batch_size=1,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=group.workers),
+            # More than there are blocks left would have nothing to do.
+            compute=ray.data.ActorPoolStrategy(size=min(group.workers, len(blocks))),
             num_cpus=group.cpus,
             num_gpus=group.gpus or None,
         )

@@ -188,6 +188,7 @@ class StageWorker:
                 sizes=self._begun_with,
                 threads=self._threads,
                 patience=self._seconds_of_patience,
+                folder=_session_folder(),
                 tell=self._say,
             ),
             keep=lambda trials, found: ray.get(
@@ -274,6 +275,13 @@ def finished_block(block: Block) -> FinishedBlock:
         errors=[one.error for one in block.quarantined],
         system_faults=sum(one.fault == "system" for one in block.quarantined),
     )
+
+
+def _session_folder() -> Path:
+    """Ray's temporary folder on this node, which goes with the session."""
+    import ray._private.worker
+
+    return Path(ray._private.worker._global_node.get_session_dir_path())
 
 
 def _is_successor() -> bool:
