@@ -187,17 +187,17 @@ def _run_alone(
 
 
 def _watched_call(stage: Stage, batch: list[Sample], care: Care) -> list[Sample]:
-    with care.watch(stage, batch):
-        return _call(stage, batch)
+    try:
+        with care.watch(stage, batch):
+            return _call(stage, batch)
+    except (SystemExit, GeneratorExit) as error:
+        # A library that would end the process: one bad scene is no reason to.
+        raise RuntimeError(f"stage {stage.name} raised {type(error).__name__}: {error}") from error
 
 
 def _call(stage: Stage, batch: list[Sample]) -> list[Sample]:
     ids = [sample.scene.id for sample in batch]
-    try:
-        result = stage(batch)
-    except (SystemExit, GeneratorExit) as error:
-        # A library that would end the process: one bad scene is no reason to.
-        raise RuntimeError(f"stage {stage.name} raised {type(error).__name__}: {error}") from error
+    result = stage(batch)
     if [sample.scene.id for sample in result] != ids:
         raise RuntimeError(f"stage {stage.name} returned other samples than it was given")
     return result
