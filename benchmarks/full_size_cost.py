@@ -52,9 +52,6 @@ import transformers
 from rich.console import Console
 
 from benchmarks.cost_parts import tables
-from benchmarks.cost_parts.memory import CONTEXT_BYTES, TRANSFER, StageMemory, stage_memory
-from benchmarks.cost_parts.networks import NETWORKS, counted
-from benchmarks.cost_parts.passes import StageCost, stage_costs
 from benchmarks.cost_parts.placing import PROPOSALS
 from benchmarks.cost_parts.verdicts import (
     RecipeCost,
@@ -63,6 +60,9 @@ from benchmarks.cost_parts.verdicts import (
     on_small_card,
     proposed,
 )
+from imig.estimate.memory import CONTEXT_BYTES, TRANSFER, StageMemory, stage_memory
+from imig.estimate.networks import NETWORKS, counted
+from imig.estimate.passes import StageCost, stage_costs
 from imig.recipe.file import load_recipe
 
 SAMPLES: Final = {"basic": 50_000, "complex": 50_000, "flexible": 10_000}
@@ -218,11 +218,11 @@ def _stage_report(
     return {
         "operations_per_scene": stage.operations,
         "gpu_seconds_per_scene": seconds[stage.stage],
-        "batch_size": stage.resources.batch_size,
+        "batch_size": stage.batch_size,
         "memory_bytes": asdict(memory),
         "skipped": stage.skipped or None,
         "passes": [
-            asdict(one)
+            {key: getattr(one, key) for key in ("network", "part", "sizes", "times", "batch")}
             | {"operations": one.operations, "activation_bytes_estimate": one.activation_bytes}
             for one in stage.passes
         ],

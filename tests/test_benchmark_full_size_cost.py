@@ -12,12 +12,13 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks import full_size_cost
-from benchmarks.cost_parts import counting, networks
-from benchmarks.cost_parts.memory import stage_memory, transfer_seconds, with_batch
-from benchmarks.cost_parts.networks import NETWORKS, counted
-from benchmarks.cost_parts.passes import grounding_size, stage_costs
-from benchmarks.cost_parts.placing import PROPOSALS, Setting, asked, place, starts
+from benchmarks.cost_parts.placing import PROPOSALS, Setting, asked, asking, starts
 from imig.contextgen.flops import BlockLoad, forward_work
+from imig.estimate import counting, networks
+from imig.estimate.memory import stage_memory, transfer_seconds, with_batch
+from imig.estimate.networks import NETWORKS, counted
+from imig.estimate.passes import grounding_size, stage_costs
+from imig.estimate.placing import place
 from imig.models.families import FAMILIES
 from imig.recipe.file import load_recipe
 
@@ -158,7 +159,7 @@ def test_offloading_and_batches() -> None:
 
 def test_workers_are_placed_as_ray_places_them() -> None:
     settings = {"a": Setting(0.6, 2), "b": Setting(0.3), "c": Setting(1.0), "d": Setting(0.1)}
-    placed = place(settings, list("abcd"))
+    placed = place(asking(settings, "abcd"))
     assert placed == [["a", "b", "d"], ["a"], ["c"]]
     assert asked(settings) == pytest.approx(2.6)
     assert starts(settings, 3)

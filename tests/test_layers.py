@@ -35,7 +35,7 @@ LAYERS = (
     ("prompts.writing",),
     # what does the work
     ("contextgen",),
-    ("display", "comparison"),
+    ("display", "comparison", "estimate"),
     ("licences",),
     ("output",),
     ("engine", "derived", "training", "interop", "hub"),

@@ -1,4 +1,4 @@
-"""Which workers share a GPU, whether they fit, and how fast they then are."""
+"""What one and eight GPUs are given, and how fast the workers then are."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-_HAIR: Final = 1e-6
-"""As `imig.engine.cluster` compares."""
+from imig.estimate.placing import HAIR, Asking
 
 
 @dataclass(frozen=True)
@@ -101,35 +100,12 @@ def asked(settings: Settings) -> float:
 
 def starts(settings: Settings, gpus: int) -> bool:
     """Whether a build starts on so many GPUs."""
-    return asked(settings) <= gpus + _HAIR
+    return asked(settings) <= gpus + HAIR
 
 
-def place(settings: Settings, order: Sequence[str]) -> list[list[str]]:
-    """The stages on each GPU, one entry a worker.
-
-    As Ray places actors, in the order of the stages: a fraction goes to the fullest GPU that has
-    room for it, a whole GPU must be free. GPUs are added as needed.
-    """
-    free: list[float] = []
-    placed: list[list[str]] = []
-    for stage in order:
-        setting = settings[stage]
-        for _ in range(setting.concurrency):
-            room = [number for number, one in enumerate(free) if one >= setting.gpus - _HAIR]
-            if room:
-                number = min(room, key=lambda one: (free[one], one))
-            else:
-                number = len(free)
-                free.append(1.0)
-                placed.append([])
-            free[number] -= setting.gpus
-            placed[number].append(stage)
-    return placed
-
-
-def fullest(placed: Sequence[Sequence[str]], worker_bytes: Mapping[str, int]) -> int:
-    """Bytes on the GPU that holds most, from those of a worker of each stage."""
-    return max(sum(worker_bytes[stage] for stage in workers) for workers in placed)
+def asking(settings: Settings, order: Sequence[str]) -> list[Asking]:
+    """The workers of each stage, in the order of the stages."""
+    return [Asking(stage, settings[stage].gpus, settings[stage].concurrency) for stage in order]
 
 
 def seconds_a_scene(

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
-from benchmarks.cost_parts.networks import NETWORKS, Counted
 from benchmarks.cost_parts.placing import PROPOSALS
 from benchmarks.cost_parts.verdicts import RecipeCost, Verdict
+from imig.estimate.networks import NETWORKS, Counted
 
 GB = 1e9
 
@@ -184,7 +184,7 @@ def proposal_table(costs: Sequence[RecipeCost]) -> Table:
                     f"{setting.gpus:g}",
                     str(setting.concurrency),
                     setting.offload if stage.generator else "-",
-                    str(setting.batch_size or stage.resources.batch_size),
+                    str(setting.batch_size or stage.batch_size),
                     f"{seconds:.2f}",
                     f"{seconds / setting.concurrency:.2f}",
                 )

@@ -7,23 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from benchmarks.cost_parts.memory import (
-    StageMemory,
-    stage_memory,
-    transfer_seconds,
-    with_batch,
-)
-from benchmarks.cost_parts.passes import StageCost
 from benchmarks.cost_parts.placing import (
     Proposal,
     Setting,
     Settings,
     asked,
-    fullest,
-    place,
+    asking,
     seconds_a_scene,
     starts,
 )
+from imig.estimate.memory import StageMemory, stage_memory, transfer_seconds, with_batch
+from imig.estimate.passes import StageCost
+from imig.estimate.placing import fullest, place
 
 LARGE_CARD: Final = 80e9
 """Bytes of an 80 GB GPU."""
@@ -107,7 +102,7 @@ def judge(
     cost: RecipeCost, settings: Settings, *, what: str, gpus: int, card: float = LARGE_CARD
 ) -> Verdict:
     """Whether a build with these settings starts, fits, and how long it takes."""
-    placed = place(settings, cost.order)
+    placed = place(asking(settings, cost.order))
     seconds, worker_bytes = cost.seconds, {}
     for stage in cost.stages:
         setting = settings[stage.stage]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from imig.commands.common import (
     DEFAULT_SHARDS,
@@ -19,12 +21,16 @@ from imig.errors import UsageError
 from imig.stores.path import OutputPath
 from imig.stores.places import output_folder
 
+if TYPE_CHECKING:
+    from imig.recipe.file import LoadedRecipe
+
 _EXAMPLES = """\
 examples:
   imig build demo --limit 24 --output /tmp/shards
   imig build demo --set ground.box_threshold=0.4 --set source.count=1000
   imig build photos --set source.path=~/photos --set models=tiny
   imig build pipelines/photos.yaml --set source.path=~/photos --plan
+  imig build complex --plan --card h100    # does it fit? before any weights are here
   imig build basic complex flexible --set models=tiny --output parts    # parts/basic, ...
 
 A build that was stopped or killed goes on where it was when the same command is given again.
@@ -59,6 +65,12 @@ def add_parser(commands: Commands) -> None:
         "sets the weights of every model",
     )
     add_flag(command, "--plan", "check and print what would be done, and stop")
+    command.add_argument(
+        "--card",
+        metavar="GPU",
+        help="with --plan: say whether the workers fit into such GPUs (h100, a100-40, 4090, "
+        "8xh100, or a number of GiB); default: those that are here",
+    )
     add_flag(command, "--overwrite", "delete the dataset that is in the folder first")
     command.set_defaults(run=run)
 
@@ -66,21 +78,52 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     from imig.engine.build import build_each
     from imig.engine.plan import make_plan
-    from imig.engine.plan_text import print_plan
     from imig.recipe.file import load_recipe
 
+    if options.card is not None and not options.plan:
+        raise UsageError("--card says for which GPU to plan", cure="add --plan")
     recipes = [load_recipe(one, overrides=options.overrides) for one in options.recipes]
     outputs = _outputs([one.recipe.name for one in recipes], options.output)
+    if options.plan:
+        for loaded, output in zip(recipes, outputs, strict=True):
+            _print_plan(loaded, output, limit=options.limit, card=options.card)
+        return 0
     plans = [
         make_plan(loaded, output=output, limit=options.limit)
         for loaded, output in zip(recipes, outputs, strict=True)
     ]
-    if options.plan:
-        for plan in plans:
-            print_plan(plan, console())
-    else:
-        build_each(plans, console(), overwrite=options.overwrite)
+    build_each(plans, console(), overwrite=options.overwrite)
     return 0
+
+
+def _print_plan(
+    loaded: LoadedRecipe, output: OutputPath, *, limit: int | None, card: str | None
+) -> None:
+    """Print a plan, and whether it fits into the memory of GPUs that are named, or here.
+
+    With `card` the second is said even where the first cannot be made, because weights are missing.
+    """
+    from imig.engine.plan import make_plan
+    from imig.engine.plan_text import print_plan
+    from imig.estimate.cards import cards_here, parse_cards
+
+    cards = parse_cards(card) if card is not None else None
+    try:
+        plan = make_plan(loaded, output=output, limit=limit)
+    except UsageError:
+        if cards is not None:
+            from imig.engine.plan_memory import print_memory_without_weights
+
+            with suppress(UsageError):  # it is the same, or less to the point
+                print_memory_without_weights(loaded, output, cards, console())
+        raise
+    print_plan(plan, console())
+    cards = cards or cards_here()
+    if cards is not None:
+        from imig.engine.plan_memory import has_large_models, print_memory
+
+        if card is not None or has_large_models(plan):
+            print_memory(plan, cards, console())
 
 
 def _outputs(names: Sequence[str], output: OutputPath) -> list[OutputPath]:

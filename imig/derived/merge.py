@@ -249,6 +249,7 @@ def _manifest(
             # Several datasets were encoded: no single one that this is made of.
             "encoded_from": encoded_from.pop() if len(encoded_from) == 1 else None,
             "skipped": _union(manifests, lambda one: one.skipped),
+            "batch_sizes": _union(manifests, lambda one: one.batch_sizes),
             "derived": [*_union(manifests, lambda one: one.derived), derivation],
         }
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from imig.engine.patience import Patience, error_to_text, is_system_fault
 from imig.errors import SourceLostError, UsageError
+from imig.models.memory import is_out_of_memory
 from imig.output.tally import StageTally
 from imig.sample import Sample
 from imig.schema import Quarantine, Reject
@@ -77,6 +78,8 @@ def run_stage(block: Block, stage: Stage, *, batch_size: int, care: Care | None 
         Raised by the stage: the call, or what the build reads, is at fault, and no sample.
     FreshWorkerNeeded
         There is too little memory for a single sample. The block is left half done.
+    torch.OutOfMemoryError
+        The block is left half done: `imig.engine.fitting` begins it again in smaller batches.
     RuntimeError
         The stage returned other samples than it was given.
     """
@@ -139,7 +142,9 @@ def _run_batch(block: Block, stage: Stage, batch: list[Sample], care: Care) -> l
         done: list[Sample | None] = [*_watched_call(stage, batch, care)]
     except (UsageError, SourceLostError):
         raise
-    except Exception:
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
         done = [None] * len(batch)
     for i, sample in enumerate(done):
         if sample is None or (sample.reject is None and stage.absurdity(sample) is not None):
@@ -165,6 +170,8 @@ def _run_alone(
     except MemoryError as error:
         raise FreshWorkerNeeded(f"stage {stage.name}: {error_to_text(error)}") from error
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         scene = restore().scene
         block.quarantined.append(
             Quarantine(
@@ -180,17 +187,17 @@ def _run_alone(
 
 
 def _watched_call(stage: Stage, batch: list[Sample], care: Care) -> list[Sample]:
-    with care.watch(stage, batch):
-        return _call(stage, batch)
+    try:
+        with care.watch(stage, batch):
+            return _call(stage, batch)
+    except (SystemExit, GeneratorExit) as error:
+        # A library that would end the process: one bad scene is no reason to.
+        raise RuntimeError(f"stage {stage.name} raised {type(error).__name__}: {error}") from error
 
 
 def _call(stage: Stage, batch: list[Sample]) -> list[Sample]:
     ids = [sample.scene.id for sample in batch]
-    try:
-        result = stage(batch)
-    except (SystemExit, GeneratorExit) as error:
-        # A library that would end the process: one bad scene is no reason to.
-        raise RuntimeError(f"stage {stage.name} raised {type(error).__name__}: {error}") from error
+    result = stage(batch)
     if [sample.scene.id for sample in result] != ids:
         raise RuntimeError(f"stage {stage.name} returned other samples than it was given")
     return result

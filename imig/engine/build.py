@@ -31,6 +31,7 @@ from imig.engine.retry import (
     has_failed_parts,
     waiting_blocks,
 )
+from imig.engine.sizes import SizesFile, batch_sizes_to_text, begin_sizes
 from imig.engine.tally import Snapshot
 from imig.errors import DataError
 from imig.output.folder import hold
@@ -111,13 +112,15 @@ def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None
     print_remarks(plan, console)
     try:
         with BuildProgress(plan, console, finished_scenes=finished) as progress:
-            _stream(folder, blocks, progress)
+            _stream(folder, blocks, progress, SizesFile(folder.batch_sizes, plan, console))
     except DataError:
         drop_failed_parts(folder)
         raise
 
 
-def _stream(folder: BuildFolder, blocks: list[int], progress: BuildProgress) -> None:
+def _stream(
+    folder: BuildFolder, blocks: list[int], progress: BuildProgress, sizes: SizesFile
+) -> None:
     from imig.engine.cluster import require_resources
 
     plan = folder.plan
@@ -127,11 +130,17 @@ def _stream(folder: BuildFolder, blocks: list[int], progress: BuildProgress) -> 
 
         groups = plan.groups(machine)
         require_resources(groups)
+        begun_with = begin_sizes(plan, sizes.found)
         stream = stream_blocks(
-            plan, blocks, groups=groups, parts=folder.parts, deaths=read_deaths(folder.deaths)
+            plan,
+            blocks,
+            groups=groups,
+            parts=folder.parts,
+            sizes=begun_with,
+            deaths=read_deaths(folder.deaths),
         )
         with closing(stream) as events:
-            collect_blocks(folder, blocks, events, progress)
+            collect_blocks(folder, blocks, events, progress, sizes)
 
 
 def collect_blocks(
@@ -139,6 +148,7 @@ def collect_blocks(
     blocks: Sequence[int],
     events: Iterable[FinishedBlock | Snapshot],
     progress: BuildProgress,
+    sizes: SizesFile,
 ) -> None:
     """Join shards as they become complete, and watch how many scenes fail.
 
@@ -156,6 +166,7 @@ def collect_blocks(
                 keep = partial(write_deaths, folder.deaths, event.deaths)
                 patience.run(keep, what="writing down what kills workers")
             progress.show(event)
+            sizes.update(event.batch_sizes)
             continue
         progress.advance(event.input)
         shard = event.block // plan.blocks_per_shard
@@ -210,6 +221,8 @@ def _print_end(finished: FinishedBuild, console: Console, *, seconds: float) -> 
     print_funnel(finished.funnel, console)
     if (said := faults_to_text(counts, finished.funnel)) is not None:
         say(console, said)
+    for record in finished.manifest.batch_sizes:
+        say(console, batch_sizes_to_text(record))
     say(
         console,
         f"wrote {counts.written} scenes in {len(finished.manifest.shards)} shards to "

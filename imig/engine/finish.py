@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from imig.engine.duplicates import remove_duplicates
 from imig.engine.folder import BuildFolder
 from imig.engine.plan import Plan
+from imig.engine.sizes import batch_size_records
 from imig.errors import DataError
 from imig.output.record import Record, merge_records, read_record
 from imig.output.report import record_to_funnel
@@ -45,7 +46,7 @@ def finish_build(folder: BuildFolder, *, seconds: float) -> FinishedBuild:
     funnel = record_to_funnel(whole)
     manifest = write_side_files(
         output,
-        _manifest(plan, contents, skipped=skipped),
+        _manifest(plan, contents, whole, skipped=skipped),
         contents,
         funnel=funnel,
         seconds=seconds,
@@ -55,7 +56,9 @@ def finish_build(folder: BuildFolder, *, seconds: float) -> FinishedBuild:
     return FinishedBuild(manifest=manifest, funnel=funnel, output=output)
 
 
-def _manifest(plan: Plan, contents: Contents, *, skipped: list[SkippedStage]) -> Manifest:
+def _manifest(
+    plan: Plan, contents: Contents, whole: Record, *, skipped: list[SkippedStage]
+) -> Manifest:
     recipe = plan.loaded.recipe
     return Manifest(
         name=recipe.name,
@@ -66,6 +69,7 @@ def _manifest(plan: Plan, contents: Contents, *, skipped: list[SkippedStage]) ->
         counts=contents.counts(),
         shards=contents.shards,
         skipped=[*plan.skipped, *skipped],
+        batch_sizes=list(batch_size_records(plan, whole)),
     )
 
 

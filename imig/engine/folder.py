@@ -5,6 +5,7 @@ As `imig.output.folder` says, and beside that::
     <output>/.build/parts/          finished blocks of unfinished shards
     <output>/.build/duplicates.json which near copies are taken out of the shards
     <output>/.build/deaths.json     which scenes kill their worker
+    <output>/.build/batch_sizes.json which batches have turned out to fit, where that was open
 """
 
 from __future__ import annotations
@@ -47,6 +48,11 @@ class BuildFolder:
     def deaths(self) -> OutputPath:
         """What is known of scenes that kill their worker; see `imig.engine.deaths`."""
         return self.output.state / "deaths.json"
+
+    @property
+    def batch_sizes(self) -> OutputPath:
+        """What has been found out of batch sizes; see `imig.engine.sizes`."""
+        return self.output.state / "batch_sizes.json"
 
     def shard_record(self, shard: int) -> OutputPath:
         return self.output.shard_record(f"{shard:06d}")

@@ -21,8 +21,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from imig.engine.blocks import Block, Care, FreshWorkerNeeded, run_stage
+from imig.engine.blocks import Block, Care, FreshWorkerNeeded
 from imig.engine.deaths import LONGEST_WORDS, Death
+from imig.engine.fitting import FittingSize, run_fitting
 from imig.engine.patience import Patience
 from imig.engine.plan import Step
 from imig.engine.watching import MARK, time_limit
@@ -57,10 +58,14 @@ class FreshWorker:
         The stages, not set up: a pickled tuple of `Step`.
     timeouts:
         Seconds, by stage.
+    sizes:
+        Batch sizes to begin with, by stage.
     threads:
         CPU threads for the models.
     patience:
         Seconds, with faults of the system.
+    folder:
+        For its last words; whoever made it removes what a killed parent leaves.
     tell:
         Gets lines for the console.
     """
@@ -70,8 +75,10 @@ class FreshWorker:
         steps: bytes,
         *,
         timeouts: Mapping[str, float],
+        sizes: Mapping[str, FittingSize],
         threads: int,
         patience: float,
+        folder: Path,
         tell: Callable[[str], object],
     ) -> None:
         self._tell = tell
@@ -81,12 +88,14 @@ class FreshWorker:
         self._at: tuple[str, list[str]] | None = None
         self._loaded = False
         self._strikes = out_of_memory_kills()
-        descriptor, name = tempfile.mkstemp(prefix="imig-words-", suffix=".txt")
+        descriptor, name = tempfile.mkstemp(prefix="imig-words-", suffix=".txt", dir=folder)
         os.close(descriptor)
         self._words = Path(name)
         self._connection, theirs = multiprocessing.get_context("spawn").Pipe()
         self._process = multiprocessing.get_context("spawn").Process(
-            target=_serve, args=(steps, theirs, self._words, threads, patience), daemon=True
+            target=_serve,
+            args=(steps, dict(sizes), theirs, self._words, threads, patience),
+            daemon=True,
         )
         with interrupts_held():
             self._process.start()
@@ -190,7 +199,12 @@ def out_of_memory_kills() -> int:
 
 
 def _serve(
-    pickled: bytes, connection: Connection, words: Path, threads: int, patience: float
+    pickled: bytes,
+    sizes: dict[str, FittingSize],
+    connection: Connection,
+    words: Path,
+    threads: int,
+    patience: float,
 ) -> None:
     """What runs in the process."""
     _write_into(words)
@@ -209,6 +223,7 @@ def _serve(
         ):
             for step in steps:
                 step.stage.setup()
+                step.stage.use_batch_size(sizes[step.stage.name].now)
         limit_threads(threads)
         connection.send((_READY, None))
 
@@ -222,10 +237,10 @@ def _serve(
         while True:
             block, guilty = connection.recv()
             for step in steps:
-                run_stage(
+                run_fitting(
                     block,
                     step.stage,
-                    batch_size=step.resources.batch_size,
+                    sizes[step.stage.name],
                     care=Care(guilty=guilty, watch=watch, patience=care),
                 )
             connection.send((_DONE, block))

@@ -6,13 +6,14 @@ import pickle
 import queue
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from imig.engine.deaths import Deaths
+from imig.engine.fitting import FittingSize
 from imig.engine.groups import Group
 from imig.engine.plan import Plan
 from imig.engine.ray_life import RayLost, gave_up, require_ray
@@ -94,11 +95,13 @@ def stream_blocks(
     *,
     groups: Sequence[Group],
     parts: OutputPath,
+    sizes: Mapping[str, FittingSize],
     deaths: Deaths | None = None,
 ) -> Generator[FinishedBlock | Snapshot, None, None]:
     """Run blocks through the plan's stages and write their parts; Ray must be up.
 
-    `groups` says which stages share workers, `deaths` what is known of scenes that kill them.
+    `groups` says which stages share workers, `sizes` with which batches each stage begins, `deaths`
+    what is known of scenes that kill workers.
 
     Yields each finished block as it comes, and a snapshot about twice a second.
 
@@ -112,7 +115,7 @@ def stream_blocks(
     import ray
 
     tally: Any = ray.remote(num_cpus=0)(Tally).remote(deaths, works=len(blocks) < plan.blocks)
-    dataset = _dataset(plan, blocks, groups=groups, tally=tally, parts=parts)
+    dataset = _dataset(plan, blocks, groups=groups, tally=tally, parts=parts, sizes=sizes)
     consumer = _Consumer(dataset)
     consumer.start()
     lost = False
@@ -146,7 +149,13 @@ def stream_blocks(
 
 
 def _dataset(
-    plan: Plan, blocks: Sequence[int], *, groups: Sequence[Group], tally: Any, parts: OutputPath
+    plan: Plan,
+    blocks: Sequence[int],
+    *,
+    groups: Sequence[Group],
+    tally: Any,
+    parts: OutputPath,
+    sizes: Mapping[str, FittingSize],
 ) -> Any:
     import ray.data
 
@@ -168,10 +177,12 @@ def _dataset(
                 "parts": parts if number == len(groups) - 1 else None,
                 "threads": max(1, int(group.cpus)),
                 "patience": plan.loaded.recipe.engine.patience,
+                "sizes": {name: sizes[name] for name in group.stages},
             },
             batch_size=1,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=group.workers),
+            # More than there are blocks left would have nothing to do.
+            compute=ray.data.ActorPoolStrategy(size=min(group.workers, len(blocks))),
             num_cpus=group.cpus,
             num_gpus=group.gpus or None,
         )

@@ -22,6 +22,8 @@ class Snapshot:
     """Of this run, by stage."""
     ready: set[str] = field(default_factory=set)
     """Stages whose models are loaded."""
+    batch_sizes: dict[str, int] = field(default_factory=dict)
+    """By stage: the smallest that a worker of this run has found to fit."""
     failure: bytes | None = None
     """A pickled exception that ends the build: a stage could not start, or is at fault itself."""
     lines: list[str] = field(default_factory=list)
@@ -118,6 +120,11 @@ class Tally:
         """Let nobody begin to write from now on; how many parts are still being written."""
         self._closed = True
         return len(self._writing)
+
+    def fit(self, stage: str, batch_size: int) -> None:
+        """A worker goes on with batches of another size than it began with, or `auto` began."""
+        sizes = self._snapshot.batch_sizes
+        sizes[stage] = min(batch_size, sizes.get(stage, batch_size))
 
     def ready(self, stages: list[str]) -> None:
         self._snapshot.ready.update(stages)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import pickle
-import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from imig.engine.blocks import Block, Care, FreshWorkerNeeded, run_stage
+from imig.engine.blocks import Block, Care, FreshWorkerNeeded
+from imig.engine.fitting import SMALLER_CARD, FittingSize, run_fitting
 from imig.engine.fresh import FreshWorker
 from imig.engine.isolation import Isolation
 from imig.engine.parts import write_part
@@ -22,6 +22,7 @@ from imig.engine.plan_source import SceneSource
 from imig.engine.tally import Case
 from imig.engine.watching import time_limit
 from imig.errors import DataError, ImigError
+from imig.models.memory import is_out_of_memory, out_of_memory_to_text, release_gpu_memory
 from imig.sample import Sample
 from imig.schema import Quarantine
 from imig.stages.base import Stage
@@ -69,6 +70,8 @@ class StageWorker:
         CPU threads for the models.
     patience:
         Seconds, with faults of the system.
+    sizes:
+        Batch sizes to begin with, by stage.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class StageWorker:
         blocks: dict[int, tuple[int, int]] | None,
         parts: OutputPath | None,
         threads: int,
+        sizes: Mapping[str, FittingSize],
         patience: float = 0.0,
     ) -> None:
         from ray import cloudpickle
@@ -95,6 +99,9 @@ class StageWorker:
         self._group = "+".join(step.stage.name for step in steps)
         self._ready = False
         self._broken = False
+        self._begun_with = {step.stage.name: sizes[step.stage.name] for step in steps}
+        self._sizes = {name: replace(size) for name, size in self._begun_with.items()}
+        self._told: dict[str, int] = {}
         # One whose predecessor has died will mostly look for the scene that is guilty, which other
         # processes do, and they need the room.
         if not _is_successor():
@@ -112,8 +119,11 @@ class StageWorker:
                 for step in self._steps:
                     current = step.stage.name
                     step.stage.setup()
+                    step.stage.use_batch_size(self._sizes[current].now)
             limit_threads(self._threads)
         except Exception as error:
+            if is_out_of_memory(error):
+                error = _no_memory_for_models(current, error)
             # Not raised here: Ray would print it at length, and start the worker again and again.
             _fail(self._tally, error, f"stage {current} could not start")
             self._broken = True
@@ -125,10 +135,7 @@ class StageWorker:
         """Let go of the models: processes that look for a guilty scene load them too."""
         self._steps = pickle.loads(self._pristine)
         self._ready = False
-        gc.collect()
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        release_gpu_memory()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         import ray
@@ -160,7 +167,8 @@ class StageWorker:
         care = Care(guilty=guilty, watch=self._watch, patience=self._patience)
         try:
             for step in self._steps:
-                run_stage(block, step.stage, batch_size=step.resources.batch_size, care=care)
+                run_fitting(block, step.stage, self._sizes[step.stage.name], care=care)
+                self._tell_size(block, step.stage.name)
         except FreshWorkerNeeded:
             return self._isolate(block.number, batch, case, guilty)
         return block
@@ -178,8 +186,10 @@ class StageWorker:
             worker=lambda: FreshWorker(
                 self._pristine,
                 timeouts=self._timeouts,
+                sizes=self._begun_with,
                 threads=self._threads,
                 patience=self._seconds_of_patience,
+                folder=_session_folder(),
                 tell=self._say,
             ),
             keep=lambda trials, found: ray.get(
@@ -209,6 +219,13 @@ class StageWorker:
         source: SceneSource = self._steps[0].stage  # type: ignore[assignment]
         return Block(number, start, stop, samples=source.enumerate(start, stop))
 
+    def _tell_size(self, block: Block, stage: str) -> None:
+        """Tell which batch size has turned out to fit, where that is news."""
+        size = self._sizes[stage].now
+        if block.tallies[stage].batch_sizes and self._told.get(stage) != size:
+            self._told[stage] = size
+            self._tally.fit.remote(stage, size)
+
     def _write(self, block: Block, parts: OutputPath) -> None:
         import ray
 
@@ -235,6 +252,14 @@ class StageWorker:
         )
 
 
+def _no_memory_for_models(stage: str, error: Exception) -> DataError:
+    return DataError(
+        f"stage {stage} could not start: the GPU's memory is too small for its models: "
+        f"{out_of_memory_to_text(error)}",
+        cure=SMALLER_CARD,
+    )
+
+
 def pickle_to_table(value: Block | FinishedBlock) -> pa.Table:
     """One row: Ray Data moves tables; `large_binary` has no 2 GiB limit."""
     import pyarrow as pa
@@ -251,6 +276,13 @@ def finished_block(block: Block) -> FinishedBlock:
         errors=[one.error for one in block.quarantined],
         system_faults=sum(one.fault == "system" for one in block.quarantined),
     )
+
+
+def _session_folder() -> OutputPath:
+    """Ray's temporary folder on this node, which goes with the session."""
+    import ray._private.worker
+
+    return Path(ray._private.worker._global_node.get_session_dir_path())
 
 
 def _is_successor() -> bool:

@@ -74,6 +74,8 @@ class Family:
     pipelines: tuple[str, ...] = ()
     """Classes of diffusers that it calls, for the layout pipeline: `_class_name` of
     `model_index.json`."""
+    keeps_float32: bool = False
+    """Whether its weights stay float32 on a GPU too, and `dtype` is that of autocast."""
     takes_offload: bool = False
     """Whether its class takes `offload` (`ModelConfig.offload`)."""
     head: str = ""

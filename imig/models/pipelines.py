@@ -88,19 +88,17 @@ def generators(seeds: Sequence[int]) -> list[torch.Generator]:
     return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
 
 
-def sample(pipeline: Any, family: str, **arguments: Any) -> list[Image]:
+def sample(pipeline: Any, **arguments: Any) -> list[Image]:
     """The pictures that a pipeline makes of its arguments.
 
-    Raises UsageError when the GPU's memory is too small.
+    Raises torch.OutOfMemoryError when the GPU's memory is too small: smaller batches may fit.
     """
-    with enough_memory(family):
-        try:
-            images: list[Image] = pipeline(**arguments).images
-        except torch.cuda.OutOfMemoryError:
-            # what an offloaded network left behind must not stay in the memory for the next call
-            pipeline.maybe_free_model_hooks()
-            torch.cuda.empty_cache()
-            raise
+    try:
+        images: list[Image] = pipeline(**arguments).images
+    except torch.OutOfMemoryError:
+        # what an offloaded network left behind must not stay in the memory for the next call
+        pipeline.maybe_free_model_hooks()
+        raise
     return images
 
 
@@ -122,10 +120,9 @@ def enough_memory(family: str) -> Iterator[None]:
         yield
     except torch.cuda.OutOfMemoryError as error:
         raise UsageError(
-            f"{family}: the GPU's memory is too small for the model and one batch",
-            cure="lower the stage's `resources.batch_size`, set the model's `offload: model` (or "
-            "`sequential`: less memory still, much slower), make smaller pictures, or run fewer "
-            "workers on a GPU (`resources.gpus: 1`)",
+            f"{family}: the GPU's memory is too small for the model",
+            cure="set the model's `offload: model` (or `sequential`: less memory still, much "
+            "slower), or run fewer workers on a GPU (`resources.gpus: 1`)",
         ) from error
 
 

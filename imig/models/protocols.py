@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,6 +162,15 @@ class Model(Protocol):
 
     name: str
     """family:weights@revision, as recorded in scenes and manifest."""
+
+
+@runtime_checkable
+class Resizable(Protocol):
+    """Beside its task: a model that can be given batches of another size; `Batched` is one."""
+
+    def with_batch_size(self, batch_size: int) -> Self:
+        """The same networks, for at most so many pictures at once: nothing is loaded again."""
+        ...
 
 
 @runtime_checkable

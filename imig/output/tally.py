@@ -17,6 +17,8 @@ class StageTally:
     seconds: float = 0.0
     oddities: dict[str, Oddity] = field(default_factory=dict)
     """By kind."""
+    batch_sizes: dict[int, int] = field(default_factory=dict)
+    """Batch size -> scenes, where the recipe leaves it open or the memory was too small for its."""
 
     def add(self, other: StageTally) -> None:
         self.seen += other.seen
@@ -25,6 +27,8 @@ class StageTally:
         self.seconds += other.seconds
         for kind, oddity in other.oddities.items():
             self.oddities.setdefault(kind, Oddity()).add(oddity)
+        for size, scenes in other.batch_sizes.items():
+            self.batch_sizes[size] = self.batch_sizes.get(size, 0) + scenes
 
     @property
     def passed(self) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from imig.printable import shortened
 from imig.schema import Licence
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -116,10 +117,33 @@ ENDPOINT_MARK: Final = "key_variable"
 """The key by which an endpoint is known among a recipe's JSON values."""
 
 
+AUTO: Final = "auto"
+
+
+def _to_batch_size(value: object) -> object:
+    """For pydantic, which would say of each kind apart what is wrong."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if value == AUTO or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise ValueError(f"expected a whole number above 0, or {AUTO!r}, got {shortened(repr(value))}")
+
+
+BatchSize = Annotated[
+    Annotated[int, Field(gt=0)] | Literal["auto"], BeforeValidator(_to_batch_size)
+]
+
+
 class Resources(RecipePart):
     """What the workers of a stage take; the engine hands these figures to Ray."""
 
-    batch_size: int = Field(default=8, gt=0, description="Scenes a model sees at once.")
+    batch_size: BatchSize = Field(
+        default=8,
+        description="Scenes a model sees at once. `auto`: a whole block, halved until it fits into "
+        "the GPU's memory; the manifest says what was found.",
+    )
     concurrency: Annotated[int, Means()] = Field(
         default=1, gt=0, description="Workers of this stage."
     )
@@ -133,6 +157,13 @@ class Resources(RecipePart):
         description="Seconds that a batch may take, and the loading of the models: a worker that "
         "takes longer is ended, and the scene that holds it up is found and quarantined.",
     )
+
+    def first_batch_size(self, block_size: int = 8) -> int:
+        """With which batch size a stage begins; `auto` is as many scenes as there are in a block.
+
+        More never come together. Outside of a build it is 8, as blocks are where nobody says.
+        """
+        return block_size if self.batch_size == AUTO else self.batch_size
 
 
 class StageConfig(RecipePart):

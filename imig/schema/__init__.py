@@ -13,6 +13,7 @@ cannot make a reader allocate gigabytes: what obeys the schema can be decoded.
 """
 
 from imig.schema.manifest import (
+    BatchShare,
     Counts,
     Derivation,
     EncodingRecord,
@@ -27,6 +28,7 @@ from imig.schema.manifest import (
     ShardRecord,
     SkippedStage,
     SourceTerms,
+    StageBatchSizes,
 )
 from imig.schema.parts import (
     MAX_CAPTION,
@@ -104,6 +106,7 @@ __all__ = [
     "SCENE_FIGURES",
     "SCHEMA_VERSION",
     "Agreement",
+    "BatchShare",
     "Bound",
     "Box",
     "Correction",
@@ -144,6 +147,7 @@ __all__ = [
     "SkippedStage",
     "Source",
     "SourceTerms",
+    "StageBatchSizes",
     "Subject",
     "Subset",
     "Text",

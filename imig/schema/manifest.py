@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -116,6 +116,26 @@ class SkippedStage(SchemaModel):
     reason: str
 
 
+class BatchShare(SchemaModel):
+    """Scenes that went through a stage at the same batch size."""
+
+    batch_size: int = Field(gt=0)
+    scenes: Count
+
+
+class StageBatchSizes(SchemaModel):
+    """How many scenes a stage's model saw at once, where the recipe does not tell.
+
+    On a GPU the last bits of a figure may depend on it.
+    """
+
+    stage: str
+    asked: Annotated[int, Field(gt=0)] | Literal["auto"] = Field(
+        description="`resources.batch_size` of the recipe."
+    )
+    used: list[BatchShare] = Field(description="The largest first.")
+
+
 class ParentDataset(SchemaModel):
     """A dataset that this one was made from."""
 
@@ -189,6 +209,11 @@ class Manifest(SchemaModel):
         default=None, description="How `imig encode` encoded the samples; null: it did not."
     )
     skipped: list[SkippedStage] = Field(default_factory=list)
+    batch_sizes: list[StageBatchSizes] = Field(
+        default_factory=list,
+        exclude_if=lambda sizes: not sizes,
+        description="Of stages whose batches were halved for want of GPU memory, or `auto`.",
+    )
     licences: Licences | None = Field(
         default=None,
         exclude_if=lambda licences: licences is None,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Generic, Literal, get_args, get_origin
 
 from typing_extensions import TypeVar
 
-from imig.models.protocols import Model
+from imig.models.protocols import Model, Resizable
 from imig.recipe.parts import EndpointConfig, ModelConfig, StageConfig
 from imig.sample import Sample
 from imig.schema import ModelRecord, Subset
@@ -174,8 +174,18 @@ class Stage(ABC, Generic[ConfigT]):
             if isinstance(use.config, EndpointConfig):
                 model = connect(use.protocol, use.config, key=key, clients=resources.concurrency)
             else:
-                model = load_as(use.protocol, use.config, key=key, batch_size=resources.batch_size)
+                batch_size = resources.first_batch_size()
+                model = load_as(use.protocol, use.config, key=key, batch_size=batch_size)
             self.loaded[use.field] = model
+
+    def use_batch_size(self, batch_size: int) -> None:
+        """Let the models see so many pictures at once, at most, from now on; nothing is loaded.
+
+        Those without a method `with_batch_size` go on as they are.
+        """
+        for field, model in self.loaded.items():
+            if isinstance(model, Resizable):
+                self.loaded[field] = model.with_batch_size(batch_size)
 
     def models(self) -> list[ModelRecord]:
         """The models that `setup` loads, for the manifest; known without loading them."""

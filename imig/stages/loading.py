@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from imig.errors import UsageError
-from imig.models.protocols import TASKS, Captioner, PictureAnswerer
+from imig.models.protocols import TASKS, Captioner, PictureAnswerer, Resizable
 from imig.recipe.parts import EndpointConfig, ModelConfig
 from imig.schema import ModelRecord
 
@@ -89,12 +89,11 @@ def record_of(config: ModelConfig | EndpointConfig) -> ModelRecord:
 
 
 def _load(config: ModelConfig, *, batch_size: int) -> Any:
-    from imig.models.batched import Batched
     from imig.models.registry import load_model
 
     loaded = _shared.get()
     model = None if loaded is None else loaded.get(config)
-    if isinstance(model, Batched):
+    if isinstance(model, Resizable):
         return model.with_batch_size(batch_size)
     if model is None:
         model = load_model(config, batch_size=batch_size)

@@ -15,6 +15,7 @@ from rich.console import Console
 from support.engine_build import build_here
 from support.engine_process import digests, processes_of, start, wait_for_parts
 from support.engine_stages import Judge, make_test_plan, missing_weight, write_recipe
+from support.hungry_models import Hungry
 
 from imig.checks.dataset import validate_dataset
 from imig.engine import workers
@@ -22,11 +23,13 @@ from imig.engine.blocks import Block
 from imig.engine.build import build, build_each
 from imig.engine.cluster import ray_session
 from imig.engine.finish import FinishedBuild
+from imig.engine.fitting import FittingSize
 from imig.engine.parts import part_record, part_tar
-from imig.engine.plan import Plan, Step
+from imig.engine.plan import Plan, Step, make_plan
 from imig.engine.tally import Tally
 from imig.errors import DataError, UsageError
 from imig.output.folder import build_lock
+from imig.recipe.file import load_recipe
 from imig.recipe.parts import Resources
 from imig.shards.dataset import Dataset
 
@@ -116,7 +119,10 @@ def test_after_the_stop_the_last_worker_writes_no_part(
     monkeypatch.setattr(workers, "limit_threads", lambda count: None)  # it is this process
     tally: Any = ray.remote(num_cpus=0)(Tally).remote()
     steps = plan_for(tmp_path, Judge()).steps
-    worker = workers.StageWorker(steps, tally=tally, blocks=None, parts=tmp_path, threads=1)
+    sizes = {one.stage.name: FittingSize(3, 3) for one in steps}
+    worker = workers.StageWorker(
+        steps, tally=tally, blocks=None, parts=tmp_path, threads=1, sizes=sizes
+    )
     samples = steps[0].stage.enumerate(0, 8)  # type: ignore[attr-defined]
     worker(workers.pickle_to_table(Block(0, 0, 4, samples=samples[:4])))
     written = set(tmp_path.iterdir())
@@ -267,3 +273,45 @@ def test_two_builds_into_one_folder(tmp_path: Path) -> None:
         pytest.raises(UsageError, match=f"another build writes .*process {os.getpid()} on"),
     ):
         run(plan_for(tmp_path, Judge()))
+
+
+@pytest.mark.long
+def test_workers_tell_which_batches_fit(tmp_path: Path) -> None:
+    """On a CPU, with torch's own error; without Ray: tests/engine/test_engine_fitting.py."""
+    finished, screen = run(plan_for(tmp_path, Hungry(2), concurrency=2))
+    assert finished is not None
+    [record] = finished.manifest.batch_sizes
+    assert (record.stage, record.asked) == ("filter", 3)
+    assert [(one.batch_size, one.scenes) for one in record.used] == [(1, 40)]
+    assert screen.count("filter: out of GPU memory in batches of 3; goes on in batches of 1") == 1
+    assert validate_dataset(tmp_path / "d").faults == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("fits", "message"),
+    [
+        ("0", "stage caption could not start: the GPU's memory is too small for its models: CUDA"),
+        ("1", None),
+    ],
+)
+def test_a_recipe_with_auto_and_a_small_memory(
+    tmp_path: Path, fits: str, message: str | None
+) -> None:
+    (tmp_path / "fits.txt").write_text(fits)
+    (tmp_path / "hungry.yaml").write_text(
+        "name: hungry\nsource: {kind: tabletop, count: 8, width: 64, height: 64}\n"
+        "caption:\n  overwrite: true\n  resources: {batch_size: auto}\n"
+        f"  model: {{family: 'support.hungry_models:HungryCaptioner', weights: {tmp_path}}}\n"
+    )
+    plan = make_plan(load_recipe(tmp_path / "hungry.yaml"), output=tmp_path / "d")
+    if message is not None:
+        with pytest.raises(DataError) as caught:
+            run(plan)
+        assert caught.value.message.startswith(message)
+        assert "resources.gpus" in caught.value.cure
+        return
+    finished, screen = run(plan)
+    assert finished is not None
+    assert "caption: batches of 1 fit into the GPU's memory (batch_size: auto)" in screen
+    assert [one.asked for one in finished.manifest.batch_sizes] == ["auto"]

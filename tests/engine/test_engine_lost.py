@@ -23,9 +23,12 @@ from support.engine_stages import Judge
 
 import imig.engine.build as engine
 from imig.engine.failures import Failures
+from imig.engine.fitting import FittingSize
 from imig.engine.folder import BuildFolder
 from imig.engine.parts import part_record
 from imig.engine.plan import Plan, Step
+from imig.engine.sizes import begin_sizes
+from imig.engine.tally import Snapshot
 from imig.engine.workers import FinishedBlock
 from imig.errors import DataError, SourceLostError
 from imig.output.record import read_record
@@ -94,8 +97,10 @@ def after_blocks(
     """Let something happen in mid-build, once."""
     left = [happens]
 
-    def finish(folder: BuildFolder, numbers: Sequence[int]) -> Iterator[FinishedBlock]:
-        for done, event in enumerate(finish_blocks(folder, numbers), start=1):
+    def finish(
+        folder: BuildFolder, numbers: Sequence[int], sizes: dict[str, FittingSize]
+    ) -> Iterator[FinishedBlock | Snapshot]:
+        for done, event in enumerate(finish_blocks(folder, numbers, sizes), start=1):
             yield event
             if done == blocks and left:
                 left.pop()()
@@ -285,7 +290,7 @@ def test_an_empty_shard_of_an_older_version_is_done_again(photos: Path) -> None:
     plan = plan_for(photos, judge=Judge(raise_on=range(8)), scenes=8)
     folder = BuildFolder(plan)
     folder.output.prepare()
-    list(finish_blocks(folder, [0, 1]))
+    list(finish_blocks(folder, [0, 1], begin_sizes(plan, {})))
     folder.join_shard(0)
     with pytest.raises(DataError, match="nothing was written: 8 of 8 scenes failed"):
         run(plan)

@@ -260,5 +260,4 @@ def test_seeds_are_those_of_each_request() -> None:
 def test_a_full_gpu_is_an_error_with_a_cure() -> None:
     with pytest.raises(UsageError, match="memory is too small") as caught, enough_memory("flux"):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-    assert "batch_size" in caught.value.cure
     assert "offload" in caught.value.cure

@@ -18,11 +18,14 @@ from rich.console import Console
 
 import imig.engine.build as engine
 from imig.cli import run_command
-from imig.engine.blocks import Block, run_stage
+from imig.engine.blocks import Block
+from imig.engine.fitting import FittingSize, run_fitting
 from imig.engine.folder import BuildFolder
 from imig.engine.parts import write_part
 from imig.engine.progress import BuildProgress
 from imig.engine.retry import drop_failed_parts
+from imig.engine.sizes import SizesFile, begin_sizes
+from imig.engine.tally import Snapshot
 from imig.engine.workers import FinishedBlock, finished_block
 from imig.errors import DataError
 from imig.stores.path import OutputPath
@@ -48,22 +51,31 @@ def build_here(output: OutputPath, recipe: Path, *, ray: bool, seconds: float = 
 def run_in_process(folder: BuildFolder, blocks: list[int], console: Console) -> None:
     """Stands in for Ray's execution, which has tests of its own."""
     try:
+        sizes = SizesFile(folder.batch_sizes, folder.plan, console)
+        events = finish_blocks(folder, blocks, begin_sizes(folder.plan, sizes.found))
         with BuildProgress(folder.plan, console, finished_scenes=0) as progress:
-            engine.collect_blocks(folder, blocks, finish_blocks(folder, blocks), progress)
+            engine.collect_blocks(folder, blocks, events, progress, sizes)
     except DataError:
         drop_failed_parts(folder)
         raise
 
 
-def finish_blocks(folder: BuildFolder, blocks: Sequence[int]) -> Iterator[FinishedBlock]:
-    """Run blocks one after the other and write their parts."""
+def finish_blocks(
+    folder: BuildFolder, blocks: Sequence[int], sizes: dict[str, FittingSize]
+) -> Iterator[FinishedBlock | Snapshot]:
+    """Run blocks one after the other and write their parts, as a single worker would."""
     plan = folder.plan
+    for step in plan.steps:
+        step.stage.use_batch_size(sizes[step.stage.name].now)
     for number in blocks:
         start, stop = plan.block_range(number)
         block = Block(number, start, stop, samples=plan.source.enumerate(start, stop))
         for step in plan.steps:
-            run_stage(block, step.stage, batch_size=step.resources.batch_size)
+            run_fitting(block, step.stage, sizes[step.stage.name])
         write_part(folder.parts, block)
+        told = {name: sizes[name].now for name, one in block.tallies.items() if one.batch_sizes}
+        if told:
+            yield Snapshot(batch_sizes=told)
         yield finished_block(block)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.cost_parts.networks import NETWORKS
+from imig.estimate.networks import NETWORKS
 from imig.models.families import FAMILIES
 from imig.models.weights import tiny_folder
 from imig.recipe.parts import ModelConfig

@@ -35,7 +35,8 @@ def main() -> None:
         start, stop = plan.block_range(number)
         block = Block(number, start, stop, samples=plan.source.enumerate(start, stop))
         for step in plan.steps:
-            run_stage(block, step.stage, batch_size=step.resources.batch_size)
+            size = step.resources.first_batch_size(plan.block_size)
+            run_stage(block, step.stage, batch_size=size)
         write_part(folder, block)
 
 

@@ -53,7 +53,6 @@ class Flux(Batched):
             some = [requests[index] for index in batch]
             images = sample(
                 self._pipeline,
-                self._family,
                 prompt=[one.prompt for one in some],
                 width=some[0].width,
                 height=some[0].height,

@@ -62,7 +62,6 @@ class FluxKontext(Batched):
             width, height = some[0].width, some[0].height
             images = sample(
                 self._pipeline,
-                self._family,
                 image=[seen[index] for index in batch],
                 prompt=[one.instruction for one in some],
                 width=width,

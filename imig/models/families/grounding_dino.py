@@ -23,6 +23,7 @@ class GroundingDino(DetectorGrounder):
         tasks=("ground",),
         library="transformers",
         tiny=True,
+        keeps_float32=True,
         weight_files=TRANSFORMERS_WEIGHTS,
         needs=("config.json", "preprocessor_config.json|processor_config.json"),
         checkpoints=(

@@ -49,6 +49,7 @@ class GroundingDinoPackage(DetectorGrounder):
         library="groundingdino-py",
         weight_files=("groundingdino*.pth", "*.pth"),
         takes_file=True,
+        keeps_float32=True,
         checkpoints=(
             Checkpoint(
                 "ShilongLiu/GroundingDINO/groundingdino_swint_ogc.pth",

@@ -38,6 +38,7 @@ class InsightFace:
         library="insightface",
         layout="folder",
         weight_files=("*.onnx",),
+        keeps_float32=True,
         packages=("insightface", "onnxruntime"),
         extra="faces-insightface",
         home="~/.insightface/models",

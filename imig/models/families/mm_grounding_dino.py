@@ -16,6 +16,7 @@ class MMGroundingDino(GroundingDino):
         tasks=("ground",),
         library="transformers",
         weight_files=TRANSFORMERS_WEIGHTS,
+        keeps_float32=True,
         needs=("config.json", "preprocessor_config.json|processor_config.json"),
         checkpoints=(
             Checkpoint(

@@ -80,7 +80,6 @@ class MultiReference:
             torch.manual_seed(request.seed)
             [image] = sample(
                 self._pipeline,
-                self._family,
                 width=request.width,
                 height=request.height,
                 generator=generators([request.seed])[0],

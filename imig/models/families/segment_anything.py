@@ -47,6 +47,7 @@ class SegmentAnything(Batched):
         tiny=True,
         weight_files=("model.safetensors", "sam_vit_*.pth", "*.pth"),
         takes_file=True,
+        keeps_float32=True,
         checkpoints=(
             Checkpoint(f"{_HUB}/sam_vit_h_4b8939.pth", 2560, "Apache-2.0"),
             Checkpoint(f"{_HUB}/sam_vit_l_0b3195.pth", 1250, "Apache-2.0"),

@@ -6,6 +6,7 @@ memory and runs in seconds.
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,9 +35,24 @@ def on_meta() -> Iterator[None]:
 
 def build(make: Callable[[], Any], *, dtype: torch.dtype) -> Any:
     """A network for inference on `meta`."""
-    with on_meta():
+    with on_meta(), _without_warnings():
         # a few parameters are made on the CPU whatever the default device is
         return make().eval().requires_grad_(False).to(device="meta", dtype=dtype)
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """diffusers says of each network that it had better be loaded than converted."""
+    logger = logging.getLogger("diffusers.models.modeling_utils")
+    logger.addFilter(_nothing)  # its import, which may come only now, sets the level anew
+    try:
+        yield
+    finally:
+        logger.removeFilter(_nothing)
+
+
+def _nothing(_: logging.LogRecord) -> bool:
+    return False
 
 
 def count_parameters(module: nn.Module) -> int:

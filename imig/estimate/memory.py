@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from benchmarks.cost_parts.networks import counted
-from benchmarks.cost_parts.passes import StageCost
+from imig.estimate.networks import counted
+from imig.estimate.passes import StageCost
 
 CONTEXT_BYTES: Final = 500_000_000
 """Assumed: what CUDA and its libraries take of the GPU for each process."""
@@ -58,11 +58,12 @@ def with_batch(stage: StageCost, batch: int | None) -> StageCost:
 
     What is run one by one whatever the batch size says, stays so.
     """
-    own = stage.resources.batch_size
+    own = stage.batch_size
     if batch is None or own == batch:
         return stage
     return replace(
         stage,
+        batch_size=batch,
         resources=stage.resources.model_copy(update={"batch_size": batch}),
         passes=tuple(
             replace(one, batch=batch) if one.batch == own else one for one in stage.passes

@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from benchmarks.cost_parts import counting
+from imig.estimate import counting
 
 Sizes = tuple[int, ...]
 Part = Callable[[Any, int, Sizes], object]

@@ -1,0 +1,1 @@
+"""What a recipe's workers take of a GPU's memory: networks counted without their weights."""
