@@ -138,11 +138,13 @@ def _overhead(work: Path, *, scenes: int) -> list[Row]:
 def _stream(plan: Plan, parts: Path) -> float:
     """Seconds to send every scene of the plan through its stages, workers' start included."""
     from imig.engine.machine import local_machine
+    from imig.engine.sizes import begin_sizes
     from imig.engine.stream import stream_blocks
 
     parts.mkdir()
     started = time.perf_counter()
     groups = plan.groups(local_machine())
-    for _ in stream_blocks(plan, range(plan.blocks), groups=groups, parts=parts):
+    sizes = begin_sizes(plan, {})
+    for _ in stream_blocks(plan, range(plan.blocks), groups=groups, parts=parts, sizes=sizes):
         pass
     return time.perf_counter() - started
