@@ -78,7 +78,6 @@ class TrueScenes:
 
     kind = "tabletop"
     table: PaperTable | None = None
-    table = None
 
     def __init__(self, scenes: Sequence[TrueScene]) -> None:
         self._scenes = {one.id: one for one in scenes}

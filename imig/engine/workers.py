@@ -278,7 +278,7 @@ def finished_block(block: Block) -> FinishedBlock:
     )
 
 
-def _session_folder() -> OutputPath:
+def _session_folder() -> Path:
     """Ray's temporary folder on this node, which goes with the session."""
     import ray._private.worker
 

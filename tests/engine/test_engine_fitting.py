@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+import pandas as pd
 import pytest
 from rich.console import Console
 from support import engine_build as in_process
@@ -156,9 +157,9 @@ def test_a_scene_too_large_alone_is_set_aside_and_its_neighbours_keep_their_batc
     finished, screen = run(plan)
     assert finished is not None
     assert finished.manifest.counts.quarantined == 1
-    [row] = engine_quarantine(plan.output)
-    assert row["id"] == "basic-00000010"
-    assert row["error"] == (
+    [(sample_id, error)] = quarantine(plan.output)
+    assert sample_id == "basic-00000010"
+    assert error == (
         "OutOfMemoryError: the GPU's memory is too small for this scene, though it was alone: CUDA "
         "out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.52 GiB of "
         "which 1.12 GiB is free."
@@ -169,11 +170,10 @@ def test_a_scene_too_large_alone_is_set_aside_and_its_neighbours_keep_their_batc
     assert not lines_about(screen, "out of GPU memory in")
 
 
-def engine_quarantine(folder: Path) -> list[dict[str, str]]:
-    import pandas as pd
-
-    rows: list[dict[str, str]] = pd.read_parquet(folder / "quarantine.parquet").to_dict("records")
-    return rows
+def quarantine(folder: Path) -> list[tuple[str, str]]:
+    """Ids, and errors."""
+    table = pd.read_parquet(folder / "quarantine.parquet")
+    return list(zip(table["id"], table["error"], strict=True))
 
 
 @pytest.mark.parametrize("block", [1, 8])

@@ -202,7 +202,7 @@ def test_the_cards_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise subprocess.TimeoutExpired("nvidia-smi", 20)
 
-    monkeypatch.setattr(cards.subprocess, "run", fail)
+    monkeypatch.setattr(subprocess, "run", fail)
     assert cards.cards_here() is None
 
 

@@ -144,8 +144,7 @@ def _stream(plan: Plan, parts: Path) -> float:
     parts.mkdir()
     started = time.perf_counter()
     groups = plan.groups(local_machine())
-    for _ in stream_blocks(
-        plan, range(plan.blocks), groups=groups, parts=parts, sizes=begin_sizes(plan, {})
-    ):
+    sizes = begin_sizes(plan, {})
+    for _ in stream_blocks(plan, range(plan.blocks), groups=groups, parts=parts, sizes=sizes):
         pass
     return time.perf_counter() - started
