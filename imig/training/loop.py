@@ -168,8 +168,8 @@ def _train_from(session: Session, watch: Watch, run: Path, *, start: int, stop: 
 
 
 def _tell_skipped(session: Session, watch: Watch, run: Path, *, step: int) -> None:
-    """Name the samples that have been left out since the last step, as far as there are any."""
-    new = [one for one in session.skipped.rows if one.step == step]
+    """Name the samples that have been left out since the last time, as far as there are any."""
+    new = session.skipped.pop_untold()
     if not new:
         return
     on_first_process(lambda: session.skipped.write(run))

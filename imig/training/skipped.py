@@ -24,7 +24,7 @@ class SkippedRow(BaseModel):
     dataset: str
     sample: str
     step: int
-    """Where it was wanted first; 0 where it was there before this imig counted."""
+    """Where it was wanted first."""
     reason: str
 
 
@@ -40,6 +40,7 @@ class SkippedSamples:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._rows: dict[tuple[str, str], SkippedRow] = {}
+        self._untold: list[SkippedRow] = []
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -53,22 +54,26 @@ class SkippedSamples:
         """Those of a checkpoint, in place of what is here."""
         self._rows = {(one.dataset, one.sample): one for one in rows}
 
-    def take(self, found: Iterable[Skipped], *, step: int) -> list[SkippedRow]:
-        """Count what was left out in a step; those that are new.
+    def pop_untold(self) -> list[SkippedRow]:
+        """Those that were met since this was asked."""
+        untold, self._untold = self._untold, []
+        return untold
+
+    def take(self, found: Iterable[Skipped], *, step: int) -> None:
+        """Count what was left out in a step.
 
         Raises
         ------
         DataError
             They are more than the recipe allows; names all of them.
         """
-        new = []
         for one in sorted(found):
             key = (one.dataset, one.sample)
             if key not in self._rows:
                 self._rows[key] = SkippedRow(
                     dataset=one.dataset, sample=one.sample, step=step, reason=one.reason
                 )
-                new.append(self._rows[key])
+                self._untold.append(self._rows[key])
         if len(self._rows) > self._limit:
             names = ", ".join(one.sample for one in self._rows.values())
             raise DataError(
@@ -77,7 +82,6 @@ class SkippedSamples:
                 cure="`imig validate` lists what is damaged: repair the dataset and resume, or "
                 "allow for more of them with --set data.max_damaged=N",
             )
-        return new
 
     def write(self, run: Path) -> None:
         """`skipped.json` in the run's folder; no file where there is none.
