@@ -156,10 +156,8 @@ class _Holder:
                 )
             if seen is None:
                 _log.warning(
-                    "%s holds %s; waiting for up to %.0f seconds to see whether it still lives",
-                    now.who,
-                    self.folder,
-                    LEASE_SECONDS,
+                    f"{now.who} holds {self.folder}; waiting for up to {LEASE_SECONDS:.0f} "
+                    "seconds to see whether it still lives"
                 )
             elif time.monotonic() - since > LEASE_SECONDS:
                 if self._take_over(now):
@@ -288,9 +286,8 @@ def _look(path: StorePath) -> _Seen | None:
 
 def _say_unkept(folder: StorePath) -> None:
     _log.warning(
-        "the store of %s keeps no conditional writes (If-None-Match): nothing keeps a second "
-        "command out of the same folder; see to it that there is only one",
-        folder,
+        f"the store of {folder} keeps no conditional writes (If-None-Match): nothing keeps a "
+        "second command out of the same folder; see to it that there is only one"
     )
 
 
