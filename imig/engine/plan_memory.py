@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console
@@ -53,7 +54,7 @@ def print_memory_without_weights(
 
     Raises UsageError when its stages cannot be made either.
     """
-    stages = build_stages(loaded.recipe, output=output)
+    stages = build_stages(loaded.recipe, output=output if isinstance(output, Path) else None)
     loads = [
         StageLoad(
             name=stage.name,

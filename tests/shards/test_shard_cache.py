@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
@@ -286,6 +286,7 @@ def test_a_training_reads_whole_checked_shards(shards: Path, tmp_path: Path, kin
 def test_shards_come_ahead_of_the_training_in_its_order(shards: Path, tmp_path: Path) -> None:
     data = training_data(f"file://{shards}", tmp_path / "cache")
     loader = make_loader(data)
+    assert isinstance(loader, Generator)
     next(loader)
     everything = {one.sha256 for one in imig.Dataset(shards).manifest.shards}
     deadline = time.monotonic() + 60
