@@ -282,8 +282,7 @@ def _session_folder() -> Path:
     """Ray's temporary folder on this node, which goes with the session."""
     import ray._private.worker
 
-    node = ray._private.worker._global_node
-    assert node is not None, "a worker has a node"
+    node: Any = ray._private.worker._global_node
     return Path(node.get_session_dir_path())
 
 
