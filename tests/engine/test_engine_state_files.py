@@ -31,6 +31,7 @@ from imig.output.folder import build_lock, delete_dataset
 from imig.sample import Sample
 from imig.schema import ModelRecord
 from imig.shards.dataset import Dataset
+from imig.stores.path import OutputPath
 from imig.training.encode_folder import EncodePlan, encode_output
 from imig.training.recipe import DataConfig
 
@@ -59,8 +60,20 @@ def go_on(folder: BuildFolder) -> None:
         folder.join_finished_shards()
 
 
-def refused(run: Callable[[], object], damaged: Path, *, kind: type[ImigError] = DataError) -> None:
+def on_this_machine(path: OutputPath) -> Path:
+    assert isinstance(path, Path)
+    return path
+
+
+def damage_file(damage: str, path: OutputPath) -> None:
+    DAMAGES[damage](on_this_machine(path))
+
+
+def refused(
+    run: Callable[[], object], damaged: OutputPath, *, kind: type[ImigError] = DataError
+) -> None:
     """The run names the damaged file and a cure, and changes nothing."""
+    damaged = on_this_machine(damaged)
     top = damaged.parents[2]
     before = look(top)
     with pytest.raises(kind) as caught:
@@ -73,7 +86,7 @@ def refused(run: Callable[[], object], damaged: Path, *, kind: type[ImigError] =
 
 @pytest.mark.parametrize("damage", cases())
 def test_a_damaged_identity_of_a_build(folder: BuildFolder, damage: str) -> None:
-    DAMAGES[damage](folder.output.identity_file)
+    damage_file(damage, folder.output.identity_file)
     refused(lambda: go_on(folder), folder.output.identity_file)
     with build_lock(folder.output.path):
         delete_dataset(folder.output.path)
@@ -113,7 +126,7 @@ unfinished, and built again."""
 def test_a_damaged_record_of_a_part(folder: BuildFolder, damage: str) -> None:
     finish_parts(folder)
     record = part_record(folder.parts, 1)
-    DAMAGES[damage](record)
+    damage_file(damage, record)
     refused(lambda: go_on(folder), record)
 
 
@@ -121,7 +134,7 @@ def test_a_damaged_record_of_a_part(folder: BuildFolder, damage: str) -> None:
 def test_a_damaged_part(folder: BuildFolder, damage: str) -> None:
     finish_parts(folder)
     tar = part_tar(folder.parts, 1)
-    (Path.unlink if damage == "missing" else DAMAGES[damage])(tar)
+    (Path.unlink if damage == "missing" else DAMAGES[damage])(on_this_machine(tar))
     refused(lambda: go_on(folder), tar)
 
 
@@ -141,7 +154,7 @@ def test_a_damaged_shard_of_a_build(folder: BuildFolder, damage: str) -> None:
     go_on(folder)
     assert folder.pending_blocks() == []
     shard = folder.output.path / folder.plan.shard_name(0)
-    (Path.unlink if damage == "missing" else DAMAGES[damage])(shard)
+    (Path.unlink if damage == "missing" else DAMAGES[damage])(on_this_machine(shard))
     with pytest.raises(DataError, match=shard.name) as caught:
         go_on(folder)
     folder.shard_record(0).unlink()  # the cure that is named
@@ -151,7 +164,7 @@ def test_a_damaged_shard_of_a_build(folder: BuildFolder, damage: str) -> None:
 
 def test_other_files_among_the_parts_do_no_harm(folder: BuildFolder) -> None:
     for name in ("x.json", "-1.json", "1e3.json", "notes.txt"):
-        (folder.parts / name).write_text("{}")
+        (folder.parts / name).write_bytes(b"{}")
     assert folder.finished_parts() == {0}
 
 
@@ -200,7 +213,7 @@ def test_garbage_in_a_lock_that_is_held(tmp_path: Path, damage: str) -> None:
 def test_a_lock_that_is_none(tmp_path: Path, damage: str) -> None:
     with build_lock(tmp_path / "d"):
         pass
-    DAMAGES[damage](tmp_path / "d" / ".build" / "lock")
+    damage_file(damage, tmp_path / "d" / ".build" / "lock")
     with pytest.raises(UsageError, match="cannot write into"), build_lock(tmp_path / "d"):
         pass
 
@@ -246,7 +259,7 @@ def test_a_damaged_identity_of_a_derived_dataset(
     ):
         derive("refilter", parents, output)
     identity = output / ".build" / "build.json"
-    DAMAGES[damage](identity)
+    damage_file(damage, identity)
     refused(lambda: derive("refilter", parents, output), identity)
     assert derive("refilter", parents, output, overwrite=True) is not None
 
@@ -269,7 +282,7 @@ def test_a_damaged_identity_of_an_encoding(
     output = encode_output(plan)
     output.prepare()
     output.prepare()
-    DAMAGES[damage](output.identity_file)
+    damage_file(damage, output.identity_file)
     refused(output.prepare, output.identity_file)
 
 
