@@ -12,7 +12,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -52,9 +54,9 @@ def joined_processes(device: str) -> Iterator[torch.device]:
     if dist.is_initialized():
         yield chosen
         return
-    store, rank, world = next(dist.rendezvous("env://", timeout=PATIENCE))
+    store, rank, world = next(rendezvous("env://", timeout=PATIENCE))
     with looking_after_each_other(
-        dist.PrefixStore("imig", store), rank=rank, world=world, patience=PATIENCE
+        PrefixStore("imig", store), rank=rank, world=world, patience=PATIENCE
     ):
         # objects (random states, errors) travel by gloo, gradients by nccl
         backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
