@@ -17,6 +17,7 @@ from collections.abc import Generator, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from support.tiny_dataset import write_tiny_dataset
@@ -61,8 +62,12 @@ def held(cache: ShardCache) -> set[int]:
     return {number for number in range(20) if cache.holds(record(number))}
 
 
+def write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
 def write_another(path: Path) -> None:
-    path.write_bytes(content(1))
+    write(path, content(1))
 
 
 def age(cache: ShardCache, number: int, seconds: float) -> None:
@@ -294,6 +299,23 @@ def test_shards_come_ahead_of_the_training_in_its_order(shards: Path, tmp_path: 
         assert time.monotonic() < deadline
         time.sleep(0.01)
     loader.close()
+
+
+def test_a_file_that_is_taken_for_abandoned_before_it_is_locked_is_fetched_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, lock, taken = ShardCache(tmp_path, 3 * SIZE), fcntl.flock, []
+
+    def late(file: BinaryIO, how: int) -> None:
+        path = Path(file.name)
+        if path.suffix == ".part" and not taken:
+            taken.append(path.unlink())
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    cache.fetch_ahead(record(1), lambda path: write(path, content(1)), place="store/1")
+    assert taken
+    assert held(cache) == {1}
 
 
 def test_a_small_cache_stays_small_and_gives_the_same(
