@@ -304,12 +304,14 @@ def test_shards_come_ahead_of_the_training_in_its_order(shards: Path, tmp_path: 
 def test_a_file_that_is_taken_for_abandoned_before_it_is_locked_is_fetched_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache, lock, taken = ShardCache(tmp_path, 3 * SIZE), fcntl.flock, []
+    cache, lock = ShardCache(tmp_path, 3 * SIZE), fcntl.flock
+    taken: list[Path] = []
 
     def late(file: BinaryIO, how: int) -> None:
         path = Path(file.name)
         if path.suffix == ".part" and not taken:
-            taken.append(path.unlink())
+            path.unlink()
+            taken.append(path)
         lock(file, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
