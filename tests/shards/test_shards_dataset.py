@@ -21,7 +21,6 @@ from imig.errors import DataError, UsageError
 from imig.layout.masks import rle_to_mask
 from imig.shards.card import size_category, write_card
 from imig.shards.index import (
-from imig.stores import patience
     INDEX_NAME,
     index_schema,
     read_index_table,
@@ -30,6 +29,7 @@ from imig.stores import patience
     write_index,
 )
 from imig.shards.writer import write_tar
+from imig.stores import patience
 
 
 @pytest.fixture(scope="module")
