@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from imig.commands.common import add_overrides, console, new_command, positive, print_json
+from imig.commands.common import (
+    add_overrides,
+    console,
+    new_command,
+    positive,
+    print_json,
+    print_line,
+)
 from imig.paths import output_path
 
 if TYPE_CHECKING:
@@ -47,7 +54,6 @@ def run(options: argparse.Namespace) -> int:
     from imig.interop.exporting import export_dataset
     from imig.interop.format import losses_to_json, losses_to_text
 
-    screen = console()
     done = export_dataset(
         options.shards,
         options.format,
@@ -55,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         overrides=options.overrides,
         workers=options.workers,
         overwrite=options.overwrite,
-        console=None if options.json else screen,
+        console=None if options.json else console(),
     )
     if options.json:
         print_json(
@@ -76,5 +82,5 @@ def run(options: argparse.Namespace) -> int:
     else:
         said = [f"wrote {done.scenes} scenes in {done.files} files to {options.output}"]
     for text in (*said, *losses_to_text(done.losses, where=options.format)):
-        screen.print(text, highlight=False, soft_wrap=True, markup=False)
+        print_line(text)
     return 0

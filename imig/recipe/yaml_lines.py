@@ -163,6 +163,19 @@ def parse_setting(text: str, *, setting: str) -> Written:
     return Written(text, value.value if isinstance(value, Written) else value, setting=setting)
 
 
+def count_nodes(node: yaml.Node) -> int:
+    """Values of a document, aliases followed; it stops above `MAX_NODES`."""
+    count, left = 0, [node]
+    while left and count <= MAX_NODES:
+        one = left.pop()
+        count += 1
+        if isinstance(one, yaml.MappingNode):
+            left += [inner for pair in one.value for inner in pair]
+        elif isinstance(one, yaml.SequenceNode):
+            left += one.value
+    return count
+
+
 class _Nodes:
     """From the nodes of a document to values; aliases are the same object twice."""
 

@@ -19,9 +19,10 @@ from typing import Any, Final
 import yaml
 
 from imig.errors import UsageError
+from imig.evaluation.against.published import read_published
 from imig.evaluation.colour_rule import COLOURS
 from imig.printable import shortened
-from imig.recipe.yaml_lines import read_text
+from imig.recipe.yaml_lines import MAX_NODES, count_nodes
 
 JSON_NAME = "mig_bench.json"
 YAML_NAME = "mig_bench_anno.yaml"
@@ -128,7 +129,7 @@ def _from_yaml(path: Path) -> Iterator[MigEntry]:
         raise UsageError(f"{annotations} is no mapping from prompts to instances", cure=_GET)
     prompts = prompts_of(annotations)
     if prompts.exists():
-        lines = [one.strip() for one in read_text(prompts).splitlines()]
+        lines = [one.strip() for one in read_published(prompts).splitlines()]
         for number, line in enumerate(lines, 1):
             if line and line not in values:
                 raise UsageError(
@@ -158,7 +159,7 @@ def _from_yaml(path: Path) -> Iterator[MigEntry]:
 
 def _load_json(path: Path) -> Any:
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_published(path))
     except json.JSONDecodeError as error:
         raise UsageError(f"{path}:{error.lineno}: not JSON: {error.msg}", cure=_GET) from error
     except (ValueError, RecursionError) as error:
@@ -167,14 +168,21 @@ def _load_json(path: Path) -> Any:
 
 def _load_yaml(path: Path) -> Any:
     """The values of a YAML file; of 800 cases the C library reads in a tenth of the time."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(read_published(path))
     try:
-        return yaml.load(read_text(path), Loader=loader)
-    except (yaml.YAMLError, RecursionError) as error:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if count_nodes(node) > MAX_NODES:
+            raise UsageError(f"{path}: with its aliases (*) followed it is too large", cure=_GET)
+        return loader.construct_document(node)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f":{mark.line + 1}"
         problem = getattr(error, "problem", None) or error
         raise UsageError(f"{path}{line}: not YAML: {problem}", cure=_GET) from error
+    finally:
+        loader.dispose()
 
 
 def _in_order(found: Mapping[str, Sequence[MigInstance]], prompt: str) -> list[MigInstance]:

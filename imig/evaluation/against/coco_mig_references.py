@@ -19,9 +19,11 @@ from PIL import Image
 
 from imig.contextgen.picture_file import read_mask, read_picture
 from imig.errors import DataError, UsageError
+from imig.evaluation.against.published import read_published
 from imig.evaluation.case import CaseReference, Mask
+from imig.pictures.opening import DECODE_ERRORS
 from imig.printable import shortened
-from imig.recipe.yaml_lines import read_text
+from imig.regular_file import open_regular_file
 
 CATEGORIES_NAME = "bench_instance_categories_filtered.json"
 IMAGES, MASKS = "reference_images", "reference_masks"
@@ -65,7 +67,7 @@ class ReferencePack:
     def _read(self) -> Mapping[str, list[str]]:
         """Label -> names of its pictures, without their ending."""
         try:
-            values = json.loads(read_text(self.path))
+            values = json.loads(read_published(self.path))
         except (ValueError, RecursionError) as error:
             raise UsageError(f"{self.path} is no JSON: {error}") from error
         found: dict[str, list[str]] = {}
@@ -89,6 +91,12 @@ class ReferencePack:
                     "numbers"
                 )
             words = "_".join(caption.split())
+            if "/" in words or "\0" in words:
+                raise UsageError(
+                    f"{self.path}: entry {number}: of {shortened(repr(caption))} no file has its "
+                    "name",
+                    cure="is it the file of ContextGen's cocomig_reference_pack?",
+                )
             found[" ".join(caption.split())] = [f"{index:04d}_{one:02d}_{words}" for one in samples]
         return found
 
@@ -97,9 +105,9 @@ class ReferencePack:
         if stem not in self._shapes:
             path = self._image(stem)
             try:
-                with Image.open(path) as image:
+                with open_regular_file(path) as file, Image.open(file) as image:
                     self._shapes[stem] = image.width / image.height
-            except (OSError, ValueError) as error:
+            except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
                 raise DataError(
                     f"{path}, a reference that {CATEGORIES_NAME} names, cannot be read: {error}",
                     cure="unpack the reference pack again, all of it",

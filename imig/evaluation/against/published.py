@@ -14,6 +14,7 @@ from imig.contextgen.picture_file import read_mask, read_picture
 from imig.errors import DataError, UsageError
 from imig.evaluation.case import Mask
 from imig.recipe.yaml_lines import read_text
+from imig.regular_file import open_regular_file
 from imig.schema.parts import first_problem
 
 EDGE = 0.001
@@ -46,6 +47,16 @@ SharesBox = Annotated[
 """x1, y1, x2, y2 as shares of the picture's sides."""
 
 
+def read_published(path: Path) -> str:
+    """The text of a file, in whatever encoding. Raises UsageError when it is none, or no file."""
+    try:
+        with open_regular_file(path):
+            pass
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+    return read_text(path)
+
+
 def read_json(path: Path, *, cure: str) -> Any:
     """The values of a JSON file, or, of one that ends in `.jsonl`, of its lines.
 
@@ -54,7 +65,7 @@ def read_json(path: Path, *, cure: str) -> Any:
     UsageError
         It cannot be read, or is no JSON; names file and line.
     """
-    text = read_text(path)
+    text = read_published(path)
     if path.suffix == ".jsonl":
         lines = [(number, one) for number, one in enumerate(text.splitlines(), 1) if one.strip()]
         return [_parse(one, f"{path}:{number}", cure=cure) for number, one in lines]
@@ -89,7 +100,8 @@ def beside(folder: Path, name: str, *, where: str) -> Path:
         The name leads out of the folder.
     """
     parts = PurePosixPath(name).parts
-    if not parts or PurePosixPath(name).is_absolute() or ".." in parts:
+    is_below = bool(parts) and not PurePosixPath(name).is_absolute() and ".." not in parts
+    if not is_below or "\0" in name:
         raise UsageError(
             f"{where}: {name!r} is no path below {folder}", cure="is it the released file?"
         )
