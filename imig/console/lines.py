@@ -12,4 +12,6 @@ def say(console: Console, text: str, *, style: str | None = None) -> None:
 
     What would paint on a terminal stands as its escape.
     """
-    console.print(to_printable(text, lines=True), style=style, highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        to_printable(text, lines=True), style=style, highlight=False, markup=False, soft_wrap=True
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -60,8 +61,7 @@ def renew_cards(path: Path, *, overwrite: bool = False) -> list[Path]:
                 f"{card} is not imig's: somebody else has written it",
                 cure="--overwrite writes another in its place",
             )
-    datasets = [folder / prefix for prefix in prefixes]
-    with hold(*datasets):
+    with _held([folder / prefix for prefix in prefixes]):
         parts = [_read_part(folder, prefix) for prefix in prefixes]
         for part, front in zip(parts, fronts, strict=False):
             root = folder / part.prefix
@@ -73,9 +73,18 @@ def renew_cards(path: Path, *, overwrite: bool = False) -> list[Path]:
             if overwrite:
                 cards[-1].unlink(missing_ok=True)
             write_split_card(folder, parts, licence=stated_licence(fronts[-1] or fronts[0]) or None)
-        for one in datasets:
-            forget_lock(one)
     return cards
+
+
+@contextmanager
+def _held(datasets: Sequence[Path]) -> Iterator[None]:
+    """Nobody else writes into them meanwhile; nothing of that stays behind."""
+    with hold(*datasets):
+        try:
+            yield
+        finally:
+            for one in datasets:
+                forget_lock(one)
 
 
 def _read_part(folder: Path, prefix: str) -> Part:

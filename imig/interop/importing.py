@@ -244,7 +244,9 @@ def _import_shard(plan: _Plan, block: _Block) -> Record:
                 _check(sample, block)
             except (SourceLostError, UnavailableError, UsageError):
                 raise  # no scene is at fault
-            except Exception as error:  # what a stranger's file makes of a reader is not ours to know
+            except (
+                Exception
+            ) as error:  # what a stranger's file makes of a reader is not ours to know
                 quarantined.append(_quarantine(plan.ids[key], key, error))
                 continue
             for kind, details in sample.oddities:

@@ -17,6 +17,7 @@ import yaml
 from yaml.reader import Reader, ReaderError
 
 from imig.errors import DataError, UsageError
+from imig.printable import shortened
 from imig.text import bytes_to_text
 
 KeyPath = tuple[str, ...]
@@ -163,17 +164,46 @@ def parse_setting(text: str, *, setting: str) -> Written:
     return Written(text, value.value if isinstance(value, Written) else value, setting=setting)
 
 
-def count_nodes(node: yaml.Node) -> int:
-    """Values of a document, aliases followed; it stops above `MAX_NODES`."""
+def parse_plain_yaml(text: str, path: Path) -> Any:
+    """The values of a file of somebody else's program, as YAML 1.1 takes them; quick.
+
+    Raises
+    ------
+    UsageError
+        It is no YAML, or means more than `MAX_NODES` values; names file and line.
+    """
+    try:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    except yaml.YAMLError as error:  # characters that no text has
+        raise UsageError(f"{path}: not YAML: {error}") from error
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _require_few(node, path)
+        return loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        raise _syntax_error(error, path) from error
+    except (yaml.YAMLError, *_NO_VALUE, TypeError) as error:
+        raise UsageError(f"{path}: not YAML: {shortened(str(error))}") from error
+    except RecursionError:
+        raise UsageError(f"{path}:1: {_TOO_DEEP}") from None
+    finally:
+        loader.dispose()
+
+
+def _require_few(node: yaml.Node, path: Path) -> None:
+    """Raise UsageError for a document of too many values, aliases followed."""
     count, left = 0, [node]
-    while left and count <= MAX_NODES:
+    while left:
         one = left.pop()
         count += 1
+        if count > MAX_NODES:
+            raise UsageError(f"{path}: with its aliases (*) followed the file is too large")
         if isinstance(one, yaml.MappingNode):
             left += [inner for pair in one.value for inner in pair]
         elif isinstance(one, yaml.SequenceNode):
             left += one.value
-    return count
 
 
 class _Nodes:

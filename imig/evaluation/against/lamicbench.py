@@ -26,6 +26,7 @@ from imig.errors import UsageError
 from imig.evaluation.against.published import (
     PublishedPart,
     SharesBox,
+    Text,
     beside,
     read_json,
     read_reference,
@@ -90,16 +91,16 @@ TABLE: Final = PaperTable(
 
 
 class _Reference(PublishedPart):
-    phrase: Annotated[str, Field(min_length=1)]
+    phrase: Annotated[Text, Field(min_length=1)]
     image_path: Annotated[str, Field(min_length=1)]
     bbox: SharesBox | None = None
 
 
 class _Entry(PublishedPart):
-    index: Annotated[int, Field(ge=0)]
+    index: Annotated[int, Field(ge=0, lt=10**9)]
     references: list[_Reference] = Field(min_length=1)
-    vqa_prompts: dict[str, str] = Field(default_factory=dict)
-    prompt: str = ""
+    vqa_prompts: dict[str, Text] = Field(default_factory=dict)
+    prompt: Text = ""
 
 
 class LamicBenchCases:

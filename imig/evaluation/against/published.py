@@ -13,9 +13,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from imig.contextgen.picture_file import read_mask, read_picture
 from imig.errors import DataError, UsageError
 from imig.evaluation.case import Mask
+from imig.printable import shortened
 from imig.recipe.yaml_lines import read_text
 from imig.regular_file import open_regular_file
-from imig.schema.parts import first_problem
+from imig.schema import MAX_CAPTION, first_problem
 
 EDGE = 0.001
 """So much may a share reach beyond the picture: it was rounded."""
@@ -68,17 +69,30 @@ def read_json(path: Path, *, cure: str) -> Any:
     text = read_published(path)
     if path.suffix == ".jsonl":
         lines = [(number, one) for number, one in enumerate(text.splitlines(), 1) if one.strip()]
-        return [_parse(one, f"{path}:{number}", cure=cure) for number, one in lines]
-    return _parse(text, str(path), cure=cure)
+        return [parse_json(one, f"{path}:{number}", cure=cure) for number, one in lines]
+    return parse_json(text, str(path), cure=cure)
 
 
-def _parse(text: str, where: str, *, cure: str) -> Any:
+def parse_json(text: str, where: str, *, cure: str) -> Any:
+    """The value of a text that no key stands twice in: one of two cases would be lost.
+
+    Raises UsageError that begins with `where` and the line.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_to_dict)
     except json.JSONDecodeError as error:
-        raise UsageError(f"{where}: not JSON: {error.msg} ({error.lineno})", cure=cure) from error
+        raise UsageError(f"{where}:{error.lineno}: not JSON: {error.msg}", cure=cure) from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where}: not JSON that can be read: {error}", cure=cure) from error
+
+
+def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {shortened(repr(twice))} stands there twice")
+    return found
 
 
 def to_part(kind: type[PartT], value: Any, *, where: str, cure: str) -> PartT:
@@ -89,6 +103,30 @@ def to_part(kind: type[PartT], value: Any, *, where: str, cure: str) -> PartT:
         return kind.model_validate(value)
     except ValidationError as error:
         raise UsageError(f"{where}: {first_problem(error)}", cure=cure) from error
+
+
+def is_text(value: Any) -> bool:
+    """Whether it is a text that a model can read, and as long as a scene's caption may be.
+
+    An escape in JSON can be half of a character.
+    """
+    if not isinstance(value, str) or len(value) > MAX_CAPTION:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _require_text(value: str) -> str:
+    if not is_text(value):
+        raise ValueError(f"it is no text of at most {MAX_CAPTION} characters")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_require_text)]
+"""What a model reads: a caption, a phrase, a question."""
 
 
 def beside(folder: Path, name: str, *, where: str) -> Path:

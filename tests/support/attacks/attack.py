@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
+
+REFUSED: Final = -1
+"""As an exit code: 1 or 2, before anything is written. Whether a file is damaged or another one was
+meant cannot be told."""
+EITHER: Final = -2
+"""Refused like that, or with code 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,3 +32,5 @@ class Attack:
     """What must be in what is printed, or in the quarantine."""
     kept: int | None = None
     """With code 0: scenes or pictures that come through; None: all."""
+    is_heavy: bool = False
+    """It takes more than a moment, or memory: in a process of its own alone."""

@@ -13,8 +13,18 @@ from typing import Any, Final
 import pyarrow
 import pyarrow.parquet
 
+from imig.evaluation.against.layoutsam_files import COLUMNS
 from support.attacks.attack import Attack
-from support.attacks.pieces import BROKEN_JSON, DAMAGED, ODD, ODD_JSON
+from support.attacks.pieces import (
+    BOXES,
+    BROKEN_JSON,
+    DAMAGED,
+    NAMES,
+    NUMBERS,
+    ODD,
+    ODD_JSON,
+    TEXTS,
+)
 from support.attacks.stage import PACK, SCENES, VICTIM
 from support.benchmark_files import ROWS
 
@@ -90,8 +100,8 @@ def of_pictures() -> Iterator[Attack]:
         yield attack("dataset", f"picture, partial: {kind}", instead(make), "--partial", kept=SCENES - 1)
     yield attack("dataset", "picture: of no case, its name paints", lambda p: write("pictures/\x1b[31mx\x07\u202e\n.png", ODD["grey"], p), kept=SCENES)
     yield attack("dataset", "picture: of no case, its name is no text", lambda p: write(os.fsdecode(b"pictures/\xff\xfe.png"), ODD["grey"], p), kept=SCENES)
-    yield attack("coco-mig", "picture: its name is no text", lambda p: write(os.fsdecode(b"coco-mig-pictures/\xff_6.png"), ODD["grey"], p), kept=4)
-    yield attack("coco-mig", "picture: its name paints", lambda p: write("coco-mig-pictures/\x1b[31m\n_6.png", ODD["grey"], p), kept=4)
+    yield attack("coco-mig", "picture: its name is no text", lambda p: write(os.fsdecode(b"coco-mig-pictures/\xff_6.png"), ODD["grey"], p), kept=3)
+    yield attack("coco-mig", "picture: its name paints", lambda p: write("coco-mig-pictures/\x1b[31m\n_6.png", ODD["grey"], p), kept=3)
     yield attack("dataset", "picture: twice", lambda p: write(f"pictures/{VICTIM}.png", ODD["grey"], p), kept=SCENES + 1)
     yield attack("dataset", "pictures: no folder", lambda p: shutil.rmtree(p / "pictures"), code=2)
     yield attack("dataset", "pictures: empty", lambda p: [one.unlink() for one in (p / "pictures").iterdir()], code=2)
@@ -111,10 +121,13 @@ def of_leftovers() -> Iterator[Attack]:
                     os.mkfifo(path)
                 else:
                     path.write_bytes(change(b'{"of": "x", "case": "basic-00000000"}\n{"a": 1}\n'))
-            yield attack("dataset", f"left {name}: {kind}", plant, kept=SCENES if kind != "folder" else None)
+            code = 0
+            if kind in ("folder", "link to zeros", "pipe"):
+                code = 2 if name == "pictures.jsonl" else int(kind == "folder")
+            yield attack("dataset", f"left {name}: {kind}", plant, code=code, kept=None if code else SCENES)
     yield attack("dataset", "output: a file", lambda p: write("out", lambda: b"x", p), code=2)
     yield attack("dataset", "output: a link to itself", lambda p: (p / "out").symlink_to("out"), code=2)
-    yield attack("dataset", "output: a link to nothing", lambda p: (p / "out").symlink_to("gone/deep"), kept=SCENES)
+    yield attack("dataset", "output: a link to nothing", lambda p: (p / "out").symlink_to("gone/deep"), code=2)
 
 
 def of_lists() -> Iterator[Attack]:
@@ -134,59 +147,6 @@ def of_lists() -> Iterator[Attack]:
         yield attack("lamicbench", f"layout: {kind}", partial(edit, "lamicbench/lamicbench_layout.json", change), code=2)
         yield attack("layoutsam", f"sampled: {kind}", partial(write, "layoutsam/layoutsam_sampled.json", lambda change=change: change(b'[{"index": 0}]')), code=2)
         yield attack("layoutsam", f"table: {kind}", partial(edit, "layoutsam/data/test-00000.parquet", change), code=2)
-
-
-BOXES: Final = {
-    "inverted": [0.9, 0.9, 0.1, 0.1],
-    "no area": [0.5, 0.5, 0.5, 0.9],
-    "outside": [5, 5, 9, 9],
-    "negative": [-3, -3, 0.5, 0.5],
-    "nan": [float("nan"), 0, 1, 1],
-    "endless": [0, 0, float("inf"), 1],
-    "huge": [0, 0, 10**400, 1],
-    "texts": ["0", "0", "1", "1"],
-    "three numbers": [0, 0, 1],
-    "text": "[0, 0, 1, 1]",
-    "null": None,
-    "booleans": [False, False, True, True],
-    "objects": [{}, {}, {}, {}],
-    "a thousand lists deep": None,
-}
-_deep: Any = 0.5
-for _ in range(900):
-    _deep = [_deep]
-BOXES["a thousand lists deep"] = _deep
-TEXTS: Final = {
-    "empty": "",
-    "number": 17,
-    "list": ["a red mug"],
-    "null": None,
-    "10 mb": "a red " + "m" * 10_000_000,
-    "half a character": "a red \ud800",
-    "zero byte": "a red \0",
-    "paints": "a red \x1b[31mmug\x07\u202e\n",
-    "markup": "a red [bold]mug[/nope] <script>",
-}
-NAMES: Final = {
-    "absolute": "/etc/passwd",
-    "out": "../../../etc/passwd",
-    "out in the middle": "object/../../../x.jpg",
-    "dots": "..",
-    "dot": ".",
-    "empty": "",
-    "zero byte": "a\0b.jpg",
-    "half a character": "\ud800.jpg",
-    "5000 characters": "x" * 5000,
-    "a folder": "object",
-    "newline": "a\nb.jpg",
-    "number": 3,
-    "null": None,
-    "list": ["a.jpg"],
-}
-NUMBERS: Final = {
-    "negative": -1, "huge": 10**30, "half": 0.5, "nan": float("nan"), "text": "7", "null": None,
-    "true": True, "list": [7], "path": "../x",
-}
 
 
 def of_values() -> Iterator[Attack]:
@@ -289,13 +249,19 @@ def of_tables() -> Iterator[Attack]:
 
         return change
 
-    for key in ROWS[0]:
-        yield sam(lambda rows, key=key: [{k: v for k, v in one.items() if k != key} for one in rows], f"column missing: {key}")
-        yield sam(cell(key, None), f"column null: {key}")
-        yield sam(lambda rows, key=key: [{**one, key: 1.5} for one in rows], f"column of floats: {key}")
-        yield sam(lambda rows, key=key: [{**one, key: {"a": [1]}} for one in rows], f"column of objects: {key}")
-        yield sam(lambda rows, key=key: [{**one, key: b"\xff\xfe"} for one in rows], f"column of bytes: {key}")
-        yield sam(lambda rows, key=key: [{**one, key: [1, 2]} for one in rows], f"column of lists: {key}")
+    columns: dict[str, Callable[[Any], Any]] = {
+        "missing": lambda rows, key: [{k: v for k, v in one.items() if k != key} for one in rows],
+        "null": lambda rows, key: [{**one, key: None} for one in rows],
+        "of floats": lambda rows, key: [{**one, key: 1.5} for one in rows],
+        "of objects": lambda rows, key: [{**one, key: {"a": [1]}} for one in rows],
+        "of bytes": lambda rows, key: [{**one, key: b"\xff\xfe"} for one in rows],
+        "of lists": lambda rows, key: [{**one, key: [1, 2]} for one in rows],
+    }
+    for key in COLUMNS:
+        for kind, new in columns.items():
+            is_fine = (key, kind) == ("global_caption", "null")
+            change = partial(new, key=key)
+            yield sam(change, f"column {kind}: {key}", code=0 if is_fine else 2)
     lists = ("region_captions", "detail_region_captions", "bbox_list")
     for key in lists:
         for kind, text in {
@@ -312,14 +278,17 @@ def of_tables() -> Iterator[Attack]:
             "ellipsis": "[..., ...]",
             "a long number": "[" + "9" * 100_000 + "]",
         }.items():
-            yield sam(cell(key, text), f"{key}: {kind}")
+            code = 0 if (key, kind) == ("region_captions", "ellipsis") else 2
+            yield sam(cell(key, text), f"{key}: {kind}", code=code)
     for kind, box in BOXES.items():
         if kind == "a thousand lists deep":
             continue
-        yield sam(cell("bbox_list", repr([[0, 0, 9, 9], box])), f"box: {kind}")
+        code = 0 if kind in ("no area", "outside", "negative", "booleans") else 2
+        yield sam(cell("bbox_list", repr([[0, 0, 9, 9], box])), f"box: {kind}", code=code)
     for kind, name in NAMES.items():
         if isinstance(name, str) and "\ud800" not in name:
-            yield sam(cell("file_name", name), f"file_name: {kind}")
+            code = 1 if kind in ("absolute", "out", "out in the middle", "a folder") else 2
+            yield sam(cell("file_name", name), f"file_name: {kind}", code=code)
     for kind, number in {"zero": 0, "negative": -5, "huge": 2**62}.items():
         yield sam(cell("width", number), f"width: {kind}")
     yield sam(lambda rows: rows + [rows[0]], "two rows of one file name")

@@ -135,3 +135,57 @@ ODD_JSON: Final[dict[str, Callable[[bytes], bytes]]] = {
     "blanks-around": lambda data: b"\n\n " + data + b"\n\n\t \n",
 }
 """Good files all the same."""
+
+BOXES: Final = {
+    "inverted": [0.9, 0.9, 0.1, 0.1],
+    "no area": [0.5, 0.5, 0.5, 0.9],
+    "outside": [5, 5, 9, 9],
+    "negative": [-3, -3, 0.5, 0.5],
+    "nan": [float("nan"), 0, 1, 1],
+    "endless": [0, 0, float("inf"), 1],
+    "huge": [0, 0, 10**400, 1],
+    "texts": ["0", "0", "1", "1"],
+    "three numbers": [0, 0, 1],
+    "text": "[0, 0, 1, 1]",
+    "null": None,
+    "booleans": [False, False, True, True],
+    "objects": [{}, {}, {}, {}],
+    "a thousand lists deep": None,
+}
+_deep: Any = 0.5
+for _ in range(900):
+    _deep = [_deep]
+BOXES["a thousand lists deep"] = _deep
+TEXTS: Final = {
+    "empty": "",
+    "number": 17,
+    "list": ["a red mug"],
+    "null": None,
+    "10 mb": "a red " + "m" * 10_000_000,
+    "half a character": "a red \ud800",
+    "zero byte": "a red \0",
+    "paints": "a red \x1b[31mmug\x07\u202e\n",
+    "markup": "a red [bold]mug[/nope] <script>",
+}
+NAMES: Final = {
+    "absolute": "/etc/passwd",
+    "out": "../../../etc/passwd",
+    "out in the middle": "object/../../../x.jpg",
+    "dots": "..",
+    "dot": ".",
+    "empty": "",
+    "zero byte": "a\0b.jpg",
+    "half a character": "\ud800.jpg",
+    "5000 characters": "x" * 5000,
+    "a folder": "object",
+    "newline": "a\nb.jpg",
+    "number": 3,
+    "null": None,
+    "list": ["a.jpg"],
+}
+NUMBERS: Final = {
+    "negative": -1, "huge": 10**30, "half": 0.5, "nan": float("nan"), "text": "7", "null": None,
+    "true": True, "list": [7], "path": "../x",
+}
+
+

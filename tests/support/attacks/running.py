@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from support.attacks.attack import Attack
+from support.attacks.attack import EITHER, REFUSED, Attack
 from support.hostile.verdict import snapshot
 
 PATIENCE: Final = 120
 """Seconds after which a command counts as hanging; all of them take less than two."""
 MOST_MEMORY: Final = 8 << 30
 """Bytes that a command may ask for: an attack then fails by itself, and the machine goes on."""
+MOST_PEAK_MB: Final = 3000
+"""Of a process that has 700 MB of libraries in it."""
 OUTPUT: Final = "out"
 
 
@@ -42,6 +44,11 @@ def prepare(attack: Attack, stage: Path, place: Path) -> None:
     for name in attack.uses:
         shutil.copytree(stage / name, place / name, symlinks=True)
     attack.plant(place)
+
+
+def inputs_of(place: Path) -> dict[str, str]:
+    """What must not change: everything but the output."""
+    return {name: what for name, what in snapshot(place).items() if name.split("/")[0] != OUTPUT}
 
 
 def play_here(attack: Attack, place: Path) -> Answer:
@@ -106,31 +113,34 @@ def complaints(attack: Attack, answer: Answer, *, place: Path, before: dict[str,
     told = answer.text + _quarantine(place / OUTPUT)
     if answer.code == -1000:
         yield "it hangs"
+    if answer.peak_mb > MOST_PEAK_MB:
+        yield f"it takes {answer.peak_mb} MB"
     if "Traceback" in told:
         yield "a raw traceback"
-    if answer.code != attack.code:
+    if answer.code not in CODES.get(attack.code, (attack.code,)):
         yield f"exit code {answer.code}, not {attack.code}"
     missing = [one for one in attack.says if one not in told]
     if missing:
         yield f"its message lacks {', '.join(missing)}"
-    if answer.code in (1, 2) and not answer.text.count("error: ") == 1:
+    if answer.code in (1, 2) and answer.text.count("error: ") != 1:
         yield "no line `error: ..`"
     if any(one in answer.text for one in ("\x1b", "\x07", "\u202e")):
         yield "it lets the data paint on the terminal"
-    after = {k: v for k, v in snapshot(place).items() if k.split("/")[0] != OUTPUT}
+    after = inputs_of(place)
     if after != before:
         changed = sorted(k for k in {*after, *before} if after.get(k) != before.get(k))
         yield f"it changes what it reads, or writes beside it: {changed[:5]}"
-    finished = [name for name in FINISHED if (place / OUTPUT / name).exists()]
-    if attack.code and finished:
+    finished = [name for name in FINISHED if (place / OUTPUT / name).is_file()]
+    if answer.code and finished and attack.command[0] != "export":
         yield f"it fails, and leaves {finished[0]}"
-    if not attack.code and not answer.code and not finished and attack.command[0] in MAKING:
+    if not answer.code and not finished and attack.command[0] in MAKING:
         yield "it succeeds, and there is no result"
     kept = kept_in(place / OUTPUT) if finished else None
-    if attack.kept is not None and kept != attack.kept:
+    if attack.kept is not None and (finished or not answer.code) and kept != attack.kept:
         yield f"{kept} come through, not {attack.kept}"
 
 
+CODES: Final = {REFUSED: (1, 2), EITHER: (0, 1, 2)}
 FINISHED: Final = ("dataset.json", ".imig-export/finished.json", "evaluation.json")
 """What says of an output that it is whole."""
 MAKING: Final = ("import", "export", "evaluate")
@@ -141,7 +151,7 @@ def kept_in(output: Path) -> int | None:
     import json
 
     for name, keys in zip(FINISHED, (("counts", "written"), ("scenes",), ("pictures",)), strict=True):
-        if (output / name).exists():
+        if (output / name).is_file():
             value = json.loads((output / name).read_text())
             for key in keys:
                 value = value[key]
