@@ -25,6 +25,9 @@ KeyPath = tuple[str, ...]
 MAX_NODES: Final = 100_000
 """Values of a file, aliases followed. Ten lines of aliases can mean more than any memory holds."""
 
+MAX_DEPTH: Final = 1000
+"""Values within each other, in a file of somebody else's program."""
+_QUICK: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TOO_DEEP: Final = "brackets are nested too deeply"
 _TAG: Final = "tag:yaml.org,2002:"
 _NO_VALUE: Final = (ValueError, OverflowError, AttributeError, KeyError)
@@ -172,11 +175,10 @@ def parse_plain_yaml(text: str, path: Path) -> Any:
     UsageError
         It is no YAML, or means more than `MAX_NODES` values; names file and line.
     """
+    loader = None
     try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
-    except yaml.YAMLError as error:  # characters that no text has
-        raise UsageError(f"{path}: not YAML: {error}") from error
-    try:
+        _require_shallow(text, path)
+        loader = _QUICK(text)
         node = loader.get_single_node()
         if node is None:
             return None
@@ -189,7 +191,24 @@ def parse_plain_yaml(text: str, path: Path) -> Any:
     except RecursionError:
         raise UsageError(f"{path}:1: {_TOO_DEEP}") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
+
+
+def _require_shallow(text: str, path: Path) -> None:
+    """Raise UsageError where values are nested as nobody nests them.
+
+    What makes nodes of them in C calls itself for each level, and takes the process along when the
+    stack is used up.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=_QUICK):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise UsageError(f"{path}:{event.start_mark.line + 1}: {_TOO_DEEP}")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _require_few(node: yaml.Node, path: Path) -> None:

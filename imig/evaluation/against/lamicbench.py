@@ -35,6 +35,7 @@ from imig.evaluation.against.published import (
 from imig.evaluation.case import Case, CaseInstance, CaseReference, Kind, Question
 from imig.evaluation.paper_table import Column, PaperTable, Part
 from imig.layout.placement import scaled
+from imig.schema import MAX_INSTANCES
 
 CASES_NAME: Final = "lamicbench_plus.json"
 LAYOUT_NAME: Final = "lamicbench_layout.json"
@@ -98,7 +99,7 @@ class _Reference(PublishedPart):
 
 class _Entry(PublishedPart):
     index: Annotated[int, Field(ge=0, lt=10**9)]
-    references: list[_Reference] = Field(min_length=1)
+    references: list[_Reference] = Field(min_length=1, max_length=MAX_INSTANCES)
     vqa_prompts: dict[str, Text] = Field(default_factory=dict)
     prompt: Text = ""
 

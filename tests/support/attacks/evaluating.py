@@ -14,7 +14,7 @@ import pyarrow
 import pyarrow.parquet
 
 from imig.evaluation.against.layoutsam_files import COLUMNS
-from support.attacks.attack import Attack
+from support.attacks.attack import EITHER, REFUSED, Attack
 from support.attacks.pieces import (
     BOXES,
     BROKEN_JSON,
@@ -131,22 +131,51 @@ def of_leftovers() -> Iterator[Attack]:
 
 
 def of_lists() -> Iterator[Attack]:
-    files = {
-        "layouts": "layouts/one.json",
-        "coco-mig": "coco-mig/mig_bench.json",
-        "coco-mig-yaml": "coco-mig/mig_bench_anno.yaml",
-        "lamicbench": "lamicbench/lamicbench_plus.json",
-    }
-    changes = {**BROKEN_JSON, **ODD_JSON}
-    for against, name in files.items():
-        for kind, change in changes.items():
-            yield attack(against, f"list: {kind}", partial(edit, name, change), code=2)
-    for kind, change in changes.items():
-        yield attack("coco-mig", f"pack: {kind}", partial(edit, f"coco-mig/{PACK}", change), code=2)
-        yield attack("coco-mig-yaml", f"prompts: {kind}", partial(edit, "coco-mig/mig_bench.txt", change), code=2)
-        yield attack("lamicbench", f"layout: {kind}", partial(edit, "lamicbench/lamicbench_layout.json", change), code=2)
-        yield attack("layoutsam", f"sampled: {kind}", partial(write, "layoutsam/layoutsam_sampled.json", lambda change=change: change(b'[{"index": 0}]')), code=2)
-        yield attack("layoutsam", f"table: {kind}", partial(edit, "layoutsam/data/test-00000.parquet", change), code=2)
+    sampled = b'[{"index": 0, "global_caption": "A.", "segments": [{"caption": "a", "bbox": [0, 0, 1, 1]}]}]'
+    files = (
+        ("layouts", "layouts/one.json"),
+        ("coco-mig", "coco-mig/mig_bench.json"),
+        ("coco-mig-yaml", "coco-mig/mig_bench_anno.yaml"),
+        ("coco-mig-yaml", "coco-mig/mig_bench.txt"),
+        ("coco-mig", f"coco-mig/{PACK}"),
+        ("lamicbench", "lamicbench/lamicbench_plus.json"),
+        ("lamicbench", "lamicbench/lamicbench_layout.json"),
+        ("layoutsam", "layoutsam/layoutsam_sampled.json"),
+        ("layoutsam", "layoutsam/data/test-00000.parquet"),
+    )
+    for against, name in files:
+        for kind, change in BROKEN_JSON.items():
+            # YAML's second document of the same keys, and what lies before a table, say nothing
+            code = EITHER if (Path(name).suffix, kind) in TWICE else REFUSED
+            plant = partial(_edit_or_make, name, sampled, change)
+            yield attack(against, f"{Path(name).name}: {kind}", plant, code=code)
+        for kind, change in ODD_JSON.items():
+            if not name.endswith((".parquet", ".yaml", "sampled.json")):
+                yield attack(against, f"{Path(name).name}: {kind}", partial(edit, name, change))
+        for kind, make in FILES.items():
+            yield attack(against, f"{Path(name).name}: {kind}", partial(_instead, name, make), code=EITHER)
+
+
+FILES: Final[dict[str, Callable[[Path], object]]] = {
+    "missing": lambda path: None,
+    "a folder": Path.mkdir,
+    "a pipe": os.mkfifo,
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+TWICE: Final = {(".yaml", "two-values"), (".parquet", "two-values")}
+
+
+def _instead(name: str, make: Callable[[Path], object], place: Path) -> None:
+    (place / name).unlink(missing_ok=True)
+    make(place / name)
+
+
+def _edit_or_make(name: str, data: bytes, change: Callable[[bytes], bytes], place: Path) -> None:
+    path = place / name
+    path.write_bytes(change(path.read_bytes() if path.exists() else data))
 
 
 def of_values() -> Iterator[Attack]:
@@ -194,16 +223,12 @@ def of_values() -> Iterator[Attack]:
     yield lamic(lambda v: put((0, "references"), v[0]["references"] * 5000)(v), "10,000 references")
     yield attack("coco-mig", "key twice", partial(edit, "coco-mig/mig_bench.json", lambda d: d.replace(b'"6"', b'"0"', 1)), code=2)
     yield attack("coco-mig-yaml", "aliases that mean a billion", partial(edit, "coco-mig/mig_bench_anno.yaml", lambda d: laughs() + d), code=2)
+    for kind, text in {"dashes": b"- ", "question marks": b"? ", "braces": b"{a: ", "brackets": b"["}.items():
+        plant = partial(edit, "coco-mig/mig_bench_anno.yaml", lambda d, text=text: text * 100_000)
+        yield attack("coco-mig-yaml", f"100,000 {kind}", plant, code=2)
     yield attack("coco-mig-yaml", "a tag that runs a program", partial(edit, "coco-mig/mig_bench_anno.yaml", lambda d: b"x: !!python/object/apply:os.system ['touch PWNED']\n" + d), code=2)
     yield attack("layouts", "two of one name", partial(write, "layouts/one.yaml", lambda: b"caption: x\n"), code=2)
-    yield attack("layouts", "folder named one.json", lambda p: ((p / "layouts/one.json").unlink(), (p / "layouts/one.json").mkdir()), code=2)
-    yield attack("layouts", "pipe named one.json", lambda p: ((p / "layouts/one.json").unlink(), os.mkfifo(p / "layouts/one.json")), code=2)
-    yield attack("layouts", "link to itself", lambda p: ((p / "layouts/one.json").unlink(), (p / "layouts/one.json").symlink_to("one.json")), code=2)
-    yield attack("layouts", "link to zeros", lambda p: ((p / "layouts/one.json").unlink(), (p / "layouts/one.json").symlink_to("/dev/zero")), code=2)
     yield attack("layouts", "empty folder", lambda p: [one.unlink() for one in (p / "layouts").iterdir()], code=2)
-    for against, name in (("coco-mig", "coco-mig/mig_bench.json"), ("lamicbench", "lamicbench/lamicbench_plus.json"), ("coco-mig", f"coco-mig/{PACK}")):
-        for kind, make in {"a folder": Path.mkdir, "a pipe": os.mkfifo, "a link to itself": lambda p: p.symlink_to(p.name), "a link to zeros": lambda p: p.symlink_to("/dev/zero")}.items():
-            yield attack(against, f"{Path(name).name}: {kind}", lambda p, name=name, make=make: ((p / name).unlink(), make(p / name)), code=2)
 
 
 def laughs() -> bytes:

@@ -160,6 +160,13 @@ def put(path: tuple[Any, ...], new: Any, name: str, place: Path) -> None:
     (place / name).write_text(json.dumps(whole))
 
 
+def laughs() -> bytes:
+    lines = [b"l0: &l0 [0, 0, 1, 1]"]
+    for n in range(1, 12):
+        lines.append(b"l%d: &l%d [%s]" % (n, n, b", ".join([b"*l%d" % (n - 1)] * 10)))
+    return b"\n" + b"\n".join(lines) + b"\n"
+
+
 ANNOTATION: Final = ("annotations", 2)
 """The first of the victim's."""
 
@@ -169,6 +176,11 @@ def of_values() -> Iterator[Attack]:
         plant = partial(put, path, new, "coco/annotations/instances.json")
         return attack("coco", what, plant, **{"kept": SCENES, **expected})
 
+    for kind, text in {"dashes": b"- ", "braces": b"{a: ", "brackets": b"["}.items():
+        plant = partial(edit, "yolo/data.yaml", lambda d, text=text: text * 100_000)
+        yield attack("yolo", f"data.yaml: 100,000 {kind}", plant, code=2)
+    plant = partial(edit, "yolo/data.yaml", lambda d: d + laughs())
+    yield attack("yolo", "data.yaml: aliases that mean a billion", plant, code=2)
     for kind, box in BOXES.items():
         yield of_coco(f"box: {kind}", (*ANNOTATION, "bbox"), box)
         yield attack("pairs", f"box: {kind}", partial(put, (1, "references", 0, "box"), box, "pairs/list.json"), kept=SCENES - (kind not in BOXES_OF_PAIRS))

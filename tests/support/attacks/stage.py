@@ -35,7 +35,7 @@ def write_stage(root: Path) -> Path:
     _write_layouts(root / "layouts")
     _write_coco_mig(root / "coco-mig")
     write_lamicbench(root / "lamicbench")
-    for stem in ("0003", "0007"):
+    for stem in ("0000", "0007"):
         _picture(root / "lamicbench-pictures" / f"{stem}_0.jpg")
     write_layoutsam(root / "layoutsam" / "data" / "test-00000.parquet")
     for stem in ("sa_11", "sa_12"):
