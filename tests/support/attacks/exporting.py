@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import tarfile
 from collections.abc import Callable, Iterator
@@ -50,17 +51,26 @@ def change_member(name: str, change: Callable[[bytes], bytes], place: Path) -> N
 IN_A_SCENE: Final[dict[str, Callable[[bytes], bytes]]] = {
     kind: change for kind, change in BROKEN_JSON.items() if kind not in ("two-values",)
 } | {
-    "box-outside": lambda data: data.replace(b'"box": [66, ', b'"box": [99, ').replace(b'"box":[66,', b'"box":[99,'),
-    "run-lengths": lambda data: data.replace(b'"counts":"', b'"counts":"~'),
+    "a box outside": lambda data: re.sub(rb"(\[\s*)66(,)", rb"\g<1>99\2", data),
+    "run-lengths": lambda data: re.sub(rb'("counts": ?").', rb"\1~", data),
     "id": lambda data: data.replace(VICTIM.encode(), b"../../../../../x"[:14]),
 }
 
 
+MASKS_UNREAD: Final = ("ai-toolkit", "coco", "imig100k")
+"""Formats that have no masks, or take them as they are stored."""
+IN_ALL: Final = ("noise", "cut-off", "a-million-brackets", "run-lengths")
+
+
 def of_scenes() -> Iterator[Attack]:
     for name in WRITTEN:
-        for kind in ("noise", "cut-off", "a-million-brackets", "run-lengths") if name != "folders" else IN_A_SCENE:
+        for kind in IN_A_SCENE if name == "folders" else IN_ALL:
             plant = partial(change_member, "json", IN_A_SCENE[kind])
-            yield attack(name, f"scene: {kind}", plant, says=(VICTIM, "1 scenes are damaged"), kept=SCENES - 1)
+            if kind == "run-lengths" and name in MASKS_UNREAD:
+                yield attack(name, f"scene: {kind}", plant, code=0, kept=SCENES)
+                continue
+            said = (VICTIM, "1 scenes are damaged")
+            yield attack(name, f"scene: {kind}", plant, says=said, kept=SCENES - 1)
 
 
 def cut(place: Path, *, at: int) -> None:
@@ -77,7 +87,10 @@ def of_datasets() -> Iterator[Attack]:
         yield attack(name, "shard: a pipe", lambda p: ((p / SHARD).unlink(), os.mkfifo(p / SHARD)))
         for file in ("dataset.json", "index.parquet"):
             for kind, change in BROKEN_JSON.items():
-                yield attack(name, f"{file}: {kind}", partial(_edit, f"dataset/{file}", change), code=REFUSED)
+                if (file, kind) == ("index.parquet", "two-values"):
+                    continue
+                plant = partial(_edit, f"dataset/{file}", change)
+                yield attack(name, f"{file}: {kind}", plant, code=REFUSED)
         yield attack(name, "output: a file", lambda p: (p / "out").write_text("x"), code=2)
         yield attack(name, "output: other things", lambda p: ((p / "out").mkdir(), (p / "out/thesis.txt").write_text("x")), code=2)
         yield attack(name, "output: a link to itself", lambda p: (p / "out").symlink_to("out"), code=2)
@@ -95,18 +108,28 @@ def _left(name: str, change: Callable[[bytes], bytes], place: Path) -> None:
 
 
 def of_cards() -> Iterator[Attack]:
-    def card(what: str, plant: Callable[[Path], object], **expected: Any) -> Attack:
-        return Attack(id=f"card: {what}", command=("card", "dataset"), uses=("dataset",), plant=plant, **{"code": REFUSED, **expected})
+    def card(
+        what: str, plant: Callable[[Path], object], *more: str, **expected: Any
+    ) -> Attack:
+        return Attack(
+            id=f"card: {what}",
+            command=("card", "dataset", *more),
+            uses=("dataset",),
+            plant=plant,
+            **{"code": REFUSED, **expected},
+        )
 
     for name in ("dataset.json", "index.parquet"):
         for kind, change in BROKEN_JSON.items():
-            yield card(f"{name}: {kind}", partial(_edit, f"dataset/{name}", change))
+            if (name, kind) == ("index.parquet", "two-values"):
+                continue  # what lies before a table says nothing
+            yield card(f"{name}: {kind}", partial(_edit, f"dataset/{name}", change), "--overwrite")
     yield card("README.md: somebody else's", lambda p: None, code=2)
     for kind, change in BROKEN_JSON.items():
         yield card(f"README.md: {kind}", partial(_edit, "dataset/README.md", lambda d, change=change: b"---\n" + change(d) + b"\n---\n"), code=2)
     yield card("README.md: a pipe", lambda p: ((p / "dataset/README.md").unlink(), os.mkfifo(p / "dataset/README.md")), code=2)
     yield card("README.md: a folder", lambda p: ((p / "dataset/README.md").unlink(), (p / "dataset/README.md").mkdir()), code=2)
-    yield card("shard: cut off", partial(cut, at=9000))
+    yield card("shard: missing", lambda p: (p / SHARD).unlink(), "--overwrite")
     yield card("no folder", lambda p: __import__("shutil").rmtree(p / "dataset"), code=2)
 
 

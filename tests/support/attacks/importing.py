@@ -55,7 +55,7 @@ LISTS: Final = {
 }
 
 
-BOXES_OF_PAIRS: Final = ("null",)
+BOXES_OF_PAIRS: Final = ("null", "outside", "negative")
 MASKS_AS_RUNS: Final[dict[str, Any]] = {
     "of another size": {"size": [10, 10], "counts": "d0"},
     "too short": {"size": [64, 96], "counts": "0"},
