@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import struct
@@ -92,10 +91,22 @@ def of_datasets() -> Iterator[Attack]:
                 plant = partial(_edit, f"dataset/{file}", change)
                 yield attack(name, f"{file}: {kind}", plant, code=REFUSED)
         yield attack(name, "output: a file", lambda p: (p / "out").write_text("x"), code=2)
-        yield attack(name, "output: other things", lambda p: ((p / "out").mkdir(), (p / "out/thesis.txt").write_text("x")), code=2)
-        yield attack(name, "output: a link to itself", lambda p: (p / "out").symlink_to("out"), code=2)
+        yield attack(
+            name,
+            "output: other things",
+            lambda p: ((p / "out").mkdir(), (p / "out/thesis.txt").write_text("x")),
+            code=2,
+        )
+        yield attack(
+            name, "output: a link to itself", lambda p: (p / "out").symlink_to("out"), code=2
+        )
         for kind, change in BROKEN_JSON.items():
-            yield attack(name, f"left export.json: {kind}", partial(_left, "export.json", change), code=REFUSED)
+            yield attack(
+                name,
+                f"left export.json: {kind}",
+                partial(_left, "export.json", change),
+                code=REFUSED,
+            )
 
 
 def _edit(name: str, change: Callable[[bytes], bytes], place: Path) -> None:
@@ -108,9 +119,7 @@ def _left(name: str, change: Callable[[bytes], bytes], place: Path) -> None:
 
 
 def of_cards() -> Iterator[Attack]:
-    def card(
-        what: str, plant: Callable[[Path], object], *more: str, **expected: Any
-    ) -> Attack:
+    def card(what: str, plant: Callable[[Path], object], *more: str, **expected: Any) -> Attack:
         return Attack(
             id=f"card: {what}",
             command=("card", "dataset", *more),
@@ -126,9 +135,25 @@ def of_cards() -> Iterator[Attack]:
             yield card(f"{name}: {kind}", partial(_edit, f"dataset/{name}", change), "--overwrite")
     yield card("README.md: somebody else's", lambda p: None, code=2)
     for kind, change in BROKEN_JSON.items():
-        yield card(f"README.md: {kind}", partial(_edit, "dataset/README.md", lambda d, change=change: b"---\n" + change(d) + b"\n---\n"), code=2)
-    yield card("README.md: a pipe", lambda p: ((p / "dataset/README.md").unlink(), os.mkfifo(p / "dataset/README.md")), code=2)
-    yield card("README.md: a folder", lambda p: ((p / "dataset/README.md").unlink(), (p / "dataset/README.md").mkdir()), code=2)
+        yield card(
+            f"README.md: {kind}",
+            partial(
+                _edit,
+                "dataset/README.md",
+                lambda d, change=change: b"---\n" + change(d) + b"\n---\n",
+            ),
+            code=2,
+        )
+    yield card(
+        "README.md: a pipe",
+        lambda p: ((p / "dataset/README.md").unlink(), os.mkfifo(p / "dataset/README.md")),
+        code=2,
+    )
+    yield card(
+        "README.md: a folder",
+        lambda p: ((p / "dataset/README.md").unlink(), (p / "dataset/README.md").mkdir()),
+        code=2,
+    )
     yield card("shard: missing", lambda p: (p / SHARD).unlink(), "--overwrite")
     yield card("no folder", lambda p: __import__("shutil").rmtree(p / "dataset"), code=2)
 
@@ -165,10 +190,19 @@ ADAPTERS: Final[dict[str, Callable[[], bytes]]] = {
     "a header of brackets": lambda: _header(b"[" * 100_000),
     "a header that is a list": lambda: _header(b"[]"),
     "a header without tensors": lambda: _header(b"{}"),
-    "a tensor of 2^62 values": lambda: _header(b'{"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,4]}}') + bytes(4),
-    "a tensor of negative size": lambda: _header(b'{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}') + bytes(4),
-    "offsets turned": lambda: _header(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}') + bytes(4),
-    "an unknown type": lambda: _header(b'{"a":{"dtype":"F3","shape":[1],"data_offsets":[0,4]}}') + bytes(4),
+    "a tensor of 2^62 values": lambda: (
+        _header(b'{"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,4]}}')
+        + bytes(4)
+    ),
+    "a tensor of negative size": lambda: (
+        _header(b'{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}') + bytes(4)
+    ),
+    "offsets turned": lambda: (
+        _header(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}') + bytes(4)
+    ),
+    "an unknown type": lambda: (
+        _header(b'{"a":{"dtype":"F3","shape":[1],"data_offsets":[0,4]}}') + bytes(4)
+    ),
     "whole numbers": lambda: lora(new=np.ones((4, 8), np.int64)),
     "nan": lambda: lora(new=np.full((4, 8), np.nan, np.float32)),
     "endless": lambda: lora(new=np.full((4, 8), np.inf, np.float32)),
@@ -177,12 +211,20 @@ ADAPTERS: Final[dict[str, Callable[[], bytes]]] = {
     "no values": lambda: lora(new=np.ones((), np.float32)),
     "three dimensions": lambda: lora(new=np.ones((4, 8, 2), np.float32)),
     "half of a layer": lambda: lora(without=True),
-    "a key that paints": lambda: lora(more={"transformer.\x1b[31m\x07.lora_A.weight": np.ones((4, 8), np.float32)}),
-    "a key of a path": lambda: lora(more={"../../etc/passwd.lora_A.weight": np.ones((4, 8), np.float32)}),
-    "an alpha of nan": lambda: lora(more={"transformer.transformer_blocks.0.attn.to_q.alpha": np.array(np.nan, np.float32)}),
+    "a key that paints": lambda: lora(
+        more={"transformer.\x1b[31m\x07.lora_A.weight": np.ones((4, 8), np.float32)}
+    ),
+    "a key of a path": lambda: lora(
+        more={"../../etc/passwd.lora_A.weight": np.ones((4, 8), np.float32)}
+    ),
+    "an alpha of nan": lambda: lora(
+        more={"transformer.transformer_blocks.0.attn.to_q.alpha": np.array(np.nan, np.float32)}
+    ),
     "metadata of brackets": lambda: lora(metadata={"lora_adapter_metadata": "[" * 100_000}),
     "metadata that is a list": lambda: lora(metadata={"lora_adapter_metadata": "[]"}),
-    "metadata of nan": lambda: lora(metadata={"lora_adapter_metadata": '{"transformer.r": NaN, "transformer.lora_alpha": NaN}'}),
+    "metadata of nan": lambda: lora(
+        metadata={"lora_adapter_metadata": '{"transformer.r": NaN, "transformer.lora_alpha": NaN}'}
+    ),
     "settings of brackets": lambda: lora(metadata={"imig": "[" * 100_000}),
     "settings that are a list": lambda: lora(metadata={"imig": "[]"}),
     "settings of wrong types": lambda: lora(metadata={"imig": '{"weights": 7, "attention": []}'}),
@@ -199,7 +241,13 @@ def of_adapters() -> Iterator[Attack]:
     for call, words in calls.items():
         for kind, make in ADAPTERS.items():
             plant = partial(_adapter, make)
-            yield Attack(id=f"adapter {call}: {kind}", command=("adapter", *words), uses=(), plant=plant, code=-2)
+            yield Attack(
+                id=f"adapter {call}: {kind}",
+                command=("adapter", *words),
+                uses=(),
+                plant=plant,
+                code=-2,
+            )
 
 
 def _adapter(make: Callable[[], bytes], place: Path) -> None:

@@ -16,7 +16,9 @@ SIZE: Final = (96, 64)
 """(width, height), as pictures of the good dataset."""
 
 
-def picture(mode: str = "RGB", *, kind: str = "JPEG", size: tuple[int, int] = SIZE, **how: Any) -> bytes:
+def picture(
+    mode: str = "RGB", *, kind: str = "JPEG", size: tuple[int, int] = SIZE, **how: Any
+) -> bytes:
     """A picture that is not all of one value."""
     image = Image.linear_gradient("L").resize(size).convert("RGB").convert(mode)
     data = io.BytesIO()
@@ -184,8 +186,13 @@ NAMES: Final = {
     "list": ["a.jpg"],
 }
 NUMBERS: Final = {
-    "negative": -1, "huge": 10**30, "half": 0.5, "nan": float("nan"), "text": "7", "null": None,
-    "true": True, "list": [7], "path": "../x",
+    "negative": -1,
+    "huge": 10**30,
+    "half": 0.5,
+    "nan": float("nan"),
+    "text": "7",
+    "null": None,
+    "true": True,
+    "list": [7],
+    "path": "../x",
 }
-
-

@@ -108,7 +108,9 @@ def _call(command: tuple[str, ...]) -> int:
         return 97
 
 
-def complaints(attack: Attack, answer: Answer, *, place: Path, before: dict[str, str]) -> Iterator[str]:
+def complaints(
+    attack: Attack, answer: Answer, *, place: Path, before: dict[str, str]
+) -> Iterator[str]:
     """What is not as it should be; `before`: the inputs' snapshot."""
     told = answer.text + _quarantine(place / OUTPUT)
     if answer.code == -1000:
@@ -150,7 +152,9 @@ def kept_in(output: Path) -> int | None:
     """How many scenes or pictures came through."""
     import json
 
-    for name, keys in zip(FINISHED, (("counts", "written"), ("scenes",), ("pictures",)), strict=True):
+    for name, keys in zip(
+        FINISHED, (("counts", "written"), ("scenes",), ("pictures",)), strict=True
+    ):
         if (output / name).is_file():
             value = json.loads((output / name).read_text())
             for key in keys:
