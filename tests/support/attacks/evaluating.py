@@ -504,6 +504,36 @@ def of_tables() -> Iterator[Attack]:
     )
 
 
+def of_comparisons() -> Iterator[Attack]:
+    def compared(what: str, plant: Callable[[Path], object], code: int = REFUSED) -> Attack:
+        files = ("results/one", "results/two/evaluation.json")
+        return Attack(
+            id=f"compare: {what}",
+            command=("evaluate", "--compare", *files),
+            uses=("results",),
+            plant=plant,
+            code=code,
+        )
+
+    result = "results/one/evaluation.json"
+    for name in (result, "results/two/pictures.jsonl"):
+        for kind, change in BROKEN_JSON.items():
+            # no pictures at all are no case in common
+            yield compared(f"{Path(name).name}: {kind}", partial(edit, name, change))
+        for kind, make in FILES.items():
+            yield compared(f"{Path(name).name}: {kind}", partial(_instead, name, make))
+    for what, path, new in (
+        ("another format", ("format",), "imig-evaluation-99"),
+        ("no recipe", ("recipe",), {}),
+        ("a recipe of texts", ("recipe",), {"name": 7, "bootstrap": "many"}),
+        ("a billion draws", ("recipe", "bootstrap", "samples"), 10**9),
+        ("other cases", ("against",), {"kind": "x" * 10_000_000}),
+        ("models that are none", ("models",), [{}]),
+        ("another version", ("imig",), "0.0.1"),
+    ):
+        yield compared(what, partial(change_json, result, put(path, new)))
+
+
 def each() -> Iterator[Attack]:
     yield from of_pictures()
     yield from of_leftovers()
@@ -511,3 +541,4 @@ def each() -> Iterator[Attack]:
     yield from of_values()
     yield from of_references()
     yield from of_tables()
+    yield from of_comparisons()

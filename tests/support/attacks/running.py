@@ -135,7 +135,12 @@ def complaints(
     finished = [name for name in FINISHED if (place / OUTPUT / name).is_file()]
     if answer.code and finished and attack.command[0] != "export":
         yield f"it fails, and leaves {finished[0]}"
-    if not answer.code and not finished and attack.command[0] in MAKING:
+    if (
+        not answer.code
+        and not finished
+        and {*attack.command} >= {OUTPUT}
+        and attack.command[0] in MAKING
+    ):
         yield "it succeeds, and there is no result"
     kept = kept_in(place / OUTPUT) if finished else None
     if attack.kept is not None and (finished or not answer.code) and kept != attack.kept:

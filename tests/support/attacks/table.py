@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from support.attacks import evaluating, exporting, importing
+from support.attacks import benching, evaluating, exporting, importing
 from support.attacks.attack import Attack
 
 ATTACKS: Final[tuple[Attack, ...]] = (
     *importing.each(),
     *exporting.each(),
     *evaluating.each(),
+    *benching.each(),
 )
 EVERY: Final = 41
 """One attack of so many is in the sample."""
