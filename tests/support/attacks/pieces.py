@@ -57,9 +57,9 @@ def bomb(width: int = 30_000, height: int = 30_000) -> bytes:
 
 
 def text_bomb() -> bytes:
-    """A sound PNG whose compressed text unpacks to 300 MB."""
+    """A sound PNG whose compressed text unpacks to 30 MB."""
     whole = picture(kind="PNG")
-    text = png_chunk(b"zTXt", b"imig\0\0" + zlib.compress(b"\0" * 300_000_000, 9))
+    text = png_chunk(b"zTXt", b"imig\0\0" + zlib.compress(b"\0" * 30_000_000, 9))
     return whole[:33] + text + whole[33:]
 
 
@@ -100,7 +100,7 @@ ODD: Final[dict[str, Callable[[], bytes]]] = {
     "turned-by-exif": _turned,
     "progressive": lambda: picture(progressive=True),
     "more-behind-its-end": lambda: WHOLE + b"PK\x03\x04" + bytes(3000),
-    "text-that-unpacks-to-300-mb": text_bomb,
+    "text-that-unpacks-to-30-mb": text_bomb,
     "record-of-100000-brackets": deep_text,
 }
 """Pictures all the same, of 96 x 64 pixels."""
