@@ -16,6 +16,14 @@ from imig.engine.failures import Failures, errors_must_wait
 from imig.engine.finish import FinishedBuild, finish_build
 from imig.engine.folder import BuildFolder, build_output
 from imig.engine.machine import Machine, local_machine
+from imig.engine.node_checks import check_nodes
+from imig.engine.nodes import (
+    NodesLostError,
+    alive_nodes,
+    needed,
+    require_resources,
+    wait_for_nodes,
+)
 from imig.engine.plan import Plan
 from imig.engine.plan_text import print_remarks, print_skipped
 from imig.engine.progress import BuildProgress
@@ -29,6 +37,7 @@ from imig.engine.retry import (
     waiting_blocks,
 )
 from imig.engine.tally import Snapshot
+from imig.engine.status import BuildObserver
 from imig.errors import DataError
 from imig.output.folder import hold
 from imig.output.report import counts_to_text, print_funnel
@@ -38,10 +47,16 @@ if TYPE_CHECKING:
     from imig.engine.workers import FinishedBlock
 
 
-def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedBuild | None:
+def build(
+    plan: Plan,
+    console: Console,
+    *,
+    overwrite: bool = False,
+    observers: Sequence[BuildObserver] = (),
+) -> FinishedBuild | None:
     """Build the plan's dataset, or finish what an interrupted run began.
 
-    Returns None when the dataset is finished already.
+    Returns None when the dataset is finished already. `observers` are told what happens.
 
     Raises
     ------
@@ -74,15 +89,21 @@ def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedB
             if blocks and again:
                 console.print("pictures that could not be opened can be by now: once more")
             if blocks:
-                run_blocks(folder, blocks, console)
+                run_blocks(folder, blocks, console, observers=observers)
         join_last_shards(folder)
         finished = finish_build(folder, seconds=time.monotonic() - started)
+    for one in observers:
+        one.finished(finished, seconds=time.monotonic() - started)
     _print_end(finished, console, seconds=time.monotonic() - started)
     return finished
 
 
 def build_each(
-    plans: Sequence[Plan], console: Console, *, overwrite: bool = False
+    plans: Sequence[Plan],
+    console: Console,
+    *,
+    overwrite: bool = False,
+    observers: Sequence[BuildObserver] = (),
 ) -> list[FinishedBuild | None]:
     """Build one dataset after the other, all on one Ray, which takes seconds to start.
 
@@ -91,10 +112,18 @@ def build_each(
     with interrupt_once(), ExitStack() as stack:
         if len(plans) > 1 and (overwrite or not all(build_output(one).finished() for one in plans)):
             stack.enter_context(_ray_session(plans))
-        return [build(plan, console, overwrite=overwrite) for plan in plans]
+        return [
+            build(plan, console, overwrite=overwrite, observers=observers) for plan in plans
+        ]
 
 
-def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None:
+def run_blocks(
+    folder: BuildFolder,
+    blocks: list[int],
+    console: Console,
+    *,
+    observers: Sequence[BuildObserver] = (),
+) -> None:
     """Run blocks through the stages on Ray, and join shards as they become complete."""
     plan = folder.plan
     left = sum(stop - start for start, stop in map(plan.block_range, blocks))
@@ -106,8 +135,11 @@ def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None
     )
     print_skipped(plan, console)
     print_remarks(plan, console)
+    for one in observers:
+        one.started(plan, finished_scenes=finished)
+    progress = BuildProgress(plan, console, finished_scenes=finished, observers=observers)
     try:
-        with BuildProgress(plan, console, finished_scenes=finished) as progress:
+        with progress:
             _stream(folder, blocks, progress)
     except DataError:
         drop_failed_parts(folder)
@@ -115,24 +147,35 @@ def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None
 
 
 def _stream(folder: BuildFolder, blocks: list[int], progress: BuildProgress) -> None:
-    from imig.engine.cluster import require_resources
-
     plan = folder.plan
     with _ray_session([plan]) as machine:
         # Imports Ray, which reads the environment that the session has set.
         from imig.engine.stream import stream_blocks
 
-        groups = plan.groups(machine)
-        require_resources(groups)
-        stream = stream_blocks(plan, blocks, groups=groups, parts=folder.parts)
-        with closing(stream) as events:
-            collect_blocks(folder, blocks, events, progress)
+        wanted = plan.groups(machine)
+        require_resources(wanted, alive_nodes())
+        if plan.loaded.recipe.engine.ray_address is not None:
+            check_nodes(plan, wanted, state=folder.output.state)
+        groups = wanted
+        while blocks:
+            progress.show_workers(groups)
+            stream = stream_blocks(plan, blocks, groups=groups, parts=folder.parts)
+            try:
+                with closing(stream) as events:
+                    collect_blocks(folder, blocks, events, progress)
+                return
+            except NodesLostError as lost:
+                progress.warn(str(lost))
+                groups = wait_for_nodes(wanted, progress.warn)
+                blocks = folder.pending_blocks()
+                workers = ", ".join(f"{one.workers} of {one.name}" for one in groups)
+                progress.warn(f"going on with the workers that fit: {workers}")
 
 
 def collect_blocks(
     folder: BuildFolder,
     blocks: Sequence[int],
-    events: Iterable[FinishedBlock | Snapshot],
+    events: Iterable[FinishedBlock | Snapshot | str],
     progress: BuildProgress,
 ) -> None:
     """Join shards as they become complete, and watch how many scenes fail.
@@ -147,6 +190,9 @@ def collect_blocks(
     for event in events:
         if isinstance(event, Snapshot):
             progress.show(event)
+            continue
+        if isinstance(event, str):
+            progress.warn(event)
             continue
         progress.advance(event.input)
         shard = event.block // plan.blocks_per_shard
@@ -180,7 +226,7 @@ def join_last_shards(folder: BuildFolder) -> None:
 
 def _ray_session(plans: Sequence[Plan]) -> AbstractContextManager[Machine]:
     """Ray for builds one after the other: as the first recipe says, large enough for each."""
-    from imig.engine.cluster import needed, ray_session
+    from imig.engine.cluster import ray_session
 
     machine = local_machine()
     return ray_session(

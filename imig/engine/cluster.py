@@ -10,14 +10,13 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
-from imig.engine.groups import Group
 from imig.engine.machine import Machine, local_machine
+from imig.engine.nodes import alive_nodes
 from imig.errors import UsageError
 from imig.threads import cpu_count
 
@@ -155,39 +154,14 @@ def _configure() -> None:
     context.target_max_block_size = 1 << 20
 
 
-def needed(groups: Sequence[Group], kind: Literal["cpus", "gpus"]) -> float:
-    """CPUs or GPUs of all workers together."""
-    return float(sum(getattr(group, kind) * group.workers for group in groups))
-
-
-def require_resources(groups: Sequence[Group]) -> None:
-    """Raise UsageError when Ray, which must be up, lacks the CPUs or GPUs of the workers."""
-    kinds: tuple[tuple[Literal["cpus", "gpus"], str], ...] = (("gpus", "GPU"), ("cpus", "CPU"))
-    for kind, name in kinds:
-        wanted, available = needed(groups, kind), _cluster_resources().get(name, 0.0)
-        if wanted > available + 1e-6:
-            greedy = max(groups, key=lambda group: getattr(group, kind)).stages[0]
-            raise UsageError(
-                f"the stages ask for {wanted:g} {name}s together, and Ray has {available:g}",
-                cure=f"lower {greedy}.resources.{kind} (fractions share one) or its concurrency",
-            )
-
-
 def _cluster_machine() -> Machine:
     """What a Ray that is up has, all its nodes together; at least one CPU."""
-    found = _cluster_resources()
+    found = [node.resources for node in alive_nodes()]
     return Machine(
-        cpus=max(1, int(found.get("CPU", 0))),
-        gpus=int(found.get("GPU", 0)),
-        memory=int(found.get("memory", 0)),
+        cpus=max(1, int(sum(one.get("CPU", 0) for one in found))),
+        gpus=int(sum(one.get("GPU", 0) for one in found)),
+        memory=int(sum(one.get("memory", 0) for one in found)),
     )
-
-
-def _cluster_resources() -> dict[str, float]:
-    import ray
-
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return resources
 
 
 def _make_temp_folder() -> Path:

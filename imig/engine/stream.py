@@ -14,6 +14,7 @@ from typing import Any
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from imig.engine.groups import Group
+from imig.engine.nodes import NodeWatch
 from imig.engine.plan import Plan
 from imig.engine.tally import Snapshot, Tally
 from imig.engine.workers import FinishedBlock, StageWorker
@@ -89,15 +90,18 @@ class StopOnRequest(ExecutionCallback):
 
 def stream_blocks(
     plan: Plan, blocks: Sequence[int], *, groups: Sequence[Group], parts: Path
-) -> Generator[FinishedBlock | Snapshot, None, None]:
+) -> Generator[FinishedBlock | Snapshot | str, None, None]:
     """Run blocks through the plan's stages and write their parts; Ray must be up.
 
     `groups` says which stages share workers.
 
-    Yields each finished block as it comes, and a snapshot about twice a second.
+    Yields each finished block as it comes, a snapshot about twice a second, and a text when a node
+    has gone that the build can do without.
 
     Raises
     ------
+    NodesLostError
+        One has gone that it cannot do without: what is left must be streamed anew.
     ImigError
         What a stage raised in `setup`; or a worker that died again and again.
     RuntimeError
@@ -105,20 +109,27 @@ def stream_blocks(
     """
     import ray
 
-    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+    tally, watch = _start_tally(), NodeWatch(groups)
     dataset = _dataset(plan, blocks, groups=groups, tally=tally, parts=parts)
     consumer = _Consumer(dataset)
     consumer.start()
     try:
+        due = time.monotonic() + POLL_SECONDS
         while True:
             answer: FinishedBlock | Exception | None = None
             with suppress(queue.Empty):
                 answer = consumer.answers.get(timeout=POLL_SECONDS)
             if isinstance(answer, FinishedBlock):
                 yield answer
-                continue
+                if time.monotonic() < due:
+                    continue
+                answer = None
+            due = time.monotonic() + POLL_SECONDS
             snapshot = _snapshot(tally)
             _raise_failure(snapshot)
+            # What a node takes with it can end the execution before Ray counts the node as lost.
+            if (lost := watch.look(now=answer is not None)) is not None:
+                yield lost
             if isinstance(answer, _EndOfStream):
                 yield snapshot
                 return
@@ -128,6 +139,15 @@ def stream_blocks(
     finally:
         _close(tally)
         consumer.stop()
+
+
+def _start_tally() -> Any:
+    """On the driver's own node: no other that goes away takes the counts with it."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(Tally).remote()
 
 
 def _dataset(
@@ -158,6 +178,7 @@ def _dataset(
             compute=ray.data.ActorPoolStrategy(size=group.workers),
             num_cpus=group.cpus,
             num_gpus=group.gpus or None,
+            **({"resources": dict(group.custom)} if group.custom else {}),
         )
     return dataset
 

@@ -6,6 +6,7 @@ pyarrow) has no place here.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from imig.output.tally import StageTally
@@ -17,6 +18,10 @@ class Snapshot:
 
     tallies: dict[str, StageTally] = field(default_factory=dict)
     """Of this run, by stage."""
+    rejects: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Scenes of this run by stage and reason."""
+    errors: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Quarantined scenes of this run by stage and kind of error, such as ``ValueError``."""
     ready: set[str] = field(default_factory=set)
     """Stages whose models are loaded."""
     failure: bytes | None = None
@@ -41,8 +46,22 @@ class Tally:
         self._attempts[stage, block] = attempt
         return attempt
 
-    def end(self, tallies: dict[str, StageTally], group: str, block: int, *, written: bool) -> None:
-        """A worker is through with a block; the last one has `written` its part."""
+    def end(
+        self,
+        tallies: dict[str, StageTally],
+        group: str,
+        block: int,
+        *,
+        written: bool,
+        rejects: Counter[tuple[str, str]],
+        errors: Counter[tuple[str, str]],
+    ) -> None:
+        """A worker is through with a block; the last one has `written` its part.
+
+        `rejects` and `errors` are those of the worker's own stages, as in the snapshot.
+        """
+        self._snapshot.rejects.update(rejects)
+        self._snapshot.errors.update(errors)
         self._attempts.pop((group, block), None)
         if written:
             self._writing.discard(block)

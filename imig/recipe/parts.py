@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from imig.schema import Licence
 
@@ -104,6 +104,20 @@ class Resources(RecipePart):
     concurrency: int = Field(default=1, gt=0, description="Workers of this stage.")
     cpus: float = Field(default=1.0, ge=0, description="CPUs a worker.")
     gpus: float = Field(default=0.0, ge=0, description="GPUs a worker; fractions share a GPU.")
+    custom: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict,
+        exclude_if=lambda custom: not custom,
+        description="What else a worker takes of its node, by the names that `ray start "
+        "--resources` gave: `{big: 1}` lets the stage run on such nodes only.",
+    )
+
+    @field_validator("custom")
+    @classmethod
+    def _not_what_has_a_key(cls, custom: dict[str, float]) -> dict[str, float]:
+        for name in custom:
+            if name.lower() in ("cpu", "gpu", "memory", "object_store_memory"):
+                raise ValueError(f"{name!r} is no custom resource: give `cpus` and `gpus`")
+        return custom
 
 
 class StageConfig(RecipePart):

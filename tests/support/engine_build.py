@@ -23,6 +23,7 @@ from imig.engine.folder import BuildFolder
 from imig.engine.parts import write_part
 from imig.engine.progress import BuildProgress
 from imig.engine.retry import drop_failed_parts
+from imig.engine.status import BuildObserver
 from imig.engine.workers import FinishedBlock, finished_block
 from imig.errors import DataError
 from support.engine_stages import Judge, make_test_plan
@@ -43,7 +44,13 @@ def build_here(output: Path, recipe: Path, *, ray: bool, seconds: float = 0.0) -
     return screen.getvalue()
 
 
-def run_in_process(folder: BuildFolder, blocks: list[int], console: Console) -> None:
+def run_in_process(
+    folder: BuildFolder,
+    blocks: list[int],
+    console: Console,
+    *,
+    observers: Sequence[BuildObserver] = (),
+) -> None:
     """Stands in for Ray's execution, which has tests of its own."""
     try:
         with BuildProgress(folder.plan, console, finished_scenes=0) as progress:
