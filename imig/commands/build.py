@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from imig.commands.common import (
@@ -13,9 +15,11 @@ from imig.commands.common import (
     add_flag,
     add_overrides,
     console,
+    host_and_port,
     new_command,
     positive,
 )
+from imig.console.json_log import JsonLog
 from imig.errors import UsageError
 from imig.paths import output_path
 
@@ -26,6 +30,7 @@ examples:
   imig build photos --set source.path=~/photos --set models=tiny
   imig build pipelines/photos.yaml --set source.path=~/photos --plan
   imig build basic complex flexible --set models=tiny --output parts    # parts/basic, ...
+  imig build photos --set engine.ray_address=auto --log json --metrics 0.0.0.0:9400
 
 A build that was stopped or killed goes on where it was when the same command is given again.
 """
@@ -57,6 +62,20 @@ def add_parser(commands: Commands) -> None:
         explanation="override a key of the recipe; `filter=null` removes a stage, `models=tiny` "
         "sets the weights of every model",
     )
+    command.add_argument(
+        "--log",
+        choices=("text", "json"),
+        default="text",
+        help="json: beside the lines on stdout, a JSON object a line on stderr for machines: "
+        "started, workers, progress, warning, finished, error, stopped",
+    )
+    command.add_argument(
+        "--metrics",
+        type=host_and_port,
+        metavar="[HOST:]PORT",
+        help="answer Prometheus at http://HOST:PORT/metrics while the build runs; HOST is 127.0.0.1 "
+        "where none is given, 0.0.0.0 is every one of the machine",
+    )
     add_flag(command, "--plan", "check and print what would be done, and stop")
     add_flag(command, "--overwrite", "delete the dataset that is in the folder first")
     command.set_defaults(run=run)
@@ -64,8 +83,11 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from imig.engine.build import build_each
+    from imig.engine.json_events import JsonEvents
+    from imig.engine.metrics import metrics_server
     from imig.engine.plan import make_plan
     from imig.engine.plan_text import print_plan
+    from imig.engine.status import BuildObserver
     from imig.recipe.file import load_recipe
 
     recipes = [load_recipe(one, overrides=options.overrides) for one in options.recipes]
@@ -77,8 +99,14 @@ def run(options: argparse.Namespace) -> int:
     if options.plan:
         for plan in plans:
             print_plan(plan, console())
-    else:
-        build_each(plans, console(), overwrite=options.overwrite)
+        return 0
+    observers: list[BuildObserver] = []
+    with ExitStack() as stack:
+        if options.log == "json":
+            observers.append(JsonEvents(JsonLog(sys.stderr)))
+        if options.metrics is not None:
+            observers.append(stack.enter_context(metrics_server(options.metrics)))
+        build_each(plans, console(), overwrite=options.overwrite, observers=observers)
     return 0
 
 

@@ -36,8 +36,8 @@ from imig.engine.retry import (
     has_failed_parts,
     waiting_blocks,
 )
-from imig.engine.tally import Snapshot
 from imig.engine.status import BuildObserver
+from imig.engine.tally import Snapshot
 from imig.errors import DataError
 from imig.output.folder import hold
 from imig.output.report import counts_to_text, print_funnel
@@ -76,6 +76,8 @@ def build(
             f"{plan.output} is finished already: {counts.written} scenes in "
             f"{len(manifest.shards)} shards ({counts_to_text(counts)}); --overwrite builds it anew",
         )
+        for one in observers:
+            one.was_finished(manifest, output=plan.output)
         return None
     with hold(plan.output, overwrite=overwrite):
         write_missing_prompts(plan, console, overwrite=overwrite)

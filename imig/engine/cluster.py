@@ -83,7 +83,8 @@ def ray_session(*, address: str | None, needed_cpus: float) -> Iterator[Machine]
                 _started_here = True
             _take_sigterm_back()
             _configure()
-            yield _cluster_machine() if folder is None else local_machine()
+            with _deaf_to_raylets():
+                yield _cluster_machine() if folder is None else local_machine()
         finally:
             _started_here = False
             ray_thread.submit(ray.shutdown).result()
@@ -117,27 +118,66 @@ def _connect(address: str) -> None:
 
     # Warns that it has not taken SIGTERM.
     logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UsageError(
-            f"engine.ray_address: no Ray cluster answers at {address!r}: {error}",
-            cure="start one with `ray start --head`, or remove engine.ray_address",
-        ) from error
+    with tempfile.TemporaryFile() as said:
+        try:
+            with _hushed_stderr(said.fileno()):
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            said.seek(0)
+            raise _no_cluster(address, error, said=said.read().decode(errors="replace")) from error
+
+
+def _no_cluster(address: str, error: Exception, *, said: str) -> UsageError:
+    """What keeps us out; `said` is what Ray has printed meanwhile."""
+    if "InvalidAuthToken" in said or "Unauthenticated" in said:
+        return UsageError(
+            f"engine.ray_address: the Ray cluster at {address!r} wants another token",
+            cure="set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH here as on its nodes (a cluster "
+            "without tokens: RAY_AUTH_MODE=disabled)",
+        )
+    if "Version mismatch" in str(error):
+        lines = " ".join(line.strip() for line in str(error).splitlines())
+        return UsageError(
+            f"engine.ray_address: the cluster at {address!r} runs another Ray or Python: {lines}",
+            cure="install the same versions here and on every node",
+        )
+    return UsageError(
+        f"engine.ray_address: no Ray cluster answers at {address!r}: {error}",
+        cure="start one with `ray start --head`, or remove engine.ray_address",
+    )
 
 
 @contextmanager
-def _hushed_stderr() -> Iterator[None]:
-    """Ray's C++ side greets on the file descriptor; what fails is raised in Python anyway."""
+def _hushed_stderr(instead: int | None = None) -> Iterator[None]:
+    """Ray's C++ side greets on the file descriptor; what fails is raised in Python anyway.
+
+    What is said goes to the descriptor `instead`, where one is given.
+    """
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    os.dup2(nowhere if instead is None else instead, 2)
     try:
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@contextmanager
+def _deaf_to_raylets() -> Iterator[None]:
+    """What raylets push to the driver is not printed: thirty lines for each node that goes away.
+
+    `imig.engine.nodes` says it in one. Ray has no setting for it.
+    """
+    from ray._private import worker
+
+    printing = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda *data, **options: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = printing
 
 
 def _configure() -> None:

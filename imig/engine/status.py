@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from imig.console.pace import Pace
 from imig.engine.finish import FinishedBuild
@@ -12,6 +13,7 @@ from imig.engine.groups import Group
 from imig.engine.plan import Plan
 from imig.engine.tally import Snapshot
 from imig.output.tally import StageTally
+from imig.schema import Manifest
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ class BuildObserver:
 
     def finished(self, build: FinishedBuild, *, seconds: float) -> None:
         """The dataset is there; `seconds` is how long this run took."""
+
+    def was_finished(self, manifest: Manifest, *, output: Path) -> None:
+        """There is nothing to do: the same command has made the dataset before."""
 
 
 class BuildMeter:

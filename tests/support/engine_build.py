@@ -53,7 +53,8 @@ def run_in_process(
 ) -> None:
     """Stands in for Ray's execution, which has tests of its own."""
     try:
-        with BuildProgress(folder.plan, console, finished_scenes=0) as progress:
+        progress = BuildProgress(folder.plan, console, finished_scenes=0, observers=observers)
+        with progress:
             engine.collect_blocks(folder, blocks, finish_blocks(folder, blocks), progress)
     except DataError:
         drop_failed_parts(folder)
