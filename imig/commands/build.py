@@ -73,8 +73,8 @@ def add_parser(commands: Commands) -> None:
         "--metrics",
         type=host_and_port,
         metavar="[HOST:]PORT",
-        help="answer Prometheus at http://HOST:PORT/metrics while the build runs; HOST is 127.0.0.1 "
-        "where none is given, 0.0.0.0 is every one of the machine",
+        help="answer Prometheus at http://HOST:PORT/metrics while the build runs; without HOST at "
+        "127.0.0.1 only, 0.0.0.0 is every address of the machine",
     )
     add_flag(command, "--plan", "check and print what would be done, and stop")
     add_flag(command, "--overwrite", "delete the dataset that is in the folder first")

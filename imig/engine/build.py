@@ -114,9 +114,7 @@ def build_each(
     with interrupt_once(), ExitStack() as stack:
         if len(plans) > 1 and (overwrite or not all(build_output(one).finished() for one in plans)):
             stack.enter_context(_ray_session(plans))
-        return [
-            build(plan, console, overwrite=overwrite, observers=observers) for plan in plans
-        ]
+        return [build(plan, console, overwrite=overwrite, observers=observers) for plan in plans]
 
 
 def run_blocks(

@@ -70,9 +70,11 @@ def differences(here: Answer, there: Answer) -> Iterator[tuple[str, str]]:
     for name, code in here["code"].items():
         other = there["code"].get(name)
         # Where a version differs it has been said.
-        if code is not None and other != code and here["packages"].get(name) == there[
-            "packages"
-        ].get(name):
+        if (
+            code is not None
+            and other != code
+            and here["packages"].get(name) == there["packages"].get(name)
+        ):
             how = "has other code there than here" if other else "cannot be imported there"
             yield f"{name} {how}", f"put the same {name} on every node"
     for path, size in here["paths"].items():
@@ -109,10 +111,11 @@ def _question(plan: Plan, *, folder: str, token: str) -> dict[str, Any]:
         if isinstance(use.config, EndpointConfig)
     }
     extra = plan.loaded.recipe.extra
+    paths = (*weights, *source.folders(), *source.files())
     return {
         "packages": _PACKAGES,
         "modules": tuple(sorted({one.stage.partition(":")[0] for one in extra})),
-        "paths": tuple(sorted({str(one) for one in (*weights, *source.folders(), *source.files())})),
+        "paths": tuple(sorted(map(str, set(paths)))),
         "variables": tuple(sorted(endpoints)),
         "folder": folder,
         "token": token,

@@ -107,7 +107,6 @@ def stream_blocks(
     RuntimeError
         A stage is at fault itself; carries the worker's traceback.
     """
-    import ray
 
     tally, watch = _start_tally(), NodeWatch(groups)
     dataset = _dataset(plan, blocks, groups=groups, tally=tally, parts=parts)
