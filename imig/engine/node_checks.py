@@ -7,13 +7,15 @@ bytes, weights that are missing on one node end the build when the first worker 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from imig.engine import node_probe
 from imig.engine.groups import Group
 from imig.engine.node_probe import answer
-from imig.engine.nodes import Node, alive_nodes, holds_some
+from imig.engine.nodes import LOOK_SECONDS, Node, alive_nodes, holds_some
 from imig.engine.plan import Plan
 from imig.errors import UsageError
 from imig.recipe.parts import EndpointConfig
@@ -44,11 +46,10 @@ def check_nodes(plan: Plan, groups: Sequence[Group], *, state: Path) -> None:
     try:
         question = _question(plan, folder=str(state), token=token)
         here = answer(**question)
-        nodes = [node for node in alive_nodes() if holds_some(node, groups)]
-        answers = _ask(nodes, question)
+        answers = _ask([node for node in alive_nodes() if holds_some(node, groups)], question)
     finally:
         (state / token).unlink(missing_ok=True)
-    for node, there in zip(nodes, answers, strict=True):
+    for node, there in answers:
         if faults := list(differences(here, there)):
             named = "; ".join(fault for fault, _ in faults[:SHOWN])
             more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
@@ -122,38 +123,57 @@ def _question(plan: Plan, *, folder: str, token: str) -> dict[str, Any]:
     }
 
 
-def _ask(nodes: Sequence[Node], question: Mapping[str, Any]) -> list[Answer]:
-    """Ask all at once. Raises UsageError where one does not answer."""
+def _ask(nodes: Sequence[Node], question: Mapping[str, Any]) -> list[tuple[Node, Answer]]:
+    """Ask all at once, and those again that have not answered, until they do or are gone.
+
+    Ray itself takes a while to hear of a node that has just come, or has just gone away. Raises
+    UsageError where one is there and does not answer.
+    """
+    answers: list[tuple[Node, Answer]] = []
+    pending, deadline = list(nodes), time.monotonic() + ANSWER_SECONDS
+    while pending:
+        silent: list[tuple[Node, Exception]] = []
+        for node, one in zip(pending, [_start(node, question) for node in pending], strict=True):
+            try:
+                answers.append((node, _finish(one, seconds=deadline - time.monotonic())))
+            except Exception as error:
+                silent.append((node, error))
+        if silent:
+            time.sleep(LOOK_SECONDS)
+        there = {node.id for node in alive_nodes()}
+        pending = [node for node, _ in silent if node.id in there]
+        if pending and time.monotonic() > deadline:
+            raise _no_answer(*next(one for one in silent if one[0] in pending))
+    return answers
+
+
+def _start(node: Node, question: Mapping[str, Any]) -> Any:
+    """The reference of a node's answer."""
     import ray
     from ray import cloudpickle
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from imig.engine import node_probe
-
+    there = NodeAffinitySchedulingStrategy(node.id, soft=False)
+    task = ray.remote(answer).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
     # By value: the node may have no imig, or another one.
     cloudpickle.register_pickle_by_value(node_probe)
     try:
-        asked = [
-            ray.remote(answer)
-            .options(
-                num_cpus=0,
-                max_retries=0,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
-            )
-            .remote(**question)
-            for node in nodes
-        ]
+        return task.remote(**question)
     finally:
         cloudpickle.unregister_pickle_by_value(node_probe)
-    answers: list[Answer] = []
-    for node, one in zip(nodes, asked, strict=True):
-        try:
-            answers.append(ray.get(one, timeout=ANSWER_SECONDS))
-        except ray.exceptions.RayError as error:
-            reason = next(iter(str(error).strip().splitlines()[-1:]), type(error).__name__)
-            raise UsageError(
-                f"node {node.name} cannot run imig's workers: {reason}",
-                cure="look at Ray's logs there (/tmp/ray/session_latest/logs), or take it out of "
-                "the cluster",
-            ) from error
-    return answers
+
+
+def _finish(reference: Any, *, seconds: float) -> Answer:
+    import ray
+
+    found: Answer = ray.get(reference, timeout=max(seconds, 1.0))
+    return found
+
+
+def _no_answer(node: Node, error: Exception) -> UsageError:
+    reason = next(iter(str(error).strip().splitlines()[-1:]), type(error).__name__)
+    return UsageError(
+        f"node {node.name} cannot run imig's workers: {reason}",
+        cure="look at Ray's logs there (/tmp/ray/session_latest/logs), or take it out of the "
+        "cluster",
+    )

@@ -40,7 +40,7 @@ def nodes(cluster: Any, *options: dict[str, Any]) -> Iterator[list[Any]]:
     finally:
         for one in added:
             if one in cluster.worker_nodes:
-                cluster.remove_node(one, allow_graceful=False)
+                cluster.remove_node(one)
 
 
 def kill_when(cluster: Any, node: Any, due: Callable[[], bool]) -> threading.Thread:
