@@ -16,6 +16,7 @@ from imig.duplicates.find import STAGE, find_duplicates
 from imig.duplicates.signatures import Signatures
 from imig.duplicates.signing import NO_FEATURES, SIGNED_MEMBERS, add_signature
 from imig.errors import UsageError
+from imig.output.packed import Packed
 from imig.output.seal import seal
 from imig.output.writing import Contents
 from imig.paths import output_path
@@ -187,7 +188,7 @@ def _write(
         return None
 
     copy_samples([parent], output, contents, change=passing)
-    contents.rejects = [*parent.rejects(), *rejects]
+    contents.rejects = Packed([*parent.rejects(), *rejects])
     return contents, _funnel(
         rejects,
         seen=parent.manifest.counts.written,

@@ -129,6 +129,8 @@ def _ask(nodes: Sequence[Node], question: Mapping[str, Any]) -> list[tuple[Node,
     Ray itself takes a while to hear of a node that has just come, or has just gone away. Raises
     UsageError where one is there and does not answer.
     """
+    from ray.exceptions import RayError
+
     answers: list[tuple[Node, Answer]] = []
     pending, deadline = list(nodes), time.monotonic() + ANSWER_SECONDS
     while pending:
@@ -136,7 +138,7 @@ def _ask(nodes: Sequence[Node], question: Mapping[str, Any]) -> list[tuple[Node,
         for node, one in zip(pending, [_start(node, question) for node in pending], strict=True):
             try:
                 answers.append((node, _finish(one, seconds=deadline - time.monotonic())))
-            except Exception as error:
+            except RayError as error:
                 silent.append((node, error))
         if silent:
             time.sleep(LOOK_SECONDS)

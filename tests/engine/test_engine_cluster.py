@@ -123,8 +123,10 @@ def test_a_node_with_another_version_is_named_before_anything_starts(
 def test_a_resource_that_no_node_has_is_an_error_and_no_endless_wait(
     cluster: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="no place for the workers of filter") as caught:
-        run(plan_for(tmp_path, cluster, concurrency=1, judges="telescope"))
+    plan = plan_for(tmp_path, cluster, concurrency=1, judges="telescope")
+    refused = pytest.raises(UsageError, match="no place for the workers of filter")
+    with nodes(cluster, {"num_cpus": 1}), refused as caught:
+        run(plan)
     assert """--resources='{"telescope": 1}'""" in caught.value.cure
 
 
