@@ -22,6 +22,7 @@ from imig.commands import (
     card,
     diff,
     encode,
+    evaluate,
     export_format,
     formats,
     generate,
@@ -50,11 +51,11 @@ NO_READER = 141
 """128 + SIGPIPE: work was cut off because what reads the output has gone."""
 
 _MAKING = (
-    "build", "card", "encode", "export", "generate", "import", "merge", "prompts", "push",
+    "build", "card", "encode", "evaluate", "export", "generate", "import", "merge", "prompts", "push",
     "refilter", "remove", "split", "train",
 )  # fmt: skip
 """Commands that are there for what they write, not for what they print."""
-_CONTINUING = ("build", "encode", "export", "import", "prompts", "push", "remove")
+_CONTINUING = ("build", "encode", "evaluate", "export", "import", "prompts", "push", "remove")
 """Those of them that go on where they were stopped."""
 
 _EXAMPLES = """\
@@ -222,6 +223,7 @@ def _make_parser() -> argparse.ArgumentParser:
         encode,
         train,
         generate,
+        evaluate,
         adapter,
         models,
         recipes,

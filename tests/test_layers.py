@@ -39,6 +39,7 @@ LAYERS = (
     ("licences",),
     ("output",),
     ("engine", "derived", "training", "interop", "hub"),
+    ("evaluation",),
     ("api",),
     # the face
     ("schema_export", "commands"),

@@ -62,6 +62,7 @@ def make_batch(samples: Sequence[EncodedSample], *, attention: AttentionConfig) 
         [_sample_tokens(one) for one in samples],
         layout=attention.layout,
         drop_background=attention.drop_background,
+        position_offsets=attention.position_offsets,
         bfloat16_positions=attention.bfloat16_positions,
     )
     conditions = [_conditions(one, attention) for one in samples]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imig.contextgen.layout_file import MAX_SIDE, LoadedLayout, ReferenceEntry, pixel_scale
+from imig.contextgen.layout_file import MAX_SIDE, LoadedLayout, pixel_scale
 from imig.contextgen.picture_file import read_mask, read_picture
 from imig.contextgen.presets import Preset
 from imig.contextgen.sample import Box, PictureSample, ReferencePicture
@@ -63,9 +63,7 @@ def layout_to_pictures(
     across, down = pixel_scale(layout.units, (layout.width, layout.height))
     scale = (across * size[0] / layout.width, down * size[1] / layout.height)
     boxes = [scaled(one.box, scale) for one in layout.references]
-    cut_outs = [
-        _read_reference(loaded, number, one) for number, one in enumerate(layout.references)
-    ]
+    cut_outs = [read_reference(loaded, number) for number in range(len(layout.references))]
     references = []
     for entry, cut_out, box in zip(layout.references, cut_outs, boxes, strict=True):
         own = cut_out.image.size
@@ -131,7 +129,13 @@ def _placed(
     return put_back(reference.image, reference.mask, place=place, canvas_size=size)
 
 
-def _read_reference(loaded: LoadedLayout, number: int, entry: ReferenceEntry) -> LayoutReference:
+def read_reference(loaded: LoadedLayout, number: int) -> LayoutReference:
+    """A reference of a layout file at its own size, with its mask.
+
+    Raises UsageError, which names line and key, when it cannot be read or nothing says where in it
+    the subject is.
+    """
+    entry = loaded.layout.references[number]
     image = _read(loaded, "references", number, "image", name=entry.image)
     if entry.mask is not None:
         mask = _read_mask(loaded, number, entry.mask, image=image)

@@ -79,7 +79,7 @@ def differences_from_released(settings: Mapping[str, Any]) -> Iterator[str]:
     It draws as it was written, whatever an adapter was trained with.
     """
     attention = settings.get("attention", {})
-    decisive = ("text_length", "bfloat16_positions", "variant", "ica", "layout")
+    decisive = ("text_length", "position_offsets", "bfloat16_positions", "variant", "ica", "layout")
     defaults = AttentionConfig()
     for name in decisive:
         ours = attention.get(name, getattr(defaults, name))

@@ -51,6 +51,11 @@ class AttentionConfig(RecipePart):
         "pipeline and the released trainer pad, every padding token attended to. Published "
         "weights need 512.",
     )
+    position_offsets: bool = Field(
+        default=True,
+        description="False: every reference has the layout image's own position indices (the "
+        "ablation of paper table 5).",
+    )
     bfloat16_positions: bool = Field(
         default=False,
         description="Round position indices as the released trainer did; published weights saw "

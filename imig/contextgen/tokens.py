@@ -127,6 +127,7 @@ def token_table(
     *,
     layout: bool = True,
     drop_background: bool = False,
+    position_offsets: bool = True,
     bfloat16_positions: bool = False,
 ) -> TokenTable:
     """The table of a batch; short samples are padded after their text and at the end.
@@ -139,6 +140,9 @@ def token_table(
         False leaves the layout image out; the references keep the indices that they have with it.
     drop_background:
         Leaves background tokens of references out instead of hiding them (REFERENCE 3.6a, 1).
+    position_offsets:
+        False begins every reference's rows and columns at 0, where the layout's begin, instead of
+        behind the layout and the references before it (REFERENCE 3.3).
     bfloat16_positions:
         Rounds the indices as the released trainer did (REFERENCE 3.6).
 
@@ -156,7 +160,14 @@ def token_table(
     length = trunk + max(sum(map(len, one)) for one in kept)
     columns = _Columns.empty(len(samples), length)
     for number, sample in enumerate(samples):
-        _fill(columns.row(number), sample, kept[number], text=text, layout=layout)
+        _fill(
+            columns.row(number),
+            sample,
+            kept[number],
+            text=text,
+            layout=layout,
+            position_offsets=position_offsets,
+        )
     positions = torch.from_numpy(columns.positions)
     if bfloat16_positions:
         positions = positions.bfloat16().float()
@@ -214,6 +225,7 @@ def _fill(
     *,
     text: int,
     layout: bool,
+    position_offsets: bool,
 ) -> None:
     row.role[: sample.text] = Role.TEXT
     row.readable[: sample.text] = True
@@ -227,7 +239,7 @@ def _fill(
         row.positions[here, 1:] = places
         start = here.stop
     inside = row.boxes[text : text + len(places)].reshape(sample.grid)
-    offset = sample.grid
+    offset = sample.grid if position_offsets else (0, 0)
     for number, (reference, numbers) in enumerate(zip(sample.references, kept, strict=True)):
         inside[_boxed(reference.box)] |= 1 << number
         grid = reference.valid.shape[0], reference.valid.shape[1]
@@ -238,7 +250,8 @@ def _fill(
         row.positions[here, 0] = 1
         row.positions[here, 1:] = _places(grid)[numbers] + np.array(offset, np.float32)
         start = here.stop
-        offset = offset[0] + grid[0], offset[1] + grid[1]
+        if position_offsets:
+            offset = offset[0] + grid[0], offset[1] + grid[1]
 
 
 @lru_cache(maxsize=256)

@@ -8,27 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel
-
-from imig.paths import expand_home
 from imig.recipe.extra import stages_from_outside
 from imig.recipe.identity import recipe_to_sha256
-from imig.recipe.parts import ModelConfig, Resources, StageConfig
+from imig.recipe.parts import StageConfig
 from imig.recipe.reading import (
     apply_overrides,
-    located,
     parse_override,
     place_of,
     read_document,
-    set_key,
     settled_values,
     validate_recipe,
 )
+from imig.recipe.resolving import apply_tiny, resolve_value
 from imig.recipe.root import STAGE_NAMES, Recipe
 from imig.recipe.shipped import find_recipe
-from imig.recipe.yaml_lines import KeyPath, Written
+from imig.recipe.yaml_lines import KeyPath
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,7 @@ def load_recipe(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> L
         if (stage,) in document.bare:
             raw[stage] = {}
     settings = [parse_override(text) for text in overrides]
-    origins = _apply_tiny(raw, settings, path=path, lines=document.lines)
+    origins = apply_tiny(raw, settings, path=path, lines=document.lines)
     origins |= apply_overrides(raw, settings)
     values = settled_values(dict(document.value), raw, Recipe)
     recipe = validate_recipe(Recipe, values, path=path, lines=document.lines, origins=origins)
@@ -86,74 +81,17 @@ def load_recipe(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> L
     return replace(loaded, recipe=_resolve(recipe, configs, loaded.where))
 
 
-def _apply_tiny(
-    raw: dict[str, Any],
-    settings: Sequence[tuple[KeyPath, Written]],
-    *,
-    path: Path,
-    lines: Mapping[KeyPath, int],
-) -> dict[KeyPath, str]:
-    """With `models: tiny`, what the block `tiny` says, in place; key path -> file and line."""
-    asked = [value.text for key, value in settings if key == ("models",)]
-    weights = asked[-1] if asked else raw.get("models")
-    changes = raw.get("tiny")
-    if weights != "tiny" or not isinstance(changes, dict):
-        return {}
-    origins: dict[KeyPath, str] = {}
-    for key, value in changes.items():
-        name = tuple(key.split("."))
-        origin = place_of(("tiny", key), path=path, lines=lines, overrides={})
-        set_key(raw, name, value, origin=origin)
-        origins[name] = origin
-    return origins
-
-
 def _resolve(recipe: Recipe, configs: Sequence[StageConfig], where: Callable[[str], str]) -> Recipe:
     """Apply `models`, forget what has been applied, and expand ``~`` in paths.
 
     `configs` are the settings of the stages from outside, which are stored with their defaults.
     """
-    resolved = _resolve_value(recipe, "", weights=recipe.models, where=where)
+    resolved = resolve_value(recipe, "", weights=recipe.models, where=where)
     assert isinstance(resolved, Recipe)
     extra = tuple(
         given.with_settings(
-            _resolve_value(config, f"extra.{number}", weights=recipe.models, where=where)
+            resolve_value(config, f"extra.{number}", weights=recipe.models, where=where)
         )
         for number, (given, config) in enumerate(zip(recipe.extra, configs, strict=True))
     )
     return resolved.model_copy(update={"models": None, "tiny": {}, "extra": extra})
-
-
-def _resolve_value(
-    value: Any, key: str, *, weights: str | None, where: Callable[[str], str]
-) -> Any:
-    def below(name: str) -> str:
-        return f"{key}.{name}".removeprefix(".")
-
-    def expanded(text: str, name: str) -> str:
-        return _expand(text, where("models" if name == "weights" and weights else below(name)))
-
-    if isinstance(value, ModelConfig):
-        # A config file belongs to the weights that it came with.
-        config = value.config if weights is None else None
-        return value.model_copy(
-            update={
-                "weights": expanded(weights or value.weights, "weights"),
-                "config": None if config is None else expanded(config, "config"),
-            }
-        )
-    if isinstance(value, Resources) and weights == "tiny":
-        return value.model_copy(update={"gpus": 0.0})
-    if isinstance(value, BaseModel):
-        update = {
-            name: expanded(inner, name)
-            if name == "path" and isinstance(inner, str)
-            else _resolve_value(inner, below(name), weights=weights, where=where)
-            for name, inner in value
-        }
-        return value.model_copy(update=update)
-    return value
-
-
-def _expand(path: str, where: str) -> str:
-    return str(located(path, expand_home, where)) if path.startswith("~") else path

@@ -83,6 +83,7 @@ def test_masks_matter() -> None:
             {"ica": "none"},
             {"variant": "paper"},
             {"layout": False},
+            {"position_offsets": False},
             {"bfloat16_positions": True},
         )
     ]

@@ -178,6 +178,9 @@ def test_positions() -> None:
     assert place[1:4] == [[0, 0, 0], [0, 0, 1], [0, 0, 2]]
     assert place[7:9] == [[1, 0, 0], [1, 0, 1]]
     assert place[13:] == [[1, 2, 3], [1, 3, 3], [1, 4, 4], [1, 5, 4]]
+    bare = token_table([SampleTokens(1, (2, 3), references)], position_offsets=False)
+    assert bare.positions[0, :13].equal(tokens.positions[0, :13])
+    assert bare.positions[0, 13:].int().tolist() == 2 * [[1, 0, 0], [1, 1, 0]]
     rounded = token_table([SampleTokens(1, (2, 300), ())], bfloat16_positions=True)
     assert rounded.positions[0, 1 + 257, 2] == 256, "257 is 256 in bfloat16"
 

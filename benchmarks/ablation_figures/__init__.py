@@ -1,0 +1,1 @@
+"""What `benchmarks/ablation.py` trains on, trains, and counts."""

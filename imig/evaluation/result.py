@@ -1,0 +1,57 @@
+"""`evaluation.json`: what was measured, on what, and with what; enough to measure it again."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from imig.schema import ModelRecord
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FigureResult(_Part):
+    """A figure over cases."""
+
+    value: float | None = Field(description="Mean over all units; null: none has a value.")
+    low: float | None = Field(description="Lower end of the bootstrap interval over cases.")
+    high: float | None
+    units: int = Field(description="Pictures, instances or questions that it is the mean of.")
+    cases: int = Field(description="Cases with at least one of them.")
+
+
+class PictureResult(_Part):
+    """A line of `pictures.jsonl`: what was measured of one picture."""
+
+    case: str
+    group: str
+    file: str = Field(description="Relative to the folder of generated pictures.")
+    sha256: str
+    values: dict[str, list[float | None]] = Field(
+        description="Figure -> a value a unit (the picture, its instances, its questions)."
+    )
+
+
+class EvaluationResult(_Part):
+    """All of `evaluation.json`."""
+
+    format: Literal["imig-evaluation-1"] = "imig-evaluation-1"
+    imig: str = Field(description="Version.")
+    packages: dict[str, str] = Field(description="Versions of what decides about figures.")
+    recipe: dict[str, Any] = Field(description="Whole, with defaults.")
+    models: list[ModelRecord]
+    against: dict[str, Any] = Field(description="The cases: kind, place, checksum, count.")
+    generated: str = Field(description="The folder of the pictures.")
+    cases: int
+    pictures: int
+    missing: list[str] = Field(description="Cases without a picture; they are in no figure.")
+    unmeasured: dict[str, str] = Field(
+        description="Metrics of the recipe that no case allows, and why."
+    )
+    figures: dict[str, FigureResult]
+    groups: dict[str, dict[str, FigureResult]] = Field(
+        description="The same for each of the benchmark's groups; empty where there is one."
+    )
