@@ -218,9 +218,12 @@ def _validate(folder: Path) -> Figures:
 def _process() -> Figures:
     """Processor time of this process until now, and the most memory that it has had."""
     used = resource.getrusage(resource.RUSAGE_SELF)
+    # Not `ru_maxrss`, which a process inherits of the one that has started it.
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    peak = next(line for line in lines if line.startswith("VmHWM:"))
     return {
         "processor_seconds": used.ru_utime + used.ru_stime,
-        "memory_mb": used.ru_maxrss / 1024,
+        "memory_mb": int(peak.split()[1]) / 1024,
     }
 
 
