@@ -1,7 +1,7 @@
 """What does ICA do? Trains ContextGen's ablations where references show what the layout cannot.
 
-    imig build complex --set models=tiny --set source.path=prompts.jsonl --output shards
-    python benchmarks/ablation.py --shards ... [--seeds 0 1] [--steps 600] [--runs runs/ablation]
+imig build complex --set models=tiny --set source.path=prompts.jsonl --output shards
+python benchmarks/ablation.py --shards ... [--seeds 0 1] [--steps 600] [--runs runs/ablation]
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ NO_READER = 141
 """128 + SIGPIPE: work was cut off because what reads the output has gone."""
 
 _MAKING = (
-    "build", "card", "encode", "evaluate", "export", "generate", "import", "merge", "prompts", "push",
-    "refilter", "remove", "split", "train",
+    "build", "card", "encode", "evaluate", "export", "generate", "import", "merge", "prompts",
+    "push", "refilter", "remove", "split", "train",
 )  # fmt: skip
 """Commands that are there for what they write, not for what they print."""
 _CONTINUING = ("build", "encode", "evaluate", "export", "import", "prompts", "push", "remove")

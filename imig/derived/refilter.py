@@ -16,9 +16,9 @@ from imig.duplicates.find import STAGE, find_duplicates
 from imig.duplicates.signatures import Signatures
 from imig.duplicates.signing import NO_FEATURES, SIGNED_MEMBERS, add_signature
 from imig.errors import UsageError
-from imig.output.packed import Packed
 from imig.output.seal import seal
 from imig.output.writing import Contents
+from imig.packed import Packed
 from imig.paths import output_path
 from imig.sample import Sample
 from imig.schema import Manifest, Reject, SkippedStage

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
-from imig.output.packed import Packed
 from imig.output.record import Record
+from imig.packed import Packed
 from imig.sample import Sample
 from imig.schema import Counts, Quarantine, Reject, Scene, ShardRecord, Subset
 from imig.shards.index import IndexRow, scene_to_row

@@ -1,9 +1,10 @@
-"""Lists of a dataset's rows that may have a million entries."""
+"""Lists of a dataset's rows, which may have a million entries."""
 
 from __future__ import annotations
 
 import pickle
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar, cast, overload
 
@@ -22,22 +23,32 @@ class Packed(Sequence[Item], Generic[Item]):
 
     def __init__(self, items: Iterable[Item] = ()) -> None:
         self._lumps: list[bytes] = []
+        self._ends: list[int] = []
+        """Of each lump, the place behind its last entry."""
         self._rest: list[Item] = []
         self.extend(items)
 
     def extend(self, items: Iterable[Item]) -> None:
         """More entries."""
-        self._rest.extend(items)
-        while len(self._rest) >= LUMP:
-            lump, self._rest = self._rest[:LUMP], self._rest[LUMP:]
-            self._lumps.append(zlib.compress(pickle.dumps(lump), level=1))
+        for item in items:
+            self._rest.append(item)
+            if len(self._rest) == LUMP:
+                self.pack()
+
+    def pack(self) -> None:
+        """Nothing more is to come for now: the last entries are packed too, though they are few."""
+        if self._rest:
+            end = len(self)
+            self._lumps.append(zlib.compress(pickle.dumps(self._rest), level=1))
+            self._ends.append(end)
+            self._rest = []
 
     def __iadd__(self, items: Iterable[Item]) -> Packed[Item]:
         self.extend(items)
         return self
 
     def __len__(self) -> int:
-        return len(self._lumps) * LUMP + len(self._rest)
+        return (self._ends[-1] if self._ends else 0) + len(self._rest)
 
     def __iter__(self) -> Iterator[Item]:
         for number in range(len(self._lumps)):
@@ -51,8 +62,11 @@ class Packed(Sequence[Item], Generic[Item]):
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
             return [self[one] for one in range(len(self))[place]]
-        lump, entry = divmod(range(len(self))[place], LUMP)
-        return self._rest[entry] if lump == len(self._lumps) else self._lump(lump)[entry]
+        entry = range(len(self))[place]
+        number = bisect_right(self._ends, entry)
+        start = self._ends[number - 1] if number else 0
+        lump = self._rest if number == len(self._lumps) else self._lump(number)
+        return lump[entry - start]
 
     def _lump(self, number: int) -> list[Item]:
         return cast(list[Item], pickle.loads(zlib.decompress(self._lumps[number])))
