@@ -62,6 +62,13 @@ def add_parser(commands: Commands) -> None:
         metavar="DIR",
         help="folder of the results (default: GENERATED-evaluation)",
     )
+    command.add_argument(
+        "--training",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a dataset that the model was trained on: says how many cases it has seen",
+    )
     add_flag(command, "--partial", "measure what is there, where cases have no picture")
     add_flag(command, "--json", "print the result as JSON")
     command.set_defaults(run=run)
@@ -87,6 +94,7 @@ def run(options: argparse.Namespace) -> int:
         loaded.recipe,
         output=output,
         partial=options.partial,
+        training=options.training,
         console=console(),
     )
     if options.json:

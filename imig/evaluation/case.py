@@ -43,6 +43,10 @@ class CaseInstance:
     """What was asked for beside the thing, "colour" -> "red"."""
     references: tuple[CaseReference, ...] = ()
     """Views of its identity that were given; the first one is what it is compared with."""
+    read_truth: Callable[[], tuple[Image, Mask]] | None = field(
+        default=None, repr=False, compare=False
+    )
+    """The subject in the true picture: cut out of it (RGB) with its mask; where there is one."""
 
     @property
     def thing(self) -> str:

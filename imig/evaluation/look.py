@@ -155,11 +155,11 @@ def _deal(
         boxes = np.array([one.box for one in there], np.float32).reshape(-1, 4)
         scores = np.array([one.score for one in there])
         kept = non_maximum_suppression(boxes, scores, iou=config.nms_iou)
-        boxes, scores = np.round(boxes[kept]).astype(int), scores[kept]
-        overlaps = _overlaps([instances[i] for i in wanted], boxes)
+        whole, scores = np.round(boxes[kept]).astype(np.int64), scores[kept]
+        overlaps = _overlaps([instances[i] for i in wanted], whole)
         gain = np.nan_to_num(overlaps) + _SCORE * scores
         for row, column in zip(*linear_sum_assignment(gain, maximize=True), strict=True):
-            box: Box = tuple(boxes[column].tolist())
+            box: Box = tuple(whole[column].tolist())
             overlap = float(overlaps[row, column])
             score = float(scores[column])
             dealt[wanted[row]] = (box, score, None if np.isnan(overlap) else overlap)

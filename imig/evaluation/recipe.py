@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, create_model
 
+from imig.evaluation.leakage import LeakageConfig
 from imig.evaluation.look import LookConfig
 from imig.evaluation.metrics import METRICS
 from imig.evaluation.metrics.base import Metric
@@ -40,6 +41,7 @@ class _Head(RecipePart):
     )
     look: LookConfig = LookConfig()
     bootstrap: BootstrapConfig = BootstrapConfig()
+    leakage: LeakageConfig = LeakageConfig()
 
 
 if TYPE_CHECKING:

@@ -35,6 +35,14 @@ class PictureResult(_Part):
     )
 
 
+class LeakageResult(_Part):
+    """Cases whose pictures are near copies of pictures in training."""
+
+    training: dict[str, str] = Field(description="Datasets that were searched: place -> version.")
+    cases: list[str] = Field(description="Those seen.")
+    pictures: list[dict[str, str]] = Field(description="case, picture, and the scene it is of.")
+
+
 class EvaluationResult(_Part):
     """All of `evaluation.json`."""
 
@@ -50,6 +58,9 @@ class EvaluationResult(_Part):
     missing: list[str] = Field(description="Cases without a picture; they are in no figure.")
     unmeasured: dict[str, str] = Field(
         description="Metrics of the recipe that no case allows, and why."
+    )
+    leakage: LeakageResult | None = Field(
+        description="What training has seen of the cases; null: nobody looked."
     )
     figures: dict[str, FigureResult]
     groups: dict[str, dict[str, FigureResult]] = Field(

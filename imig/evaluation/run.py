@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ from imig.console.bar import Bar
 from imig.console.lines import say
 from imig.errors import DataError, UsageError
 from imig.evaluation.case import Against, Case
+from imig.evaluation.leakage import find_seen
 from imig.evaluation.measuring import Eyes, Measured, measure_pictures
 from imig.evaluation.metrics import MEASURES
 from imig.evaluation.metrics.base import Metric, model_fields
 from imig.evaluation.pictures import GeneratedPicture, list_pictures, missing_cases
 from imig.evaluation.recipe import EvaluationRecipe, metrics_of
-from imig.evaluation.result import EvaluationResult, FigureResult, PictureResult
+from imig.evaluation.result import EvaluationResult, FigureResult, LeakageResult, PictureResult
 from imig.evaluation.summary import Bootstrap
 from imig.schema import ModelRecord
 from imig.shards.atomic import atomic_write, atomic_write_bytes
+from imig.shards.dataset import Dataset
 from imig.shards.manifest import package_versions
 from imig.stages.loading import record_of
 
@@ -38,6 +41,7 @@ def evaluate(
     *,
     output: Path,
     partial: bool = False,
+    training: Sequence[str | Path] = (),
     console: Console,
 ) -> EvaluationResult:
     """Measure the pictures of a folder, and write `evaluation.json` and `pictures.jsonl`.
@@ -51,6 +55,8 @@ def evaluate(
         Folder of the results.
     partial:
         Measure what is there, where cases have no picture.
+    training:
+        Datasets that the model was trained on: which cases it has seen is said.
 
     Raises
     ------
@@ -85,6 +91,7 @@ def evaluate(
         "models": [one.model_dump(mode="json") for one in models],
         "against": against.record(),
     }
+    leakage = _leakage(list(drawn.values()), training, recipe=recipe, console=console)
     measured = _measure(
         pictures,
         drawn,
@@ -106,6 +113,7 @@ def evaluate(
         pictures=len(pictures),
         missing=missing,
         unmeasured=unmeasured,
+        leakage=leakage,
         figures=summarise(measured, recipe=recipe),
         groups={
             group: summarise([one for one in measured if one.group == group], recipe=recipe)
@@ -191,6 +199,23 @@ def _models(recipe: EvaluationRecipe, metrics: Sequence[Metric[Any]]) -> list[Mo
     ]
     unique = {one.model_dump_json(): one for one in records}
     return list(unique.values())
+
+
+def _leakage(
+    cases: Sequence[Case],
+    training: Sequence[str | Path],
+    *,
+    recipe: EvaluationRecipe,
+    console: Console,
+) -> LeakageResult | None:
+    if not training:
+        return None
+    seen = find_seen(cases, training, config=recipe.leakage, console=console)
+    return LeakageResult(
+        training={str(one): Dataset(one).fingerprint for one in training},
+        cases=sorted({one.case for one in seen}),
+        pictures=[asdict(one) for one in seen],
+    )
 
 
 def _measure(

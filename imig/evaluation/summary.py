@@ -52,7 +52,8 @@ class Bootstrap:
         sums = np.array([sum(one) for one in values], dtype=np.float64)
         times = np.vstack([np.ones(len(values)), self.times])
         units = times @ counts
-        return np.divide(times @ sums, units, out=np.full(len(times), np.nan), where=units > 0)
+        means: Floats = np.full(len(times), np.nan)
+        return np.divide(times @ sums, units, out=means, where=units > 0)
 
     def estimate(self, means: Floats) -> Estimate:
         """Value and percentile interval of such means, or of what was computed from them."""

@@ -16,6 +16,8 @@ def result_to_lines(result: EvaluationResult) -> Iterator[str]:
         yield f"{len(result.missing)} cases have no picture; they are in no figure"
     for name, reason in result.unmeasured.items():
         yield f"{name} is not measured: {reason}"
+    if result.leakage is not None:
+        yield f"{len(result.leakage.cases)} of {result.cases} cases seen in training"
     yield from figures_to_markdown(result.figures)
     for group, figures in result.groups.items():
         yield f"{group}:"

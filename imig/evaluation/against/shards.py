@@ -15,6 +15,7 @@ from imig.evaluation.pictures import stem_to_case
 from imig.schema import Instance, Scene
 from imig.shards.dataset import Dataset
 from imig.shards.views import SceneView
+from imig.stages.pixels import cut_out, instance_mask
 
 AT_HAND = 16
 """Scenes whose bytes stay in memory: metrics ask for the references of a scene one by one."""
@@ -66,6 +67,7 @@ class ShardsCases:
                     noun=one.noun,
                     box=one.box,
                     references=self._references(record.id, number, one),
+                    read_truth=partial(self._read_truth, record.id, number),
                 )
                 for number, one in enumerate(record.instances)
             ),
@@ -89,6 +91,12 @@ class ShardsCases:
         if mask is not None and not mask.any():
             mask = None
         return view.image.convert("RGB"), None if mask is None else np.ascontiguousarray(mask)
+
+    def _read_truth(self, scene: str, number: int) -> tuple[Image, Mask]:
+        view = self._scene(scene)
+        instance = view.instances[number].record
+        mask = instance_mask(instance, width=view.record.width, height=view.record.height)
+        return cut_out(view.target, instance, mask)
 
     def _read_target(self, scene: str) -> Image:
         return self._scene(scene).target

@@ -1,0 +1,1 @@
+"""What `benchmarks/evaluator.py` evaluates: scenes of known truth, and faults planted in them."""
