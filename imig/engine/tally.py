@@ -6,6 +6,7 @@ pyarrow) has no place here.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +21,10 @@ class Snapshot:
 
     tallies: dict[str, StageTally] = field(default_factory=dict)
     """Of this run, by stage."""
+    rejects: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Scenes of this run by stage and reason."""
+    errors: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Quarantined scenes of this run by stage and kind of error, such as ``ValueError``."""
     ready: set[str] = field(default_factory=set)
     """Stages whose models are loaded."""
     batch_sizes: dict[str, int] = field(default_factory=dict)
@@ -96,8 +101,22 @@ class Tally:
         """Let the person at the console know."""
         self._snapshot.lines.append(line)
 
-    def end(self, tallies: dict[str, StageTally], group: str, block: int, *, written: bool) -> None:
-        """A worker is through with a block; the last one has `written` its part."""
+    def end(
+        self,
+        tallies: dict[str, StageTally],
+        group: str,
+        block: int,
+        *,
+        written: bool,
+        rejects: Counter[tuple[str, str]],
+        errors: Counter[tuple[str, str]],
+    ) -> None:
+        """A worker is through with a block; the last one has `written` its part.
+
+        `rejects` and `errors` are those of the worker's own stages, as in the snapshot.
+        """
+        self._snapshot.rejects.update(rejects)
+        self._snapshot.errors.update(errors)
         self._attempts.pop((group, block), None)
         self._through.add(group)
         if written:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -150,8 +151,18 @@ class StageWorker:
             _fail(self._tally, error, f"stage {self._group}")
             raise
         done = {step.stage.name: block.tallies[step.stage.name] for step in self._steps}
-        written = self._parts is not None
-        self._tally.end.remote(done, self._group, block.number, written=written)
+        self._tally.end.remote(
+            done,
+            self._group,
+            block.number,
+            written=self._parts is not None,
+            rejects=Counter((one.stage, one.reason) for one in block.rejects if one.stage in done),
+            errors=Counter(
+                (one.stage, one.error.partition(":")[0])
+                for one in block.quarantined
+                if one.stage in done
+            ),
+        )
         return pickle_to_table(block if self._parts is None else finished_block(block))
 
     def _run(self, block: Block, batch: pa.Table, case: Case) -> Block:
