@@ -130,8 +130,7 @@ def run_blocks(
 ) -> None:
     """Run blocks through the stages on Ray, and join shards as they become complete."""
     plan = folder.plan
-    left = sum(stop - start for start, stop in map(plan.block_range, blocks))
-    finished = plan.scenes - left
+    finished = _finished_scenes(plan, blocks)
     say(
         console,
         f"building {plan.loaded.recipe.name}: {plan.scenes} scenes -> {plan.output}"
@@ -158,8 +157,9 @@ def _stream(
 
     Ray's own death (`RayLost`) is looked for before lost nodes are, and ends the run: nothing can
     be asked of a Ray without its head. A node is the system's fault as well, but one that others
-    make up for; it counts no attempt against any scene. What is known by then, of scenes that kill
-    and of batches that fit, has been written down with the last snapshot and is read again.
+    make up for: workers that it took along count as killed by no scene. What is known by then, of
+    scenes that kill and of batches that fit, has been written down with the last snapshot and is
+    read again.
     """
     plan = folder.plan
     with _ray_session([plan]) as machine:
@@ -172,7 +172,7 @@ def _stream(
             check_nodes(plan, wanted, state=folder.output.state)
         groups = wanted
         while blocks:
-            progress.show_workers(groups)
+            progress.show_workers(groups, finished_scenes=_finished_scenes(plan, blocks))
             stream = stream_blocks(
                 plan,
                 blocks,
@@ -260,6 +260,11 @@ def _ray_session(plans: Sequence[Plan]) -> AbstractContextManager[Machine]:
         address=plans[0].loaded.recipe.engine.ray_address,
         needed_cpus=max(needed(plan.groups(machine), "cpus") for plan in plans),
     )
+
+
+def _finished_scenes(plan: Plan, pending: Sequence[int]) -> int:
+    """Scenes that are in none of the blocks that are still to be run."""
+    return plan.scenes - sum(stop - start for start, stop in map(plan.block_range, pending))
 
 
 def _blocks_by_shard(plan: Plan, blocks: Sequence[int]) -> dict[int, set[int]]:

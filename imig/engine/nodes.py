@@ -52,7 +52,7 @@ def alive_nodes() -> list[Node]:
             name=_name(host=one["NodeManagerHostname"], address=one["NodeManagerAddress"]),
             resources=dict(one["Resources"]),
         )
-        for one in ray.nodes()
+        for one in ray.nodes()  # type: ignore[no-untyped-call]
         if one["Alive"]
     ]
 

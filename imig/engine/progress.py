@@ -60,8 +60,9 @@ class BuildProgress(LiveLine):
             one.progressed(status)
         self.show_line(lambda: _line(status), drawing=lambda: _table(status))
 
-    def show_workers(self, groups: Sequence[Group]) -> None:
-        """These are the workers from now on."""
+    def show_workers(self, groups: Sequence[Group], *, finished_scenes: int) -> None:
+        """These are the workers from now on; `finished_scenes` were through before them."""
+        self._meter.begin(finished_scenes=finished_scenes)
         for one in self._observers:
             one.workers(groups)
 

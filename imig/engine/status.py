@@ -94,9 +94,13 @@ class BuildMeter:
     ) -> None:
         self._stages = [step.stage.name for step in plan.steps]
         self._total = plan.scenes
+        self._clock = clock
+        self.begin(finished_scenes=finished_scenes)
+
+    def begin(self, *, finished_scenes: int) -> None:
+        """Workers begin, or begin again after nodes were lost, and count from nothing."""
         self._before = finished_scenes
         self._done = 0
-        self._clock = clock
         self._pace = Pace()
         self._stage_paces = {name: Pace() for name in self._stages}
 

@@ -16,6 +16,7 @@ from imig.engine.blocks import Block, Care, FreshWorkerNeeded
 from imig.engine.fitting import SMALLER_CARD, FittingSize, run_fitting
 from imig.engine.fresh import FreshWorker
 from imig.engine.isolation import Isolation
+from imig.engine.nodes import alive_nodes
 from imig.engine.parts import write_part
 from imig.engine.patience import Patience
 from imig.engine.plan import Step
@@ -142,7 +143,8 @@ class StageWorker:
         import ray
 
         block = self._receive(batch)
-        case: Case = ray.get(self._tally.begin.remote(self._group, block.number))
+        node = ray.get_runtime_context().get_node_id()
+        case: Case = ray.get(self._tally.begin.remote(self._group, block.number, node))
         try:
             block = self._run(block, batch, case)
             if self._parts is not None:
@@ -167,9 +169,10 @@ class StageWorker:
 
     def _run(self, block: Block, batch: pa.Table, case: Case) -> Block:
         guilty = {one.id: one for one in case.guilty}
-        if case.attempt > MAX_ATTEMPTS:
+        deaths = _deaths(case)
+        if deaths >= MAX_ATTEMPTS:
             raise self._died(block)
-        if case.attempt > 1 or case.trials:
+        if deaths or case.trials:
             return self._isolate(block.number, batch, case, guilty)
         if not self._ready and not self._broken:
             self._set_up()
@@ -294,6 +297,14 @@ def _session_folder() -> Path:
     import ray._private.worker
 
     return Path(ray._private.worker._global_node.get_session_dir_path())
+
+
+def _deaths(case: Case) -> int:
+    """How many workers have died over a block; one that its node took along died of no scene."""
+    if not case.died_on:
+        return 0
+    there = {node.id for node in alive_nodes()}
+    return sum(node in there for node in case.died_on)
 
 
 def _is_successor() -> bool:

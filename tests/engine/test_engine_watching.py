@@ -70,7 +70,7 @@ def run_half(plan: Plan, *observers: BuildObserver, clock: Clock) -> None:
     )
     for one in observers:
         one.started(plan, finished_scenes=0)
-    progress.show_workers(GROUPS)
+    progress.show_workers(GROUPS, finished_scenes=0)
     progress.warn("lost node-3: its workers start anew on other nodes")
     for seen in (8, 16):
         clock.seconds += LINE_SECONDS
