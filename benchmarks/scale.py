@@ -52,9 +52,14 @@ def measure_throughput(scenes: int, folder: Path) -> Figures:
     import ray
 
     loads = [Load(name, REAL_SECONDS[name] / FASTER, GPUS[name], 1.0) for name in GPUS]
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    quiet: dict[str, Any] = {
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+    }
     ray.init(address="local", num_cpus=256, num_gpus=sum(GPUS.values()), **quiet)
     from imig.engine.cluster import ray_session
+    from imig.engine.sizes import begin_sizes
     from imig.engine.stream import stream_blocks
     from imig.engine.tally import Snapshot
 
@@ -64,7 +69,10 @@ def measure_throughput(scenes: int, folder: Path) -> Figures:
     ready, started = 0.0, time.time()
     with ray_session(address=None, needed_cpus=1) as machine:
         groups = plan.groups(machine)
-        for event in stream_blocks(plan, range(plan.blocks), groups=groups, parts=parts):
+        sizes = begin_sizes(plan, {})
+        for event in stream_blocks(
+            plan, range(plan.blocks), groups=groups, parts=parts, sizes=sizes
+        ):
             if isinstance(event, Snapshot) and not ready and len(event.ready) > len(loads):
                 ready = time.time() - started
     # When the last workers wrote them: the driver hears of several at once.

@@ -173,7 +173,7 @@ def _write(
     output: OutputPath,
     drop_encoding: bool,
 ) -> tuple[Contents, list[FunnelRow]]:
-    contents = Contents(quarantined=parent.quarantined())
+    contents = Contents(quarantined=Packed(parent.quarantined()))
     rejects: list[Reject] = []
     seconds = time.monotonic()
 

@@ -156,13 +156,14 @@ def _start(node: Node, question: Mapping[str, Any]) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     there = NodeAffinitySchedulingStrategy(node.id, soft=False)
-    task = ray.remote(answer).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+    probe: Any = answer
+    task = ray.remote(probe).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
     # By value: the node may have no imig, or another one.
-    cloudpickle.register_pickle_by_value(node_probe)
+    cloudpickle.register_pickle_by_value(node_probe)  # type: ignore[no-untyped-call]
     try:
         return task.remote(**question)
     finally:
-        cloudpickle.unregister_pickle_by_value(node_probe)
+        cloudpickle.unregister_pickle_by_value(node_probe)  # type: ignore[no-untyped-call]
 
 
 def _finish(reference: Any, *, seconds: float) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console
@@ -53,7 +54,8 @@ def print_memory_without_weights(
 
     Raises UsageError when its stages cannot be made either.
     """
-    stages = build_stages(loaded.recipe, output=output)
+    folder = output if isinstance(output, Path) else None
+    stages = build_stages(loaded.recipe, output=folder)
     loads = [
         StageLoad(
             name=stage.name,

@@ -166,7 +166,8 @@ def _start_tally(deaths: Deaths | None, *, works: bool) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(num_cpus=0, scheduling_strategy=here)(Tally).remote(deaths, works=works)
+    actor: Any = ray.remote(Tally)
+    return actor.options(num_cpus=0, scheduling_strategy=here).remote(deaths, works=works)
 
 
 def _dataset(

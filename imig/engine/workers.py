@@ -296,7 +296,8 @@ def _session_folder() -> Path:
     """Ray's temporary folder on this node, which goes with the session."""
     import ray._private.worker
 
-    return Path(ray._private.worker._global_node.get_session_dir_path())
+    node: Any = ray._private.worker._global_node
+    return Path(node.get_session_dir_path())
 
 
 def _deaths(case: Case) -> int:

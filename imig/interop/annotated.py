@@ -58,7 +58,8 @@ class AnnotatedImporter(Importer[SettingsT]):
 
     def inputs(self) -> Sequence[Path]:
         """What is read, the folder of the pictures included."""
-        return [self.source, *self._pictures.files()]
+        files = self._pictures.files()
+        return [self.source, *(one for one in files if isinstance(one, Path))]
 
     def version(self) -> str | None:
         """Changes with the annotations, whatever the pictures are called."""

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -52,9 +53,12 @@ def joined_processes(device: str) -> Iterator[torch.device]:
     if dist.is_initialized():
         yield chosen
         return
-    store, rank, world = next(dist.rendezvous("env://", timeout=PATIENCE))
+    store, rank, world = next(rendezvous("env://", timeout=PATIENCE))
     with looking_after_each_other(
-        dist.PrefixStore("imig", store), rank=rank, world=world, patience=PATIENCE
+        dist.PrefixStore("imig", store),  # type: ignore[attr-defined]
+        rank=rank,
+        world=world,
+        patience=PATIENCE,
     ):
         # objects (random states, errors) travel by gloo, gradients by nccl
         backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"

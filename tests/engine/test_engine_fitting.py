@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from support import engine_build as in_process
 from support.engine_build import finish_blocks, run_in_process
-from support.engine_process import digests
+from support.engine_process import digests, on_disk
 from support.engine_stages import Draw, write_recipe
 from support.hungry_models import Hungry
 
@@ -67,7 +67,9 @@ def run(plan: Plan) -> tuple[FinishedBuild | None, list[str]]:
 
 
 def shards(plan: Plan) -> dict[str, str]:
-    return {name: sha for name, sha in digests(plan.output).items() if name.endswith(".tar")}
+    return {
+        name: sha for name, sha in digests(on_disk(plan.output)).items() if name.endswith(".tar")
+    }
 
 
 def used(manifest: Manifest) -> list[tuple[str, int | str, dict[int, int]]]:
@@ -111,7 +113,7 @@ def test_batches_are_halved_and_the_build_goes_on(tmp_path: Path) -> None:
     assert lines_about(screen, "filter: batches") == [
         "filter: batches of 2 for 32 scenes (resources.batch_size: 8)"
     ]
-    assert validate_dataset(plan.output).faults == []
+    assert validate_dataset(on_disk(plan.output)).faults == []
     asked = plan_for(tmp_path / "b", Hungry(memory=3, raise_on=[5]), asked=2)
     same, _ = run(asked)
     assert same is not None
@@ -124,7 +126,7 @@ def test_enough_memory_leaves_no_trace(tmp_path: Path) -> None:
     finished, screen = run(plan)
     assert finished is not None
     assert finished.manifest.batch_sizes == []
-    assert "batch_sizes" not in json.loads((plan.output / "dataset.json").read_text())
+    assert "batch_sizes" not in json.loads((on_disk(plan.output) / "dataset.json").read_text())
     assert not lines_about(screen, "batches")
 
 
@@ -157,7 +159,7 @@ def test_a_scene_too_large_alone_is_set_aside_and_its_neighbours_keep_their_batc
     finished, screen = run(plan)
     assert finished is not None
     assert finished.manifest.counts.quarantined == 1
-    [(sample_id, error)] = quarantine(plan.output)
+    [(sample_id, error)] = quarantine(on_disk(plan.output))
     assert sample_id == "basic-00000010"
     assert error == (
         "OutOfMemoryError: the GPU's memory is too small for this scene, though it was alone: CUDA "
@@ -210,7 +212,7 @@ def test_auto_begins_with_a_block_and_the_record_says_what_fits(
         with pytest.raises(KeyboardInterrupt):
             run(plan)
     assert [len(one) for one in hungry.batches[:4]] == [16, 8, 4, 4]
-    path = plan.output / ".build" / "batch_sizes.json"
+    path = on_disk(plan.output) / ".build" / "batch_sizes.json"
     assert json.loads(path.read_text()) == {"filter": 4}
     again = plan_for(tmp_path / "a", hungry := Hungry(99), asked="auto", block=16)
     finished, _ = run(again)
@@ -225,7 +227,7 @@ def test_auto_begins_with_a_block_and_the_record_says_what_fits(
 
 def test_a_damaged_record_of_sizes_is_named(tmp_path: Path) -> None:
     plan = plan_for(tmp_path / "a", Hungry(8))
-    path = plan.output / ".build" / "batch_sizes.json"
+    path = on_disk(plan.output) / ".build" / "batch_sizes.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"filter": 0}')
     (path.parent / "lock").touch()

@@ -17,6 +17,7 @@ import pytest
 from support.damage import DAMAGES, cases, look
 from support.derived_datasets import make_scene, write_dataset
 from support.encoded_samples import ENCODING
+from support.engine_process import on_disk
 from support.engine_stages import Judge, make_test_plan, write_recipe
 from support.tiny_dataset import make_samples
 
@@ -73,8 +74,8 @@ def refused(run: Callable[[], object], damaged: Path, *, kind: type[ImigError] =
 
 @pytest.mark.parametrize("damage", cases())
 def test_a_damaged_identity_of_a_build(folder: BuildFolder, damage: str) -> None:
-    DAMAGES[damage](folder.output.identity_file)
-    refused(lambda: go_on(folder), folder.output.identity_file)
+    DAMAGES[damage](on_disk(folder.output.identity_file))
+    refused(lambda: go_on(folder), on_disk(folder.output.identity_file))
     with build_lock(folder.output.path):
         delete_dataset(folder.output.path)
         folder.output.prepare()  # --overwrite is the cure that is named
@@ -83,7 +84,7 @@ def test_a_damaged_identity_of_a_build(folder: BuildFolder, damage: str) -> None
 
 def test_a_missing_identity_of_a_build(folder: BuildFolder) -> None:
     folder.output.identity_file.unlink()
-    refused(lambda: go_on(folder), folder.output.identity_file)
+    refused(lambda: go_on(folder), on_disk(folder.output.identity_file))
 
 
 @pytest.mark.parametrize("errno", [5, 13])
@@ -91,7 +92,7 @@ def test_an_identity_that_cannot_be_read(folder: BuildFolder, errno: int) -> Non
     with patch(
         "imig.output.identity.open_regular_file", side_effect=OSError(errno, os.strerror(errno))
     ):
-        refused(lambda: go_on(folder), folder.output.identity_file)
+        refused(lambda: go_on(folder), on_disk(folder.output.identity_file))
     go_on(folder)
     assert folder.finished_parts() == {0}
 
@@ -112,7 +113,7 @@ unfinished, and built again."""
 @pytest.mark.parametrize("damage", cases(*HARMLESS))
 def test_a_damaged_record_of_a_part(folder: BuildFolder, damage: str) -> None:
     finish_parts(folder)
-    record = part_record(folder.parts, 1)
+    record = on_disk(part_record(folder.parts, 1))
     DAMAGES[damage](record)
     refused(lambda: go_on(folder), record)
 
@@ -120,7 +121,7 @@ def test_a_damaged_record_of_a_part(folder: BuildFolder, damage: str) -> None:
 @pytest.mark.parametrize("damage", ["missing", "half", "pipe"])
 def test_a_damaged_part(folder: BuildFolder, damage: str) -> None:
     finish_parts(folder)
-    tar = part_tar(folder.parts, 1)
+    tar = on_disk(part_tar(folder.parts, 1))
     (Path.unlink if damage == "missing" else DAMAGES[damage])(tar)
     refused(lambda: go_on(folder), tar)
 
@@ -140,7 +141,7 @@ def test_a_damaged_shard_of_a_build(folder: BuildFolder, damage: str) -> None:
     finish_parts(folder)
     go_on(folder)
     assert folder.pending_blocks() == []
-    shard = folder.output.path / folder.plan.shard_name(0)
+    shard = on_disk(folder.output.path) / folder.plan.shard_name(0)
     (Path.unlink if damage == "missing" else DAMAGES[damage])(shard)
     with pytest.raises(DataError, match=shard.name) as caught:
         go_on(folder)
@@ -151,7 +152,7 @@ def test_a_damaged_shard_of_a_build(folder: BuildFolder, damage: str) -> None:
 
 def test_other_files_among_the_parts_do_no_harm(folder: BuildFolder) -> None:
     for name in ("x.json", "-1.json", "1e3.json", "notes.txt"):
-        (folder.parts / name).write_text("{}")
+        (on_disk(folder.parts) / name).write_text("{}")
     assert folder.finished_parts() == {0}
 
 
@@ -269,8 +270,8 @@ def test_a_damaged_identity_of_an_encoding(
     output = encode_output(plan)
     output.prepare()
     output.prepare()
-    DAMAGES[damage](output.identity_file)
-    refused(output.prepare, output.identity_file)
+    DAMAGES[damage](on_disk(output.identity_file))
+    refused(output.prepare, on_disk(output.identity_file))
 
 
 @pytest.mark.parametrize("operation", ["merge", "refilter", "split"])

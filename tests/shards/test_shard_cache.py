@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
@@ -292,6 +292,7 @@ def test_shards_come_ahead_of_the_training_in_its_order(shards: Path, tmp_path: 
     while {one.stem for one in (tmp_path / "cache").glob("*.tar")} != everything:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    assert isinstance(loader, Generator)
     loader.close()
 
 

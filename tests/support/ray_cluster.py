@@ -28,7 +28,7 @@ def ray_cluster() -> Iterator[Any]:
         try:
             yield cluster
         finally:
-            cluster.shutdown()
+            cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 @contextmanager

@@ -254,7 +254,7 @@ def _draw(drawing: Drawing, drawn: DrawnCases, *, options: BenchOptions, console
 
 def _device(device: torch.device, number: int, *, workers: int) -> str:
     """Of several processes each gets a GPU of its own, where there are as many."""
-    if workers > 1 and device.type == "cuda" and device.index is None:
+    if workers > 1 and str(device) == "cuda":
         return f"cuda:{number % torch.cuda.device_count()}"
     return str(device)
 
