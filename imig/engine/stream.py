@@ -142,11 +142,11 @@ def stream_blocks(
             snapshot = _snapshot(tally)
             yield snapshot
             _raise_failure(snapshot)
+            if isinstance(answer, _EndOfStream):
+                return  # before nodes are looked for, which nothing needs any more
             # What a node takes with it can end the execution before Ray counts the node as lost.
             if (said := watch.look(now=answer is not None)) is not None:
                 yield said
-            if isinstance(answer, _EndOfStream):
-                return
             if answer is not None:
                 raise gave_up(answer) from answer
     except RayLost:
