@@ -6,6 +6,7 @@ import pickle
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Generic, TypeVar, cast, overload
 
 Item = TypeVar("Item")
@@ -61,7 +62,8 @@ class Packed(Sequence[Item], Generic[Item]):
     def __getitem__(self, place: slice) -> list[Item]: ...
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
-            return [self[one] for one in range(len(self))[place]]
+            start, stop, step = place.indices(len(self))
+            return list(islice(self, start, stop, step))
         entry = range(len(self))[place]
         number = bisect_right(self._ends, entry)
         start = self._ends[number - 1] if number else 0

@@ -67,6 +67,7 @@ CHECKS = {
 }
 
 
+@pytest.mark.long
 def test_all_of_it_runs_in_small_on_a_bare_machine(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(dedent(REFUSING))
     path = tmp_path / "report" / "gpu.json"

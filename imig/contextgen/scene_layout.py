@@ -12,11 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imig.contextgen.layout_file import LayoutFile, ReferenceEntry
-from imig.contextgen.layout_pictures import OpenLayout
 from imig.errors import DataError, UsageError
 from imig.layout.boxes import lies_within
-from imig.layout.composition import LayoutReference
 from imig.layout.layering import layer_order
 from imig.paths import command_text
 from imig.sample import derive_seed
@@ -46,7 +43,7 @@ def scene_to_layout_file(scene: SceneView, folder: Path) -> Path:
     record = scene.record
     drawn = placed_references(scene)
     if not drawn:
-        raise _nothing_to_place(scene)
+        raise nothing_to_place(scene)
     names = [f"{record.id}-{reference.record.name}.png" for _, reference in drawn]
     layout = scene_to_layout(scene, files=[{"image": name} for name in names])
     path = folder / f"{record.id}.json"
@@ -91,41 +88,7 @@ def scene_to_layout(scene: SceneView, *, files: Sequence[dict[str, str]]) -> dic
     }
 
 
-def open_scene(scene: SceneView) -> OpenLayout:
-    """What `scene_to_layout_file` writes, without a file between.
-
-    Raises
-    ------
-    DataError
-        When no instance has a reference with a mask, or a picture is damaged.
-    """
-    drawn = placed_references(scene)
-    if not drawn:
-        raise _nothing_to_place(scene)
-    names = [{"image": reference.record.name} for _, reference in drawn]
-    layout = LayoutFile.model_validate(scene_to_layout(scene, files=names))
-    return OpenLayout(
-        id=scene.record.id,
-        layout=layout,
-        references=tuple(
-            _to_layout_reference(reference, entry)
-            for (_, reference), entry in zip(drawn, layout.references, strict=True)
-        ),
-    )
-
-
-def _to_layout_reference(reference: ReferenceView, entry: ReferenceEntry) -> LayoutReference:
-    mask = reference.mask
-    assert mask is not None, "placed_references chooses those with a mask"
-    return LayoutReference(
-        reference.image.convert("RGB"),
-        np.ascontiguousarray(mask),
-        fit=entry.fit,
-        subject_box=entry.subject_box,
-    )
-
-
-def _nothing_to_place(scene: SceneView) -> DataError:
+def nothing_to_place(scene: SceneView) -> DataError:
     return DataError(
         f"scene {scene.record.id} has no reference with a mask, so there is nothing to place",
         cure="choose another scene; `imig preview ID` shows what a scene has",

@@ -54,8 +54,7 @@ def print_memory_without_weights(
 
     Raises UsageError when its stages cannot be made either.
     """
-    folder = output if isinstance(output, Path) else None
-    stages = build_stages(loaded.recipe, output=folder)
+    stages = build_stages(loaded.recipe, output=output if isinstance(output, Path) else None)
     loads = [
         StageLoad(
             name=stage.name,

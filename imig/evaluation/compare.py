@@ -72,7 +72,7 @@ def compare_evaluations(before: Path, after: Path) -> Comparison:
     DataError
         A file is missing or damaged.
     """
-    one, two = (_Evaluation(path) for path in (before, after))
+    one, two = (StoredEvaluation(path) for path in (before, after))
     _require_alike(one, two)
     common = one.cases & two.cases
     if not common:
@@ -138,8 +138,11 @@ def comparison_to_lines(comparison: Comparison) -> Iterator[str]:
     yield "*: the interval is on one side of 0. better: share of the draws in which `after` is."
 
 
-class _Evaluation:
-    """An evaluation on disk."""
+class StoredEvaluation:
+    """An evaluation on disk: `evaluation.json`, or its folder, and the pictures beside it.
+
+    Raises UsageError and DataError as `compare_evaluations`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path / "evaluation.json" if path.is_dir() else path
@@ -170,7 +173,7 @@ def _without_of(line: bytes) -> dict[str, Any]:
     return {k: v for k, v in values.items() if k != "of"} if isinstance(values, dict) else {}
 
 
-def _require_alike(one: _Evaluation, two: _Evaluation) -> None:
+def _require_alike(one: StoredEvaluation, two: StoredEvaluation) -> None:
     for what, old, new in (
         ("other settings", _measured_with(one.result), _measured_with(two.result)),
         ("other cases", _cases_of(one.result), _cases_of(two.result)),

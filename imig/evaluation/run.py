@@ -17,7 +17,7 @@ from imig.evaluation.case import Against, Case
 from imig.evaluation.leakage import find_seen
 from imig.evaluation.measuring import Eyes, Measured, measure_pictures
 from imig.evaluation.metrics import MEASURES
-from imig.evaluation.metrics.base import Metric, model_fields
+from imig.evaluation.metrics.base import Metric
 from imig.evaluation.paper_table import fill
 from imig.evaluation.pictures import (
     GeneratedPicture,
@@ -34,6 +34,7 @@ from imig.schema import ModelRecord
 from imig.shards.atomic import atomic_write, atomic_write_bytes
 from imig.shards.dataset import Dataset
 from imig.shards.manifest import package_versions
+from imig.stages.base import model_uses
 from imig.stages.loading import record_of
 
 RESULT_NAME = "evaluation.json"
@@ -210,7 +211,7 @@ def plan_metrics(
     records = [
         record_of(use.config)
         for block in (*blocks, *(one.config for one in metrics))
-        for use in model_fields(block)
+        for use in model_uses(block)
     ]
     return metrics, unmeasured, list({one.model_dump_json(): one for one in records}.values())
 

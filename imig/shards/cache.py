@@ -242,20 +242,21 @@ def _locked(path: Path, *, wait: bool, keep: bool = False) -> Iterator[bool]:
     Not held where somebody else has it and `wait` is not asked for. Without `keep` the file is
     removed at the end, if it still has that name.
     """
-    with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
+    while True:
+        with path.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            if not _is_named(file, path):
+                continue  # finished, or removed, between opening and locking it
+            try:
+                yield True
+            finally:
+                if not keep and _is_named(file, path):
+                    path.unlink(missing_ok=True)
             return
-        if not _is_named(file, path):
-            yield False  # whoever had it before has finished it, or given it up
-            return
-        try:
-            yield True
-        finally:
-            if not keep and _is_named(file, path):
-                path.unlink(missing_ok=True)
 
 
 def _is_named(file: BinaryIO, path: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, Generic, Literal, get_args, get_origin
 from typing_extensions import TypeVar
 
 from imig.models.protocols import Model, Resizable
-from imig.recipe.parts import EndpointConfig, ModelConfig, StageConfig
+from imig.recipe.parts import EndpointConfig, ModelConfig, RecipePart, StageConfig
 from imig.sample import Sample
 from imig.schema import ModelRecord, Subset
 from imig.stages.absurdity import first_absurdity
@@ -74,8 +74,8 @@ class ModelUse:
     config: ModelConfig | EndpointConfig
 
 
-def model_uses(config: StageConfig) -> Iterator[ModelUse]:
-    """The models that a stage's settings name, in the order of their fields; nulls are left out."""
+def model_uses(config: RecipePart) -> Iterator[ModelUse]:
+    """The models that a recipe's block names, in the order of its fields; nulls are left out."""
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
         for use in field.metadata:

@@ -11,7 +11,7 @@ import pickle
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -314,7 +314,9 @@ class TrainingData(torch.utils.data.Dataset[list[Sample]]):
             return _prepare(dataset[entry.id], choice, config=self.config)
 
 
-def make_loader(data: TrainingData, *, start: int = 0, workers: int = 0) -> Iterator[MicroBatch]:
+def make_loader(
+    data: TrainingData, *, start: int = 0, workers: int = 0
+) -> Generator[MicroBatch, None, None]:
     """Micro-batches `start`, `start` + 1, .. of a rank, for ever.
 
     Parameters

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor
@@ -55,10 +56,7 @@ def joined_processes(device: str) -> Iterator[torch.device]:
         return
     store, rank, world = next(rendezvous("env://", timeout=PATIENCE))
     with looking_after_each_other(
-        dist.PrefixStore("imig", store),  # type: ignore[attr-defined]
-        rank=rank,
-        world=world,
-        patience=PATIENCE,
+        PrefixStore("imig", store), rank=rank, world=world, patience=PATIENCE
     ):
         # objects (random states, errors) travel by gloo, gradients by nccl
         backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"

@@ -66,6 +66,7 @@ def test_preview_and_stats_draw_pictures(demo: Path, tmp_path: Path) -> None:
             assert min(picture.size) > 300
 
 
+@pytest.mark.long
 def test_photographs_run_through_with_the_tiny_models(tmp_path: Path) -> None:
     skimage_data = pytest.importorskip("skimage.data")
     datasets = pytest.importorskip("sklearn.datasets")

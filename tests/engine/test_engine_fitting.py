@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from support import engine_build as in_process
 from support.engine_build import finish_blocks, run_in_process
-from support.engine_process import digests, on_disk
+from support.engine_process import digests
 from support.engine_stages import Draw, write_recipe
 from support.hungry_models import Hungry
 
@@ -60,6 +60,11 @@ def plan_for(
     )
 
 
+def output_of(plan: Plan) -> Path:
+    assert isinstance(plan.output, Path)
+    return plan.output
+
+
 def run(plan: Plan) -> tuple[FinishedBuild | None, list[str]]:
     screen = io.StringIO()
     finished = engine.build(plan, Console(file=screen, width=200))
@@ -67,9 +72,7 @@ def run(plan: Plan) -> tuple[FinishedBuild | None, list[str]]:
 
 
 def shards(plan: Plan) -> dict[str, str]:
-    return {
-        name: sha for name, sha in digests(on_disk(plan.output)).items() if name.endswith(".tar")
-    }
+    return {name: sha for name, sha in digests(output_of(plan)).items() if name.endswith(".tar")}
 
 
 def used(manifest: Manifest) -> list[tuple[str, int | str, dict[int, int]]]:
@@ -113,7 +116,7 @@ def test_batches_are_halved_and_the_build_goes_on(tmp_path: Path) -> None:
     assert lines_about(screen, "filter: batches") == [
         "filter: batches of 2 for 32 scenes (resources.batch_size: 8)"
     ]
-    assert validate_dataset(on_disk(plan.output)).faults == []
+    assert validate_dataset(output_of(plan)).faults == []
     asked = plan_for(tmp_path / "b", Hungry(memory=3, raise_on=[5]), asked=2)
     same, _ = run(asked)
     assert same is not None
@@ -126,7 +129,7 @@ def test_enough_memory_leaves_no_trace(tmp_path: Path) -> None:
     finished, screen = run(plan)
     assert finished is not None
     assert finished.manifest.batch_sizes == []
-    assert "batch_sizes" not in json.loads((on_disk(plan.output) / "dataset.json").read_text())
+    assert "batch_sizes" not in json.loads((output_of(plan) / "dataset.json").read_text())
     assert not lines_about(screen, "batches")
 
 
@@ -159,7 +162,7 @@ def test_a_scene_too_large_alone_is_set_aside_and_its_neighbours_keep_their_batc
     finished, screen = run(plan)
     assert finished is not None
     assert finished.manifest.counts.quarantined == 1
-    [(sample_id, error)] = quarantine(on_disk(plan.output))
+    [(sample_id, error)] = quarantine(output_of(plan))
     assert sample_id == "basic-00000010"
     assert error == (
         "OutOfMemoryError: the GPU's memory is too small for this scene, though it was alone: CUDA "
@@ -187,7 +190,7 @@ def test_a_model_too_large_for_any_scene_ends_the_build(tmp_path: Path, block: i
         "stage filter: the GPU's memory is too small for its model and a single scene: CUDA out of"
     )
     assert "offload" in caught.value.cure
-    assert not list((plan.output / ".build" / "parts").glob("*.json")), "nobody is given up"
+    assert not list((output_of(plan) / ".build" / "parts").glob("*.json")), "nobody is given up"
     finished, _ = run(plan_for(tmp_path / "a", Hungry(8), block=block))
     assert finished is not None
     assert finished.manifest.counts.quarantined == 0
@@ -212,7 +215,7 @@ def test_auto_begins_with_a_block_and_the_record_says_what_fits(
         with pytest.raises(KeyboardInterrupt):
             run(plan)
     assert [len(one) for one in hungry.batches[:4]] == [16, 8, 4, 4]
-    path = on_disk(plan.output) / ".build" / "batch_sizes.json"
+    path = output_of(plan) / ".build" / "batch_sizes.json"
     assert json.loads(path.read_text()) == {"filter": 4}
     again = plan_for(tmp_path / "a", hungry := Hungry(99), asked="auto", block=16)
     finished, _ = run(again)
@@ -227,7 +230,7 @@ def test_auto_begins_with_a_block_and_the_record_says_what_fits(
 
 def test_a_damaged_record_of_sizes_is_named(tmp_path: Path) -> None:
     plan = plan_for(tmp_path / "a", Hungry(8))
-    path = on_disk(plan.output) / ".build" / "batch_sizes.json"
+    path = output_of(plan) / ".build" / "batch_sizes.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"filter": 0}')
     (path.parent / "lock").touch()
@@ -258,6 +261,6 @@ def test_a_family_from_outside_is_given_smaller_batches(
     size, said = (2, "batches of 2 fit") if asked == "auto" else (3, "in batches of 6; goes on in")
     assert used(finished.manifest) == [("caption", 6 if asked == "6" else "auto", {size: 8})]
     assert lines_about(screen, said)
-    captions = [imig.Dataset(plan.output)[place].record.caption for place in range(8)]
+    captions = [imig.Dataset(output_of(plan))[place].record.caption for place in range(8)]
     expected = [size] * 8 if size == 2 else [3] * 6 + [2] * 2
     assert captions == [f"a dog in one of {count} pictures" for count in expected]

@@ -17,7 +17,6 @@ import pytest
 from support.damage import DAMAGES, cases, look
 from support.derived_datasets import make_scene, write_dataset
 from support.encoded_samples import ENCODING
-from support.engine_process import on_disk
 from support.engine_stages import Judge, make_test_plan, write_recipe
 from support.tiny_dataset import make_samples
 
@@ -32,6 +31,7 @@ from imig.output.folder import build_lock, delete_dataset
 from imig.sample import Sample
 from imig.schema import ModelRecord
 from imig.shards.dataset import Dataset
+from imig.stores.path import OutputPath
 from imig.training.encode_folder import EncodePlan, encode_output
 from imig.training.recipe import DataConfig
 
@@ -60,8 +60,20 @@ def go_on(folder: BuildFolder) -> None:
         folder.join_finished_shards()
 
 
-def refused(run: Callable[[], object], damaged: Path, *, kind: type[ImigError] = DataError) -> None:
+def on_this_machine(path: OutputPath) -> Path:
+    assert isinstance(path, Path)
+    return path
+
+
+def damage_file(damage: str, path: OutputPath) -> None:
+    DAMAGES[damage](on_this_machine(path))
+
+
+def refused(
+    run: Callable[[], object], damaged: OutputPath, *, kind: type[ImigError] = DataError
+) -> None:
     """The run names the damaged file and a cure, and changes nothing."""
+    damaged = on_this_machine(damaged)
     top = damaged.parents[2]
     before = look(top)
     with pytest.raises(kind) as caught:
@@ -74,8 +86,8 @@ def refused(run: Callable[[], object], damaged: Path, *, kind: type[ImigError] =
 
 @pytest.mark.parametrize("damage", cases())
 def test_a_damaged_identity_of_a_build(folder: BuildFolder, damage: str) -> None:
-    DAMAGES[damage](on_disk(folder.output.identity_file))
-    refused(lambda: go_on(folder), on_disk(folder.output.identity_file))
+    damage_file(damage, folder.output.identity_file)
+    refused(lambda: go_on(folder), folder.output.identity_file)
     with build_lock(folder.output.path):
         delete_dataset(folder.output.path)
         folder.output.prepare()  # --overwrite is the cure that is named
@@ -84,7 +96,7 @@ def test_a_damaged_identity_of_a_build(folder: BuildFolder, damage: str) -> None
 
 def test_a_missing_identity_of_a_build(folder: BuildFolder) -> None:
     folder.output.identity_file.unlink()
-    refused(lambda: go_on(folder), on_disk(folder.output.identity_file))
+    refused(lambda: go_on(folder), folder.output.identity_file)
 
 
 @pytest.mark.parametrize("errno", [5, 13])
@@ -92,7 +104,7 @@ def test_an_identity_that_cannot_be_read(folder: BuildFolder, errno: int) -> Non
     with patch(
         "imig.output.identity.open_regular_file", side_effect=OSError(errno, os.strerror(errno))
     ):
-        refused(lambda: go_on(folder), on_disk(folder.output.identity_file))
+        refused(lambda: go_on(folder), folder.output.identity_file)
     go_on(folder)
     assert folder.finished_parts() == {0}
 
@@ -113,16 +125,16 @@ unfinished, and built again."""
 @pytest.mark.parametrize("damage", cases(*HARMLESS))
 def test_a_damaged_record_of_a_part(folder: BuildFolder, damage: str) -> None:
     finish_parts(folder)
-    record = on_disk(part_record(folder.parts, 1))
-    DAMAGES[damage](record)
+    record = part_record(folder.parts, 1)
+    damage_file(damage, record)
     refused(lambda: go_on(folder), record)
 
 
 @pytest.mark.parametrize("damage", ["missing", "half", "pipe"])
 def test_a_damaged_part(folder: BuildFolder, damage: str) -> None:
     finish_parts(folder)
-    tar = on_disk(part_tar(folder.parts, 1))
-    (Path.unlink if damage == "missing" else DAMAGES[damage])(tar)
+    tar = part_tar(folder.parts, 1)
+    (Path.unlink if damage == "missing" else DAMAGES[damage])(on_this_machine(tar))
     refused(lambda: go_on(folder), tar)
 
 
@@ -141,8 +153,8 @@ def test_a_damaged_shard_of_a_build(folder: BuildFolder, damage: str) -> None:
     finish_parts(folder)
     go_on(folder)
     assert folder.pending_blocks() == []
-    shard = on_disk(folder.output.path) / folder.plan.shard_name(0)
-    (Path.unlink if damage == "missing" else DAMAGES[damage])(shard)
+    shard = folder.output.path / folder.plan.shard_name(0)
+    (Path.unlink if damage == "missing" else DAMAGES[damage])(on_this_machine(shard))
     with pytest.raises(DataError, match=shard.name) as caught:
         go_on(folder)
     folder.shard_record(0).unlink()  # the cure that is named
@@ -152,7 +164,7 @@ def test_a_damaged_shard_of_a_build(folder: BuildFolder, damage: str) -> None:
 
 def test_other_files_among_the_parts_do_no_harm(folder: BuildFolder) -> None:
     for name in ("x.json", "-1.json", "1e3.json", "notes.txt"):
-        (on_disk(folder.parts) / name).write_text("{}")
+        (folder.parts / name).write_bytes(b"{}")
     assert folder.finished_parts() == {0}
 
 
@@ -201,7 +213,7 @@ def test_garbage_in_a_lock_that_is_held(tmp_path: Path, damage: str) -> None:
 def test_a_lock_that_is_none(tmp_path: Path, damage: str) -> None:
     with build_lock(tmp_path / "d"):
         pass
-    DAMAGES[damage](tmp_path / "d" / ".build" / "lock")
+    damage_file(damage, tmp_path / "d" / ".build" / "lock")
     with pytest.raises(UsageError, match="cannot write into"), build_lock(tmp_path / "d"):
         pass
 
@@ -247,7 +259,7 @@ def test_a_damaged_identity_of_a_derived_dataset(
     ):
         derive("refilter", parents, output)
     identity = output / ".build" / "build.json"
-    DAMAGES[damage](identity)
+    damage_file(damage, identity)
     refused(lambda: derive("refilter", parents, output), identity)
     assert derive("refilter", parents, output, overwrite=True) is not None
 
@@ -270,8 +282,8 @@ def test_a_damaged_identity_of_an_encoding(
     output = encode_output(plan)
     output.prepare()
     output.prepare()
-    DAMAGES[damage](on_disk(output.identity_file))
-    refused(output.prepare, on_disk(output.identity_file))
+    damage_file(damage, output.identity_file)
+    refused(output.prepare, output.identity_file)
 
 
 @pytest.mark.parametrize("operation", ["merge", "refilter", "split"])

@@ -14,9 +14,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from support.tiny_dataset import write_tiny_dataset
@@ -61,8 +63,12 @@ def held(cache: ShardCache) -> set[int]:
     return {number for number in range(20) if cache.holds(record(number))}
 
 
+def write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
 def write_another(path: Path) -> None:
-    path.write_bytes(content(1))
+    write(path, content(1))
 
 
 def age(cache: ShardCache, number: int, seconds: float) -> None:
@@ -286,6 +292,7 @@ def test_a_training_reads_whole_checked_shards(shards: Path, tmp_path: Path, kin
 def test_shards_come_ahead_of_the_training_in_its_order(shards: Path, tmp_path: Path) -> None:
     data = training_data(f"file://{shards}", tmp_path / "cache")
     loader = make_loader(data)
+    assert isinstance(loader, Generator)
     next(loader)
     everything = {one.sha256 for one in imig.Dataset(shards).manifest.shards}
     deadline = time.monotonic() + 60
@@ -294,6 +301,25 @@ def test_shards_come_ahead_of_the_training_in_its_order(shards: Path, tmp_path: 
         time.sleep(0.01)
     assert isinstance(loader, Generator)
     loader.close()
+
+
+def test_a_file_that_is_taken_for_abandoned_before_it_is_locked_is_fetched_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, lock = ShardCache(tmp_path, 3 * SIZE), fcntl.flock
+    taken: list[Path] = []
+
+    def late(file: BinaryIO, how: int) -> None:
+        path = Path(file.name)
+        if path.suffix == ".part" and not taken:
+            path.unlink()
+            taken.append(path)
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    cache.fetch_ahead(record(1), lambda path: write(path, content(1)), place="store/1")
+    assert taken
+    assert held(cache) == {1}
 
 
 def test_a_small_cache_stays_small_and_gives_the_same(
@@ -306,8 +332,11 @@ def test_a_small_cache_stays_small_and_gives_the_same(
 
     def fetch_and_look(self: RemoteFolder, name: str, copy: Path) -> None:
         fetch(self, name, copy)
-        sizes = [one.stat().st_size for one in (tmp_path / "cache").glob("*.tar")]
-        most.append(sum(sizes) + copy.stat().st_size)
+        total = copy.stat().st_size
+        for one in (tmp_path / "cache").glob("*.tar"):
+            with suppress(FileNotFoundError):  # removed by another thread meanwhile
+                total += one.stat().st_size
+        most.append(total)
 
     monkeypatch.setattr(RemoteFolder, "fetch", fetch_and_look)
     assert ids(data, 20) == ids(training_data(shards, None), 20)

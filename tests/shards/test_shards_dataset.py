@@ -29,6 +29,7 @@ from imig.shards.index import (
     write_index,
 )
 from imig.shards.writer import write_tar
+from imig.stores import patience
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +171,8 @@ def test_the_card_has_front_matter_that_hubs_read(tmp_path: Path) -> None:
 def test_a_store_that_is_down_is_not_called_no_dataset(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for limit in ("FIRST_SECONDS", "PATIENCE_SECONDS"):
+        monkeypatch.setattr(patience, limit, 0.01)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert main(["stats", f"ftp://127.0.0.1:{port}/shards"]) == 1
@@ -180,7 +183,11 @@ def test_a_store_that_is_down_is_not_called_no_dataset(
     assert "is the store up" in cure
     with pytest.raises(UsageError, match="is not a dataset: it has no dataset"):
         imig.Dataset("memory://nothing-is-here")
-    for failure in (PermissionError("403"), TimeoutError(), ConnectionResetError("reset")):
+    with monkeypatch.context() as refusing:
+        refusing.setattr(MemoryFileSystem, "cat_file", Mock(side_effect=PermissionError("403")))
+        with pytest.raises(UsageError, match="the store refuses memory://nothing-is-here/dataset"):
+            imig.Dataset("memory://nothing-is-here")
+    for failure in (TimeoutError(), ConnectionResetError("reset")):
         monkeypatch.setattr(MemoryFileSystem, "cat_file", Mock(side_effect=failure))
         with pytest.raises(DataError, match="cannot reach memory://nothing-is-here/dataset") as it:
             imig.Dataset("memory://nothing-is-here")

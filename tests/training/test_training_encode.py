@@ -442,7 +442,7 @@ def test_what_the_data_hands_out(plain: Path, encoded: Path, tmp_path: Path) -> 
             dropped.add(planned.choice.drop_caption)
     assert dropped == {False, True}
     unpacked = pickle.loads(bytes(_Packed(near)[3]))  # type: ignore[arg-type]
-    assert [one.id for one in unpacked] == [one.id for one in near[3]]
+    assert [one.id for one in unpacked.samples] == [one.id for one in near[3]]
     held_out = near.validation_sample(0)
     assert isinstance(held_out, EncodedSample)
     pictures = near.validation_pictures(0)

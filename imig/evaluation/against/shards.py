@@ -11,7 +11,7 @@ import numpy as np
 from PIL.Image import Image
 
 from imig.contextgen.layout_pictures import OpenLayout
-from imig.contextgen.scene_layout import open_scene
+from imig.contextgen.scene_pictures import open_scene
 from imig.evaluation.case import Case, CaseInstance, CaseReference, Mask
 from imig.evaluation.pictures import stem_to_case
 from imig.schema import Instance, Scene

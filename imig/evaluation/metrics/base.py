@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, get_args, get_origin
 
@@ -13,7 +13,7 @@ from typing_extensions import TypeVar
 from imig.evaluation.case import Case
 from imig.evaluation.look import Seen
 from imig.recipe.parts import EndpointConfig, ModelConfig, RecipePart
-from imig.stages.base import ModelUse, Uses
+from imig.stages.base import Uses, model_uses
 from imig.stages.loading import connect, load_as
 
 Values = Mapping[str, Sequence[float | None]]
@@ -92,7 +92,7 @@ class Metric(ABC, Generic[ConfigT]):
         UsageError
             The config is one that nothing may be measured with.
         """
-        named = {one.field for one in model_fields(self.config)}
+        named = {one.field for one in model_uses(self.config)}
         wanted = [
             name
             for name, field in type(self.config).model_fields.items()
@@ -112,18 +112,9 @@ class Metric(ABC, Generic[ConfigT]):
         """The values of each picture, all `measures` of them."""
 
 
-def model_fields(config: RecipePart) -> Iterator[ModelUse]:
-    """The models that a block names with `Uses`, in the order of its fields; no nulls."""
-    for name, field in type(config).model_fields.items():
-        value = getattr(config, name)
-        for use in field.metadata:
-            if isinstance(use, Uses) and value is not None:
-                yield ModelUse(field=name, protocol=use.protocol, config=value)
-
-
 def load_models(config: RecipePart, loaded: dict[str, Any], *, key: str, batch_size: int) -> None:
     """Load what a block names into `loaded`, by field, where it is not there yet."""
-    for use in model_fields(config):
+    for use in model_uses(config):
         if use.field in loaded:
             continue
         where = f"{key}.{use.field}"
