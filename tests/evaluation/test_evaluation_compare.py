@@ -129,7 +129,8 @@ def test_the_page_has_the_worst_with_their_pictures_and_no_markup_of_others(tmp_
         (tmp_path / "out" / "result" / "evaluation.json").read_text()
     ).model_copy(update={"generated": str(tmp_path / "out" / "pictures")})
     cases: Any = Cases()
-    page = write_worst(result, cases, output=tmp_path / "out" / "result", count=2).read_text()
+    root, folder = tmp_path / "out" / "pictures", tmp_path / "out" / "result"
+    page = write_worst(result, cases, root=root, output=folder, count=2).read_text()
     assert page.count("data:image/jpeg;base64,") == 2
     assert page.index("000-1.png") < page.index("001-1.png")
     assert "002-1.png" not in page
@@ -137,5 +138,5 @@ def test_the_page_has_the_worst_with_their_pictures_and_no_markup_of_others(tmp_
     assert "mug &lt;b&gt;" in page
     assert "<td>0.0<" in page
     with pytest.raises(UsageError, match="no figure 'sharpness'") as raised:
-        write_worst(result, cases, output=tmp_path, figure="sharpness")
+        write_worst(result, cases, root=root, output=tmp_path, figure="sharpness")
     assert "box_iou" in raised.value.cure
