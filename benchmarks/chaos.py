@@ -1,6 +1,6 @@
 """Break commands at random moments, give them again, and compare: does anything ever get lost?
 
-    python benchmarks/chaos.py                                  # 64 strikes, about half an hour
+    python benchmarks/chaos.py                                  # 82 strikes, an hour
     python benchmarks/chaos.py --only merge split --kills 5
     python benchmarks/chaos.py --json benchmarks/results/chaos.json
 

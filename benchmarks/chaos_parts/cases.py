@@ -48,8 +48,6 @@ class Case:
     kinds: Sequence[Kind] = _ALONE
     seals: Mapping[str, str] = field(default_factory=lambda: {"dataset.json": ""})
     """Files that are written last -> what the names of all files begin with that they seal."""
-    resumes: bool = True
-    """Whether a second run has less to do."""
     tries: int = 3
     """Of a run that nobody disturbs, after a strike."""
 
@@ -84,19 +82,16 @@ def cases(inputs: Path) -> dict[str, Case]:
             Case(
                 "refilter",
                 ["refilter", scenes, "--set", "filter.min_instances=3"],
-                resumes=False,
             ),
             Case(
                 "merge",
                 ["merge", str(halves / "train"), str(halves / "validation")],
-                resumes=False,
             ),
             Case(
                 "split",
                 ["split", scenes, "--validation=0.3"],
                 # Of two manifests, one right after the other, the second seals all.
                 seals={"validation/dataset.json": "validation/", "train/dataset.json": ""},
-                resumes=False,
             ),
             Case(
                 "encode",

@@ -14,8 +14,9 @@ from benchmarks.chaos_parts.processes import Family
 SHARED: Final = Path("/dev/shm")
 _MAKERS: Final = ("plasma", "ray", "psm_", "pym-", "sem.", "torch_")
 """How names of shared memory begin that Ray, Python and PyTorch make."""
-_GRACE: Final = 20.0
-"""Seconds in which processes of a command that has ended may end, and shared memory be freed."""
+_GRACE: Final = 100.0
+"""Seconds in which processes of a killed command may end: Ray's agents try to tell a GCS that is
+gone of it for a minute."""
 
 
 def left_behind(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from benchmarks.chaos_parts.leftovers import SHARED, hidden_files, left_behind
 from benchmarks.chaos_parts.processes import MARK, Family
 from benchmarks.chaos_parts.reading import Reader, digests, visible
 from benchmarks.chaos_parts.striking import Disk, Run, Striker
-from benchmarks.chaos_parts.watching import Watch
+from benchmarks.chaos_parts.watching import Change, Watch
 from imig.shards.dataset import Dataset
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -27,10 +28,10 @@ HUNG_SECONDS: Final = 900.0
 """A run that takes longer is at fault, on however busy a machine."""
 _STRIKES: Final = (1, 2, 2, 3)
 """In a round, by chance."""
-_AT_AN_EVENT: Final = 0.75
+_AT_A_CHANGE: Final = 0.75
 """Share of strikes that come right behind a change in the output folder; others at any time."""
 _SHORT: Final = 0.05
-"""Seconds behind an event, at most, for half of those."""
+"""Seconds behind a change, at most, for half of those."""
 
 Start = Callable[[Sequence[str], Path, Mapping[str, str]], Run]
 """Starts a command: its arguments, a file for what it prints, its environment."""
@@ -44,8 +45,8 @@ class Reference:
     hidden: set[str]
     ids: list[str]
     """Of its datasets' samples."""
-    events: int
-    """Changes in the output folder."""
+    changes: Counter[Change]
+    """In the output folder."""
     seconds: float
     """From the first to the last of them."""
 
@@ -55,10 +56,18 @@ class Plan:
     """When a strike comes."""
 
     kind: Kind
-    event: int
-    """Behind this change in the output folder."""
+    change: Change | None
+    """Behind such a change in the output folder; None: any."""
+    count: int
+    """The how many-th of them."""
     delay: float
     """Seconds."""
+
+    @property
+    def moment(self) -> str:
+        """In words."""
+        change = "the first change" if self.change is None else f"{self.change} ({self.count})"
+        return f"{self.delay:.3f} s behind {change}"
 
 
 @dataclass
@@ -66,8 +75,7 @@ class Hit:
     """A strike that met a command at work."""
 
     kind: Kind
-    event: int
-    delay: float
+    moment: str
     progress: str
     """How far the output was."""
     code: int
@@ -180,7 +188,7 @@ def undisturbed(place: Place) -> Reference:
         digests=digests(place.output),
         hidden=hidden_files(place.output),
         ids=place.ids(),
-        events=watch.count,
+        changes=watch.changes,
         seconds=watch.last - watch.first,
     )
 
@@ -226,11 +234,11 @@ def _run_until_done(
     reader: Reader,
 ) -> None:
     strikes = striker.generator.choice(_STRIKES)
-    seen, undisturbed_tries = 0, 0
+    undisturbed_tries = 0
     while True:
         plan = None
         if len(outcome.hits) < strikes and undisturbed_tries == 0:
-            plan = _draw(place.case, reference, kinds=kinds, seen=seen, by=striker.generator)
+            plan = _draw(reference, kinds=kinds, by=striker.generator)
         outcome.runs += 1
         with Watch(place.folder) as watch:
             run = place.start()
@@ -238,9 +246,8 @@ def _run_until_done(
             progress = place.progress()
             reader.look()
             code = _end_of(run, place, striker.family, outcome)
-        seen += watch.count
         if plan is not None and hit and not (code == 0 and plan.kind in ("SIGINT", "SIGTERM")):
-            hit_ = Hit(plan.kind, plan.event, plan.delay, progress, code)
+            hit_ = Hit(plan.kind, plan.moment, progress, code)
             outcome.hits.append(hit_)
             outcome.differences += _strange_end(hit_, place.last_words())
         elif plan is not None:
@@ -254,21 +261,22 @@ def _run_until_done(
             return
 
 
-def _draw(
-    case: Case, reference: Reference, *, kinds: Sequence[Kind], seen: int, by: random.Random
-) -> Plan:
+def _draw(reference: Reference, *, kinds: Sequence[Kind], by: random.Random) -> Plan:
+    """Each kind of change is as likely as any other, however seldom it is."""
     kind = by.choice(kinds)
-    if by.random() < _AT_AN_EVENT:
-        left = reference.events - (seen if case.resumes else 0)
-        event = by.randint(1, max(left, reference.events // 5))
-        return Plan(kind, event, by.choice([0.0, by.uniform(0, _SHORT)]))
-    return Plan(kind, 1, by.uniform(0, reference.seconds))
+    if by.random() < _AT_A_CHANGE:
+        change = by.choice(sorted(reference.changes))
+        count = by.randint(1, reference.changes[change])
+        if by.random() < 0.5:  # a run that goes on may have little left
+            count = by.randint(1, count)
+        return Plan(kind, change, count, by.choice([0.0, by.uniform(0, _SHORT)]))
+    return Plan(kind, None, 1, by.uniform(0, reference.seconds))
 
 
 def _strike(place: Place, run: Run, watch: Watch, plan: Plan, striker: Striker) -> bool:
     """Whether the strike of the plan has met the command at work."""
     deadline = time.monotonic() + HUNG_SECONDS
-    while not watch.wait_for(plan.event, seconds=0.2):
+    while not watch.wait_for(plan.change, plan.count, seconds=0.2):
         striker.family.look()
         if run.poll() is not None or time.monotonic() > deadline:
             return False

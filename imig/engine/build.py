@@ -56,7 +56,10 @@ def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedB
     KeyboardInterrupt
         Ctrl-C or SIGTERM; finished work is kept.
     """
+    from imig.engine.cluster import remove_dead_sessions
+
     started = time.monotonic()
+    remove_dead_sessions()
     if not overwrite and (manifest := build_output(plan).finished()) is not None:
         build_output(plan).remove_leftovers()
         counts = manifest.counts
