@@ -40,12 +40,21 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.chaos_parts.cases import KINDS, Case, Kind, cases, make_inputs
-from benchmarks.chaos_parts.rounds import Outcome, Place, Reference, play, undisturbed
+from benchmarks.chaos_parts.rounds import (
+    Outcome,
+    Place,
+    Reference,
+    drawn_plans,
+    play,
+    undisturbed,
+)
 from benchmarks.chaos_parts.striking import Disk, small_disk
 
 STRIKES = {"build": 14, "encode": 8}
 """Of these commands, which take long to start; of the others `OTHERS`."""
 OTHERS = 12
+_A_ROUND = (1, 2, 2, 3)
+"""Strikes of a round, by chance."""
 _DISK_ROUNDS = 5
 """One round of so many lies on the small disk, and meets it full."""
 _MEGABYTES = 64
@@ -117,12 +126,19 @@ class Breaker:
 
     def _round(self) -> Outcome:
         full_disk = "full disk" in self._kinds and (
-            self._rounds % _DISK_ROUNDS == 0 or len(self._kinds) == 1
+            self._rounds % _A_ROUND = (1, 2, 2, 3)
+"""Strikes of a round, by chance."""
+_DISK_ROUNDS == 0 or len(self._kinds) == 1
         )
         kinds = [one for one in self._kinds if (one == "full disk") == full_disk]
         place = self._place(self._disk.folder if full_disk else self._scratch)
         outcome = play(
-            place, self.reference, kinds=kinds, generator=self._generator, disk=self._disk
+            place,
+            self.reference,
+            drawn_plans(self.reference, kinds, self._generator),
+            strikes=self._generator.choice(_A_ROUND),
+            generator=self._generator,
+            disk=self._disk,
         )
         if outcome.is_good:
             shutil.rmtree(place.folder)

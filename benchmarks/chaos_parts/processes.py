@@ -59,6 +59,12 @@ class Family:
         self._members: set[Key] = set()
         self._strangers: set[Key] = set()
 
+    def add(self, pid: int) -> None:
+        """Know a process of which one has just been told, and with it its children."""
+        with suppress(OSError):
+            if (process := _read_process(pid)) is not None:
+                self._members.add(process.key)
+
     def look(self) -> list[Process]:
         """Those that are alive now."""
         alive = {one.key.pid: one for one in _all_processes()}

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +26,6 @@ from imig.shards.dataset import Dataset
 ROOT: Final = Path(__file__).resolve().parents[2]
 HUNG_SECONDS: Final = 900.0
 """A run that takes longer is at fault, on however busy a machine."""
-_STRIKES: Final = (1, 2, 2, 3)
-"""In a round, by chance."""
 _AT_A_CHANGE: Final = 0.75
 """Share of strikes that come right behind a change in the output folder; others at any time."""
 _SHORT: Final = 0.05
@@ -193,22 +191,40 @@ def undisturbed(place: Place) -> Reference:
     )
 
 
+def drawn_plans(
+    reference: Reference, kinds: Sequence[Kind], generator: random.Random
+) -> Iterator[Plan]:
+    """Strikes without an end, by chance: each kind of change is as likely as any other."""
+    while True:
+        kind = generator.choice(kinds)
+        if generator.random() < _AT_A_CHANGE:
+            change = generator.choice(sorted(reference.changes))
+            count = generator.randint(1, reference.changes[change])
+            if generator.random() < 0.5:  # a run that goes on may have little left
+                count = generator.randint(1, count)
+            delay = generator.choice([0.0, generator.uniform(0, _SHORT)])
+            yield Plan(kind, change, count, delay)
+        else:
+            yield Plan(kind, None, 1, generator.uniform(0, reference.seconds))
+
+
 def play(
     place: Place,
     reference: Reference,
+    plans: Iterator[Plan],
     *,
-    kinds: Sequence[Kind],
+    strikes: int,
     generator: random.Random,
-    disk: Disk,
+    disk: Disk | None = None,
 ) -> Outcome:
-    """A round; what it finds is in the outcome, never raised."""
+    """A round: so many strikes by the next plans. What it finds is in the outcome, never raised."""
     outcome = Outcome()
     family = Family(place.mark)
     striker = Striker(family, generator, disk)
     shared_before = {one.name for one in SHARED.iterdir()} if SHARED.is_dir() else set()
     reader = Reader(place.output, reference.digests, seals=place.case.seals)
     with reader:
-        _run_until_done(place, reference, outcome, kinds=kinds, striker=striker, reader=reader)
+        _run_until_done(place, outcome, plans, strikes=strikes, striker=striker, reader=reader)
         striker.wake_all()
     outcome.halves, outcome.looks = reader.problems, reader.looks
     outcome.left = left_behind(
@@ -226,30 +242,30 @@ def play(
 
 def _run_until_done(
     place: Place,
-    reference: Reference,
     outcome: Outcome,
+    plans: Iterator[Plan],
     *,
-    kinds: Sequence[Kind],
+    strikes: int,
     striker: Striker,
     reader: Reader,
 ) -> None:
-    strikes = striker.generator.choice(_STRIKES)
     undisturbed_tries = 0
     while True:
         plan = None
         if len(outcome.hits) < strikes and undisturbed_tries == 0:
-            plan = _draw(reference, kinds=kinds, by=striker.generator)
+            plan = next(plans, None)
         outcome.runs += 1
         with Watch(place.folder) as watch:
             run = place.start()
+            striker.family.add(run.pid)
             hit = plan is not None and _strike(place, run, watch, plan, striker)
             progress = place.progress()
             reader.look()
             code = _end_of(run, place, striker.family, outcome)
         if plan is not None and hit and not (code == 0 and plan.kind in ("SIGINT", "SIGTERM")):
-            hit_ = Hit(plan.kind, plan.moment, progress, code)
-            outcome.hits.append(hit_)
-            outcome.differences += _strange_end(hit_, place.last_words())
+            found = Hit(plan.kind, plan.moment, progress, code)
+            outcome.hits.append(found)
+            outcome.differences += _strange_end(found, place.last_words())
         elif plan is not None:
             outcome.missed += 1
         if code == 0:
@@ -259,18 +275,6 @@ def _run_until_done(
             last = place.last_words()[-500:]
             outcome.differences.append(f"undisturbed, it ends with {code}: {last}")
             return
-
-
-def _draw(reference: Reference, *, kinds: Sequence[Kind], by: random.Random) -> Plan:
-    """Each kind of change is as likely as any other, however seldom it is."""
-    kind = by.choice(kinds)
-    if by.random() < _AT_A_CHANGE:
-        change = by.choice(sorted(reference.changes))
-        count = by.randint(1, reference.changes[change])
-        if by.random() < 0.5:  # a run that goes on may have little left
-            count = by.randint(1, count)
-        return Plan(kind, change, count, by.choice([0.0, by.uniform(0, _SHORT)]))
-    return Plan(kind, None, 1, by.uniform(0, reference.seconds))
 
 
 def _strike(place: Place, run: Run, watch: Watch, plan: Plan, striker: Striker) -> bool:

@@ -99,7 +99,8 @@ class Striker:
 
     family: Family
     generator: random.Random
-    disk: Disk
+    disk: Disk | None = None
+    """Needed for a full one."""
     _asleep: list[threading.Timer] = field(default_factory=list)
 
     def strike(self, kind: Kind, run: Run) -> bool:
@@ -154,6 +155,7 @@ class Striker:
 
     def _fill_disk(self, run: Run, seconds: float) -> None:
         """Until the command has given up, or for so long."""
+        assert self.disk is not None, "a case that meets a full disk lies on one"
         if self.disk.mounted:
             self.disk.fill()
             _wait(run, seconds)
