@@ -126,9 +126,7 @@ class Breaker:
 
     def _round(self) -> Outcome:
         full_disk = "full disk" in self._kinds and (
-            self._rounds % _A_ROUND = (1, 2, 2, 3)
-"""Strikes of a round, by chance."""
-_DISK_ROUNDS == 0 or len(self._kinds) == 1
+            self._rounds % _DISK_ROUNDS == 0 or len(self._kinds) == 1
         )
         kinds = [one for one in self._kinds if (one == "full disk") == full_disk]
         place = self._place(self._disk.folder if full_disk else self._scratch)
