@@ -24,6 +24,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -53,7 +54,7 @@ from benchmarks.chaos_parts.striking import Disk, small_disk
 STRIKES = {"build": 14, "encode": 8}
 """Of these commands, which take long to start; of the others `OTHERS`."""
 OTHERS = 12
-_A_ROUND = (1, 2, 2, 3)
+_A_ROUND = (1, 2, 3, 4)
 """Strikes of a round, by chance."""
 _DISK_ROUNDS = 5
 """One round of so many lies on the small disk, and meets it full."""
@@ -73,6 +74,8 @@ def main() -> int:
     outcomes: dict[str, Outcome] = {}
     references: dict[str, Reference] = {}
     began = time.monotonic()
+    for number in (signal.SIGINT, signal.SIGTERM):  # the scratch folder goes, the disk is unmounted
+        signal.signal(number, signal.default_int_handler)
     with _scratch() as scratch, small_disk(scratch / "disk", megabytes=_MEGABYTES) as disk:
         make_inputs(scratch / "inputs")
         known = cases(scratch / "inputs")

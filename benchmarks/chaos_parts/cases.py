@@ -76,7 +76,9 @@ def cases(inputs: Path) -> dict[str, Case]:
             Case(
                 "build",
                 ["build", "demo", f"--limit={_BUILT}", "--set", "models=tiny",
-                 "--set", "engine.block_size=2", "--set", "write.scenes_per_shard=6"],
+                 "--set", "engine.block_size=2", "--set", "write.scenes_per_shard=6",
+                 # Two models less to load, each time.
+                 "--set", "score=null", "--set", "filter.min_phrase_margin=null"],
                 kinds=[*_WITH_WORKERS, "kill raylet", "kill gcs"],
             ),
             Case(

@@ -164,6 +164,11 @@ class Place:
             one for below in self.case.datasets for one in Dataset(str(self.output / below)).ids
         ]
 
+    def last_files(self) -> list[str]:
+        """Kinds of files, as changes name them, that become a seal."""
+        paths = [Path(self.output.name, one) for one in self.case.seals]
+        return [str(one.with_name(f".{one.name}.tmp-#")) for one in paths]
+
     def progress(self) -> str:
         names = [name for name, _ in visible(self.output)]
         shards = sum(name.endswith(".tar") for name in names)
@@ -258,10 +263,14 @@ def _run_until_done(
         with Watch(place.folder) as watch:
             run = place.start()
             striker.family.add(run.pid)
-            hit = plan is not None and _strike(place, run, watch, plan, striker)
-            progress = place.progress()
-            reader.look()
-            code = _end_of(run, place, striker.family, outcome)
+            try:
+                hit = plan is not None and _strike(place, run, watch, plan, striker)
+                progress = place.progress()
+                reader.look()
+                code = _end_of(run, place, striker.family, outcome)
+            finally:
+                if run.poll() is None:  # somebody stops us
+                    os.kill(run.pid, signal.SIGKILL)
         if plan is not None and hit and not (code == 0 and plan.kind in ("SIGINT", "SIGTERM")):
             found = Hit(plan.kind, plan.moment, progress, code)
             outcome.hits.append(found)
@@ -280,7 +289,9 @@ def _run_until_done(
 def _strike(place: Place, run: Run, watch: Watch, plan: Plan, striker: Striker) -> bool:
     """Whether the strike of the plan has met the command at work."""
     deadline = time.monotonic() + HUNG_SECONDS
-    while not watch.wait_for(plan.change, plan.count, seconds=0.2):
+    # A run that goes on may have less to do than the plan waits for: then before the last file.
+    last = [Change("created", name) for name in place.last_files()]
+    while not watch.wait_for(plan.change, plan.count, or_first=last, seconds=0.2):
         striker.family.look()
         if run.poll() is not None or time.monotonic() > deadline:
             return False

@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -60,12 +61,17 @@ class Watch:
         self._add(folder)
         self.changes.clear()
 
-    def wait_for(self, change: Change | None, count: int, *, seconds: float) -> bool:
-        """Whether so many of such changes have been seen, None: of any; waits for them."""
+    def wait_for(
+        self, change: Change | None, count: int, *, or_first: Iterable[Change], seconds: float
+    ) -> bool:
+        """Whether so many of such changes have been seen, None: of any; waits for them.
+
+        The first of some others does as well.
+        """
 
         def there() -> bool:
             found = self.changes.total() if change is None else self.changes[change]
-            return found >= count
+            return found >= count or any(self.changes[one] for one in or_first)
 
         with self._changed:
             return self._changed.wait_for(there, timeout=seconds)

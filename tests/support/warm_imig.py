@@ -55,7 +55,7 @@ class WarmRun:
         while (code := self.poll()) is None:
             if deadline is not None and time.monotonic() > deadline:
                 raise subprocess.TimeoutExpired("imig", timeout or 0.0)
-            time.sleep(0.002)
+            time.sleep(0.01)
         return code
 
 
