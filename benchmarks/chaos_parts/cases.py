@@ -32,10 +32,10 @@ _WITH_WORKERS: Final[tuple[Kind, ...]] = (
     *_ALONE, "kill worker", "stop worker", "kill driver, worker asleep",
 )  # fmt: skip
 
-_SCENES: Final = 72
-_SIDE: Final = 384
-_ENCODED: Final = 12
-_BUILT: Final = 24
+_SCENES: Final = 40
+_SIDE: Final = 256
+_ENCODED: Final = 8
+_BUILT: Final = 16
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Case:
 def make_inputs(folder: Path) -> None:
     """Drawn scenes with their truth in shards, split in two, exported, and a few to encode."""
     samples = draw_samples(_SCENES, size=_SIDE)
-    write_dataset(folder / "scenes", samples, scenes_per_shard=6)
+    write_dataset(folder / "scenes", samples, scenes_per_shard=5)
     write_dataset(folder / "few", samples[:_ENCODED], scenes_per_shard=2)
     split_dataset(folder / "scenes", validation=0.4, output=folder / "halves")
     export_dataset(folder / "scenes", "folders", output=folder / "folders")
@@ -76,7 +76,7 @@ def cases(inputs: Path) -> dict[str, Case]:
             Case(
                 "build",
                 ["build", "demo", f"--limit={_BUILT}", "--set", "models=tiny",
-                 "--set", "engine.block_size=2", "--set", "write.scenes_per_shard=6",
+                 "--set", "engine.block_size=2", "--set", "write.scenes_per_shard=4",
                  # Two models less to load, each time.
                  "--set", "score=null", "--set", "filter.min_phrase_margin=null"],
                 kinds=[*_WITH_WORKERS, "kill raylet", "kill gcs"],
@@ -103,7 +103,7 @@ def cases(inputs: Path) -> dict[str, Case]:
             ),
             Case(
                 "import",
-                ["import", "folders", str(inputs / "folders"), "--scenes-per-shard=4",
+                ["import", "folders", str(inputs / "folders"), "--scenes-per-shard=3",
                  "--workers=2"],
                 kinds=_WITH_WORKERS,
             ),

@@ -38,6 +38,7 @@ from imig.interop.format import (
 )
 from imig.interop.formats import find_exporter, to_settings
 from imig.interop.progress import SceneLine
+from imig.output.folder import remove_temporaries
 from imig.output.lock import folder_lock
 from imig.paths import is_within
 from imig.processes import each_in_processes
@@ -177,6 +178,8 @@ def export_dataset(
         _require_ours(plan, overwrite=overwrite)  # another may have been there in between
         if overwrite:
             _delete(plan)
+        for folder in (plan.state, plan.part("").parent):
+            remove_temporaries(folder)
         _forget_what_lacks_files(plan)
         if plan.finished.is_file():
             done = _read(plan.finished, _Finished)

@@ -118,3 +118,20 @@ def test_a_function_goes_to_a_process_once() -> None:
     results = dict(each_in_processes(Counted(), range(20), workers=2, what="count"))
     assert set(results.values()) == {1}
     assert results.keys() == set(range(20))
+
+
+def test_a_killed_run_leaves_nothing_half_written_in_the_records(
+    dataset: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    export_dataset(dataset, "folders", output=out)
+    whole = {path for path in out.rglob("*") if not path.is_dir()}
+    state = out / ".imig-export"
+    (state / "finished.json").unlink()  # killed just before it was there
+    for half in (
+        state / ".finished.json.tmp-47",
+        state / "shards" / ".basic-000000.tar.json.tmp-1",
+    ):
+        half.write_bytes(b"{")
+    export_dataset(dataset, "folders", output=out)
+    assert {path for path in out.rglob("*") if not path.is_dir()} == whole
