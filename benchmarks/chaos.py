@@ -77,7 +77,8 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # the scratch folder goes, the disk is unmounted
         signal.signal(number, signal.default_int_handler)
     with _scratch() as scratch, small_disk(scratch / "disk", megabytes=_MEGABYTES) as disk:
-        make_inputs(scratch / "inputs")
+        if set(given.only) != {"build"}:  # which makes its own
+            make_inputs(scratch / "inputs")
         known = cases(scratch / "inputs")
         for name in given.only:
             wanted = given.kills or STRIKES.get(name, OTHERS)

@@ -38,7 +38,9 @@ class Process:
             return "raylet"
         if program.endswith("/gcs_server"):
             return "gcs"
-        if program.startswith("ray::") or any("spawn_main" in word for word in self.words):
+        if program.startswith("ray::") and not program.endswith("Agent"):
+            return "worker"
+        if any("spawn_main" in word for word in self.words):
             return "worker"
         return "other"
 

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -183,7 +183,9 @@ def undisturbed(place: Place) -> Reference:
     """Run the command once, alone. Raises RuntimeError when it fails."""
     with Watch(place.folder) as watch:
         run = place.start()
-        if (code := run.wait(HUNG_SECONDS)) != 0:
+        with _ended(run):
+            code = run.wait(HUNG_SECONDS)
+        if code != 0:
             raise RuntimeError(f"imig {place.case.name} ends with {code}:\n{place.words()}")
     assert watch.first is not None
     assert watch.last is not None
@@ -263,14 +265,11 @@ def _run_until_done(
         with Watch(place.folder) as watch:
             run = place.start()
             striker.family.add(run.pid)
-            try:
+            with _ended(run):
                 hit = plan is not None and _strike(place, run, watch, plan, striker)
                 progress = place.progress()
                 reader.look()
                 code = _end_of(run, place, striker.family, outcome)
-            finally:
-                if run.poll() is None:  # somebody stops us
-                    os.kill(run.pid, signal.SIGKILL)
         if plan is not None and hit and not (code == 0 and plan.kind in ("SIGINT", "SIGTERM")):
             found = Hit(plan.kind, plan.moment, progress, code)
             outcome.hits.append(found)
@@ -284,6 +283,16 @@ def _run_until_done(
             last = place.last_words()[-500:]
             outcome.differences.append(f"undisturbed, it ends with {code}: {last}")
             return
+
+
+@contextmanager
+def _ended(run: Run) -> Iterator[None]:
+    """Nothing goes on when somebody stops the block."""
+    try:
+        yield
+    finally:
+        if run.poll() is None:
+            os.kill(run.pid, signal.SIGKILL)
 
 
 def _strike(place: Place, run: Run, watch: Watch, plan: Plan, striker: Striker) -> bool:
