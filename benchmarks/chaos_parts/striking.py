@@ -28,8 +28,6 @@ _TARGETS: Final[dict[Kind, Role]] = {
     "kill raylet": "raylet",
     "kill gcs": "gcs",
 }
-_FOR_A_TARGET: Final = 10.0
-"""Seconds to wait for such a process."""
 _SMALLEST: Final = 1 << 12
 """Bytes a file may have where a full disk is played by a limit."""
 
@@ -137,11 +135,10 @@ class Striker:
         role = _TARGETS.get(kind)
         if role is None:
             return run.pid
-        deadline = time.monotonic() + _FOR_A_TARGET
-        while run.poll() is None and time.monotonic() < deadline:
+        while run.poll() is None:  # it may not have been started yet
             if found := [one for one in self.family.look() if one.role == role]:
                 return self.generator.choice(_by_age(found)).key.pid
-            time.sleep(0.02)
+            time.sleep(0.05)
         return None
 
     def _wake_later(self, pid: int, seconds: float) -> None:

@@ -14,6 +14,7 @@ Work goes shard by shard, in several processes; what is finished is kept when a 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -261,7 +262,9 @@ def _noting(path: Path) -> Iterator[Callable[[str], None]]:
         file.write(b"\n")  # a run that was killed may have left half a line
 
         def note(name: str) -> None:
-            file.write(json.dumps(name).encode() + b"\n")
+            line = json.dumps(name).encode() + b"\n"
+            if file.write(line) < len(line):  # it was the last room on the disk
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
         yield note
 
