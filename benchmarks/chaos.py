@@ -122,7 +122,7 @@ class Breaker:
             found = Counter(one.kind for one in outcome.hits)
             console.print(
                 f"{self._case.name}: {len(whole.hits)}/{strikes}: "
-                f"{', '.join(found.elements()) or 'missed'}"
+                f"{', '.join([*found.elements(), *(f'(missed: {one})' for one in outcome.missed)])}"
                 f"{'' if outcome.is_good else ': NOT GOOD'}",
                 highlight=False,
             )

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from benchmarks.chaos_parts.cases import Case, Kind
 from benchmarks.chaos_parts.leftovers import SHARED, hidden_files, left_behind
-from benchmarks.chaos_parts.processes import MARK, Family
+from benchmarks.chaos_parts.processes import MARK, Family, Role
 from benchmarks.chaos_parts.reading import Reader, digests, visible
-from benchmarks.chaos_parts.striking import Disk, Run, Striker
+from benchmarks.chaos_parts.striking import TARGETS, Disk, Run, Striker
 from benchmarks.chaos_parts.watching import Change, Watch
 from imig.shards.dataset import Dataset
 
@@ -28,6 +28,8 @@ HUNG_SECONDS: Final = 900.0
 """A run that takes longer is at fault, on however busy a machine."""
 _AT_A_CHANGE: Final = 0.75
 """Share of strikes that come right behind a change in the output folder; others at any time."""
+_LOOK_SECONDS: Final = 0.1
+"""Between looks at which processes are there."""
 _SHORT: Final = 0.05
 """Seconds behind a change, at most, for half of those."""
 
@@ -45,6 +47,8 @@ class Reference:
     """Of its datasets' samples."""
     changes: Counter[Change]
     """In the output folder."""
+    beside: Mapping[Role, Counter[Change]]
+    """Those of them that were seen while a process of such a role was there."""
     seconds: float
     """From the first to the last of them."""
 
@@ -85,8 +89,8 @@ class Outcome:
     """What has become of a round."""
 
     hits: list[Hit] = field(default_factory=list)
-    missed: int = 0
-    """Strikes that came when the command was through."""
+    missed: list[str] = field(default_factory=list)
+    """Strikes that came when the command, or what they were meant for, was through."""
     runs: int = 0
     looks: int = 0
     """Of the reader."""
@@ -181,11 +185,18 @@ class Place:
 
 def undisturbed(place: Place) -> Reference:
     """Run the command once, alone. Raises RuntimeError when it fails."""
+    family, beside = Family(place.mark), dict[Role, Counter[Change]]()
     with Watch(place.folder) as watch:
-        run = place.start()
+        run, before, roles = place.start(), Counter[Change](), set[Role]()
+        family.add(run.pid)
         with _ended(run):
-            code = run.wait(HUNG_SECONDS)
-        if code != 0:
+            while run.poll() is None:
+                now, there = watch.seen(), {one.role for one in family.look()}
+                for role in roles & there:
+                    beside.setdefault(role, Counter()).update(now - before)
+                before, roles = now, there
+                _wait(run, _LOOK_SECONDS)
+        if (code := run.wait()) != 0:
             raise RuntimeError(f"imig {place.case.name} ends with {code}:\n{place.words()}")
     assert watch.first is not None
     assert watch.last is not None
@@ -194,8 +205,14 @@ def undisturbed(place: Place) -> Reference:
         hidden=hidden_files(place.output),
         ids=place.ids(),
         changes=watch.changes,
+        beside=beside,
         seconds=watch.last - watch.first,
     )
+
+
+def _wait(run: Run, seconds: float) -> None:
+    with suppress(subprocess.TimeoutExpired):
+        run.wait(seconds)
 
 
 def drawn_plans(
@@ -204,9 +221,11 @@ def drawn_plans(
     """Strikes without an end, by chance: each kind of change is as likely as any other."""
     while True:
         kind = generator.choice(kinds)
-        if generator.random() < _AT_A_CHANGE:
-            change = generator.choice(sorted(reference.changes))
-            count = generator.randint(1, reference.changes[change])
+        role = TARGETS.get(kind)
+        changes = reference.changes if role is None else reference.beside.get(role, Counter())
+        if changes and (role is not None or generator.random() < _AT_A_CHANGE):
+            change = generator.choice(sorted(changes))
+            count = generator.randint(1, changes[change])
             if generator.random() < 0.5:  # a run that goes on may have little left
                 count = generator.randint(1, count)
             delay = generator.choice([0.0, generator.uniform(0, _SHORT)])
@@ -275,7 +294,7 @@ def _run_until_done(
             outcome.hits.append(found)
             outcome.differences += _strange_end(found, place.last_words())
         elif plan is not None:
-            outcome.missed += 1
+            outcome.missed.append(f"{plan.kind}, {plan.moment}")
         if code == 0:
             return
         undisturbed_tries += not hit
@@ -305,8 +324,7 @@ def _strike(place: Place, run: Run, watch: Watch, plan: Plan, striker: Striker) 
         if run.poll() is not None or time.monotonic() > deadline:
             return False
     if plan.delay:
-        with suppress(subprocess.TimeoutExpired):
-            run.wait(plan.delay)
+        _wait(run, plan.delay)
     return striker.strike(plan.kind, run)
 
 

@@ -21,13 +21,14 @@ from benchmarks.chaos_parts.processes import Family, Process, Role
 
 _SLEEPS: Final = (0.5, 3.0)
 """Seconds for which a process is stopped, or a disk is full: at least, at most."""
-_TARGETS: Final[dict[Kind, Role]] = {
+TARGETS: Final[dict[Kind, Role]] = {
     "kill worker": "worker",
     "stop worker": "worker",
     "kill driver, worker asleep": "worker",
     "kill raylet": "raylet",
     "kill gcs": "gcs",
 }
+"""Whom strikes are meant for, where not for the command itself."""
 _SMALLEST: Final = 1 << 12
 """Bytes a file may have where a full disk is played by a limit."""
 
@@ -132,7 +133,7 @@ class Striker:
         self._asleep.clear()
 
     def _find(self, kind: Kind, run: Run) -> int | None:
-        role = _TARGETS.get(kind)
+        role = TARGETS.get(kind)
         if role is None:
             return run.pid
         while run.poll() is None:  # it may not have been started yet

@@ -76,6 +76,11 @@ class Watch:
         with self._changed:
             return self._changed.wait_for(there, timeout=seconds)
 
+    def seen(self) -> Counter[Change]:
+        """What has happened up to now."""
+        with self._changed:
+            return self.changes.copy()
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
