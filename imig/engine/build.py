@@ -71,7 +71,10 @@ def build(
     KeyboardInterrupt
         Ctrl-C or SIGTERM; finished work is kept.
     """
+    from imig.engine.cluster import remove_dead_sessions
+
     started = time.monotonic()
+    remove_dead_sessions()
     if not overwrite and (manifest := build_output(plan).finished()) is not None:
         build_output(plan).remove_leftovers()
         counts = manifest.counts

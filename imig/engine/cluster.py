@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from imig.engine.machine import Machine, local_machine
@@ -219,18 +219,22 @@ def _cluster_machine() -> Machine:
     )
 
 
-def _make_temp_folder() -> Path:
-    """A short path: Ray puts sockets below it, whose paths end at 107 characters.
+def remove_dead_sessions() -> None:
+    """Remove Ray's temporary files of builds that were killed: megabytes each, and nobody else's.
 
-    Folders of builds that were killed are removed on the way.
+    A session does so on its way; a build that finds all its blocks finished has none.
     """
-    try:
-        base = Path(tempfile.gettempdir())
-        parent = (base if len(str(base)) < 30 else Path("/tmp")) / f"imig-{os.getuid()}"
-        parent.mkdir(mode=0o700, exist_ok=True)
-        for old in parent.iterdir():
+    with suppress(OSError):  # nothing is there, or it is not to be had
+        for old in _sessions_folder().iterdir():
             if old.name.isdigit() and not _is_alive(int(old.name)):
                 shutil.rmtree(old, ignore_errors=True)
+
+
+def _make_temp_folder() -> Path:
+    try:
+        parent = _sessions_folder()
+        parent.mkdir(mode=0o700, exist_ok=True)
+        remove_dead_sessions()
         folder = parent / str(os.getpid())
         folder.mkdir(exist_ok=True)
     except OSError as error:
@@ -240,6 +244,12 @@ def _make_temp_folder() -> Path:
             cure="make room there, or export TMPDIR=FOLDER, a short path that you may write to",
         ) from error
     return folder
+
+
+def _sessions_folder() -> Path:
+    """A short path: Ray puts sockets below it, whose paths end at 107 characters."""
+    base = Path(tempfile.gettempdir())
+    return (base if len(str(base)) < 30 else Path("/tmp")) / f"imig-{os.getuid()}"
 
 
 def _is_alive(process: int) -> bool:
