@@ -18,11 +18,12 @@ from imig.derived.output import derivation_of, derived_output, is_finished, open
 from imig.duplicates.config import DuplicatesConfig
 from imig.duplicates.signing import SIGNED_MEMBERS, add_signature
 from imig.errors import VALIDATE, DataError
+from imig.output.folder import remove_temporaries
 from imig.output.seal import write_side_files
 from imig.output.writing import Contents
 from imig.sample import Sample
 from imig.schema import Manifest, Subset, first_problem
-from imig.shards.card import write_split_card
+from imig.shards.card import CARD_NAME, write_split_card
 from imig.shards.dataset import Dataset
 from imig.shards.funnel import FunnelRow
 from imig.shards.hub_columns import Part
@@ -127,6 +128,8 @@ def split_dataset(
             cure="take a larger --validation, or a smaller --hash-distance",
         )
     with open_outputs(outputs, overwrite=overwrite):
+        if isinstance(output, Path):
+            remove_temporaries(output, of=CARD_NAME)
         contents = {side: _write(parent, side, output / side, chosen) for side in SIDES}
         manifests = {}
         for side in reversed(SIDES):

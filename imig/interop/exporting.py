@@ -14,6 +14,7 @@ Work goes shard by shard, in several processes; what is finished is kept when a 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,6 +40,7 @@ from imig.interop.format import (
 )
 from imig.interop.formats import find_exporter, to_settings
 from imig.interop.progress import SceneLine
+from imig.output.folder import remove_temporaries
 from imig.output.lock import folder_lock
 from imig.paths import is_within
 from imig.processes import each_in_processes
@@ -184,6 +186,8 @@ def export_dataset(
         _require_ours(plan, overwrite=overwrite)  # another may have been there in between
         if overwrite:
             _delete(plan)
+        for folder in (plan.state, plan.part("").parent):
+            remove_temporaries(folder)
         _forget_what_lacks_files(plan)
         if plan.finished.is_file():
             done = _read(plan.finished, _Finished)
@@ -302,7 +306,9 @@ def _noting(path: Path) -> Iterator[Callable[[str | list[str]], None]]:
         file.write(b"\n")  # a run that was killed may have left half a line
 
         def note(name: str | list[str]) -> None:
-            file.write(json.dumps(name).encode() + b"\n")
+            line = json.dumps(name).encode() + b"\n"
+            if file.write(line) < len(line):  # it was the last room on the disk
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
         yield note
 

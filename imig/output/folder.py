@@ -366,11 +366,14 @@ def _delete_pictures(folder: Path) -> None:
         folder.rmdir()
 
 
-def remove_temporaries(folder: Path) -> None:
-    """Remove what killed processes left half written directly in a folder."""
+def remove_temporaries(folder: Path, *, of: str = "") -> None:
+    """Remove what killed processes left half written directly in a folder.
+
+    With `of` only that of a file of this name: the folder may hold other things than ours.
+    """
     if folder.is_dir():
         for path in folder.iterdir():
-            if is_temporary(path.name):
+            if is_temporary(path.name) and path.name.startswith(f".{of}"):
                 path.unlink(missing_ok=True)
 
 

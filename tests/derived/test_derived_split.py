@@ -193,3 +193,12 @@ def test_stopped_before_both_sides_are_there(tmp_path: Path, moment: int) -> Non
     split(folder, tmp_path / "s")
     split(folder, tmp_path / "undisturbed")
     assert contents(tmp_path / "s") == contents(tmp_path / "undisturbed")
+
+
+def test_a_killed_run_leaves_nothing_half_written_beside_its_sides(tmp_path: Path) -> None:
+    folder, output = write_dataset(tmp_path / "d", scenes(8)), tmp_path / "s"
+    output.mkdir()
+    (output / ".README.md.tmp-4711").write_bytes(b"half a card")
+    (output / ".mine.tmp-1").write_bytes(b"somebody else's")
+    split(folder, output)
+    assert sorted(one.name for one in output.glob(".*")) == [".mine.tmp-1"]

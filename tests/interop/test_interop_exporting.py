@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,39 @@ def test_a_function_goes_to_a_process_once() -> None:
     results = dict(each_in_processes(Counted(), range(20), workers=2, what="count"))
     assert set(results.values()) == {1}
     assert results.keys() == set(range(20))
+
+
+def test_a_killed_run_leaves_nothing_half_written_in_the_records(
+    dataset: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    export_dataset(dataset, "folders", output=out)
+    whole = {path for path in out.rglob("*") if not path.is_dir()}
+    state = out / ".imig-export"
+    (state / "finished.json").unlink()  # killed just before it was there
+    for half in (
+        state / ".finished.json.tmp-47",
+        state / "shards" / ".basic-000000.tar.json.tmp-1",
+    ):
+        half.write_bytes(b"{")
+    export_dataset(dataset, "folders", output=out)
+    assert {path for path in out.rglob("*") if not path.is_dir()} == whole
+
+
+def test_a_file_whose_name_was_noted_by_half_is_not_written(tmp_path: Path) -> None:
+    """A disk that fills up within a line takes what fits, and says nothing."""
+    # so many that their list is longer than any of them
+    dataset = write_tiny_dataset(tmp_path / "dataset", scenes=40, scenes_per_shard=40)
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    export_dataset(dataset, "folders", output=whole)
+    noted = (whole / ".imig-export" / "files" / "basic-000000.tar.jsonl").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (noted - 5, hard))
+    try:
+        with pytest.raises(DataError, match="No space left"):
+            export_dataset(dataset, "folders", output=out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len(names_in(out)) == len(names_in(whole)) - 1
+    export_dataset(dataset, "folders", output=out)
+    assert names_in(out) == names_in(whole)
