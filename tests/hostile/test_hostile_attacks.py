@@ -24,13 +24,11 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_attack_costs_what_it_hits_and_no_more(
     attack: Attack, stage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from support.attacks.stand_ins import Eyes, Studio
+    from support.attacks.stand_ins import Eyes
 
-    import imig.evaluation.bench.drawing as drawing_module
     import imig.evaluation.run as run_module
 
     monkeypatch.setattr(run_module, "Eyes", Eyes)
-    monkeypatch.setattr(drawing_module, "Studio", Studio)
     prepare(attack, stage, tmp_path)
     before = inputs_of(tmp_path)
     answer = play_here(attack, tmp_path)

@@ -35,7 +35,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def start(inputs: Path, output: Path, **how: Any) -> subprocess.Popen[str]:
+def start(inputs: Path, output: Path, *, seconds: float = 0.5, **how: Any) -> subprocess.Popen[str]:
     words = [
         *("evaluate", "pictures", "--against", "dataset", "--output", str(output)),
         *("--set", "models=tiny", "--worst", "0"),
@@ -43,7 +43,11 @@ def start(inputs: Path, output: Path, **how: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "support.attacks.slowly", *words],
         cwd=inputs,
-        env={**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS.parent}"},
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{TESTS}:{TESTS.parent}",
+            "SECONDS_A_LOOK": str(seconds),
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -104,13 +108,16 @@ def test_an_evaluation_that_was_stopped_goes_on_to_the_same_bytes(
 def test_of_two_evaluations_into_one_folder_the_second_is_refused(
     inputs: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    with start(inputs, tmp_path / "out") as first:
-        wait_for_lines(tmp_path / "out", 8, first)
+    lock = tmp_path / "out" / ".evaluation.lock"
+    with start(inputs, tmp_path / "out", seconds=600) as first:
+        while not lock.exists() or not lock.read_text():
+            assert first.poll() is None, first.stderr and first.stderr.read()
+            time.sleep(0.02)
         code, said = run(inputs, tmp_path / "out")
-        assert code == 2
-        assert f"another evaluation writes into {tmp_path / 'out'}: process {first.pid}" in said
-        first.communicate()
-    assert first.returncode == 0
+        first.kill()
+    assert code == 2
+    assert f"another evaluation writes into {tmp_path / 'out'}: process {first.pid}" in said
+    assert run(inputs, tmp_path / "out") == (0, "")
     assert results(tmp_path / "out") == undisturbed
 
 

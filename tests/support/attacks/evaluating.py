@@ -310,9 +310,7 @@ def of_values() -> Iterator[Attack]:
         for kind, new in spot.values.items():
             plant = partial(change_json, spot.file, put(spot.path, new))
             code = 0 if kind in spot.fine else 1 if kind in spot.costly else 2
-            yield attack(
-                spot.against, f"{spot.name}: {kind}", plant, code=code, is_heavy=kind == "10 mb"
-            )
+            yield attack(spot.against, f"{spot.name}: {kind}", plant, code=code)
     for kind, new in NUMBERS.items():
         plant = partial(change_json, MIG, lambda v, new=new: {**v, str(new): v["6"]})
         # a case more, whose picture is not there, or none

@@ -86,7 +86,6 @@ def attack(source: str, what: str, plant: Callable[[Path], object], **expected: 
         command=("import", name, *SOURCES[name], "--output", "out"),
         uses=tuple(uses),
         plant=plant,
-        is_heavy=any(one in what for one in ("10 mb", "million", "thousand")),
         **{"code": 0, **expected},
     )
 

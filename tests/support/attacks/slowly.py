@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from imig.evaluation.case import Case
 from imig.evaluation.look import Seen
 from support.attacks.stand_ins import Eyes
 
-SECONDS = 0.5
+SECONDS = float(os.environ.get("SECONDS_A_LOOK", "0.5"))
 """For the pictures that are looked at together."""
 
 
