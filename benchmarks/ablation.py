@@ -26,6 +26,7 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a script has its own folder there only
 
 import imig
+from benchmarks.ablation_figures.limits import draw_limits
 from benchmarks.ablation_figures.prompts import write_look_alike_prompt
 from benchmarks.ablation_figures.table import make_rows, rows_to_json, rows_to_markdown
 from benchmarks.ablation_figures.variants import VARIANTS, Variant
@@ -68,6 +69,21 @@ def train_variants(given: argparse.Namespace) -> int:
 
 def evaluate_variants(given: argparse.Namespace) -> int:
     """Draws the cases with every adapter that is there, and prints the table."""
+    overrides = {"models": "tiny", "colour": None, "clip": None}
+    console = Console(stderr=True)
+    recipe = load_training_recipe(given.recipe)
+    limits = draw_limits(given.cases, recipe=recipe, runs=given.runs, limit=given.limit)
+    for title, pictures in limits.items():
+        print(title, file=sys.stderr)
+        limits[title] = output = pictures.with_name(f"{pictures.name}-evaluation")
+        imig.evaluate(
+            pictures,
+            given.cases,
+            output=output,
+            overrides=overrides,
+            partial=True,
+            console=console,
+        )
     evaluations = {}
     for variant, seed in by_importance(given.seeds, given.only):
         adapter = given.runs / f"{variant.name}-{seed}" / ADAPTER_FILE
@@ -79,13 +95,14 @@ def evaluate_variants(given: argparse.Namespace) -> int:
             given.cases,
             adapter=adapter,
             output=output,
+            limit=given.limit,
             measure="evaluate",
-            overrides={"models": "tiny", "colour": None, "clip": None},
+            overrides=overrides,
             workers=1,
-            console=Console(stderr=True),
+            console=console,
         )
         evaluations[variant.name, seed] = output
-    rows = make_rows(evaluations)
+    rows = make_rows(evaluations, limits=limits)
     print(rows_to_markdown(rows))
     if given.json:
         given.json.write_text(json.dumps(rows_to_json(rows), indent=1) + "\n", encoding="utf-8")
@@ -111,7 +128,6 @@ def _parser() -> argparse.ArgumentParser:
 
     training = steps.add_parser("train", help="an adapter for each setting and seed")
     training.add_argument("--shards", type=Path, required=True, metavar="DIR")
-    training.add_argument("--recipe", default="train-tiny")
     training.add_argument(
         "--set", action="append", default=[], dest="overrides", metavar="A.B=VALUE"
     )
@@ -119,10 +135,12 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluation = steps.add_parser("evaluate", help="draw held-out scenes, measure, print the table")
     evaluation.add_argument("--cases", type=Path, required=True, metavar="DIR")
+    evaluation.add_argument("--limit", type=int, metavar="N", help="only the first N cases")
     evaluation.add_argument("--json", type=Path, metavar="FILE")
     evaluation.set_defaults(run=evaluate_variants)
 
     for one in (training, evaluation):
+        one.add_argument("--recipe", default="train-tiny")
         one.add_argument("--runs", type=Path, default=Path("runs/ablation"), metavar="DIR")
         one.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
         one.add_argument("--only", action="append", default=[], choices=[v.name for v in VARIANTS])

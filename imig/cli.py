@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from traceback import format_exc
 
 from imig import __version__
 from imig.commands import (
@@ -40,7 +41,8 @@ from imig.commands import (
     train,
     validate,
 )
-from imig.errors import ImigError, UsageError
+from imig.console.json_log import JsonLog
+from imig.errors import DataError, ImigError, UsageError
 from imig.printable import to_printable
 from imig.threads import wait_passively
 
@@ -84,40 +86,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _flush()  # of --help, whose reader may have gone
         raise
     wait_passively()  # before the command imports torch; its worker processes inherit it
-    return run_command(options.command, lambda: _run(options))
+    log = JsonLog(sys.stderr) if getattr(options, "log", "text") == "json" else None
+    return run_command(options.command, lambda: _run(options), log=log)
 
 
-def run_command(name: str, command: Callable[[], int]) -> int:
+def run_command(name: str, command: Callable[[], int], *, log: JsonLog | None = None) -> int:
     """Run a command; print what ends it as people want to read it, and return the exit code.
 
     Exceptions that are neither `ImigError` nor of the system (a full disk, a folder that cannot be
-    written) are faults of imig: they keep their traceback.
+    written) are faults of imig: they keep their traceback. With a `log` whatever ends the command
+    is its last event instead, `error` or `stopped`.
     """
     try:
         code = command()
         sys.stdout.flush()
     except ImigError as error:
-        return _explain(error)
+        return _explain(error, log)
     except KeyboardInterrupt:
         # Nothing is left to stop: one more Ctrl-C would only print a traceback over the ending.
         with suppress(ValueError):  # not in the main thread: a program of others calls us
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        print(f"stopped{_continues(name)}", file=sys.stderr)
-        return STOPPED
+        return _stopped(f"stopped{_continues(name)}", STOPPED, log)
     except BrokenPipeError:
         _close_output()
         if name not in _MAKING:
             return 0  # what `head` and `less` have no need of is no loss
-        print(f"stopped: the reader of the output has gone{_continues(name)}", file=sys.stderr)
-        return NO_READER
+        message = f"stopped: the reader of the output has gone{_continues(name)}"
+        return _stopped(message, NO_READER, log)
     except OSError as error:
         _close_output()
         where = f"{error.filename}: " if error.filename is not None else ""
-        reason = to_printable(f"{where}{error.strerror or error}")
-        print(f"error: {reason}", file=sys.stderr)
-        print(
-            "  is there space on the disk, and the right to read and write there?", file=sys.stderr
-        )
+        cure = "is there space on the disk, and the right to read and write there?"
+        return _explain(DataError(f"{where}{error.strerror or error}", cure=cure), log)
+    except Exception as error:
+        if log is None:
+            raise
+        message = f"{type(error).__name__}: {error}"
+        log.write("error", message=message, cure="", exit_code=1, traceback=format_exc())
         return 1
     return code
 
@@ -133,11 +138,22 @@ def _run(options: argparse.Namespace) -> int:
     return code
 
 
-def _explain(error: ImigError) -> int:
+def _explain(error: ImigError, log: JsonLog | None = None) -> int:
+    if log is not None:
+        log.write("error", message=error.message, cure=error.cure, exit_code=error.exit_code)
+        return error.exit_code
     print(f"error: {to_printable(error.message, lines=True)}", file=sys.stderr)
     if error.cure:
         print(f"  {to_printable(error.cure, lines=True)}", file=sys.stderr)
     return error.exit_code
+
+
+def _stopped(message: str, code: int, log: JsonLog | None) -> int:
+    if log is not None:
+        log.write("stopped", message=message, exit_code=code)
+    else:
+        print(message, file=sys.stderr)
+    return code
 
 
 def _continues(name: str) -> str:

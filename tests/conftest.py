@@ -22,6 +22,7 @@ NOT_FAST = frozenset(
         "contextgen",
         "endpoint",
         "engine/test_engine_build.py",
+        "engine/test_engine_cluster.py",
         "engine/test_engine_fitting.py",
         "engine/test_engine_kill.py",
         "engine/test_engine_state_files.py",

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "imig"
 
 LAYERS = (
     # what everything may import
-    ("errors", "printable", "threads", "startup", "regular_file", "text_encodings"),
+    ("errors", "printable", "threads", "startup", "regular_file", "text_encodings", "packed"),
     ("processes",),
     ("paths", "text", "outside"),
     ("schema", "console", "stores"),

@@ -37,22 +37,34 @@ class Row:
     seeds: Mapping[int, Mapping[str, float]]
 
 
-def make_rows(evaluations: Mapping[tuple[str, int], Path]) -> list[Row]:
-    """Rows of the settings that were evaluated, in the order of `VARIANTS`.
+def make_rows(
+    evaluations: Mapping[tuple[str, int], Path], *, limits: Mapping[str, Path]
+) -> list[Row]:
+    """Rows of the limits, and of the settings that were evaluated in the order of `VARIANTS`.
 
     Parameters
     ----------
     evaluations:
         (setting, seed) -> folder of its evaluation; all of the same cases.
+    limits:
+        Title -> folder of its evaluation.
     """
     read = {key: StoredEvaluation(folder) for key, folder in evaluations.items()}
     pictures = {key: one.pictures for key, one in read.items()}
     recipe = EvaluationRecipe.model_validate(next(iter(read.values())).result.recipe)
-    return [
+    rows = [_limit(title, folder, recipe=recipe) for title, folder in limits.items()]
+    rows += [
         _row(variant, pictures, recipe=recipe)
         for variant in VARIANTS
         if any(name == variant.name for name, _ in pictures)
     ]
+    return rows
+
+
+def _limit(title: str, folder: Path, *, recipe: EvaluationRecipe) -> Row:
+    pictures = StoredEvaluation(folder).pictures
+    pooled = _estimates(Sample(pictures, recipe=recipe))
+    return Row(title=title, paper="", pooled=pooled, differences={}, seeds={})
 
 
 def _row(

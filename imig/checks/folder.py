@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from imig.checks.faults import Fault
@@ -31,6 +33,9 @@ from imig.shards.manifest import MANIFEST_NAME, file_sha256, read_manifest
 from imig.shards.names import KNOWN_NAMES, QUARANTINE_NAME, REJECTS_NAME, REPORT_HTML, begins_as
 from imig.shards.parquet import footer_rows
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 _HARMLESS = re.compile(
     r"\.git.*|\.DS_Store|\.cache|LICENSE.*|.*\.(md|png|jpg|html)"
     r"|prompts(\.quarantine)?\.jsonl|prompts\.state\.json",
@@ -44,6 +49,8 @@ _FEW_NAMES: Final = 5
 """Of files that are named in one fault."""
 _FEW_ROWS: Final = 1000
 """Rows of an index without a sample that are named one by one."""
+_ROWS_TOGETHER: Final = 1000
+"""Rows of an index that are Python's objects at a time, 5 KB each."""
 
 
 def read_folder_manifest(folder: Path) -> Manifest | Fault:
@@ -118,30 +125,57 @@ def _check_index_rows(folder: Path, checks: Sequence[ShardCheck]) -> Iterator[Fa
         rows = _index_rows(path)
         if rows > 2 * samples + _FEW_ROWS:
             raise DataError(f"{path} has {rows} rows, the shards {samples} samples")
-        stored = read_index_table(path).to_pylist()
+        stored = read_index_table(path)
         absent = absent_columns(path)
     except DataError as error:
         yield Fault("bad-index", error.message)
         return
-    shards = {check.name for check in checks}
-    present = {(check.name, sample_id) for check in checks for sample_id in check.sample_ids}
-    expected = {(row.shard, row.id): row for check in checks for row in check.rows}
-    indexed: set[tuple[str, str]] = set()
-    for row in stored:
-        place = (row["shard"], row["id"])
-        if place in indexed:
-            yield Fault(
-                "index-duplicate-row", "twice in the index", shard=place[0], sample=place[1]
-            )
-        elif place in expected:
-            yield from _compare_row(row, expected[place], absent=absent)
-        elif place[0] in shards and place not in present:
-            message = "in the index, but not in the shard"
-            yield Fault("index-stale-row", message, shard=place[0], sample=place[1])
-        indexed.add(place)
+    by_name = {check.name: check for check in checks}
+    missing = {check.name: set(check.sample_ids) for check in checks}
+    for rows in _by_shard(stored):
+        shard = rows["shard"][0].as_py()
+        yield from _check_shard_rows(rows, by_name.get(shard), absent=absent)
+        missing.get(shard, set()).difference_update(rows["id"].to_pylist())
     # What lies in a missing shard is that fault, not one of each of its rows.
-    for shard, sample_id in sorted(present - indexed):
-        yield Fault("index-missing-row", "not in the index", shard=shard, sample=sample_id)
+    for shard, lacking in sorted(missing.items()):
+        for sample_id in sorted(lacking):
+            yield Fault("index-missing-row", "not in the index", shard=shard, sample=sample_id)
+
+
+def _check_shard_rows(
+    rows: pa.Table, check: ShardCheck | None, *, absent: frozenset[str]
+) -> Iterator[Fault]:
+    """The rows of one shard; `check` is None where the shard is not there."""
+    present = set() if check is None else set(check.sample_ids)
+    expected = {} if check is None else {row.id: row for row in check.rows}
+    indexed: set[str] = set()
+    for start in range(0, len(rows), _ROWS_TOGETHER):
+        for row in rows.slice(start, _ROWS_TOGETHER).to_pylist():
+            shard, sample = row["shard"], row["id"]
+            if sample in indexed:
+                message = "twice in the index"
+                yield Fault("index-duplicate-row", message, shard=shard, sample=sample)
+            elif sample in expected:
+                yield from _compare_row(row, expected[sample], absent=absent)
+            elif check is not None and sample not in present:
+                message = "in the index, but not in the shard"
+                yield Fault("index-stale-row", message, shard=shard, sample=sample)
+            indexed.add(sample)
+
+
+def _by_shard(table: pa.Table) -> Iterator[pa.Table]:
+    """The rows of each shard, in the order in which the index first names it."""
+    if not len(table):
+        return
+    encoded = table["shard"].combine_chunks().dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    changes = np.flatnonzero(np.diff(codes)) + 1
+    if len(changes) >= len(np.unique(codes)):  # no build leaves them so
+        order = np.argsort(codes, kind="stable")
+        table, codes = table.take(order), codes[order]
+        changes = np.flatnonzero(np.diff(codes)) + 1
+    for start, stop in pairwise([0, *changes.tolist(), len(table)]):
+        yield table.slice(start, stop - start)
 
 
 def _index_rows(path: Path) -> int:

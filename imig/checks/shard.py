@@ -16,6 +16,7 @@ from imig.checks.faults import Fault
 from imig.checks.pictures import Findings
 from imig.checks.sample import check_scene, instance_masks, read_scene
 from imig.layout.run_lengths import mask_extents
+from imig.packed import Packed
 from imig.regular_file import open_regular_file
 from imig.schema import EncodingRecord, MemberName, SampleId, Scene
 from imig.shards.encoded import ENCODED_MEMBER
@@ -38,7 +39,7 @@ class ShardCheck:
     sha256: str = ""
     faults: list[Fault] = field(default_factory=list)
     sample_ids: list[str] = field(default_factory=list)
-    rows: list[IndexRow] = field(default_factory=list)
+    rows: Packed[IndexRow] = field(default_factory=Packed)
     """What the index should say; only of samples whose JSON can be read."""
     images: int = 0
     masks: int = 0
@@ -72,6 +73,7 @@ def check_shard(path: Path) -> ShardCheck:
     except (OSError, ValueError) as error:
         # ValueError is what mmap says of an empty file.
         check.faults.append(Fault("unreadable-shard", str(error), shard=path.name))
+    check.rows.pack()
     return check
 
 
@@ -104,11 +106,9 @@ def _note(check: ShardCheck, findings: Findings, group: _Group, scene: Scene | N
     elif ENCODED_MEMBER not in group.members and scene is not None and can_be_encoded(scene):
         check.encodings[sample_id] = None
     if scene is not None:
-        check.rows.append(
-            scene_to_row(
-                scene, shard=check.name, offset=group.offset, size=group.end - group.offset
-            )
-        )
+        size = group.end - group.offset
+        row = scene_to_row(scene, shard=check.name, offset=group.offset, size=size)
+        check.rows.extend([row])
 
 
 def _group_members(check: ShardCheck, data: Buffer) -> dict[str, _Group]:

@@ -172,5 +172,5 @@ def run(options: argparse.Namespace) -> int:
         else:
             print_line(str(output / PICTURES))
         return 0
-    show_result(result, against, output=output, options=options)
+    show_result(result, against, root=output / PICTURES, output=output, options=options)
     return 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from imig.commands.common import (
@@ -14,9 +15,11 @@ from imig.commands.common import (
     add_flag,
     add_overrides,
     console,
+    host_and_port,
     new_command,
     positive,
 )
+from imig.console.json_log import JsonLog
 from imig.errors import UsageError
 from imig.stores.path import OutputPath
 from imig.stores.places import output_folder
@@ -32,6 +35,7 @@ examples:
   imig build pipelines/photos.yaml --set source.path=~/photos --plan
   imig build complex --plan --card h100    # does it fit? before any weights are here
   imig build basic complex flexible --set models=tiny --output parts    # parts/basic, ...
+  imig build photos --set engine.ray_address=auto --log json --metrics 0.0.0.0:9400
 
 A build that was stopped or killed goes on where it was when the same command is given again.
 """
@@ -64,6 +68,20 @@ def add_parser(commands: Commands) -> None:
         explanation="override a key of the recipe; `filter=null` removes a stage, `models=tiny` "
         "sets the weights of every model",
     )
+    command.add_argument(
+        "--log",
+        choices=("text", "json"),
+        default="text",
+        help="json: beside the lines on stdout, a JSON object a line on stderr for machines: "
+        "started, workers, progress, warning, finished, error, stopped",
+    )
+    command.add_argument(
+        "--metrics",
+        type=host_and_port,
+        metavar="[HOST:]PORT",
+        help="answer Prometheus at http://HOST:PORT/metrics while the build runs; without HOST at "
+        "127.0.0.1 only, 0.0.0.0 is every address of the machine",
+    )
     add_flag(command, "--plan", "check and print what would be done, and stop")
     command.add_argument(
         "--card",
@@ -77,7 +95,10 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from imig.engine.build import build_each
+    from imig.engine.json_events import JsonEvents
+    from imig.engine.metrics import metrics_server
     from imig.engine.plan import make_plan
+    from imig.engine.status import BuildObserver
     from imig.recipe.file import load_recipe
 
     if options.card is not None and not options.plan:
@@ -92,7 +113,13 @@ def run(options: argparse.Namespace) -> int:
         make_plan(loaded, output=output, limit=options.limit)
         for loaded, output in zip(recipes, outputs, strict=True)
     ]
-    build_each(plans, console(), overwrite=options.overwrite)
+    observers: list[BuildObserver] = []
+    with ExitStack() as stack:
+        if options.log == "json":
+            observers.append(JsonEvents(JsonLog(sys.stderr)))
+        if options.metrics is not None:
+            observers.append(stack.enter_context(metrics_server(options.metrics)))
+        build_each(plans, console(), overwrite=options.overwrite, observers=observers)
     return 0
 
 

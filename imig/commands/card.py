@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from imig.commands.common import console, new_command
+from imig.commands.common import new_command, print_line
 from imig.paths import input_path
 
 if TYPE_CHECKING:
@@ -35,5 +35,5 @@ def run(options: argparse.Namespace) -> int:
     from imig.hub.card import renew_cards
 
     for card in renew_cards(options.folder, overwrite=options.overwrite):
-        console().print(f"wrote {card}", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"wrote {card}")
     return 0

@@ -57,6 +57,19 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def host_and_port(text: str) -> tuple[str, int]:
+    """`9400`, `0.0.0.0:9400` or `[::1]:9400`; without a host this machine alone."""
+    host, colon, port = text.rpartition(":")
+    if (
+        not port.isascii()
+        or not port.isdecimal()
+        or not 0 < int(port) < 65536
+        or (colon and not host)
+    ):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, nor HOST:PORT")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
 def console() -> Console:
     """The screen. Names of files are no emoji, and a reader that goes away ends the command."""
     from rich.console import Console

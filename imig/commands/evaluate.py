@@ -139,12 +139,17 @@ def run(options: argparse.Namespace) -> int:
         training=options.training,
         console=console(),
     )
-    show_result(result, against, output=output, options=options)
+    show_result(result, against, root=options.generated, output=output, options=options)
     return 0
 
 
 def show_result(
-    result: EvaluationResult, against: Against, *, output: Path, options: argparse.Namespace
+    result: EvaluationResult,
+    against: Against,
+    *,
+    root: Path,
+    output: Path,
+    options: argparse.Namespace,
 ) -> None:
     """Write the page of worst cases, and print the result."""
     from imig.evaluation.run import RESULT_NAME
@@ -154,7 +159,7 @@ def show_result(
     page = None
     if options.worst:
         page = write_worst(
-            result, against, output=output, figure=options.worst_by, count=options.worst
+            result, against, root=root, output=output, figure=options.worst_by, count=options.worst
         )
     if options.json:
         print_json(result.model_dump(mode="json"))

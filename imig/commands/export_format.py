@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from imig.commands.common import add_overrides, console, new_command, positive, print_json
+from imig.commands.common import (
+    add_overrides,
+    console,
+    new_command,
+    positive,
+    print_json,
+    print_line,
+)
 from imig.paths import output_path
 
 if TYPE_CHECKING:
@@ -17,7 +24,8 @@ examples:
   imig export folders hf://datasets/me/mine --output scenes/ --workers 4
 
 Pictures go through as they are stored, never encoded again. What the format has no place for is
-counted and said at the end. An export that was stopped goes on with the same command.
+counted and said at the end; scenes that are damaged are left out, named, and the exit code is 1. An
+export that was stopped goes on with the same command.
 
 `imig formats` lists the formats and their settings.
 """
@@ -44,10 +52,10 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from imig.errors import VALIDATE, DataError
     from imig.interop.exporting import export_dataset
     from imig.interop.format import losses_to_json, losses_to_text
 
-    screen = console()
     done = export_dataset(
         options.shards,
         options.format,
@@ -55,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         overrides=options.overrides,
         workers=options.workers,
         overwrite=options.overwrite,
-        console=None if options.json else screen,
+        console=None if options.json else console(),
     )
     if options.json:
         print_json(
@@ -65,9 +73,10 @@ def run(options: argparse.Namespace) -> int:
                 "files": done.files,
                 "lost": losses_to_json(done.losses),
                 "finished_already": done.finished_already,
+                "damaged": done.damaged,
             }
         )
-        return 0
+        return 1 if done.damaged else 0
     if done.finished_already:
         said = [
             f"{options.output} is finished already: {done.scenes} scenes in {done.files} files; "
@@ -76,5 +85,11 @@ def run(options: argparse.Namespace) -> int:
     else:
         said = [f"wrote {done.scenes} scenes in {done.files} files to {options.output}"]
     for text in (*said, *losses_to_text(done.losses, where=options.format)):
-        screen.print(text, highlight=False, soft_wrap=True, markup=False)
+        print_line(text)
+    if done.damaged:
+        first = next(iter(done.damaged.values()))
+        raise DataError(
+            f"{len(done.damaged)} scenes are damaged and left out: {first}",
+            cure=f"the others are written. {VALIDATE}",
+        )
     return 0

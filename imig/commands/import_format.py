@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from imig.commands.common import add_overrides, console, new_command, positive, print_json
+from imig.commands.common import (
+    add_overrides,
+    console,
+    new_command,
+    positive,
+    print_json,
+    print_line,
+)
 from imig.paths import command_text, input_path
 from imig.stores.places import output_folder
 
@@ -66,7 +73,6 @@ def run(options: argparse.Namespace) -> int:
     from imig.interop.format import losses_to_json, losses_to_text
     from imig.interop.importing import import_dataset
 
-    screen = console()
     done = import_dataset(
         options.source,
         options.format,
@@ -76,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
         scenes_per_shard=options.scenes_per_shard,
         workers=options.workers,
         overwrite=options.overwrite,
-        console=None if options.json else screen,
+        console=None if options.json else console(),
     )
     if done.finished_already:
         say_finished(options.output, {"": options.output}, verb="imports", as_json=options.json)
@@ -106,5 +112,5 @@ def run(options: argparse.Namespace) -> int:
         f"{command_text('imig', 'stats', options.output)}"
     )
     for text in said:
-        screen.print(text, highlight=False, soft_wrap=True, markup=False)
+        print_line(text)
     return 0

@@ -22,6 +22,7 @@ from imig.recipe.errors import explain_validation_error
 from imig.recipe.parts import RecipePart
 from imig.recipe.values import to_values
 from imig.recipe.yaml_lines import KeyPath, parse_json, parse_yaml, read_text
+from imig.schema import MAX_CAPTION
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -70,6 +71,17 @@ def _can_be_a_name(name: str) -> str:
     return name
 
 
+def _can_be_read(text: str) -> str:
+    if len(text) > MAX_CAPTION:
+        raise ValueError(f"a text has at most {MAX_CAPTION} characters, got {len(text)}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # an escape in JSON can be half of a character
+        raise ValueError(f"half of a character is no text, got {shortened(repr(text))}") from error
+    return text
+
+
+Text = Annotated[str, AfterValidator(_can_be_read)]
 FileName = Annotated[str, Field(min_length=1), AfterValidator(_can_be_a_name)]
 
 
@@ -101,13 +113,13 @@ class ReferenceEntry(RecipePart):
         "joined with the mask's bounding box "
         "to make what is fitted; null: the mask alone.",
     )
-    name: str = Field(default="", description="For messages and the comparison picture.")
+    name: Text = Field(default="", description="For messages and the comparison picture.")
 
 
 class LayoutFile(RecipePart):
     """What `imig generate` makes a picture of."""
 
-    caption: str = Field(
+    caption: Text = Field(
         default="", description="What the picture shows. It is wrapped into the instruction."
     )
     width: int = Field(

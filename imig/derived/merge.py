@@ -19,6 +19,7 @@ from imig.licences.refusals import check_declared
 from imig.licences.table import find_terms
 from imig.output.seal import seal
 from imig.output.writing import Contents
+from imig.packed import Packed
 from imig.recipe.identity import stored_recipe_to_sha256
 from imig.sample import Sample
 from imig.schema import (
@@ -95,8 +96,8 @@ def merge_datasets(
     names = find_new_names(parents, ids)
     renamed = [_renamed(row, new) for rows, new in zip(lost, names, strict=True) for row in rows]
     contents = Contents(
-        rejects=[row for row in renamed if isinstance(row, Reject)],
-        quarantined=[row for row in renamed if isinstance(row, Quarantine)],
+        rejects=Packed(row for row in renamed if isinstance(row, Reject)),
+        quarantined=Packed(row for row in renamed if isinstance(row, Quarantine)),
     )
 
     def change(number: int, sample: Sample) -> Sample:

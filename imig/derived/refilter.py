@@ -18,6 +18,7 @@ from imig.duplicates.signing import NO_FEATURES, SIGNED_MEMBERS, add_signature
 from imig.errors import UsageError
 from imig.output.seal import seal
 from imig.output.writing import Contents
+from imig.packed import Packed
 from imig.sample import Sample
 from imig.schema import Manifest, Reject, SkippedStage
 from imig.shards.dataset import Dataset
@@ -172,7 +173,7 @@ def _write(
     output: OutputPath,
     drop_encoding: bool,
 ) -> tuple[Contents, list[FunnelRow]]:
-    contents = Contents(quarantined=parent.quarantined())
+    contents = Contents(quarantined=Packed(parent.quarantined()))
     rejects: list[Reject] = []
     seconds = time.monotonic()
 
@@ -188,7 +189,7 @@ def _write(
         return None
 
     copy_samples([parent], output, contents, change=passing)
-    contents.rejects = [*parent.rejects(), *rejects]
+    contents.rejects = Packed([*parent.rejects(), *rejects])
     return contents, _funnel(
         rejects,
         seen=parent.manifest.counts.written,

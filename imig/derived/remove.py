@@ -32,6 +32,7 @@ from imig.output.identity import write_identity
 from imig.output.record import Record
 from imig.output.seal import check_shards, write_side_files
 from imig.output.writing import Contents
+from imig.packed import Packed
 from imig.paths import command_text
 from imig.regular_file import read_regular_file
 from imig.schema import (
@@ -436,7 +437,7 @@ def _commit(root: Path) -> None:
     remove_temporaries(root / PICTURES_FOLDER)
     for picture in sorted((root / PICTURES_FOLDER).glob("*.jpg")):
         remove_file(picture)
-    contents = Contents(rejects=journal.rejects, quarantined=journal.quarantined)
+    contents = Contents(rejects=Packed(journal.rejects), quarantined=Packed(journal.quarantined))
     for record in journal.shards:
         contents.add(record)
     manifest = write_side_files(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from imig.contextgen.layout_file import LoadedLayout
 from imig.contextgen.sample import PictureSample
 from imig.display.result_picture import draw_result
 from imig.errors import UsageError
+from imig.pictures.opening import DECODE_ERRORS
+from imig.regular_file import open_regular_file
 
 RECORD = "imig"
 """The text of a PNG's metadata that says, in JSON, how the picture was drawn."""
@@ -109,9 +112,11 @@ def picture_to_png(picture: Image.Image, *, record: Mapping[str, Any] | None = N
 def read_record(path: Path) -> dict[str, Any] | None:
     """The record in a picture's metadata; None where there is none, or no picture can be read."""
     try:
-        with Image.open(path) as picture:
-            text = picture.info.get(RECORD)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of pictures with very many pixels
+            with open_regular_file(path) as file, Image.open(file) as picture:
+                text = picture.info.get(RECORD)
         record = json.loads(text) if isinstance(text, str) else None
-    except (OSError, SyntaxError, ValueError):  # Pillow says of some damage that it is bad syntax
+    except (*DECODE_ERRORS, Image.DecompressionBombError):
         return None
     return record if isinstance(record, dict) else None

@@ -18,6 +18,14 @@ from imig.engine.failures import Failures, errors_must_wait
 from imig.engine.finish import FinishedBuild, finish_build
 from imig.engine.folder import BuildFolder, build_output
 from imig.engine.machine import Machine, local_machine
+from imig.engine.node_checks import check_nodes
+from imig.engine.nodes import (
+    NodesLostError,
+    alive_nodes,
+    needed,
+    require_resources,
+    wait_for_nodes,
+)
 from imig.engine.patience import Patience
 from imig.engine.plan import Plan
 from imig.engine.plan_text import print_remarks, print_skipped
@@ -32,6 +40,7 @@ from imig.engine.retry import (
     waiting_blocks,
 )
 from imig.engine.sizes import SizesFile, batch_sizes_to_text, begin_sizes
+from imig.engine.status import BuildObserver
 from imig.engine.tally import Snapshot
 from imig.errors import DataError
 from imig.output.folder import hold
@@ -42,10 +51,16 @@ if TYPE_CHECKING:
     from imig.engine.workers import FinishedBlock
 
 
-def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedBuild | None:
+def build(
+    plan: Plan,
+    console: Console,
+    *,
+    overwrite: bool = False,
+    observers: Sequence[BuildObserver] = (),
+) -> FinishedBuild | None:
     """Build the plan's dataset, or finish what an interrupted run began.
 
-    Returns None when the dataset is finished already.
+    Returns None when the dataset is finished already. `observers` are told what happens.
 
     Raises
     ------
@@ -68,6 +83,8 @@ def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedB
             f"{plan.output} is finished already: {counts.written} scenes in "
             f"{len(manifest.shards)} shards ({counts_to_text(counts)}); --overwrite builds it anew",
         )
+        for one in observers:
+            one.was_finished(manifest, output=plan.output)
         return None
     with hold(plan.output, overwrite=overwrite):
         write_missing_prompts(plan, console, overwrite=overwrite)
@@ -81,15 +98,21 @@ def build(plan: Plan, console: Console, *, overwrite: bool = False) -> FinishedB
             if blocks and again:
                 say(console, "scenes for which the system was at fault: once more")
             if blocks:
-                run_blocks(folder, blocks, console)
+                run_blocks(folder, blocks, console, observers=observers)
         join_last_shards(folder)
         finished = finish_build(folder, seconds=time.monotonic() - started)
+    for one in observers:
+        one.finished(finished, seconds=time.monotonic() - started)
     _print_end(finished, console, seconds=time.monotonic() - started)
     return finished
 
 
 def build_each(
-    plans: Sequence[Plan], console: Console, *, overwrite: bool = False
+    plans: Sequence[Plan],
+    console: Console,
+    *,
+    overwrite: bool = False,
+    observers: Sequence[BuildObserver] = (),
 ) -> list[FinishedBuild | None]:
     """Build one dataset after the other, all on one Ray, which takes seconds to start.
 
@@ -98,14 +121,19 @@ def build_each(
     with interrupt_once(), ExitStack() as stack:
         if len(plans) > 1 and (overwrite or not all(build_output(one).finished() for one in plans)):
             stack.enter_context(_ray_session(plans))
-        return [build(plan, console, overwrite=overwrite) for plan in plans]
+        return [build(plan, console, overwrite=overwrite, observers=observers) for plan in plans]
 
 
-def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None:
+def run_blocks(
+    folder: BuildFolder,
+    blocks: list[int],
+    console: Console,
+    *,
+    observers: Sequence[BuildObserver] = (),
+) -> None:
     """Run blocks through the stages on Ray, and join shards as they become complete."""
     plan = folder.plan
-    left = sum(stop - start for start, stop in map(plan.block_range, blocks))
-    finished = plan.scenes - left
+    finished = _finished_scenes(plan, blocks)
     say(
         console,
         f"building {plan.loaded.recipe.name}: {plan.scenes} scenes -> {plan.output}"
@@ -113,9 +141,13 @@ def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None
     )
     print_skipped(plan, console)
     print_remarks(plan, console)
+    for one in observers:
+        one.started(plan, finished_scenes=finished)
+    progress = BuildProgress(plan, console, finished_scenes=finished, observers=observers)
     try:
-        with BuildProgress(plan, console, finished_scenes=finished) as progress:
-            _stream(folder, blocks, progress, SizesFile(folder.batch_sizes, plan, console))
+        with progress:
+            sizes = SizesFile(folder.batch_sizes, plan, tell=progress.warn)
+            _stream(folder, blocks, progress, sizes)
     except DataError:
         drop_failed_parts(folder)
         raise
@@ -124,32 +156,50 @@ def run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None
 def _stream(
     folder: BuildFolder, blocks: list[int], progress: BuildProgress, sizes: SizesFile
 ) -> None:
-    from imig.engine.cluster import require_resources
+    """Run blocks on Ray, again and again as long as nodes are lost and others take their place.
 
+    Ray's own death (`RayLost`) is looked for before lost nodes are, and ends the run: nothing can
+    be asked of a Ray without its head. A node is the system's fault as well, but one that others
+    make up for: workers that it took along count as killed by no scene. What is known by then, of
+    scenes that kill and of batches that fit, has been written down with the last snapshot and is
+    read again.
+    """
     plan = folder.plan
     with _ray_session([plan]) as machine:
         # Imports Ray, which reads the environment that the session has set.
         from imig.engine.stream import stream_blocks
 
-        groups = plan.groups(machine)
-        require_resources(groups)
-        begun_with = begin_sizes(plan, sizes.found)
-        stream = stream_blocks(
-            plan,
-            blocks,
-            groups=groups,
-            parts=folder.parts,
-            sizes=begun_with,
-            deaths=read_deaths(folder.deaths),
-        )
-        with closing(stream) as events:
-            collect_blocks(folder, blocks, events, progress, sizes)
+        wanted = plan.groups(machine)
+        require_resources(wanted, alive_nodes())
+        if plan.loaded.recipe.engine.ray_address is not None:
+            check_nodes(plan, wanted, state=folder.output.state)
+        groups = wanted
+        while blocks:
+            progress.show_workers(groups, finished_scenes=_finished_scenes(plan, blocks))
+            stream = stream_blocks(
+                plan,
+                blocks,
+                groups=groups,
+                parts=folder.parts,
+                sizes=begin_sizes(plan, sizes.found),
+                deaths=read_deaths(folder.deaths),
+            )
+            try:
+                with closing(stream) as events:
+                    collect_blocks(folder, blocks, events, progress, sizes)
+                return
+            except NodesLostError as lost:
+                progress.warn(str(lost))
+                groups = wait_for_nodes(wanted, progress.warn)
+                blocks = folder.pending_blocks()
+                workers = ", ".join(f"{one.workers} of {one.name}" for one in groups)
+                progress.warn(f"going on with the workers that fit: {workers}")
 
 
 def collect_blocks(
     folder: BuildFolder,
     blocks: Sequence[int],
-    events: Iterable[FinishedBlock | Snapshot],
+    events: Iterable[FinishedBlock | Snapshot | str],
     progress: BuildProgress,
     sizes: SizesFile,
 ) -> None:
@@ -160,7 +210,7 @@ def collect_blocks(
     plan = folder.plan
     limit = plan.loaded.recipe.engine.max_error_rate
     failures = Failures(limit)
-    patience = Patience(plan.loaded.recipe.engine.patience, tell=progress.say)
+    patience = Patience(plan.loaded.recipe.engine.patience, tell=progress.warn)
     missing = _blocks_by_shard(plan, blocks)
     waiting = {block // plan.blocks_per_shard for block in waiting_blocks(folder)}
     for event in events:
@@ -170,6 +220,9 @@ def collect_blocks(
                 patience.run(keep, what="writing down what kills workers")
             progress.show(event)
             sizes.update(event.batch_sizes)
+            continue
+        if isinstance(event, str):
+            progress.warn(event)
             continue
         progress.advance(event.input)
         shard = event.block // plan.blocks_per_shard
@@ -203,13 +256,18 @@ def join_last_shards(folder: BuildFolder) -> None:
 
 def _ray_session(plans: Sequence[Plan]) -> AbstractContextManager[Machine]:
     """Ray for builds one after the other: as the first recipe says, large enough for each."""
-    from imig.engine.cluster import needed, ray_session
+    from imig.engine.cluster import ray_session
 
     machine = local_machine()
     return ray_session(
         address=plans[0].loaded.recipe.engine.ray_address,
         needed_cpus=max(needed(plan.groups(machine), "cpus") for plan in plans),
     )
+
+
+def _finished_scenes(plan: Plan, pending: Sequence[int]) -> int:
+    """Scenes that are in none of the blocks that are still to be run."""
+    return plan.scenes - sum(stop - start for start, stop in map(plan.block_range, pending))
 
 
 def _blocks_by_shard(plan: Plan, blocks: Sequence[int]) -> dict[int, set[int]]:

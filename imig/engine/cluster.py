@@ -10,14 +10,13 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
 
-from imig.engine.groups import Group
 from imig.engine.machine import Machine, local_machine
+from imig.engine.nodes import alive_nodes
 from imig.engine.ray_life import RayLost, end_processes, explained_ray_errors
 from imig.errors import DataError, UsageError
 from imig.threads import cpu_count
@@ -87,7 +86,7 @@ def ray_session(*, address: str | None, needed_cpus: float) -> Iterator[Machine]
                 _started_here = True
             _take_sigterm_back()
             _configure()
-            with explained_ray_errors():
+            with explained_ray_errors(), _deaf_to_raylets():
                 yield _cluster_machine() if folder is None else local_machine()
         except RayLost:
             ray_thread.submit(end_processes).result()
@@ -134,27 +133,66 @@ def _connect(address: str) -> None:
 
     # Warns that it has not taken SIGTERM.
     logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UsageError(
-            f"engine.ray_address: no Ray cluster answers at {address!r}: {error}",
-            cure="start one with `ray start --head`, or remove engine.ray_address",
-        ) from error
+    with tempfile.TemporaryFile() as said:
+        try:
+            with _hushed_stderr(said.fileno()):
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            said.seek(0)
+            raise _no_cluster(address, error, said=said.read().decode(errors="replace")) from error
+
+
+def _no_cluster(address: str, error: Exception, *, said: str) -> UsageError:
+    """What keeps us out; `said` is what Ray has printed meanwhile."""
+    if "InvalidAuthToken" in said or "Unauthenticated" in said:
+        return UsageError(
+            f"engine.ray_address: the Ray cluster at {address!r} wants another token",
+            cure="set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH here as on its nodes (a cluster "
+            "without tokens: RAY_AUTH_MODE=disabled)",
+        )
+    if "Version mismatch" in str(error):
+        lines = " ".join(line.strip() for line in str(error).splitlines())
+        return UsageError(
+            f"engine.ray_address: the cluster at {address!r} runs another Ray or Python: {lines}",
+            cure="install the same versions here and on every node",
+        )
+    return UsageError(
+        f"engine.ray_address: no Ray cluster answers at {address!r}: {error}",
+        cure="start one with `ray start --head`, or remove engine.ray_address",
+    )
 
 
 @contextmanager
-def _hushed_stderr() -> Iterator[None]:
-    """Ray's C++ side greets on the file descriptor; what fails is raised in Python anyway."""
+def _hushed_stderr(instead: int | None = None) -> Iterator[None]:
+    """Ray's C++ side greets on the file descriptor; what fails is raised in Python anyway.
+
+    What is said goes to the descriptor `instead`, where one is given.
+    """
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    os.dup2(nowhere if instead is None else instead, 2)
     try:
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@contextmanager
+def _deaf_to_raylets() -> Iterator[None]:
+    """What raylets push to the driver is not printed: thirty lines for each node that goes away.
+
+    `imig.engine.nodes` says it in one. Ray has no setting for it.
+    """
+    from ray._private import worker
+
+    printing = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda *data, **options: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = printing
 
 
 def _configure() -> None:
@@ -171,39 +209,14 @@ def _configure() -> None:
     context.target_max_block_size = 1 << 20
 
 
-def needed(groups: Sequence[Group], kind: Literal["cpus", "gpus"]) -> float:
-    """CPUs or GPUs of all workers together."""
-    return float(sum(getattr(group, kind) * group.workers for group in groups))
-
-
-def require_resources(groups: Sequence[Group]) -> None:
-    """Raise UsageError when Ray, which must be up, lacks the CPUs or GPUs of the workers."""
-    kinds: tuple[tuple[Literal["cpus", "gpus"], str], ...] = (("gpus", "GPU"), ("cpus", "CPU"))
-    for kind, name in kinds:
-        wanted, available = needed(groups, kind), _cluster_resources().get(name, 0.0)
-        if wanted > available + 1e-6:
-            greedy = max(groups, key=lambda group: getattr(group, kind)).stages[0]
-            raise UsageError(
-                f"the stages ask for {wanted:g} {name}s together, and Ray has {available:g}",
-                cure=f"lower {greedy}.resources.{kind} (fractions share one) or its concurrency",
-            )
-
-
 def _cluster_machine() -> Machine:
     """What a Ray that is up has, all its nodes together; at least one CPU."""
-    found = _cluster_resources()
+    found = [node.resources for node in alive_nodes()]
     return Machine(
-        cpus=max(1, int(found.get("CPU", 0))),
-        gpus=int(found.get("GPU", 0)),
-        memory=int(found.get("memory", 0)),
+        cpus=max(1, int(sum(one.get("CPU", 0) for one in found))),
+        gpus=int(sum(one.get("GPU", 0) for one in found)),
+        memory=int(sum(one.get("memory", 0) for one in found)),
     )
-
-
-def _cluster_resources() -> dict[str, float]:
-    import ray
-
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return resources
 
 
 def remove_dead_sessions() -> None:

@@ -7,7 +7,7 @@ anywhere, the next run reads it and takes out what is still in: the shards end w
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,6 +29,9 @@ from imig.shards.writer import JSON_MEMBER, member_names, read_tar, write_member
 from imig.stores.path import OutputPath
 from imig.stores.scratch import scratch_file
 
+ShardRecords = Callable[[], Iterator[Record]]
+"""Reads the records of all joined shards, one after the other."""
+
 
 class Decision(BaseModel):
     """Which scenes go."""
@@ -39,26 +42,36 @@ class Decision(BaseModel):
     seconds: float
 
 
-def remove_duplicates(folder: BuildFolder, shards: Sequence[Record]) -> list[SkippedStage]:
-    """Take duplicates out of the joined shards and their records (in place), as the recipe says.
+def decide_duplicates(folder: BuildFolder, shards: ShardRecords) -> Decision | None:
+    """Which scenes go, as the recipe says; None where it does not.
 
-    Returns what could not be done. Safe to be killed anywhere and done again.
+    Written down before anything is changed, and read where an earlier run has decided.
 
     Raises
     ------
     DataError
-        When a shard is damaged or cannot be written.
+        When a shard is damaged.
     """
     config = folder.plan.loaded.recipe.duplicates
     if config is None:
-        return []
-    path, output = folder.decision, folder.plan.output
-    decision = _read(path)
+        return None
+    decision = _read(folder.decision)
     if decision is None:
-        decision = _decide(output, shards, config)
-        atomic_write_bytes(path, decision.model_dump_json().encode())
+        decision = _decide(folder.plan.output, shards, config)
+        atomic_write_bytes(folder.decision, decision.model_dump_json().encode())
+    return decision
+
+
+def without_duplicates(
+    folder: BuildFolder, shards: ShardRecords, decision: Decision
+) -> Iterator[Record]:
+    """The records with duplicates taken out of them, and of their shards, one after the other.
+
+    Safe to be killed anywhere and done again. Raises DataError where a shard cannot be written.
+    """
+    output = folder.plan.output
     gone = {one.id: one for one in decision.rejects}
-    for record in shards:
+    for number, record in enumerate(shards()):
         rejects = [gone[row.id] for row in record.rows if row.id in gone]
         seen = len(record.rows)
         if rejects and record.shard is not None:
@@ -68,9 +81,15 @@ def remove_duplicates(folder: BuildFolder, shards: Sequence[Record]) -> list[Ski
                 record.members = sorted(member_names(shard)) if record.rows else []
         record.rejects = [*record.rejects, *rejects]
         record.tallies[STAGE] = StageTally(seen=seen, rejected=len(rejects))
-    if shards:
-        shards[0].tallies[STAGE].seconds = decision.seconds
-    return [SkippedStage(stage=STAGE, reason=NO_FEATURES)] if decision.without_features else []
+        if number == 0:
+            record.tallies[STAGE].seconds = decision.seconds
+        yield record
+
+
+def skipped_comparison(decision: Decision | None) -> list[SkippedStage]:
+    """What could not be compared."""
+    skipped = decision is not None and decision.without_features
+    return [SkippedStage(stage=STAGE, reason=NO_FEATURES)] if skipped else []
 
 
 def drop_samples(shard: Path, gone: Collection[str]) -> list[IndexRow]:
@@ -114,15 +133,14 @@ def _rewritten(shard: OutputPath) -> Iterator[Path]:
             shard.upload(copy)
 
 
-def _decide(output: OutputPath, shards: Sequence[Record], config: DuplicatesConfig) -> Decision:
+def _decide(output: OutputPath, shards: ShardRecords, config: DuplicatesConfig) -> Decision:
     started = time.perf_counter()
-    signatures = Signatures()
-    hashed = all(row.scores["perceptual_hash"] for one in shards for row in one.rows)
-    for record in shards:
-        if config.similarity is None and hashed:
-            for row in record.rows:
-                signatures.add(row.id, hash_=str(row.scores["perceptual_hash"]))
-        elif record.shard is not None:
+    signatures = None if config.similarity is not None else _indexed_hashes(shards)
+    if signatures is None:
+        signatures = Signatures()
+        for record in shards():
+            if record.shard is None:
+                continue
             for _, files in read_tar(output / record.shard.name, only=SIGNED_MEMBERS):
                 scene = scene_from_json(files[JSON_MEMBER])
                 place = f"sample {scene.id} in {output / record.shard.name}"
@@ -139,12 +157,25 @@ def _decide(output: OutputPath, shards: Sequence[Record], config: DuplicatesConf
     )
 
 
+def _indexed_hashes(shards: ShardRecords) -> Signatures | None:
+    """The hashes that the index has; None where it lacks some."""
+    signatures = Signatures()
+    for record in shards():
+        for row in record.rows:
+            if not (hash_ := row.scores["perceptual_hash"]):
+                return None
+            signatures.add(row.id, hash_=str(hash_))
+    return signatures
+
+
 def _source_paths(
-    output: OutputPath, shards: Sequence[Record], ids: Collection[str]
+    output: OutputPath, shards: ShardRecords, ids: Collection[str]
 ) -> dict[str, str | None]:
     """Where the pictures of some samples come from, which their scenes say."""
     paths: dict[str, str | None] = {}
-    for record in shards:
+    if not ids:
+        return paths
+    for record in shards():
         if record.shard is not None and any(row.id in ids for row in record.rows):
             for span, files in read_tar(output / record.shard.name, only={JSON_MEMBER}):
                 if span.id in ids:

@@ -12,7 +12,7 @@ Either way the batches are the same, cut from blocks alone, and so are the bytes
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from imig.engine.machine import Machine
@@ -66,10 +66,18 @@ class Group:
     """GPUs a worker."""
     weights: int
     """Bytes of the weights that a worker loads, each model once."""
+    custom: Mapping[str, float] = field(default_factory=dict)
+    """What else a worker takes of its node, by Ray's name."""
 
     @property
     def name(self) -> str:
         return "+".join(self.stages)
+
+    @property
+    def takes(self) -> dict[str, float]:
+        """All that a worker takes of its node, by Ray's names."""
+        taken = {"CPU": self.cpus, "GPU": self.gpus, **self.custom}
+        return {name: amount for name, amount in taken.items() if amount}
 
 
 def group_stages(
@@ -170,6 +178,7 @@ def _whole_build(run: Sequence[StageLoad], *, machine: Machine, blocks: int) -> 
         cpus=cpus,
         gpus=gpus,
         weights=weights,
+        custom=_custom(run),
     )
 
 
@@ -184,4 +193,14 @@ def _own_workers(run: Sequence[StageLoad]) -> Group:
         cpus=max(load.resources.cpus for load in run),
         gpus=max(load.resources.gpus for load in run),
         weights=sum(_models(run).values()),
+        custom=_custom(run),
     )
+
+
+def _custom(run: Sequence[StageLoad]) -> dict[str, float]:
+    """Of what any stage of the run asks for, the most."""
+    asked: dict[str, float] = {}
+    for load in run:
+        for name, amount in load.resources.custom.items():
+            asked[name] = max(amount, asked.get(name, 0.0))
+    return asked

@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from imig.console.lines import say
 from imig.console.live_line import LiveLine
-from imig.console.pace import Pace
 from imig.console.texts import rate_to_text, seconds_to_text
+from imig.engine.groups import Group
 from imig.engine.plan import Plan
+from imig.engine.status import BuildMeter, BuildObserver, BuildStatus, StageStatus
 from imig.engine.tally import Snapshot
-from imig.output.tally import StageTally
 
 _COLUMNS = ("stage", "done", "rate/s", "ETA", "waiting", "rejected", "quarantined", "s/scene")
-
-
-@dataclass(frozen=True)
-class _StageState:
-    """A row of the table."""
-
-    name: str
-    tally: StageTally
-    ready: bool
-    """Its models are loaded."""
-    waiting: int
-    """Scenes that the stage before has passed on."""
-    to_come: float
-    """Scenes that it will still see, when stages go on to turn down as many as so far."""
 
 
 class BuildProgress(LiveLine):
@@ -45,6 +30,8 @@ class BuildProgress(LiveLine):
     ----------
     finished_scenes:
         Scenes that earlier runs have finished.
+    observers:
+        Who else is told.
     """
 
     def __init__(
@@ -53,95 +40,80 @@ class BuildProgress(LiveLine):
         console: Console,
         *,
         finished_scenes: int,
+        observers: Sequence[BuildObserver] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(console, clock=clock)
-        self._stages = [step.stage.name for step in plan.steps]
-        self._total = plan.scenes
-        self._before = finished_scenes
-        self._done = 0
-        self._pace = Pace()
-        self._stage_paces = {name: Pace() for name in self._stages}
+        self._meter = BuildMeter(plan, finished_scenes=finished_scenes, clock=clock)
+        self._observers = observers
 
     def advance(self, scenes: int) -> None:
         """More scenes are through: written, rejected or quarantined."""
-        self._done += scenes
-        self._pace.update(self._done, now=self._clock())
+        self._meter.advance(scenes)
 
     def show(self, snapshot: Snapshot) -> None:
         """Redraw the table, or print a line when one is due; what workers say comes at once."""
-        now = self._clock()
         for line in snapshot.lines:
-            self.say(line)
-        for name, tally in snapshot.tallies.items():
-            self._stage_paces[name].update(tally.seen, now=now)
-        self.show_line(lambda: self._line(snapshot), drawing=lambda: self._table(snapshot))
+            self.warn(line)
+        status = self._meter.status(snapshot)
+        for one in self._observers:
+            one.progressed(status)
+        self.show_line(lambda: _line(status), drawing=lambda: _table(status))
 
-    def say(self, line: str) -> None:
-        """A line that stays, for what a person should know."""
-        say(self._console, line, style="yellow")
+    def show_workers(self, groups: Sequence[Group], *, finished_scenes: int) -> None:
+        """These are the workers from now on; `finished_scenes` were through before them."""
+        self._meter.begin(finished_scenes=finished_scenes)
+        for one in self._observers:
+            one.workers(groups)
 
-    def remaining_seconds(self) -> float | None:
-        """At the recent pace of finished scenes; None before the second block is through."""
-        left = self._total - self._before - self._done
-        return self._pace.seconds_for(left, now=self._clock())
+    def warn(self, text: str) -> None:
+        """A line that stays, above the table where there is one, for what a person should know."""
+        say(self._console, text, style="yellow")
+        for one in self._observers:
+            one.warned(text)
 
-    def _summary(self, snapshot: Snapshot) -> str:
-        summary = f"{self._before + self._done}/{self._total} scenes"
-        rate, remaining = self._pace.rate(now=self._clock()), self.remaining_seconds()
-        if rate is not None and remaining is not None:
-            return f"{summary}, {rate_to_text(rate)}/s, about {seconds_to_text(remaining)} left"
-        loading = [name for name in self._stages if name not in snapshot.ready]
-        return f"{summary}, loading {', '.join(loading)}" if loading else summary
 
-    def _line(self, snapshot: Snapshot) -> str:
-        stages = ", ".join(map(self._stage_text, self._states(snapshot)))
-        return f"{self._summary(snapshot)} | {stages}"
+def _summary(status: BuildStatus) -> str:
+    summary = f"{status.done}/{status.scenes} scenes"
+    if status.rate is not None and status.seconds_left is not None:
+        left = seconds_to_text(status.seconds_left)
+        return f"{summary}, {rate_to_text(status.rate)}/s, about {left} left"
+    loading = [stage.name for stage in status.stages if not stage.ready]
+    return f"{summary}, loading {', '.join(loading)}" if loading else summary
 
-    def _stage_text(self, state: _StageState) -> str:
-        rate = self._rate_text(state)
-        return f"{state.name} {state.tally.seen}" + (f" ({rate}/s)" if rate else "")
 
-    def _table(self, snapshot: Snapshot) -> Table:
-        table = Table(
-            box=None, pad_edge=False, header_style="bold", caption=self._summary(snapshot)
+def _line(status: BuildStatus) -> str:
+    return f"{_summary(status)} | {', '.join(map(_stage_text, status.stages))}"
+
+
+def _stage_text(stage: StageStatus) -> str:
+    rate = "" if stage.rate is None else f" ({rate_to_text(stage.rate)}/s)"
+    return f"{stage.name} {stage.tally.seen}{rate}"
+
+
+def _table(status: BuildStatus) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", caption=_summary(status))
+    table.caption_justify = "left"
+    for name in _COLUMNS:
+        table.add_column(name, justify="left" if name == "stage" else "right", no_wrap=True)
+    for stage in status.stages:
+        tally = stage.tally
+        table.add_row(
+            stage.name,
+            str(tally.seen),
+            "" if stage.rate is None else rate_to_text(stage.rate),
+            _eta_text(stage),
+            str(stage.waiting or ""),
+            str(tally.rejected or ""),
+            str(tally.quarantined or ""),
+            f"{tally.seconds / tally.seen:.3f}" if tally.seen else "",
         )
-        table.caption_justify = "left"
-        for name in _COLUMNS:
-            table.add_column(name, justify="left" if name == "stage" else "right", no_wrap=True)
-        for state in self._states(snapshot):
-            tally = state.tally
-            table.add_row(
-                state.name,
-                str(tally.seen),
-                self._rate_text(state),
-                self._eta_text(state),
-                str(state.waiting or ""),
-                str(tally.rejected or ""),
-                str(tally.quarantined or ""),
-                f"{tally.seconds / tally.seen:.3f}" if tally.seen else "",
-            )
-        return table
+    return table
 
-    def _states(self, snapshot: Snapshot) -> Iterator[_StageState]:
-        arrived, to_arrive = self._total - self._before, 0.0
-        for name in self._stages:
-            tally = snapshot.tallies.get(name, StageTally())
-            waiting = max(0, arrived - tally.seen)
-            to_come = waiting + to_arrive
-            ready = name in snapshot.ready or tally.seen > 0
-            yield _StageState(name, tally, ready, waiting=waiting, to_come=to_come)
-            arrived = tally.passed
-            to_arrive = to_come * (tally.passed / tally.seen if tally.seen else 1.0)
 
-    def _rate_text(self, state: _StageState) -> str:
-        rate = self._stage_paces[state.name].rate(now=self._clock())
-        return "" if rate is None or state.to_come == 0 else rate_to_text(rate)
-
-    def _eta_text(self, state: _StageState) -> str:
-        if not state.ready:
-            return "loading"
-        if state.to_come == 0:
-            return "done"
-        seconds = self._stage_paces[state.name].seconds_for(state.to_come, now=self._clock())
-        return "" if seconds is None else seconds_to_text(seconds)
+def _eta_text(stage: StageStatus) -> str:
+    if not stage.ready:
+        return "loading"
+    if stage.to_come == 0:
+        return "done"
+    return "" if stage.seconds_left is None else seconds_to_text(stage.seconds_left)

@@ -38,6 +38,17 @@ def require_ray() -> None:
     _require_gcs()
 
 
+def wait_for_ray() -> None:
+    """Return when Ray answers: what asks a cluster's GCS that is silent hangs until Ray gives up.
+
+    Raises RayLost when a process that Ray needs is gone, or the GCS stays silent.
+    """
+    require_ray()
+    while _silent_since is not None:
+        time.sleep(1.0)
+        require_ray()
+
+
 @contextmanager
 def explained_ray_errors() -> Iterator[None]:
     """What Ray raises within, where nobody expects it, as an error for people."""

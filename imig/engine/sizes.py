@@ -7,16 +7,14 @@ each stage the smallest size that any of its workers needed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from pydantic import PositiveInt, TypeAdapter, ValidationError
-from rich.console import Console
 
-from imig.console.lines import say
 from imig.engine.fitting import FittingSize
 from imig.engine.plan import Plan
 from imig.errors import DataError
-from imig.output.record import Record
+from imig.output.tally import StageTally
 from imig.recipe.parts import AUTO
 from imig.schema import BatchShare, StageBatchSizes, first_problem
 from imig.shards.atomic import atomic_write_bytes
@@ -61,9 +59,9 @@ def begin_sizes(plan: Plan, found: Mapping[str, int]) -> dict[str, FittingSize]:
 class SizesFile:
     """Writes down what the workers tell of batch sizes, and says each change once."""
 
-    def __init__(self, path: OutputPath, plan: Plan, console: Console) -> None:
+    def __init__(self, path: OutputPath, plan: Plan, *, tell: Callable[[str], object]) -> None:
         self._path = path
-        self._console = console
+        self._tell = tell
         self._found = read_sizes(path)
         self._asked = {step.stage.name: step.resources.batch_size for step in plan.steps}
 
@@ -83,13 +81,13 @@ class SizesFile:
         self._found.update(smaller)
         atomic_write_bytes(self._path, json.dumps(self._found).encode())
         for stage, size in smaller.items():
-            say(self._console, _change(stage, asked=self._asked[stage], size=size), style="yellow")
+            self._tell(_change(stage, asked=self._asked[stage], size=size))
 
 
-def batch_size_records(plan: Plan, whole: Record) -> Iterator[StageBatchSizes]:
+def batch_size_records(plan: Plan, tallies: Mapping[str, StageTally]) -> Iterator[StageBatchSizes]:
     """For the manifest: stages some of whose scenes had batches that the recipe does not tell."""
     for step in plan.steps:
-        tally = whole.tallies.get(step.stage.name)
+        tally = tallies.get(step.stage.name)
         if tally is None or not tally.batch_sizes:
             continue
         scenes = dict(tally.batch_sizes)

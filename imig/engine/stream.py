@@ -15,6 +15,7 @@ from ray.data._internal.execution.execution_callback import ExecutionCallback
 from imig.engine.deaths import Deaths
 from imig.engine.fitting import FittingSize
 from imig.engine.groups import Group
+from imig.engine.nodes import NodeWatch
 from imig.engine.plan import Plan
 from imig.engine.ray_life import RayLost, gave_up, require_ray
 from imig.engine.tally import Snapshot, Tally
@@ -97,29 +98,33 @@ def stream_blocks(
     parts: OutputPath,
     sizes: Mapping[str, FittingSize],
     deaths: Deaths | None = None,
-) -> Generator[FinishedBlock | Snapshot, None, None]:
+) -> Generator[FinishedBlock | Snapshot | str, None, None]:
     """Run blocks through the plan's stages and write their parts; Ray must be up.
 
     `groups` says which stages share workers, `sizes` with which batches each stage begins, `deaths`
     what is known of scenes that kill workers.
 
-    Yields each finished block as it comes, and a snapshot about twice a second.
+    Yields each finished block as it comes, a snapshot about twice a second, and a text when a node
+    has gone that the build can do without.
 
     Raises
     ------
+    NodesLostError
+        One has gone that it cannot do without: what is left must be streamed anew.
     ImigError
         What a stage raised in `setup`; workers that die for no scene's sake; Ray's own death.
     RuntimeError
         A stage is at fault itself; carries the worker's traceback.
     """
-    import ray
 
-    tally: Any = ray.remote(num_cpus=0)(Tally).remote(deaths, works=len(blocks) < plan.blocks)
+    tally = _start_tally(deaths, works=len(blocks) < plan.blocks)
+    watch = NodeWatch(groups)
     dataset = _dataset(plan, blocks, groups=groups, tally=tally, parts=parts, sizes=sizes)
     consumer = _Consumer(dataset)
     consumer.start()
     lost = False
     try:
+        due = time.monotonic() + POLL_SECONDS
         while True:
             answer: FinishedBlock | Exception | None = None
             with suppress(queue.Empty):
@@ -128,13 +133,20 @@ def stream_blocks(
                 if answer.errors:
                     yield _snapshot(tally)  # a scene that kills is written down before it counts
                 yield answer
-                continue
+                if time.monotonic() < due:
+                    continue
+                answer = None
+            due = time.monotonic() + POLL_SECONDS
+            # Before anything is asked of Ray: when its head is gone, lost nodes follow from it.
             require_ray()
             snapshot = _snapshot(tally)
             yield snapshot
             _raise_failure(snapshot)
             if isinstance(answer, _EndOfStream):
-                return
+                return  # before nodes are looked for, which nothing needs any more
+            # What a node takes with it can end the execution before Ray counts the node as lost.
+            if (said := watch.look(now=answer is not None)) is not None:
+                yield said
             if answer is not None:
                 raise gave_up(answer) from answer
     except RayLost:
@@ -146,6 +158,16 @@ def stream_blocks(
         else:
             _close(tally)
             consumer.stop()
+
+
+def _start_tally(deaths: Deaths | None, *, works: bool) -> Any:
+    """On the driver's own node: no other that goes away takes the counts with it."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor: Any = ray.remote(Tally)
+    return actor.options(num_cpus=0, scheduling_strategy=here).remote(deaths, works=works)
 
 
 def _dataset(
@@ -185,6 +207,7 @@ def _dataset(
             compute=ray.data.ActorPoolStrategy(size=min(group.workers, len(blocks))),
             num_cpus=group.cpus,
             num_gpus=group.gpus or None,
+            **({"resources": dict(group.custom)} if group.custom else {}),
         )
     return dataset
 

@@ -6,6 +6,7 @@ pyarrow) has no place here.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +21,10 @@ class Snapshot:
 
     tallies: dict[str, StageTally] = field(default_factory=dict)
     """Of this run, by stage."""
+    rejects: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Scenes of this run by stage and reason."""
+    errors: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Quarantined scenes of this run by stage and kind of error, such as ``ValueError``."""
     ready: set[str] = field(default_factory=set)
     """Stages whose models are loaded."""
     batch_sizes: dict[str, int] = field(default_factory=dict)
@@ -36,8 +41,8 @@ class Snapshot:
 class Case:
     """What a worker must know of a block before it begins."""
 
-    attempt: int
-    """From 1: more than 1 after a worker's death."""
+    died_on: list[str]
+    """Nodes of the workers that have begun it and did not come to its end."""
     trials: list[Trial]
     """Of an earlier run, which was looking for a guilty scene."""
     guilty: list[Quarantine]
@@ -65,16 +70,17 @@ class Tally:
         self._deaths_changed = False
         self._works = works
         self._through: set[str] = set()
-        self._attempts: dict[tuple[str, int], int] = {}
+        self._begun_on: dict[tuple[str, int], list[str]] = {}
         self._writing: set[int] = set()
         self._closed = False
 
-    def begin(self, group: str, block: int) -> Case:
-        """A worker begins a block."""
-        attempt = self._attempts.get((group, block), 0) + 1
-        self._attempts[group, block] = attempt
+    def begin(self, group: str, block: int, node: str) -> Case:
+        """A worker begins a block; `node` is Ray's id of where it lives."""
+        begun_on = self._begun_on.setdefault((group, block), [])
+        died_on = list(begun_on)
+        begun_on.append(node)
         return Case(
-            attempt=attempt,
+            died_on=died_on,
             trials=self._deaths.trials.get(case_key(group, block), []),
             guilty=self._deaths.guilty.get(block, []),
             works_elsewhere=self._works or group in self._through,
@@ -96,9 +102,23 @@ class Tally:
         """Let the person at the console know."""
         self._snapshot.lines.append(line)
 
-    def end(self, tallies: dict[str, StageTally], group: str, block: int, *, written: bool) -> None:
-        """A worker is through with a block; the last one has `written` its part."""
-        self._attempts.pop((group, block), None)
+    def end(
+        self,
+        tallies: dict[str, StageTally],
+        group: str,
+        block: int,
+        *,
+        written: bool,
+        rejects: Counter[tuple[str, str]],
+        errors: Counter[tuple[str, str]],
+    ) -> None:
+        """A worker is through with a block; the last one has `written` its part.
+
+        `rejects` and `errors` are those of the worker's own stages, as in the snapshot.
+        """
+        self._snapshot.rejects.update(rejects)
+        self._snapshot.errors.update(errors)
+        self._begun_on.pop((group, block), None)
         self._through.add(group)
         if written:
             self._writing.discard(block)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from imig.engine.blocks import Block, Care, FreshWorkerNeeded
 from imig.engine.fitting import SMALLER_CARD, FittingSize, run_fitting
 from imig.engine.fresh import FreshWorker
 from imig.engine.isolation import Isolation
+from imig.engine.nodes import alive_nodes
 from imig.engine.parts import write_part
 from imig.engine.patience import Patience
 from imig.engine.plan import Step
@@ -141,7 +143,8 @@ class StageWorker:
         import ray
 
         block = self._receive(batch)
-        case: Case = ray.get(self._tally.begin.remote(self._group, block.number))
+        node = ray.get_runtime_context().get_node_id()
+        case: Case = ray.get(self._tally.begin.remote(self._group, block.number, node))
         try:
             block = self._run(block, batch, case)
             if self._parts is not None:
@@ -150,15 +153,26 @@ class StageWorker:
             _fail(self._tally, error, f"stage {self._group}")
             raise
         done = {step.stage.name: block.tallies[step.stage.name] for step in self._steps}
-        written = self._parts is not None
-        self._tally.end.remote(done, self._group, block.number, written=written)
+        self._tally.end.remote(
+            done,
+            self._group,
+            block.number,
+            written=self._parts is not None,
+            rejects=Counter((one.stage, one.reason) for one in block.rejects if one.stage in done),
+            errors=Counter(
+                (one.stage, one.error.partition(":")[0])
+                for one in block.quarantined
+                if one.stage in done
+            ),
+        )
         return pickle_to_table(block if self._parts is None else finished_block(block))
 
     def _run(self, block: Block, batch: pa.Table, case: Case) -> Block:
         guilty = {one.id: one for one in case.guilty}
-        if case.attempt > MAX_ATTEMPTS:
+        deaths = _deaths(case)
+        if deaths >= MAX_ATTEMPTS:
             raise self._died(block)
-        if case.attempt > 1 or case.trials:
+        if deaths or case.trials:
             return self._isolate(block.number, batch, case, guilty)
         if not self._ready and not self._broken:
             self._set_up()
@@ -284,6 +298,14 @@ def _session_folder() -> Path:
 
     node: Any = ray._private.worker._global_node
     return Path(node.get_session_dir_path())
+
+
+def _deaths(case: Case) -> int:
+    """How many workers have died over a block; one that its node took along died of no scene."""
+    if not case.died_on:
+        return 0
+    there = {node.id for node in alive_nodes()}
+    return sum(node in there for node in case.died_on)
 
 
 def _is_successor() -> bool:

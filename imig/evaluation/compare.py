@@ -16,6 +16,8 @@ from imig.evaluation.recipe import EvaluationRecipe
 from imig.evaluation.result import EvaluationResult, PictureResult
 from imig.evaluation.run import PICTURES_NAME
 from imig.evaluation.summary import Sample
+from imig.printable import shortened
+from imig.regular_file import read_regular_file
 from imig.schema import first_problem
 
 MEANT = ("name", "seed", "bootstrap")
@@ -77,7 +79,7 @@ def compare_evaluations(before: Path, after: Path) -> Comparison:
     common = one.cases & two.cases
     if not common:
         raise UsageError(f"{one.path} and {two.path} have no case in common")
-    recipe = EvaluationRecipe.model_validate(one.result.recipe)
+    recipe = one.recipe
     samples = [
         Sample([p for p in which.pictures if p.case in common], recipe=recipe)
         for which in (one, two)
@@ -147,8 +149,9 @@ class StoredEvaluation:
     def __init__(self, path: Path) -> None:
         self.path = path / "evaluation.json" if path.is_dir() else path
         try:
-            self.result = EvaluationResult.model_validate_json(self.path.read_bytes())
-            lines = (self.path.parent / PICTURES_NAME).read_bytes().splitlines()
+            self.result = EvaluationResult.model_validate_json(read_regular_file(self.path))
+            self.recipe = EvaluationRecipe.model_validate(self.result.recipe)
+            lines = read_regular_file(self.path.parent / PICTURES_NAME).splitlines()
             self.pictures = [PictureResult.model_validate(_without_of(one)) for one in lines if one]
         except ValidationError as error:
             raise DataError(
@@ -168,7 +171,7 @@ def _without_of(line: bytes) -> dict[str, Any]:
     """A line of `pictures.jsonl`, but for the mark of what it was measured with."""
     try:
         values = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
     return {k: v for k, v in values.items() if k != "of"} if isinstance(values, dict) else {}
 
@@ -183,7 +186,8 @@ def _require_alike(one: StoredEvaluation, two: StoredEvaluation) -> None:
             key, (before, after) = next(iter(keys.items()))
             raise UsageError(
                 f"{one.path} and {two.path} were measured with {what}, so their difference says "
-                f"nothing of the pictures: {key} is {before!r} and {after!r}",
+                f"nothing of the pictures: {key} is {shortened(repr(before))} and "
+                f"{shortened(repr(after))}",
                 cure="evaluate both with the same recipe and the same cases",
             )
 

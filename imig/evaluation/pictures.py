@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
@@ -15,11 +15,15 @@ from imig.display.result_files import read_record
 from imig.errors import DataError, UsageError
 from imig.evaluation.case import Case, Resampling
 from imig.pictures import PictureError, open_picture
+from imig.regular_file import open_regular_file, read_regular_file
+from imig.schema import MAX_PIXELS
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 BESIDE = ("-layout", ".compare")
 """How names end, before the ending, that `imig generate` gives to what it writes beside results."""
 
+MAX_BYTES: Final = 4 * MAX_PIXELS
+"""Of a file: more is no picture that is measured."""
 OF_ONE_PICTURE = ("caption", "seed", "case", "given_sha256")
 """Keys of a picture's record that differ from picture to picture."""
 
@@ -31,30 +35,45 @@ class GeneratedPicture:
     case: str
     path: Path
 
-    def sha256(self) -> str:
-        """Of the file's bytes. Raises DataError when it cannot be read."""
+    def sha256(self) -> str | None:
+        """Of the file's bytes; None where it cannot be read."""
         try:
-            return hashlib.sha256(self.path.read_bytes()).hexdigest()
+            with open_regular_file(self.path) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return None
+
+    def data(self) -> bytes:
+        """The file's bytes. Raises DataError when it cannot be read."""
+        try:
+            return read_regular_file(self.path, max_bytes=MAX_BYTES)
         except OSError as error:
-            raise DataError(f"{self.path} cannot be read: {error}") from error
+            raise self._unreadable(error.strerror or str(error)) from error
 
     def read(self, case: Case) -> Image.Image:
+        """What `decode` makes of the file. Raises DataError when it cannot be read."""
+        return self.decode(self.data(), case)
+
+    def decode(self, data: bytes, case: Case) -> Image.Image:
         """RGB in the case's size; another size is scaled to it, or left as it is, as the case says.
 
         Raises
         ------
         DataError
-            When it is damaged, or no picture.
+            When it is damaged, too large, or no picture.
         """
         try:
-            picture = open_picture(self.path.read_bytes()).to_rgb()
+            picture = open_picture(data, max_pixels=MAX_PIXELS).to_rgb()
         except (OSError, PictureError) as error:
-            raise DataError(
-                f"{self.path} cannot be read: {error}", cure="draw it again, or take it away"
-            ) from error
+            raise self._unreadable(str(error)) from error
         if case.any_size:
             return picture
         return resize(picture, case.size, resampling=case.resampling)
+
+    def _unreadable(self, why: str) -> DataError:
+        return DataError(
+            f"{self.path} cannot be read: {why}", cure="draw it again, or take it away"
+        )
 
 
 def resize(

@@ -99,6 +99,10 @@ class EvaluationResult(_Part):
     cases: int
     pictures: int
     missing: list[str] = Field(description="Cases without a picture; they are in no figure.")
+    unreadable: dict[str, str] = Field(
+        default={},
+        description="Damaged pictures, and those of damaged cases, and why; they are in no figure.",
+    )
     unmeasured: dict[str, str] = Field(
         description="Metrics of the recipe that no case allows, and why."
     )

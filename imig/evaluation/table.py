@@ -14,6 +14,8 @@ def result_to_lines(result: EvaluationResult) -> Iterator[str]:
     yield f"{result.pictures} pictures of {result.cases} cases"
     if result.missing:
         yield f"{len(result.missing)} cases have no picture; they are in no figure"
+    if result.unreadable:
+        yield f"{len(result.unreadable)} pictures are damaged; they are in no figure"
     for name, reason in result.unmeasured.items():
         yield f"{name} is not measured: {reason}"
     if result.leakage is not None:

@@ -6,16 +6,18 @@ import base64
 import html
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 from pydantic import ValidationError
 
 from imig.display.case_picture import CaseReferencePicture, draw_case
-from imig.errors import UsageError
+from imig.errors import DataError, UsageError
 from imig.evaluation.case import Against, Case, Mask
+from imig.evaluation.measuring import each_line
 from imig.evaluation.metrics import MEASURES
 from imig.evaluation.metrics.base import Measure
 from imig.evaluation.pictures import GeneratedPicture
@@ -28,11 +30,14 @@ from imig.shards.atomic import atomic_write_bytes
 WORST_NAME = "worst.html"
 JPEG_QUALITY = 85
 
+Read = TypeVar("Read")
+
 
 def write_worst(
     result: EvaluationResult,
     against: Against,
     *,
+    root: Path,
     output: Path,
     figure: str | None = None,
     count: int = 12,
@@ -44,6 +49,8 @@ def write_worst(
 
     Parameters
     ----------
+    root:
+        Folder of the pictures.
     output:
         Folder of the results.
     figure:
@@ -54,12 +61,11 @@ def write_worst(
     UsageError
         There is no such figure, or neither end of it is worse.
     DataError
-        A picture or a reference cannot be read any more.
+        A picture cannot be read any more.
     """
     measure = MEASURES[_figure(result, figure)]
     worst = worst_pictures(_read(output / PICTURES_NAME), measure, count=count)
     cases = {one.id: one for one in against}
-    root = Path(result.generated)
     parts = [_part(one, cases[one.case], root=root) for one in worst if one.case in cases]
     page = _page(result, measure, parts)
     atomic_write_bytes(output / WORST_NAME, page.encode())
@@ -101,11 +107,12 @@ def _mean(picture: PictureResult, measure: Measure) -> float | None:
 
 def _read(path: Path) -> list[PictureResult]:
     pictures = []
-    for line in path.read_bytes().splitlines():
-        with suppress(ValueError, ValidationError):
+    for line in each_line(path):
+        with suppress(ValueError, RecursionError, ValidationError):
             values = json.loads(line)
-            values.pop("of", None)
-            pictures.append(PictureResult.model_validate(values))
+            if isinstance(values, dict):
+                values.pop("of", None)
+                pictures.append(PictureResult.model_validate(values))
     return pictures
 
 
@@ -119,7 +126,7 @@ def _part(picture: PictureResult, case: Case, *, root: Path) -> str:
         wanted=[one.box for one in case.instances],
         found=[None if one is None else _rectangle(one) for one in picture.found],
         references=list(_references(case)),
-        target=None if case.read_target is None else case.read_target(),
+        target=None if case.read_target is None else _or_none(case.read_target),
     )
     data = io.BytesIO()
     sheet.save(data, "JPEG", quality=JPEG_QUALITY)
@@ -141,10 +148,19 @@ def _rectangle(box: Sequence[float]) -> Rectangle:
 def _references(case: Case) -> Iterator[CaseReferencePicture]:
     for one in case.instances:
         picture = None
-        if one.references:
-            image, mask = one.references[0].read()
+        read = _or_none(one.references[0].read) if one.references else None
+        if read is not None:
+            image, mask = read
             picture = image if mask is None else _on_grey(image, mask)
         yield CaseReferencePicture(name=one.phrase, image=picture)
+
+
+def _or_none(read: Callable[[], Read]) -> Read | None:
+    """What is damaged is not shown: no figure may have needed it."""
+    try:
+        return read()
+    except DataError:
+        return None
 
 
 def _on_grey(image: Image.Image, mask: Mask) -> Image.Image:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
 from imig.errors import UsageError
 from imig.hub.files import SPLITS, dataset_prefixes
+from imig.output.folder import forget_lock, hold
 from imig.paths import input_path
 from imig.schema import Manifest
 from imig.shards.card import (
@@ -42,7 +44,8 @@ def renew_cards(path: Path, *, overwrite: bool = False) -> list[Path]:
     Raises
     ------
     UsageError
-        The folder is no finished dataset, or has a card that imig has not written.
+        The folder is no finished dataset, has a card that imig has not written, or another command
+        writes into it.
     DataError
         The dataset is damaged.
     """
@@ -58,17 +61,30 @@ def renew_cards(path: Path, *, overwrite: bool = False) -> list[Path]:
                 f"{card} is not imig's: somebody else has written it",
                 cure="--overwrite writes another in its place",
             )
-    parts = [_read_part(folder, prefix) for prefix in prefixes]
-    for part, front in zip(parts, fronts, strict=False):
-        root = folder / part.prefix
-        pictures = [one for one in sorted((root / PICTURES_FOLDER).glob("*.jpg")) if is_jpeg(one)]
-        licence = stated_licence(front) or None
-        write_card(root, part.manifest, part.rows, pictures=pictures, licence=licence)
-    if prefixes != [""]:
-        if overwrite:
-            cards[-1].unlink(missing_ok=True)
-        write_split_card(folder, parts, licence=stated_licence(fronts[-1] or fronts[0]) or None)
+    with _held([folder / prefix for prefix in prefixes]):
+        parts = [_read_part(folder, prefix) for prefix in prefixes]
+        for part, front in zip(parts, fronts, strict=False):
+            root = folder / part.prefix
+            pictures = sorted((root / PICTURES_FOLDER).glob("*.jpg"))
+            shown = [one for one in pictures if is_jpeg(one)]
+            licence = stated_licence(front) or None
+            write_card(root, part.manifest, part.rows, pictures=shown, licence=licence)
+        if prefixes != [""]:
+            if overwrite:
+                cards[-1].unlink(missing_ok=True)
+            write_split_card(folder, parts, licence=stated_licence(fronts[-1] or fronts[0]) or None)
     return cards
+
+
+@contextmanager
+def _held(datasets: Sequence[Path]) -> Iterator[None]:
+    """Nobody else writes into them meanwhile; nothing of that stays behind."""
+    with hold(*datasets):
+        try:
+            yield
+        finally:
+            for one in datasets:
+                forget_lock(one)
 
 
 def _read_part(folder: Path, prefix: str) -> Part:

@@ -19,7 +19,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -28,8 +28,9 @@ from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
 from imig.console.interrupt import interrupt_once
-from imig.errors import DataError, UsageError
+from imig.errors import VALIDATE, DataError, UnavailableError, UsageError
 from imig.interop.format import (
+    CannotWriteError,
     Exporter,
     ExportFolder,
     FormatSettings,
@@ -65,6 +66,8 @@ class Exported:
     losses: Losses
     """What the format could not carry."""
     finished_already: bool = False
+    damaged: dict[str, str] = field(default_factory=dict)
+    """Scenes that cannot be read, which are left out, and why."""
 
 
 class _Identity(BaseModel):
@@ -80,12 +83,14 @@ class _Part(BaseModel):
     files: int
     rows: list[Any]
     losses: dict[str, Oddity]
+    damaged: dict[str, str] = {}
 
 
 class _Finished(BaseModel):
     scenes: int
     files: int
     losses: dict[str, Oddity]
+    damaged: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,8 @@ def export_dataset(
 ) -> Exported:
     """Write all scenes of a dataset in another format; a run that was cut off is finished.
 
+    A scene that cannot be read is left out, and named; the others are written.
+
     Parameters
     ----------
     source:
@@ -159,7 +166,7 @@ def export_dataset(
     UsageError
         The format, a setting or the dataset is not there, or the folder holds something else.
     DataError
-        A sample is damaged, or the disk is full; finished shards are kept.
+        No scene can be read, or the disk is full; finished shards are kept.
     """
     exporter = find_exporter(format_name)
     dataset = Dataset(source)
@@ -184,7 +191,13 @@ def export_dataset(
         _forget_what_lacks_files(plan)
         if plan.finished.is_file():
             done = _read(plan.finished, _Finished)
-            return Exported(done.scenes, done.files, Losses(done.losses), finished_already=True)
+            return Exported(
+                done.scenes,
+                done.files,
+                Losses(done.losses),
+                finished_already=True,
+                damaged=done.damaged,
+            )
         identity = json.dumps(plan.identity, indent=1, ensure_ascii=False)
         atomic_write_bytes(plan.state / "export.json", identity.encode())
         _write_shards(plan, console or Console(quiet=True), workers=workers)
@@ -208,11 +221,29 @@ def _write_shards(plan: _Plan, console: Console, *, workers: int) -> None:
 def _write_shard(plan: _Plan, shard: str) -> None:
     dataset = plan.dataset
     ids = [one for one, its in zip(dataset.ids, dataset.shards, strict=True) if its == shard]
+    rows: list[Any] = []
+    losses, damaged = Losses(), dict[str, str]()
     with _noting(plan.names(shard)) as note:
         folder = ExportFolder(plan.output, announce=note)
-        rows = [plan.exporter.write_scene(dataset[sample_id], folder) for sample_id in ids]
-    files, losses = len(folder.names), folder.losses.kinds
-    part = _Part(scenes=len(rows), files=files, rows=rows, losses=losses)
+        for sample_id in ids:
+            begun, folder.losses = len(folder.names), Losses()
+            try:
+                rows.append(plan.exporter.write_scene(dataset[sample_id], folder))
+            except (CannotWriteError, UnavailableError):
+                raise
+            except DataError as error:
+                damaged[sample_id] = error.message
+                for name in folder.take_back(begun):
+                    note([name])
+            else:
+                losses.add(folder.losses)
+    part = _Part(
+        scenes=len(rows),
+        files=len(folder.names),
+        rows=rows,
+        losses=losses.kinds,
+        damaged=damaged,
+    )
     os.sync()  # the record may not be on the disk before what it is of
     atomic_write_bytes(plan.part(shard), part.model_dump_json().encode())
 
@@ -240,28 +271,41 @@ def _finish(plan: _Plan) -> Exported:
             cure="leave it alone during an export; --overwrite writes all of it again",
         )
     scenes, files, losses = 0, 0, Losses()
+    damaged: dict[str, str] = {}
     for part in _parts(plan):
         scenes, files = scenes + part.scenes, files + part.files
         losses.add(Losses(part.losses))
+        damaged |= part.damaged
+    if damaged and not scenes:
+        for one in plan.dataset.manifest.shards:  # the same command is to look again
+            plan.part(one.name).unlink()
+        raise DataError(
+            f"none of the {len(damaged)} scenes of {plan.dataset.path} can be read: "
+            f"{next(iter(damaged.values()))}",
+            cure=VALIDATE,
+        )
     with _noting(plan.names()) as note:
         folder = ExportFolder(plan.output, announce=note)
         plan.exporter.finish(_Rows(plan), folder)
     losses.add(folder.losses)
     files += len(folder.names)
-    record = _Finished(scenes=scenes, files=files, losses=losses.kinds)
+    record = _Finished(scenes=scenes, files=files, losses=losses.kinds, damaged=damaged)
     os.sync()  # as after a shard
     atomic_write_bytes(plan.finished, record.model_dump_json().encode())
-    return Exported(scenes, files, losses)
+    return Exported(scenes, files, losses, damaged=damaged)
 
 
 @contextmanager
-def _noting(path: Path) -> Iterator[Callable[[str], None]]:
-    """A function that adds a name to a list in a file, there before it returns."""
+def _noting(path: Path) -> Iterator[Callable[[str | list[str]], None]]:
+    """A function that adds a name to a list in a file, there before it returns.
+
+    A list of a name says that its file was taken away again.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab", buffering=0) as file:
         file.write(b"\n")  # a run that was killed may have left half a line
 
-        def note(name: str) -> None:
+        def note(name: str | list[str]) -> None:
             line = json.dumps(name).encode() + b"\n"
             if file.write(line) < len(line):  # it was the last room on the disk
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
@@ -269,8 +313,9 @@ def _noting(path: Path) -> Iterator[Callable[[str], None]]:
         yield note
 
 
-def _noted(path: Path) -> Iterator[str]:
+def _noted(path: Path) -> list[str]:
     """The names in a list; what is no name of a file below the folder is passed over."""
+    names: dict[str, None] = {}
     try:
         lines = read_regular_file(path).splitlines()
     except OSError as error:
@@ -280,10 +325,14 @@ def _noted(path: Path) -> Iterator[str]:
     for line in lines:
         try:
             name = json.loads(line or b"0")
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(name, str) and "\0" not in name and is_file_name(name):
-            yield name
+        if isinstance(name, list):
+            for one in name:
+                names.pop(str(one), None)
+        elif isinstance(name, str) and "\0" not in name and is_file_name(name):
+            names[name] = None
+    return list(names)
 
 
 def _forget_what_lacks_files(plan: _Plan) -> None:

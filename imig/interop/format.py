@@ -73,6 +73,10 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp-0")
 
 
+class CannotWriteError(DataError):
+    """A file of an export cannot be written: the disk is at fault, and not the scene."""
+
+
 class ExportFolder:
     """Where an exporter writes: files by relative names, each whole or not there.
 
@@ -92,7 +96,7 @@ class ExportFolder:
         Not flushed to the disk one by one, which would take most of the time: whoever calls the
         exporter does it for many at once.
 
-        Raises DataError when it cannot be written, or when `name` leads out of the folder.
+        Raises `CannotWriteError`, and DataError when `name` leads out of the folder.
         """
         with self.writing(name) as file:
             file.write(data)
@@ -116,11 +120,20 @@ class ExportFolder:
                 temporary.unlink()
             if not isinstance(error, OSError):
                 raise
-            raise DataError(
+            raise CannotWriteError(
                 f"cannot write {path}: {error.strerror or error}",
                 cure="make room on the disk, or give another --output; the same command goes on",
             ) from error
         self.names.append(name)
+
+    def take_back(self, count: int) -> list[str]:
+        """Remove all files but the first so many that were written; gives their names."""
+        names = self.names[count:]
+        for name in names:
+            with suppress(OSError):
+                (self.path / name).unlink()
+        del self.names[count:]
+        return names
 
 
 class Exporter(ABC, Generic[SettingsT]):
@@ -141,7 +154,8 @@ class Exporter(ABC, Generic[SettingsT]):
         """Write the scene's own files; gives what `finish` is to know of it, as JSON values.
 
         Pictures go through as they are stored (`scene.files`), never decoded and encoded again.
-        What the format has no place for goes to `folder.losses`.
+        What the format has no place for goes to `folder.losses`. Of a scene for which it raises
+        DataError nothing is exported.
         """
 
     def finish(self, rows: Iterable[Any], folder: ExportFolder) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
-from imig.errors import DataError, SourceLostError, UsageError
+from imig.errors import DataError, SourceLostError, UnavailableError, UsageError
 from imig.interop.format import Importer, Losses
 from imig.interop.formats import find_importer, to_settings
 from imig.interop.ids import keys_to_ids
@@ -242,9 +242,11 @@ def _import_shard(plan: _Plan, block: _Block) -> Record:
             try:
                 sample = plan.importer.read(key, plan.ids[key], losses)
                 _check(sample, block)
-            except SourceLostError:
+            except (SourceLostError, UnavailableError, UsageError):
                 raise  # no scene is at fault
-            except (DataError, ValueError) as error:
+            except (
+                Exception
+            ) as error:  # what a stranger's file makes of a reader is not ours to know
                 quarantined.append(_quarantine(plan.ids[key], key, error))
                 continue
             for kind, details in sample.oddities:

@@ -222,6 +222,16 @@ def build_lock(output: OutputPath) -> Iterator[None]:
         yield
 
 
+def forget_lock(dataset: Path) -> None:
+    """Leave no `.build` behind where a finished dataset was held to change something beside it.
+
+    What a killed run has left in it stays. The folder must be held.
+    """
+    state = dataset / BUILD_FOLDER
+    if [one.name for one in state.iterdir()] == ["lock"]:
+        shutil.rmtree(state, ignore_errors=True)
+
+
 def require_ours(output: OutputPath) -> None:
     """Raise UsageError when `output` is a file, or a folder with other things than imig's."""
     if isinstance(output, StorePath):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pydantic import BaseModel, ValidationError
 
@@ -43,6 +43,12 @@ def read_record(path: OutputPath) -> Record:
         raise _damaged(path, first_problem(error)) from error
 
 
+def add_tallies(tallies: dict[str, StageTally], others: Mapping[str, StageTally]) -> None:
+    """Add what stages did to what they did elsewhere, in place."""
+    for stage, tally in others.items():
+        tallies.setdefault(stage, StageTally()).add(tally)
+
+
 def merge_records(records: Iterable[Record]) -> Record:
     """One record of several, in their order; `shard` and `members` are left out."""
     merged = Record()
@@ -51,8 +57,7 @@ def merge_records(records: Iterable[Record]) -> Record:
         merged.rows += record.rows
         merged.rejects += record.rejects
         merged.quarantined += record.quarantined
-        for stage, tally in record.tallies.items():
-            merged.tallies.setdefault(stage, StageTally()).add(tally)
+        add_tallies(merged.tallies, record.tallies)
     return merged
 
 

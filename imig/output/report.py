@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import html
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,36 @@ from rich.table import Table
 from imig.console.lines import say
 from imig.console.texts import seconds_to_text
 from imig.output.record import Record
-from imig.schema import Counts, Manifest
+from imig.output.tally import StageTally
+from imig.schema import Counts, Manifest, Quarantine, Reject
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.funnel import REPORT_JSON, FunnelRow
 from imig.shards.names import REPORT_HTML
 
 
 def record_to_funnel(record: Record) -> list[FunnelRow]:
+    """The funnel of what a record is of, in the order of the stages."""
+    return tallies_to_funnel(record.tallies, rejects=record.rejects, quarantined=record.quarantined)
+
+
+def tallies_to_funnel(
+    tallies: Mapping[str, StageTally],
+    *,
+    rejects: Iterable[Reject],
+    quarantined: Iterable[Quarantine],
+) -> list[FunnelRow]:
     """The funnel of a whole build, in the order of the stages."""
     rows = []
-    for stage, tally in record.tallies.items():
-        reasons = Counter(one.reason for one in record.rejects if one.stage == stage)
+    why: dict[str, Counter[str]] = defaultdict(Counter)
+    system_faults: Counter[str] = Counter()
+    for reject in rejects:
+        why[reject.stage][reject.reason] += 1
+    for one in quarantined:
         # The class alone: messages name sizes and paths and would not add up.
-        reasons.update(
-            one.error.partition(":")[0] for one in record.quarantined if one.stage == stage
-        )
+        why[one.stage][one.error.partition(":")[0]] += 1
+        system_faults[one.stage] += one.fault == "system"
+    for stage, tally in tallies.items():
+        reasons = why[stage]
         rows.append(
             FunnelRow(
                 stage=stage,
@@ -43,9 +58,7 @@ def record_to_funnel(record: Record) -> list[FunnelRow]:
                 seconds=round(tally.seconds, 3),
                 reasons=dict(reasons.most_common()),
                 oddities=tally.oddities,
-                system_faults=sum(
-                    one.stage == stage and one.fault == "system" for one in record.quarantined
-                ),
+                system_faults=system_faults[stage],
             )
         )
     return rows

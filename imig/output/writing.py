@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 
 from imig.output.record import Record
+from imig.packed import Packed
 from imig.sample import Sample
 from imig.schema import Counts, Quarantine, Reject, Scene, ShardRecord, Subset
 from imig.shards.index import IndexRow, scene_to_row
@@ -21,9 +22,9 @@ class Contents:
     """What a dataset is going to hold."""
 
     shards: list[ShardRecord] = field(default_factory=list)
-    rows: list[IndexRow] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-    quarantined: list[Quarantine] = field(default_factory=list)
+    rows: Packed[IndexRow] = field(default_factory=Packed)
+    rejects: Packed[Reject] = field(default_factory=Packed)
+    quarantined: Packed[Quarantine] = field(default_factory=Packed)
     members: dict[str, frozenset[str]] = field(default_factory=dict)
     """Of shards, where they are known: what any of its samples has."""
 

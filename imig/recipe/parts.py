@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from imig.printable import shortened
 from imig.schema import Licence
@@ -151,6 +151,12 @@ class Resources(RecipePart):
     gpus: Annotated[float, Means()] = Field(
         default=0.0, ge=0, description="GPUs a worker; fractions share a GPU."
     )
+    custom: Annotated[dict[str, Annotated[float, Field(gt=0)]], Means()] = Field(
+        default_factory=dict,
+        exclude_if=lambda custom: not custom,
+        description="What else a worker takes of its node, by the names that `ray start "
+        "--resources` gave: `{big: 1}` lets the stage run on such nodes only.",
+    )
     timeout: Annotated[float, Means()] = Field(
         default=3600.0,
         gt=0,
@@ -164,6 +170,14 @@ class Resources(RecipePart):
         More never come together. Outside of a build it is 8, as blocks are where nobody says.
         """
         return block_size if self.batch_size == AUTO else self.batch_size
+
+    @field_validator("custom")
+    @classmethod
+    def _not_what_has_a_key(cls, custom: dict[str, float]) -> dict[str, float]:
+        for name in custom:
+            if name.lower() in ("cpu", "gpu", "memory", "object_store_memory"):
+                raise ValueError(f"{name!r} is no custom resource: give `cpus` and `gpus`")
+        return custom
 
 
 class StageConfig(RecipePart):

@@ -17,6 +17,7 @@ import yaml
 from yaml.reader import Reader, ReaderError
 
 from imig.errors import DataError, UsageError
+from imig.printable import shortened
 from imig.text import bytes_to_text
 
 KeyPath = tuple[str, ...]
@@ -24,6 +25,9 @@ KeyPath = tuple[str, ...]
 MAX_NODES: Final = 100_000
 """Values of a file, aliases followed. Ten lines of aliases can mean more than any memory holds."""
 
+MAX_DEPTH: Final = 1000
+"""Values within each other, in a file of somebody else's program."""
+_QUICK: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TOO_DEEP: Final = "brackets are nested too deeply"
 _TAG: Final = "tag:yaml.org,2002:"
 _NO_VALUE: Final = (ValueError, OverflowError, AttributeError, KeyError)
@@ -161,6 +165,64 @@ def parse_setting(text: str, *, setting: str) -> Written:
         return Written(text, text, setting=setting, fault=error.message.rpartition("not YAML: ")[2])
     value = document.value
     return Written(text, value.value if isinstance(value, Written) else value, setting=setting)
+
+
+def parse_plain_yaml(text: str, path: Path) -> Any:
+    """The values of a file of somebody else's program, as YAML 1.1 takes them; quick.
+
+    Raises
+    ------
+    UsageError
+        It is no YAML, or means more than `MAX_NODES` values; names file and line.
+    """
+    loader = None
+    try:
+        _require_shallow(text, path)
+        loader = _QUICK(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _require_few(node, path)
+        return loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        raise _syntax_error(error, path) from error
+    except (yaml.YAMLError, *_NO_VALUE, TypeError) as error:
+        raise UsageError(f"{path}: not YAML: {shortened(str(error))}") from error
+    except RecursionError:
+        raise UsageError(f"{path}:1: {_TOO_DEEP}") from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def _require_shallow(text: str, path: Path) -> None:
+    """Raise UsageError where values are nested as nobody nests them.
+
+    What makes nodes of them in C calls itself for each level, and takes the process along when the
+    stack is used up.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=_QUICK):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise UsageError(f"{path}:{event.start_mark.line + 1}: {_TOO_DEEP}")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _require_few(node: yaml.Node, path: Path) -> None:
+    """Raise UsageError for a document of too many values, aliases followed."""
+    count, left = 0, [node]
+    while left:
+        one = left.pop()
+        count += 1
+        if count > MAX_NODES:
+            raise UsageError(f"{path}: with its aliases (*) followed the file is too large")
+        if isinstance(one, yaml.MappingNode):
+            left += [inner for pair in one.value for inner in pair]
+        elif isinstance(one, yaml.SequenceNode):
+            left += one.value
 
 
 class _Nodes:

@@ -211,15 +211,20 @@ def _pictures(paths: Sequence[str]) -> str:
 
 def _figures(manifest: Manifest, rows: Sequence[IndexRow]) -> str:
     counts = manifest.counts
-    instances = [row.instances for row in rows]
+    subsets, sizes, instances, references = [], [], [], 0
+    for row in rows:  # once: there may be a million
+        subsets.append(row.subset)
+        sizes.append(f"{row.width}x{row.height}")
+        instances.append(row.instances)
+        references += row.references
     megabytes = sum(shard.bytes for shard in manifest.shards) / 1e6
     figures = [
         ("samples", f"{len(rows)}"),
-        *((f"subset `{name}`", f"{n}") for name, n in _tally([row.subset for row in rows])),
+        *((f"subset `{name}`", f"{n}") for name, n in _tally(subsets)),
         ("instances", f"{sum(instances)}"),
         ("instances per scene", _listed([str(count) for count in sorted(instances)])),
-        ("references", f"{sum(row.references for row in rows)}"),
-        ("target sizes", _listed([f"{row.width}x{row.height}" for row in rows])),
+        ("references", f"{references}"),
+        ("target sizes", _listed(sizes)),
         ("shards", f"{len(manifest.shards)} ({megabytes:.1f} MB)"),
         (
             "scenes of the build",

@@ -71,16 +71,20 @@ def hub_configurations(parts: Sequence[Part]) -> dict[str, list[dict[str, Any]]]
         wanted = set(subsets) if name == WHOLE else {name}
         data_files, splits, columns = [], [], set[str]()
         for part in parts:
-            rows = [row for row in part.rows if row.subset in wanted]
-            shards = sorted({row.shard for row in rows})
+            found, size, rows = set[str](), 0, 0
+            for row in part.rows:
+                if row.subset in wanted:
+                    found.add(row.shard)
+                    size, rows = size + row.size, rows + 1
+            shards = sorted(found)
             if not shards:
                 continue
             data_files.append({"split": part.split, "path": _paths(part, name, shards)})
             splits.append(
                 {
                     "name": part.split,
-                    "num_bytes": sum(row.size for row in rows),
-                    "num_examples": len(rows),
+                    "num_bytes": size,
+                    "num_examples": rows,
                 }
             )
             columns |= set[str]().union(*(part.members[shard] for shard in shards))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 INDEX_NAME = "index.parquet"
+ROW_GROUP: Final = 20_000
+"""Rows of a table that are written together: Python's objects of more take gigabytes."""
 INSTANCE_RECORDS = "instance_records"
 _FIRST_COLUMNS: Final = frozenset(
     {
@@ -286,17 +289,27 @@ def instance_records_type() -> pa.DataType:
 
 def write_index(path: Path, rows: Iterable[IndexRow]) -> None:
     """Write `index.parquet`, rows in the order given; same rows, same bytes."""
-    write_records(path, [row_to_plain(row) for row in rows], schema=index_schema())
+    write_records(path, map(row_to_plain, rows), schema=index_schema())
 
 
-def write_records(path: Path, records: Sequence[dict[str, Any]], *, schema: pa.Schema) -> None:
-    """Write a parquet table with fixed column types, atomically; zstd-compressed."""
+def write_records(path: Path, records: Iterable[dict[str, Any]], *, schema: pa.Schema) -> None:
+    """Write a parquet table with fixed column types, atomically; zstd-compressed.
+
+    `ROW_GROUP` rows are in memory at a time.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist(list(records), schema=schema)
-    with atomic_write(path) as temporary, for_arrow(temporary, "wb") as target:
-        pq.write_table(table, target, compression="zstd")
+    stream = iter(records)
+    with (
+        atomic_write(path) as temporary,
+        for_arrow(temporary, "wb") as target,
+        pq.ParquetWriter(target, schema, compression="zstd") as writer,
+    ):
+        first = True
+        while (lump := list(islice(stream, ROW_GROUP))) or first:
+            writer.write_table(pa.Table.from_pylist(lump, schema=schema))
+            first = False
 
 
 def read_index_table(

@@ -32,16 +32,16 @@ def write_tables(
     """Write both tables, rows in the order given; same rows, same bytes."""
     write_records(
         folder / REJECTS_NAME,
-        [
+        (
             # As JSON: every reason has figures of its own.
             {**one.model_dump(), "figures": json.dumps(one.figures, ensure_ascii=False)}
             for one in rejects
-        ],
+        ),
         schema=_texts(_REJECT_COLUMNS),
     )
     write_records(
         folder / QUARANTINE_NAME,
-        [one.model_dump() for one in quarantined],
+        (one.model_dump() for one in quarantined),
         schema=_texts(_QUARANTINE_COLUMNS),
     )
 

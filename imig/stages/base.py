@@ -105,6 +105,16 @@ class _Loaded:
         raise RuntimeError(f"{owner.__name__}: setup() comes first")
 
 
+def type_argument(kind: type, generic: type, *, default: type) -> Any:
+    """X of ``class Kind(Generic[X])``, of the class itself or the nearest above that says it."""
+    for one in kind.__mro__:
+        for base in vars(one).get("__orig_bases__", ()):
+            origin = get_origin(base)
+            if isinstance(origin, type) and issubclass(origin, generic):
+                return get_args(base)[0]
+    return default
+
+
 ConfigT = TypeVar("ConfigT", bound=StageConfig, default=StageConfig, covariant=True)
 
 
@@ -155,12 +165,7 @@ class Stage(ABC, Generic[ConfigT]):
 
         `StageConfig` for a stage without settings of its own: ``class MyStage(Stage)``.
         """
-        for one in cls.__mro__:
-            for base in vars(one).get("__orig_bases__", ()):
-                origin = get_origin(base)
-                if isinstance(origin, type) and issubclass(origin, Stage):
-                    return get_args(base)[0]
-        return StageConfig
+        return type_argument(cls, Stage, default=StageConfig)
 
     def setup(self) -> None:
         """Load the models that the config names; called once, in the worker."""

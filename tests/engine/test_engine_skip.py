@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -14,6 +15,7 @@ import imig.engine.build as engine
 from imig.engine.folder import BuildFolder
 from imig.engine.plan import Plan, make_plan
 from imig.engine.plan_text import print_plan
+from imig.engine.status import BuildObserver
 from imig.errors import UsageError
 from imig.recipe.file import load_recipe
 from imig.shards.manifest import MANIFEST_NAME, read_manifest
@@ -44,10 +46,16 @@ def plan_for(folder: Path, *overrides: str) -> Plan:
     return make_plan(load_recipe(str(file), overrides=list(overrides)), output=folder / "d")
 
 
-def set_up_and_run(folder: BuildFolder, blocks: list[int], console: Console) -> None:
+def set_up_and_run(
+    folder: BuildFolder,
+    blocks: list[int],
+    console: Console,
+    *,
+    observers: Sequence[BuildObserver],
+) -> None:
     for step in folder.plan.steps:
         step.stage.setup()
-    run_in_process(folder, blocks, console)
+    run_in_process(folder, blocks, console, observers=observers)
 
 
 @pytest.mark.model

@@ -276,7 +276,13 @@ def test_a_bench_that_was_stopped_goes_on_to_the_same_bytes(
     words = ["--batch-size", "2", "--seeds", "8", "--workers", "1", "--steps", "6"]
     command = _command(shards, weights, tmp_path / "stopped", *words)
     folder = tmp_path / "stopped" / "pictures"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        # what a shell starts in the background ignores Ctrl-C, and so do the tests then
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
         while not list(folder.glob("[!.]*.png")):
             assert process.poll() is None, process.stderr and process.stderr.read()
             time.sleep(0.02)

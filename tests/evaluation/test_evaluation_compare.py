@@ -10,52 +10,26 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from support.stored_evaluations import save_evaluation, stored_picture
 
 from imig.cli import main
 from imig.errors import UsageError
 from imig.evaluation.case import Case, CaseInstance, CaseReference
 from imig.evaluation.compare import compare_evaluations
 from imig.evaluation.metrics import MEASURES
-from imig.evaluation.recipe_file import load_evaluation_recipe
 from imig.evaluation.result import EvaluationResult, PictureResult
-from imig.evaluation.run import summarise
 from imig.evaluation.worst import worst_pictures, write_worst
 
 CASES = 60
-RECIPE = load_evaluation_recipe("evaluate", overrides=["models=tiny"]).recipe
 HARDNESS = np.random.default_rng(1).uniform(0.2, 0.8, CASES)
 """Of each case: what all evaluations of it have in common."""
-
-
-def picture(number: int, **values: list[float | None]) -> PictureResult:
-    return PictureResult(
-        case=f"{number:03d}", group="", file=f"{number:03d}-1.png", sha256="0", values=dict(values),
-        found=[(1, 1, 9, 9), None], size=(32, 32),
-    )  # fmt: skip
-
-
-def save(folder: Path, pictures: list[PictureResult], **changes: Any) -> Path:
-    """An evaluation on disk."""
-    folder.mkdir(parents=True)
-    values = {
-        "imig": "1", "packages": {}, "recipe": RECIPE.model_dump(mode="json"), "models": [],
-        "against": {"kind": "shards", "place": str(folder), "sha256": "a"},
-        "generated": str(folder / "pictures"), "cases": len(pictures), "pictures": len(pictures),
-        "missing": [], "unmeasured": {}, "figures": summarise(pictures, recipe=RECIPE),
-        "groups": {}, "leakage": None,
-    }  # fmt: skip
-    result = EvaluationResult.model_validate({**values, **changes})
-    (folder / "evaluation.json").write_text(result.model_dump_json())
-    lines = [json.dumps({"of": "x", **one.model_dump(mode="json")}) for one in pictures]
-    (folder / "pictures.jsonl").write_text("\n".join(lines) + "\n")
-    return folder / "evaluation.json"
 
 
 def with_shift(shift: float) -> list[PictureResult]:
     noise = np.random.default_rng(abs(round(shift * 1000))).normal(0, 0.02, CASES)
     scores = HARDNESS + shift + noise
     return [
-        picture(n, box_iou=[float(one), None], identity_other=[float(one)])
+        stored_picture(n, box_iou=[float(one), None], identity_other=[float(one)])
         for n, one in enumerate(scores)
     ]
 
@@ -63,8 +37,8 @@ def with_shift(shift: float) -> list[PictureResult]:
 def test_a_planted_difference_is_found_that_is_smaller_than_either_interval(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = save(tmp_path / "before", with_shift(0))
-    after = save(tmp_path / "after", with_shift(0.02), drawing={"steps": 20})
+    before = save_evaluation(tmp_path / "before", with_shift(0))
+    after = save_evaluation(tmp_path / "after", with_shift(0.02), drawing={"steps": 20})
     comparison = compare_evaluations(before, after)
     found = comparison.figures["box_iou"]
     one = EvaluationResult.model_validate_json(before.read_text()).figures["box_iou"]
@@ -84,15 +58,15 @@ def test_a_planted_difference_is_found_that_is_smaller_than_either_interval(
 
 
 def test_no_difference_is_none(tmp_path: Path) -> None:
-    one = save(tmp_path / "one", with_shift(0))
-    two = save(tmp_path / "two", with_shift(0))
+    one = save_evaluation(tmp_path / "one", with_shift(0))
+    two = save_evaluation(tmp_path / "two", with_shift(0))
     found = compare_evaluations(one, two).figures["box_iou"]
     assert (found.difference, found.low, found.high, found.better) == (0, 0, 0, 0.5)
 
 
 def test_only_common_cases_are_compared(tmp_path: Path) -> None:
-    one = save(tmp_path / "one", with_shift(0))
-    two = save(tmp_path / "two", with_shift(0)[10:])
+    one = save_evaluation(tmp_path / "one", with_shift(0))
+    two = save_evaluation(tmp_path / "two", with_shift(0)[10:])
     comparison = compare_evaluations(one, two)
     assert (comparison.cases, comparison.only_before, comparison.only_after) == (50, 10, 0)
     assert comparison.figures["box_iou"].difference == 0
@@ -115,17 +89,17 @@ def test_only_common_cases_are_compared(tmp_path: Path) -> None:
 def test_what_was_measured_otherwise_is_not_compared(
     change: Callable[[dict[str, Any]], dict[str, Any]], says: str, tmp_path: Path
 ) -> None:
-    one = save(tmp_path / "one", with_shift(0))
-    two = save(tmp_path / "two", with_shift(0), **change(json.loads(one.read_text())))
+    one = save_evaluation(tmp_path / "one", with_shift(0))
+    two = save_evaluation(tmp_path / "two", with_shift(0), **change(json.loads(one.read_text())))
     with pytest.raises(UsageError, match=says):
         compare_evaluations(one, two)
 
 
 def test_the_worst_come_first_by_either_end() -> None:
     pictures = [
-        picture(1, box_iou=[0.5, None], identity_other=[0.1]),
-        picture(2, box_iou=[0.0, 0.2], identity_other=[0.9]),
-        picture(3, box_iou=[None, None]),
+        stored_picture(1, box_iou=[0.5, None], identity_other=[0.1]),
+        stored_picture(2, box_iou=[0.0, 0.2], identity_other=[0.9]),
+        stored_picture(3, box_iou=[None, None]),
     ]
     names = [one.case for one in worst_pictures(pictures, MEASURES["box_iou"], count=5)]
     assert names == ["002", "001"]
@@ -146,16 +120,17 @@ class Cases:
 
 
 def test_the_page_has_the_worst_with_their_pictures_and_no_markup_of_others(tmp_path: Path) -> None:
-    pictures = [picture(n, box_iou=[n / 10, None], all_placed=[0.0]) for n in range(3)]
+    pictures = [stored_picture(n, box_iou=[n / 10, None], all_placed=[0.0]) for n in range(3)]
     (tmp_path / "out" / "pictures").mkdir(parents=True)
     for one in pictures:
         Image.new("RGB", (32, 32), "blue").save(tmp_path / "out" / "pictures" / one.file)
-    save(tmp_path / "out" / "result", pictures)
+    save_evaluation(tmp_path / "out" / "result", pictures)
     result = EvaluationResult.model_validate_json(
         (tmp_path / "out" / "result" / "evaluation.json").read_text()
     ).model_copy(update={"generated": str(tmp_path / "out" / "pictures")})
     cases: Any = Cases()
-    page = write_worst(result, cases, output=tmp_path / "out" / "result", count=2).read_text()
+    root, folder = tmp_path / "out" / "pictures", tmp_path / "out" / "result"
+    page = write_worst(result, cases, root=root, output=folder, count=2).read_text()
     assert page.count("data:image/jpeg;base64,") == 2
     assert page.index("000-1.png") < page.index("001-1.png")
     assert "002-1.png" not in page
@@ -163,5 +138,5 @@ def test_the_page_has_the_worst_with_their_pictures_and_no_markup_of_others(tmp_
     assert "mug &lt;b&gt;" in page
     assert "<td>0.0<" in page
     with pytest.raises(UsageError, match="no figure 'sharpness'") as raised:
-        write_worst(result, cases, output=tmp_path, figure="sharpness")
+        write_worst(result, cases, root=root, output=tmp_path, figure="sharpness")
     assert "box_iou" in raised.value.cure

@@ -172,7 +172,7 @@ def test_a_picture_without_labels_shows_nothing(tmp_path: Path) -> None:
 
 
 DATA: dict[str, tuple[str, str]] = {
-    "no YAML": ("{", "is no YAML"),
+    "no YAML": ("{", "not YAML"),
     "a list": ("- a", "does not say where pictures are"),
     "no classes": ("train: images/train", "names no classes"),
     "classes by name": ("train: images/train\nnames: {dog: 0}", "classes are numbered"),

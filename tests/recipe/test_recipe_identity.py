@@ -22,6 +22,7 @@ DECIDED: Final[dict[str, dict[str, str]]] = {
         "concurrency": MEANS,
         "cpus": MEANS,
         "gpus": MEANS,
+        "custom": MEANS,
         "timeout": MEANS,
     },
     "EngineConfig": {

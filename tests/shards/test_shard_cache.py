@@ -299,6 +299,7 @@ def test_shards_come_ahead_of_the_training_in_its_order(shards: Path, tmp_path: 
     while {one.stem for one in (tmp_path / "cache").glob("*.tar")} != everything:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    assert isinstance(loader, Generator)
     loader.close()
 
 

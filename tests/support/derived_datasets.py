@@ -9,6 +9,7 @@ from typing import Any
 
 from imig.output.seal import seal
 from imig.output.writing import Contents, write_shards
+from imig.packed import Packed
 from imig.recipe.identity import stored_recipe_to_sha256
 from imig.sample import Sample
 from imig.schema import Counts, Manifest, Quarantine, Reject, Source, Subject, Subset
@@ -62,7 +63,7 @@ def write_dataset(
     **fields: Any,
 ) -> Path:
     """Write samples as a finished dataset; returns the folder."""
-    contents = Contents(rejects=list(rejects), quarantined=list(quarantined))
+    contents = Contents(rejects=Packed(rejects), quarantined=Packed(quarantined))
     for subset in sorted({one.scene.subset for one in samples}):
         of_subset = [one for one in samples if one.scene.subset == subset]
         write_shards(folder, of_subset, contents, subset=subset, scenes_per_shard=per_shard)

@@ -25,6 +25,7 @@ from imig.engine.parts import write_part
 from imig.engine.progress import BuildProgress
 from imig.engine.retry import drop_failed_parts
 from imig.engine.sizes import SizesFile, begin_sizes
+from imig.engine.status import BuildObserver
 from imig.engine.tally import Snapshot
 from imig.engine.workers import FinishedBlock, finished_block
 from imig.errors import DataError
@@ -48,12 +49,19 @@ def build_here(output: OutputPath, recipe: Path, *, ray: bool, seconds: float = 
     return screen.getvalue()
 
 
-def run_in_process(folder: BuildFolder, blocks: list[int], console: Console) -> None:
+def run_in_process(
+    folder: BuildFolder,
+    blocks: list[int],
+    console: Console,
+    *,
+    observers: Sequence[BuildObserver] = (),
+) -> None:
     """Stands in for Ray's execution, which has tests of its own."""
     try:
-        sizes = SizesFile(folder.batch_sizes, folder.plan, console)
+        progress = BuildProgress(folder.plan, console, finished_scenes=0, observers=observers)
+        sizes = SizesFile(folder.batch_sizes, folder.plan, tell=progress.warn)
         events = finish_blocks(folder, blocks, begin_sizes(folder.plan, sizes.found))
-        with BuildProgress(folder.plan, console, finished_scenes=0) as progress:
+        with progress:
             engine.collect_blocks(folder, blocks, events, progress, sizes)
     except DataError:
         drop_failed_parts(folder)

@@ -17,6 +17,12 @@ COMPARED = ("*.tar", "index.parquet", "rejects.parquet", "dataset.json", "README
 """Everything but the reports, which hold times, and the tracebacks in the quarantine."""
 
 
+def on_disk(path: OutputPath) -> Path:
+    """The path, of a build that writes to this machine."""
+    assert isinstance(path, Path)
+    return path
+
+
 def start(output: OutputPath, recipe: Path, *, seconds: float, ray: bool) -> subprocess.Popen[str]:
     """Start the build of `support.engine_build`; a scene takes `seconds`."""
     words = [sys.executable, SCRIPT, output, recipe, seconds, *([] if ray else ["in-process"])]

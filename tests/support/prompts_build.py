@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -16,6 +17,7 @@ import imig.engine.build as engine
 from imig.cli import run_command
 from imig.engine.folder import BuildFolder
 from imig.engine.plan import make_plan
+from imig.engine.status import BuildObserver
 from imig.recipe.file import load_recipe
 from support.engine_build import run_in_process
 
@@ -29,10 +31,16 @@ def build_here(recipe: Path, output: Path, *, overwrite: bool = False) -> str:
     return screen.getvalue()
 
 
-def _run_blocks(folder: BuildFolder, blocks: list[int], console: Console) -> None:
+def _run_blocks(
+    folder: BuildFolder,
+    blocks: list[int],
+    console: Console,
+    *,
+    observers: Sequence[BuildObserver],
+) -> None:
     for step in folder.plan.steps:
         step.stage.setup()
-    run_in_process(folder, blocks, console)
+    run_in_process(folder, blocks, console, observers=observers)
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -178,7 +179,7 @@ def find_cases(path: Path) -> Path:
         raise UsageError(f"there is no {path}", cure=_GET)
     for folder in (path, path / FOLDER_NAME):
         for name in (JSON_NAME, YAML_NAME):
-            if (folder / name).exists():
+            if os.path.lexists(folder / name):
                 return folder / name
     raise UsageError(f"{path} has neither {JSON_NAME} nor {YAML_NAME} in it", cure=_GET)
 
@@ -192,5 +193,5 @@ _GET = (
 def find_pack(path: Path) -> Path | None:
     """The folder of the references, where a folder was given that has or is it."""
     return next(
-        (one for one in (path, path / FOLDER_NAME) if (one / CATEGORIES_NAME).is_file()), None
+        (one for one in (path, path / FOLDER_NAME) if os.path.lexists(one / CATEGORIES_NAME)), None
     )

@@ -8,7 +8,6 @@ number}. Boxes are [x1, y1, x2, y2], shares of the picture's sides.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from imig.errors import UsageError
+from imig.evaluation.against.published import is_text, read_json, read_published
 from imig.evaluation.colour_rule import COLOURS
 from imig.printable import shortened
-from imig.recipe.yaml_lines import read_text
+from imig.recipe.yaml_lines import parse_plain_yaml
 
 JSON_NAME = "mig_bench.json"
 YAML_NAME = "mig_bench_anno.yaml"
@@ -92,7 +90,7 @@ def prompts_of(annotations: Path) -> Path:
 
 
 def _from_json(path: Path) -> Iterator[MigEntry]:
-    values = _load_json(path)
+    values = read_json(path, cure=_GET)
     if isinstance(values, list):
         values = {str(number): value for number, value in enumerate(values)}
     if not isinstance(values, dict):
@@ -102,7 +100,7 @@ def _from_json(path: Path) -> Iterator[MigEntry]:
         if not isinstance(value, dict):
             raise UsageError(f"{where} is no object", cure=_GET)
         caption, segments = value.get("caption"), value.get("segment")
-        if not isinstance(caption, str) or not caption.strip():
+        if not is_text(caption) or not caption.strip():
             raise UsageError(f"{where} has no caption", cure=_GET)
         if not isinstance(segments, list):
             raise UsageError(f"{where} has no list `segment`", cure=_GET)
@@ -123,12 +121,12 @@ def _from_json(path: Path) -> Iterator[MigEntry]:
 
 def _from_yaml(path: Path) -> Iterator[MigEntry]:
     annotations = annotations_of(path) if path.suffix == ".txt" else path
-    values = _load_yaml(annotations)
+    values = parse_plain_yaml(read_published(annotations), annotations)
     if not isinstance(values, dict):
         raise UsageError(f"{annotations} is no mapping from prompts to instances", cure=_GET)
     prompts = prompts_of(annotations)
     if prompts.exists():
-        lines = [one.strip() for one in read_text(prompts).splitlines()]
+        lines = [one.strip() for one in read_published(prompts).splitlines()]
         for number, line in enumerate(lines, 1):
             if line and line not in values:
                 raise UsageError(
@@ -156,27 +154,6 @@ def _from_yaml(path: Path) -> Iterator[MigEntry]:
         yield _entry(value["coco_id"], prompt, _in_order(found, prompt), where=where)
 
 
-def _load_json(path: Path) -> Any:
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{path}:{error.lineno}: not JSON: {error.msg}", cure=_GET) from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not JSON that can be read: {error}", cure=_GET) from error
-
-
-def _load_yaml(path: Path) -> Any:
-    """The values of a YAML file; of 800 cases the C library reads in a tenth of the time."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        return yaml.load(read_text(path), Loader=loader)
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = "" if mark is None else f":{mark.line + 1}"
-        problem = getattr(error, "problem", None) or error
-        raise UsageError(f"{path}{line}: not YAML: {problem}", cure=_GET) from error
-
-
 def _in_order(found: Mapping[str, Sequence[MigInstance]], prompt: str) -> list[MigInstance]:
     """Instances as the prompt names them: in the file those of one label stand together."""
     named = prompt.removeprefix(_PROMPT_START).split(_AND)
@@ -200,7 +177,7 @@ def _entry(key: object, caption: str, instances: Sequence[MigInstance], *, where
 
 
 def _instance(label: object, box: object, *, where: str) -> MigInstance:
-    words = label.split() if isinstance(label, str) else []
+    words = label.split() if isinstance(label, str) and is_text(label) else []
     if len(words) < 3 or words[1] not in COLOURS:
         raise UsageError(
             f"{where}: the label {shortened(repr(label))} is not an article, a colour and a thing",

@@ -9,7 +9,6 @@ Of a label's pictures an instance gets the one whose shape is nearest to its box
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -19,13 +18,16 @@ from PIL import Image
 
 from imig.contextgen.picture_file import read_mask, read_picture
 from imig.errors import DataError, UsageError
+from imig.evaluation.against.published import read_json
 from imig.evaluation.case import CaseReference, Mask
+from imig.pictures.opening import DECODE_ERRORS
 from imig.printable import shortened
-from imig.recipe.yaml_lines import read_text
+from imig.regular_file import open_regular_file
 
 CATEGORIES_NAME = "bench_instance_categories_filtered.json"
 IMAGES, MASKS = "reference_images", "reference_masks"
 FOLDER_NAME = "cocomig_reference_pack"
+_CURE = "is it the file of ContextGen's cocomig_reference_pack?"
 
 
 class ReferencePack:
@@ -56,7 +58,7 @@ class ReferencePack:
         stems = self._stems.get(label)
         if not stems:
             raise DataError(
-                f"{self.path} has no picture of {label!r}",
+                f"{self.path} has no picture of {shortened(repr(label))}",
                 cure="without references: --against coco-mig=FILE, the file of the cases alone",
             )
         stem = min(stems, key=lambda one: abs(self._shape(one) - shape))
@@ -64,10 +66,7 @@ class ReferencePack:
 
     def _read(self) -> Mapping[str, list[str]]:
         """Label -> names of its pictures, without their ending."""
-        try:
-            values = json.loads(read_text(self.path))
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"{self.path} is no JSON: {error}") from error
+        values = read_json(self.path, cure=_CURE)
         found: dict[str, list[str]] = {}
         for number, value in enumerate(values if isinstance(values, list) else [values]):
             index, caption, samples = (
@@ -79,16 +78,23 @@ class ReferencePack:
                 raise UsageError(
                     f"{self.path}: entry {number}, {shortened(repr(value))}, has no index or no "
                     "caption",
-                    cure="is it the file of ContextGen's cocomig_reference_pack?",
+                    cure=_CURE,
                 )
             if samples is None:
                 samples = []
             if not (isinstance(samples, list) and all(map(_is_count, samples))):
                 raise UsageError(
-                    f"{self.path}: entry {number} ({caption}): available_mask_image is no list of "
-                    "numbers"
+                    f"{self.path}: entry {number} ({shortened(caption)}): available_mask_image is "
+                    "no list of numbers",
+                    cure=_CURE,
                 )
             words = "_".join(caption.split())
+            if "/" in words or "\0" in words:
+                raise UsageError(
+                    f"{self.path}: entry {number}: of {shortened(repr(caption))} no file has its "
+                    "name",
+                    cure=_CURE,
+                )
             found[" ".join(caption.split())] = [f"{index:04d}_{one:02d}_{words}" for one in samples]
         return found
 
@@ -97,9 +103,9 @@ class ReferencePack:
         if stem not in self._shapes:
             path = self._image(stem)
             try:
-                with Image.open(path) as image:
+                with open_regular_file(path) as file, Image.open(file) as image:
                     self._shapes[stem] = image.width / image.height
-            except (OSError, ValueError) as error:
+            except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
                 raise DataError(
                     f"{path}, a reference that {CATEGORIES_NAME} names, cannot be read: {error}",
                     cure="unpack the reference pack again, all of it",

@@ -26,6 +26,7 @@ from imig.errors import UsageError
 from imig.evaluation.against.published import (
     PublishedPart,
     SharesBox,
+    Text,
     beside,
     read_json,
     read_reference,
@@ -34,6 +35,7 @@ from imig.evaluation.against.published import (
 from imig.evaluation.case import Case, CaseInstance, CaseReference, Kind, Question
 from imig.evaluation.paper_table import Column, PaperTable, Part
 from imig.layout.placement import scaled
+from imig.schema import MAX_INSTANCES
 
 CASES_NAME: Final = "lamicbench_plus.json"
 LAYOUT_NAME: Final = "lamicbench_layout.json"
@@ -90,16 +92,16 @@ TABLE: Final = PaperTable(
 
 
 class _Reference(PublishedPart):
-    phrase: Annotated[str, Field(min_length=1)]
+    phrase: Annotated[Text, Field(min_length=1)]
     image_path: Annotated[str, Field(min_length=1)]
     bbox: SharesBox | None = None
 
 
 class _Entry(PublishedPart):
-    index: Annotated[int, Field(ge=0)]
-    references: list[_Reference] = Field(min_length=1)
-    vqa_prompts: dict[str, str] = Field(default_factory=dict)
-    prompt: str = ""
+    index: Annotated[int, Field(ge=0, lt=10**9)]
+    references: list[_Reference] = Field(min_length=1, max_length=MAX_INSTANCES)
+    vqa_prompts: dict[str, Text] = Field(default_factory=dict)
+    prompt: Text = ""
 
 
 class LamicBenchCases:

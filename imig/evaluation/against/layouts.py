@@ -16,6 +16,7 @@ from imig.errors import DataError, UsageError
 from imig.evaluation.case import Case, CaseInstance, CaseReference, Mask
 from imig.evaluation.pictures import stem_to_case
 from imig.layout.placement import clipped, scaled
+from imig.stages.sources.base import printable_path
 
 ENDINGS = (".json", ".yaml", ".yml")
 
@@ -31,11 +32,9 @@ class LayoutCases:
     table = None
 
     def __init__(self, path: Path) -> None:
-        paths = (
-            [path]
-            if path.is_file()
-            else [one for one in sorted(path.iterdir()) if one.suffix.lower() in ENDINGS]
-        )
+        paths = [path]
+        if path.is_dir():
+            paths = [one for one in sorted(path.iterdir()) if one.suffix.lower() in ENDINGS]
         self._path = path
         self._layouts: dict[str, LoadedLayout] = {}
         for one in paths:
@@ -44,6 +43,15 @@ class LayoutCases:
                 raise UsageError(
                     f"{one} and {other.path} are both the case {one.stem!r}",
                     cure="give one of them another name",
+                )
+            if not one.is_file():
+                raise UsageError(
+                    f"{one} is no file, which a layout is", cure="take it away, or rename it"
+                )
+            if printable_path(one.stem) != one.stem:
+                raise UsageError(
+                    f"{printable_path(str(one))}: its name is no text, and a case has its name",
+                    cure="give the layout file another name",
                 )
             self._layouts[one.stem] = load_layout(one)
         if not self._layouts:

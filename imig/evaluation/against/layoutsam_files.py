@@ -19,13 +19,16 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from imig.errors import UsageError
+from imig.errors import DataError, UsageError
 from imig.evaluation.against.published import (
     PublishedPart,
     SharesBox,
+    Text,
     read_json,
     to_part,
 )
+from imig.printable import shortened, to_printable
+from imig.shards.parquet import open_parquet
 
 GET: Final = (
     "LayoutSAM-Eval is the parquet files of HuiZhang0812/LayoutSAM-eval, or ContextGen's "
@@ -37,8 +40,14 @@ COLUMNS: Final = (
 )  # fmt: skip
 DIGITS: Final = 3
 """To which shares are rounded, as both released readers do."""
-AT_ONCE: Final = 500
-"""Rows that are read at once."""
+AT_ONCE: Final = 16
+"""Rows that are read at once: a text may stand in all of them, and take its room in each."""
+LONGEST: Final = 1 << 20
+"""Characters of a text of a row."""
+LONGEST_NAME: Final = 100
+"""Characters of a picture's name."""
+LARGEST_SIDE: Final = 1_000_000
+"""Pixels of an original."""
 
 Shares = tuple[float, float, float, float]
 
@@ -87,11 +96,10 @@ def read_rows(paths: Sequence[Path]) -> Iterator[Entry]:
         A file cannot be read, has not the columns, or a row is not of the form; names it.
     """
     import pyarrow
-    import pyarrow.parquet
 
     for path in paths:
         try:
-            with pyarrow.parquet.ParquetFile(path) as file:
+            with open_parquet(path) as file:
                 lacking = [one for one in COLUMNS if one not in file.schema_arrow.names]
                 if lacking:
                     raise UsageError(f"{path} has no column {lacking[0]}", cure=GET)
@@ -100,7 +108,10 @@ def read_rows(paths: Sequence[Path]) -> Iterator[Entry]:
                     for row in batch.to_pylist():
                         yield _row_to_entry(row, where=f"{path}, row {number}")
                         number += 1
-        except (OSError, pyarrow.ArrowException) as error:
+        except DataError as error:
+            raise UsageError(error.message, cure=GET) from error
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
+            # ValueError: a text that is no UTF-8
             raise UsageError(f"{path} cannot be read: {error}", cure=GET) from error
 
 
@@ -119,18 +130,27 @@ def _row_to_entry(row: Mapping[str, Any], *, where: str) -> Entry:
     name, caption = row["file_name"], row["global_caption"]
     if not (_is_side(width) and _is_side(height)):
         raise UsageError(f"{where}: {width} x {height} is no size of a picture", cure=GET)
-    if not isinstance(name, str) or not PurePosixPath(name).stem:
-        raise UsageError(f"{where} has no file_name", cure=GET)
+    if not isinstance(caption, str | None):
+        raise UsageError(f"{where}: global_caption is no text", cure=GET)
+    _require_short(caption or "", where=f"{where}, global_caption")
+    if not isinstance(name, str) or not _can_be_a_case(PurePosixPath(name).stem):
+        raise UsageError(f"{where} has no file_name that a picture can have", cure=GET)
     regions = tuple(
         Region(str(detail), str(short), _to_shares(box, width, height, where=where))
         for detail, short, box in zip(details, shorts, boxes, strict=True)
     )
-    return Entry(PurePosixPath(name).stem, str(caption or ""), regions)
+    return Entry(PurePosixPath(name).stem, caption or "", regions)
+
+
+def _require_short(text: str, *, where: str) -> None:
+    if len(text) > LONGEST:
+        raise UsageError(f"{where}: {len(text):,} characters are no part of a case", cure=GET)
 
 
 def _to_list(value: Any, *, where: str) -> list[Any]:
     """Of a Python literal; re-exports that have lists are read, too."""
     if isinstance(value, str):
+        _require_short(value, where=where)
         try:
             value = ast.literal_eval(value)
         except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
@@ -146,8 +166,10 @@ def _to_shares(box: Any, width: int, height: int, *, where: str) -> Shares:
         not isinstance(box, list | tuple)
         or len(box) != 4
         or not all(isinstance(one, int | float) and abs(one) < 1e9 for one in box)
+        or box[0] > box[2]
+        or box[1] > box[3]
     ):
-        raise UsageError(f"{where}: {box!r} is no box [x1, y1, x2, y2]", cure=GET)
+        raise UsageError(f"{where}: {shortened(repr(box))} is no box [x1, y1, x2, y2]", cure=GET)
     sides = (width, height, width, height)
     x1, y1, x2, y2 = (
         min(max(round(one / side, DIGITS), 0.0), 1.0) for one, side in zip(box, sides, strict=True)
@@ -156,7 +178,12 @@ def _to_shares(box: Any, width: int, height: int, *, where: str) -> Shares:
 
 
 def _is_side(value: Any) -> bool:
-    return isinstance(value, int) and value > 0
+    return isinstance(value, int) and 0 < value <= LARGEST_SIDE
+
+
+def _can_be_a_case(name: str) -> bool:
+    """Pictures of the case are named so, with a seed and an ending."""
+    return name not in ("", ".", "..") and len(name) <= LONGEST_NAME and to_printable(name) == name
 
 
 class _Files(PublishedPart):
@@ -165,14 +192,14 @@ class _Files(PublishedPart):
 
 
 class _Segment(PublishedPart):
-    caption: str
+    caption: Text
     bbox: SharesBox
     valid_bbox: list[_Files] = Field(default_factory=list)
 
 
 class _Item(PublishedPart):
-    index: Annotated[int, Field(ge=0)]
-    global_caption: str
+    index: Annotated[int, Field(ge=0, lt=10**9)]
+    global_caption: Text
     segments: list[_Segment] = Field(min_length=1)
 
 

@@ -13,8 +13,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from imig.contextgen.picture_file import read_mask, read_picture
 from imig.errors import DataError, UsageError
 from imig.evaluation.case import Mask
+from imig.printable import shortened
 from imig.recipe.yaml_lines import read_text
-from imig.schema.parts import first_problem
+from imig.regular_file import open_regular_file
+from imig.schema import MAX_CAPTION, first_problem
 
 EDGE = 0.001
 """So much may a share reach beyond the picture: it was rounded."""
@@ -46,6 +48,16 @@ SharesBox = Annotated[
 """x1, y1, x2, y2 as shares of the picture's sides."""
 
 
+def read_published(path: Path) -> str:
+    """The text of a file, in whatever encoding. Raises UsageError when it is none, or no file."""
+    try:
+        with open_regular_file(path):
+            pass
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+    return read_text(path)
+
+
 def read_json(path: Path, *, cure: str) -> Any:
     """The values of a JSON file, or, of one that ends in `.jsonl`, of its lines.
 
@@ -54,20 +66,33 @@ def read_json(path: Path, *, cure: str) -> Any:
     UsageError
         It cannot be read, or is no JSON; names file and line.
     """
-    text = read_text(path)
+    text = read_published(path)
     if path.suffix == ".jsonl":
         lines = [(number, one) for number, one in enumerate(text.splitlines(), 1) if one.strip()]
-        return [_parse(one, f"{path}:{number}", cure=cure) for number, one in lines]
-    return _parse(text, str(path), cure=cure)
+        return [parse_json(one, f"{path}:{number}", cure=cure) for number, one in lines]
+    return parse_json(text, str(path), cure=cure)
 
 
-def _parse(text: str, where: str, *, cure: str) -> Any:
+def parse_json(text: str, where: str, *, cure: str) -> Any:
+    """The value of a text that no key stands twice in: one of two cases would be lost.
+
+    Raises UsageError that begins with `where` and the line.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_to_dict)
     except json.JSONDecodeError as error:
-        raise UsageError(f"{where}: not JSON: {error.msg} ({error.lineno})", cure=cure) from error
+        raise UsageError(f"{where}:{error.lineno}: not JSON: {error.msg}", cure=cure) from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where}: not JSON that can be read: {error}", cure=cure) from error
+
+
+def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {shortened(repr(twice))} stands there twice")
+    return found
 
 
 def to_part(kind: type[PartT], value: Any, *, where: str, cure: str) -> PartT:
@@ -80,6 +105,30 @@ def to_part(kind: type[PartT], value: Any, *, where: str, cure: str) -> PartT:
         raise UsageError(f"{where}: {first_problem(error)}", cure=cure) from error
 
 
+def is_text(value: Any) -> bool:
+    """Whether it is a text that a model can read, and as long as a scene's caption may be.
+
+    An escape in JSON can be half of a character.
+    """
+    if not isinstance(value, str) or len(value) > MAX_CAPTION:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _require_text(value: str) -> str:
+    if not is_text(value):
+        raise ValueError(f"it is no text of at most {MAX_CAPTION} characters")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_require_text)]
+"""What a model reads: a caption, a phrase, a question."""
+
+
 def beside(folder: Path, name: str, *, where: str) -> Path:
     """The file of a name that a published file says, below its folder.
 
@@ -89,7 +138,8 @@ def beside(folder: Path, name: str, *, where: str) -> Path:
         The name leads out of the folder.
     """
     parts = PurePosixPath(name).parts
-    if not parts or PurePosixPath(name).is_absolute() or ".." in parts:
+    is_below = bool(parts) and not PurePosixPath(name).is_absolute() and ".." not in parts
+    if not is_below or "\0" in name:
         raise UsageError(
             f"{where}: {name!r} is no path below {folder}", cure="is it the released file?"
         )

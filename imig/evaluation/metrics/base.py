@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, get_args, get_origin
+from typing import Any, ClassVar, Generic, Literal
 
 from pydantic import Field
 from typing_extensions import TypeVar
@@ -13,7 +13,7 @@ from typing_extensions import TypeVar
 from imig.evaluation.case import Case
 from imig.evaluation.look import Seen
 from imig.recipe.parts import EndpointConfig, ModelConfig, RecipePart
-from imig.stages.base import Uses, model_uses
+from imig.stages.base import Uses, model_uses, type_argument
 from imig.stages.loading import connect, load_as
 
 Values = Mapping[str, Sequence[float | None]]
@@ -74,11 +74,7 @@ class Metric(ABC, Generic[ConfigT]):
     @classmethod
     def config_type(cls) -> Any:
         """X of ``class MyMetric(Metric[X])``: what its block of a recipe may say."""
-        for base in vars(cls).get("__orig_bases__", ()):
-            origin = get_origin(base)
-            if isinstance(origin, type) and issubclass(origin, Metric):
-                return get_args(base)[0]
-        return MetricConfig
+        return type_argument(cls, Metric, default=MetricConfig)
 
     @abstractmethod
     def lacks(self, case: Case) -> str | None:

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import yaml
 
 from imig.errors import CannotOpenError, DataError, UsageError
 from imig.layout.masks import Mask
 from imig.layout.polygons import polygons_to_mask
 from imig.paths import input_path, is_within
+from imig.recipe.yaml_lines import parse_plain_yaml
 from imig.regular_file import read_regular_file
 from imig.sample import Sample
 from imig.schema import Source
@@ -53,13 +53,11 @@ class YoloPictures(AnnotatedPictures):
     def _data(self) -> dict[str, Any]:
         try:
             text = bytes_to_text(read_regular_file(self._data_path), where=str(self._data_path))
-            data = yaml.safe_load(text)
+            data = parse_plain_yaml(text, self._data_path)
         except OSError as error:
             raise SourceError(f"cannot read {self._data_path}: {error.strerror}") from error
-        except DataError as error:
+        except (DataError, UsageError) as error:
             raise SourceError(error.message, cure=error.cure) from error
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise SourceError(f"{self._data_path} is no YAML: {error}") from error
         if not isinstance(data, dict):
             raise SourceError(f"{self._data_path} does not say where pictures are")
         if data.get("kpt_shape"):

@@ -1,0 +1,332 @@
+"""Attacks on `imig evaluate`: its pictures, its cases, what an earlier run has left."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow
+import pyarrow.parquet
+
+from imig.evaluation.against.layoutsam_files import COLUMNS
+from support.attacks.attack import EITHER, REFUSED, Attack
+from support.attacks.pieces import (
+    BOXES,
+    BROKEN_JSON,
+    DAMAGED,
+    NAMES,
+    NUMBERS,
+    ODD,
+    ODD_JSON,
+    TEXTS,
+)
+from support.attacks.stage import PACK, SCENES, VICTIM
+from support.benchmark_files import ROWS
+
+AGAINST: Final = {
+    "dataset": ("pictures", "dataset"),
+    "layouts": ("layouts-pictures", "layouts"),
+    "coco-mig": ("coco-mig-pictures", "coco-mig=coco-mig"),
+    "coco-mig-yaml": ("coco-mig-pictures", "coco-mig=coco-mig/mig_bench_anno.yaml"),
+    "lamicbench": ("lamicbench-pictures", "lamicbench=lamicbench"),
+    "layoutsam": ("layoutsam-pictures", "layoutsam=layoutsam"),
+}
+PICTURE: Final = f"pictures/{VICTIM}.jpg"
+
+
+def attack(
+    against: str, what: str, plant: Callable[[Path], object], *more: str, **expected: Any
+) -> Attack:
+    pictures, cases = AGAINST[against]
+    folder = cases.partition("=")[2].partition("/")[0] or cases
+    words = ["evaluate", pictures, "--against", cases, "--output", "out", "--worst", "0"]
+    words += ["--recipe", "evaluate", "--set", "models=tiny", *more]
+    return Attack(
+        id=f"{against}: {what}",
+        command=tuple(words),
+        uses=(pictures, folder),
+        plant=plant,
+        **{"code": 0, **expected},
+    )
+
+
+def write(name: str, make: Callable[[], bytes], place: Path) -> None:
+    path = place / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(make())
+
+
+def edit(name: str, change: Callable[[bytes], bytes], place: Path) -> None:
+    path = place / name
+    path.write_bytes(change(path.read_bytes()))
+
+
+def change_json(name: str, change: Callable[[Any], object], place: Path) -> None:
+    path = place / name
+    value = json.loads(path.read_text())
+    changed = change(value)
+    path.write_text(json.dumps(value if changed is None else changed))
+
+
+def of_pictures() -> Iterator[Attack]:
+    for kind, make in DAMAGED.items():
+        plant = partial(write, PICTURE, make)
+        yield attack("dataset", f"picture: {kind}", plant, code=1, says=(f"{VICTIM}.jpg",))
+        yield attack("dataset", f"picture, partial: {kind}", plant, "--partial", says=(f"{VICTIM}.jpg",), kept=SCENES - 1)
+    for kind, make in ODD.items():
+        yield attack("dataset", f"picture: {kind}", partial(write, PICTURE, make), kept=SCENES)
+
+    def instead(make: Callable[[Path], object]) -> Callable[[Path], object]:
+        def plant(place: Path) -> None:
+            (place / PICTURE).unlink()
+            make(place / PICTURE)
+
+        return plant
+
+    for kind, make in {
+        "missing": lambda path: None,
+        "a folder": lambda path: path.mkdir(),
+        "a pipe": lambda path: os.mkfifo(path),
+        "a link to itself": lambda path: path.symlink_to(path.name),
+        "a link to nothing": lambda path: path.symlink_to("gone.jpg"),
+        "a device": lambda path: path.symlink_to("/dev/zero"),
+    }.items():
+        yield attack("dataset", f"picture: {kind}", instead(make), code=1, says=(VICTIM,))
+        yield attack("dataset", f"picture, partial: {kind}", instead(make), "--partial", kept=SCENES - 1)
+    yield attack("dataset", "picture: of no case, its name paints", lambda p: write("pictures/\x1b[31mx\x07\u202e\n.png", ODD["grey"], p), kept=SCENES)
+    yield attack("dataset", "picture: of no case, its name is no text", lambda p: write(os.fsdecode(b"pictures/\xff\xfe.png"), ODD["grey"], p), kept=SCENES)
+    yield attack("coco-mig", "picture: its name is no text", lambda p: write(os.fsdecode(b"coco-mig-pictures/\xff_6.png"), ODD["grey"], p), kept=3)
+    yield attack("coco-mig", "picture: its name paints", lambda p: write("coco-mig-pictures/\x1b[31m\n_6.png", ODD["grey"], p), kept=3)
+    yield attack("dataset", "picture: twice", lambda p: write(f"pictures/{VICTIM}.png", ODD["grey"], p), kept=SCENES + 1)
+    yield attack("dataset", "pictures: no folder", lambda p: shutil.rmtree(p / "pictures"), code=2)
+    yield attack("dataset", "pictures: empty", lambda p: [one.unlink() for one in (p / "pictures").iterdir()], code=2)
+
+
+def of_leftovers() -> Iterator[Attack]:
+    for name in ("pictures.jsonl", "evaluation.json"):
+        for kind, change in {**BROKEN_JSON, "folder": None, "link to zeros": None, "pipe": None}.items():
+            def plant(place: Path, name=name, kind=kind, change=change) -> None:
+                path = place / "out" / name
+                path.parent.mkdir()
+                if kind == "folder":
+                    path.mkdir()
+                elif kind == "link to zeros":
+                    path.symlink_to("/dev/zero")
+                elif kind == "pipe":
+                    os.mkfifo(path)
+                else:
+                    path.write_bytes(change(b'{"of": "x", "case": "basic-00000000"}\n{"a": 1}\n'))
+            code = 0
+            if kind in ("folder", "link to zeros", "pipe"):
+                code = 2 if name == "pictures.jsonl" else int(kind == "folder")
+            yield attack("dataset", f"left {name}: {kind}", plant, code=code, kept=None if code else SCENES)
+    yield attack("dataset", "output: a file", lambda p: write("out", lambda: b"x", p), code=2)
+    yield attack("dataset", "output: a link to itself", lambda p: (p / "out").symlink_to("out"), code=2)
+    yield attack("dataset", "output: a link to nothing", lambda p: (p / "out").symlink_to("gone/deep"), code=2)
+
+
+def of_lists() -> Iterator[Attack]:
+    sampled = b'[{"index": 0, "global_caption": "A.", "segments": [{"caption": "a", "bbox": [0, 0, 1, 1]}]}]'
+    files = (
+        ("layouts", "layouts/one.json"),
+        ("coco-mig", "coco-mig/mig_bench.json"),
+        ("coco-mig-yaml", "coco-mig/mig_bench_anno.yaml"),
+        ("coco-mig-yaml", "coco-mig/mig_bench.txt"),
+        ("coco-mig", f"coco-mig/{PACK}"),
+        ("lamicbench", "lamicbench/lamicbench_plus.json"),
+        ("lamicbench", "lamicbench/lamicbench_layout.json"),
+        ("layoutsam", "layoutsam/layoutsam_sampled.json"),
+        ("layoutsam", "layoutsam/data/test-00000.parquet"),
+    )
+    for against, name in files:
+        for kind, change in BROKEN_JSON.items():
+            # YAML's second document of the same keys, and what lies before a table, say nothing
+            code = EITHER if (Path(name).suffix, kind) in TWICE else REFUSED
+            plant = partial(_edit_or_make, name, sampled, change)
+            yield attack(against, f"{Path(name).name}: {kind}", plant, code=code)
+        for kind, change in ODD_JSON.items():
+            if not name.endswith((".parquet", ".yaml", "sampled.json")):
+                yield attack(against, f"{Path(name).name}: {kind}", partial(edit, name, change))
+        for kind, make in FILES.items():
+            yield attack(against, f"{Path(name).name}: {kind}", partial(_instead, name, make), code=EITHER)
+
+
+FILES: Final[dict[str, Callable[[Path], object]]] = {
+    "missing": lambda path: None,
+    "a folder": Path.mkdir,
+    "a pipe": os.mkfifo,
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+TWICE: Final = {(".yaml", "two-values"), (".parquet", "two-values")}
+
+
+def _instead(name: str, make: Callable[[Path], object], place: Path) -> None:
+    (place / name).unlink(missing_ok=True)
+    make(place / name)
+
+
+def _edit_or_make(name: str, data: bytes, change: Callable[[bytes], bytes], place: Path) -> None:
+    path = place / name
+    path.write_bytes(change(path.read_bytes() if path.exists() else data))
+
+
+def of_values() -> Iterator[Attack]:
+    def mig(change: Callable[[Any], object], what: str) -> Attack:
+        return attack("coco-mig", what, partial(change_json, "coco-mig/mig_bench.json", change), code=2)
+
+    def lamic(change: Callable[[Any], object], what: str) -> Attack:
+        return attack("lamicbench", what, partial(change_json, "lamicbench/lamicbench_plus.json", change), code=2)
+
+    def layout(change: Callable[[Any], object], what: str) -> Attack:
+        return attack("layouts", what, partial(change_json, "layouts/one.json", change), code=2)
+
+    def put(path: tuple[Any, ...], new: Any) -> Callable[[Any], None]:
+        def change(value: Any) -> None:
+            for step in path[:-1]:
+                value = value[step]
+            value[path[-1]] = new
+
+        return change
+
+    for kind, new in BOXES.items():
+        yield mig(put(("6", "segment", 0, "bbox"), new), f"box: {kind}")
+        yield layout(put(("references", 0, "box"), new), f"box: {kind}")
+        yield lamic(put((0, "references", 0, "bbox"), new), f"box: {kind}")
+    for kind, new in TEXTS.items():
+        yield mig(put(("6", "caption"), new), f"caption: {kind}")
+        yield mig(put(("6", "segment", 0, "label"), new), f"label: {kind}")
+        yield lamic(put((0, "references", 0, "phrase"), new), f"phrase: {kind}")
+        yield lamic(put((0, "vqa_prompts", "1"), new), f"question: {kind}")
+        yield lamic(put((0, "prompt"), new), f"prompt: {kind}")
+        yield layout(put(("caption",), new), f"caption: {kind}")
+        yield layout(put(("references", 0, "name"), new), f"name: {kind}")
+    for kind, new in NAMES.items():
+        yield lamic(put((0, "references", 0, "image_path"), new), f"file: {kind}")
+        yield layout(put(("references", 0, "image"), new), f"file: {kind}")
+        yield attack("coco-mig", f"pack, caption: {kind}", partial(change_json, f"coco-mig/{PACK}", put((0, "caption"), new)), code=2)
+    for kind, new in NUMBERS.items():
+        yield lamic(put((0, "index"), new), f"index: {kind}")
+        yield layout(put(("width",), new), f"width: {kind}")
+        yield layout(put(("seed",), new), f"seed: {kind}")
+        yield attack("coco-mig", f"key: {kind}", partial(change_json, "coco-mig/mig_bench.json", lambda v, new=new: {**v, str(new): v["6"]}), code=2)
+        yield attack("coco-mig", f"pack, index: {kind}", partial(change_json, f"coco-mig/{PACK}", put((0, "index"), new)), code=2)
+    yield lamic(lambda v: v + [v[0]], "twice the same index")
+    yield lamic(put((0, "references"), []), "no references")
+    yield lamic(lambda v: put((0, "references"), v[0]["references"] * 5000)(v), "10,000 references")
+    yield attack("coco-mig", "key twice", partial(edit, "coco-mig/mig_bench.json", lambda d: d.replace(b'"6"', b'"0"', 1)), code=2)
+    yield attack("coco-mig-yaml", "aliases that mean a billion", partial(edit, "coco-mig/mig_bench_anno.yaml", lambda d: laughs() + d), code=2)
+    for kind, text in {"dashes": b"- ", "question marks": b"? ", "braces": b"{a: ", "brackets": b"["}.items():
+        plant = partial(edit, "coco-mig/mig_bench_anno.yaml", lambda d, text=text: text * 100_000)
+        yield attack("coco-mig-yaml", f"100,000 {kind}", plant, code=2)
+    yield attack("coco-mig-yaml", "a tag that runs a program", partial(edit, "coco-mig/mig_bench_anno.yaml", lambda d: b"x: !!python/object/apply:os.system ['touch PWNED']\n" + d), code=2)
+    yield attack("layouts", "two of one name", partial(write, "layouts/one.yaml", lambda: b"caption: x\n"), code=2)
+    yield attack("layouts", "empty folder", lambda p: [one.unlink() for one in (p / "layouts").iterdir()], code=2)
+
+
+def laughs() -> bytes:
+    lines = [b"l0: &l0 [0, 0, 1, 1]"]
+    lines += [b"l%d: &l%d [%s]" % (n, n, b", ".join([b"*l%d" % (n - 1)] * 10)) for n in range(1, 12)]
+    return b"\n".join(lines) + b"\na photo of a x and b:\n  a red mug: [*l11]\n  coco_id: '1'\n"
+
+
+def of_references() -> Iterator[Attack]:
+    spots = {
+        "layouts": "layouts/ball.png",
+        "coco-mig": "coco-mig/reference_images/0000_03_a_red_mug.jpg",
+        "lamicbench": "lamicbench/reference_images/object/mug_00.jpg",
+    }
+    masks = {
+        "coco-mig": "coco-mig/reference_masks/0000_03_a_red_mug_mask.png",
+        "lamicbench": "lamicbench/reference_masks/object/mug_00_mask.png",
+    }
+    for against, name in spots.items():
+        for kind, make in {**DAMAGED, **ODD}.items():
+            yield attack(against, f"reference: {kind}", partial(write, name, make), code=1, says=(Path(name).name,))
+    for against, name in masks.items():
+        for kind, make in {**DAMAGED, **ODD}.items():
+            yield attack(against, f"mask: {kind}", partial(write, name, make), code=1, says=(Path(name).stem.removesuffix("_mask"),))
+
+
+def _table(change: Callable[[list[dict[str, Any]]], Any], place: Path) -> None:
+    rows = [dict(one) for one in ROWS]
+    changed = change(rows)
+    table = changed if isinstance(changed, pyarrow.Table) else pyarrow.Table.from_pylist(changed or rows)
+    pyarrow.parquet.write_table(table, place / "layoutsam/data/test-00000.parquet")
+
+
+def of_tables() -> Iterator[Attack]:
+    def sam(change: Callable[[list[dict[str, Any]]], Any], what: str, **more: Any) -> Attack:
+        return attack("layoutsam", what, partial(_table, change), **{"code": 2, **more})
+
+    def cell(key: str, new: Any) -> Callable[[list[dict[str, Any]]], Any]:
+        def change(rows: list[dict[str, Any]]) -> Any:
+            for row in rows:
+                row[key] = new if row is rows[1] or type(new) is not type(row[key]) else row[key]
+            return rows
+
+        return change
+
+    columns: dict[str, Callable[[Any], Any]] = {
+        "missing": lambda rows, key: [{k: v for k, v in one.items() if k != key} for one in rows],
+        "null": lambda rows, key: [{**one, key: None} for one in rows],
+        "of floats": lambda rows, key: [{**one, key: 1.5} for one in rows],
+        "of objects": lambda rows, key: [{**one, key: {"a": [1]}} for one in rows],
+        "of bytes": lambda rows, key: [{**one, key: b"\xff\xfe"} for one in rows],
+        "of lists": lambda rows, key: [{**one, key: [1, 2]} for one in rows],
+    }
+    for key in COLUMNS:
+        for kind, new in columns.items():
+            is_fine = (key, kind) == ("global_caption", "null")
+            change = partial(new, key=key)
+            yield sam(change, f"column {kind}: {key}", code=0 if is_fine else 2)
+    lists = ("region_captions", "detail_region_captions", "bbox_list")
+    for key in lists:
+        for kind, text in {
+            "a call": "__import__('os').system('touch PWNED')",
+            "brackets": "[" * 100_000,
+            "minus signs": "-" * 100_000 + "1",
+            "plus": "[" + "+".join(["1"] * 50_000) + "]",
+            "power": "[9**9**9]",
+            "dict": "{}",
+            "zero byte": "['\0']",
+            "other count": "['a', 'b', 'c', 'd', 'e']",
+            "10 mb": "['" + "a" * 10_000_000 + "']",
+            "empty": "",
+            "ellipsis": "[..., ...]",
+            "a long number": "[" + "9" * 100_000 + "]",
+        }.items():
+            code = 0 if (key, kind) == ("region_captions", "ellipsis") else 2
+            yield sam(cell(key, text), f"{key}: {kind}", code=code)
+    for kind, box in BOXES.items():
+        if kind == "a thousand lists deep":
+            continue
+        code = 0 if kind in ("no area", "outside", "negative", "booleans") else 2
+        yield sam(cell("bbox_list", repr([[0, 0, 9, 9], box])), f"box: {kind}", code=code)
+    for kind, name in NAMES.items():
+        if isinstance(name, str) and "\ud800" not in name:
+            code = 1 if kind in ("absolute", "out", "out in the middle", "a folder") else 2
+            yield sam(cell("file_name", name), f"file_name: {kind}", code=code)
+    for kind, number in {"zero": 0, "negative": -5, "huge": 2**62}.items():
+        yield sam(cell("width", number), f"width: {kind}")
+    yield sam(lambda rows: rows + [rows[0]], "two rows of one file name")
+    yield sam(lambda rows: pyarrow.Table.from_pylist(rows).slice(0, 0), "no rows")
+    yield sam(lambda rows: pyarrow.table({"global_caption": pyarrow.array([b"\xff\xff"] * 2, pyarrow.binary()).cast(pyarrow.string(), safe=False) if False else pyarrow.StringArray.from_buffers(2, pyarrow.py_buffer(b"\0\0\0\0\2\0\0\0\4\0\0\0"), pyarrow.py_buffer(b"\xff\xfe\xff\xfe")), **{k: [r[k] for r in rows] for k in ROWS[0] if k not in ("global_caption", "image_id")}}), "a text that is no UTF-8")
+    yield sam(lambda rows: pyarrow.table({k: pyarrow.array([rows[0][k]] * 3_000_000) if k in ("width", "height") else pyarrow.array([rows[0][k]]).dictionary_encode().take(pyarrow.array([0] * 3_000_000)) for k in ROWS[0]}), "three million rows")
+    yield sam(lambda rows: pyarrow.table({k: (pyarrow.array(["x" * 50_000_000]).dictionary_encode().take(pyarrow.array([0] * 400)) if k == "global_caption" else pyarrow.array([rows[0][k]] * 400)) for k in ROWS[0]}), "one text of 50 MB in 400 rows")
+
+
+def each() -> Iterator[Attack]:
+    yield from of_pictures()
+    yield from of_leftovers()
+    yield from of_lists()
+    yield from of_values()
+    yield from of_references()
+    yield from of_tables()
