@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -189,7 +190,18 @@ class Place:
 
 
 def undisturbed(place: Place) -> Reference:
-    """Run the command once, alone. Raises RuntimeError when it fails."""
+    """Run the command once, alone. Raises RuntimeError when it fails several times."""
+    for tries_left in reversed(range(place.case.tries)):
+        try:
+            return _undisturbed(place)
+        except RuntimeError:  # a busy machine, on which Ray gives up starting
+            if not tries_left:
+                raise
+            shutil.rmtree(place.output)
+    raise AssertionError("a case is tried at least once")
+
+
+def _undisturbed(place: Place) -> Reference:
     family, beside = Family(place.mark), dict[Role, Counter[Change]]()
     with Watch(place.folder) as watch:
         run, before, roles = place.start(), Counter[Change](), set[Role]()
