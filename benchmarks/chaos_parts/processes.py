@@ -14,7 +14,7 @@ SHARED: Final = Path("/dev/shm")
 MARK: Final = "IMIG_CHAOS"
 """In the environment of a command, which its processes inherit."""
 
-_SHARED_SECONDS: Final = 0.5
+_SHARED_SECONDS: Final = 3.0
 """Between looks at what they share: the maps of a process with PyTorch are long."""
 
 Role = Literal["worker", "raylet", "gcs", "other"]

@@ -34,7 +34,7 @@ _TRACEBACK: Final = re.compile(
     r"^Traceback \(most.*\n(?!.*<string>.*\n(?:.*\n)?.*in spawn_main)", re.M
 )
 """Not that of Python's own `spawn_main`, in a process whose parent was killed while it started."""
-_LOOK_SECONDS: Final = 0.1
+_LOOK_SECONDS: Final = 0.5
 """Between looks at which processes are there."""
 _SHORT: Final = 0.05
 """Seconds behind a change, at most, for half of those."""
