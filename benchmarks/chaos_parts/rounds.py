@@ -310,7 +310,7 @@ def _run_until_done(
                     if not plan.kind.startswith("stop"):  # after which it goes on
                         break
                 code = _end_of(run, place, striker.family, outcome)
-        if hits and code == 0 and hits[-1].kind in ("SIGINT", "SIGTERM"):
+        if hits and code == 0 and 0 not in _ENDS.get(hits[-1].kind, (0, 1)):
             outcome.missed.append(f"{hits[-1].kind}, {hits[-1].moment}")
             hits.pop()  # it was through already
         if hits:
