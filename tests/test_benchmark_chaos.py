@@ -74,7 +74,7 @@ def test_a_merge_killed_behind_any_change_to_its_shards_ends_as_undisturbed(
     halves: Path, imig: WarmImig, tmp_path: Path
 ) -> None:
     outcome = kill_behind(cases(halves)["merge"], lambda one: ".tar" in one.name, imig, tmp_path)
-    assert (outcome.differences, outcome.halves, outcome.left) == ([], [], [])
+    assert [*outcome.differences, *outcome.halves, *outcome.left] == []
     assert len(outcome.hits) >= 2
     assert outcome.looks > 0
 
@@ -87,8 +87,8 @@ def test_killed_behind_any_change_at_all_it_ends_as_undisturbed(
     case = cases(inputs)[command]
     arguments = [one for one in case.arguments if not one.startswith("--workers")]
     outcome = kill_behind(replace(case, arguments=arguments), lambda _: True, imig, tmp_path)
-    assert (outcome.differences, outcome.halves, outcome.left) == ([], [], [])
-    assert len(outcome.hits) > 10
+    assert [*outcome.differences, *outcome.halves, *outcome.left] == []
+    assert len(outcome.hits) > 5
 
 
 @pytest.mark.long
@@ -103,7 +103,7 @@ def test_the_benchmark_runs(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    report = json.loads(file.read_text())["commands"]
+    report = json.loads(file.read_text())
     assert set(report) == {"merge", "export"}
     assert all(len(one["hits"]) >= 2 for one in report.values())
 

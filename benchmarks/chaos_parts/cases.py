@@ -50,6 +50,8 @@ class Case:
     """Files that are written last -> what the names of all files begin with that they seal."""
     tries: int = 3
     """Of a run that nobody disturbs, after a strike."""
+    slow: bool = False
+    """Whether it takes long to start."""
 
     @property
     def datasets(self) -> Sequence[str]:
@@ -80,6 +82,7 @@ def cases(inputs: Path) -> dict[str, Case]:
                  # Two models less to load, each time.
                  "--set", "score=null", "--set", "filter.min_phrase_margin=null"],
                 kinds=[*_WITH_WORKERS, "kill raylet", "kill gcs"],
+                slow=True,
             ),
             Case(
                 "refilter",

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+SHARED: Final = Path("/dev/shm")
 MARK: Final = "IMIG_CHAOS"
 """In the environment of a command, which its processes inherit."""
+
+_SHARED_SECONDS: Final = 3.0
+"""Between looks at what they share: the maps of a process with PyTorch are long."""
 
 Role = Literal["worker", "raylet", "gcs", "other"]
 
@@ -57,9 +63,12 @@ class Family:
 
     def __init__(self, mark: str) -> None:
         self.mark = mark
+        self.shared: set[str] = set()
+        """Names in `SHARED` of what any of them has mapped or opened."""
         self._word = f"{MARK}={mark}".encode()
         self._members: set[Key] = set()
         self._strangers: set[Key] = set()
+        self._next_shared = 0.0
 
     def add(self, pid: int) -> None:
         """Know a process of which one has just been told, and with it its children."""
@@ -87,7 +96,11 @@ class Family:
                 break
             self._members |= more
         self._strangers = {one.key for one in alive.values()} - self._members
-        return [one for one in alive.values() if one.key in self._members]
+        found = [one for one in alive.values() if one.key in self._members]
+        if time.monotonic() > self._next_shared:
+            self._next_shared = time.monotonic() + _SHARED_SECONDS
+            self.shared.update(name for one in found for name in _shared(one.key.pid))
+        return found
 
     def _is_marked(self, pid: int) -> bool:
         try:
@@ -112,3 +125,17 @@ def _read_process(pid: int) -> Process | None:
         return None
     words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     return Process(Key(pid, int(fields[19])), int(fields[1]), tuple(filter(None, words)))
+
+
+def _shared(pid: int) -> Iterator[str]:
+    paths: list[str] = []
+    with suppress(OSError):
+        maps = Path(f"/proc/{pid}/maps").read_text(errors="replace")
+        paths += [line[line.index("/") :] for line in maps.splitlines() if f"{SHARED}/" in line]
+    with suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                paths.append(os.readlink(link))
+    for path in paths:
+        if path.startswith(f"{SHARED}/") and not path.endswith(" (deleted)"):
+            yield path.removeprefix(f"{SHARED}/")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.chaos_parts.cases import Case, Kind
-from benchmarks.chaos_parts.leftovers import SHARED, hidden_files, left_behind
+from benchmarks.chaos_parts.leftovers import hidden_files, left_behind
 from benchmarks.chaos_parts.processes import MARK, Family, Role
 from benchmarks.chaos_parts.reading import Reader, digests, visible
 from benchmarks.chaos_parts.striking import TARGETS, Disk, Run, Striker
@@ -28,7 +30,11 @@ HUNG_SECONDS: Final = 900.0
 """A run that takes longer is at fault, on however busy a machine."""
 _AT_A_CHANGE: Final = 0.75
 """Share of strikes that come right behind a change in the output folder; others at any time."""
-_LOOK_SECONDS: Final = 0.1
+_TRACEBACK: Final = re.compile(
+    r"^Traceback \(most.*\n(?!.*<string>.*\n(?:.*\n)?.*in spawn_main)", re.M
+)
+"""Not that of Python's own `spawn_main`, in a process whose parent was killed while it started."""
+_LOOK_SECONDS: Final = 0.5
 """Between looks at which processes are there."""
 _SHORT: Final = 0.05
 """Seconds behind a change, at most, for half of those."""
@@ -80,8 +86,8 @@ class Hit:
     moment: str
     progress: str
     """How far the output was."""
-    code: int
-    """With which the command ended."""
+    code: int | None = None
+    """With which the command ended; None: it went on, and was struck again."""
 
 
 @dataclass
@@ -184,7 +190,18 @@ class Place:
 
 
 def undisturbed(place: Place) -> Reference:
-    """Run the command once, alone. Raises RuntimeError when it fails."""
+    """Run the command once, alone. Raises RuntimeError when it fails several times."""
+    for tries_left in reversed(range(place.case.tries)):
+        try:
+            return _undisturbed(place)
+        except RuntimeError:  # a busy machine, on which Ray gives up starting
+            if not tries_left:
+                raise
+            shutil.rmtree(place.output)
+    raise AssertionError("a case is tried at least once")
+
+
+def _undisturbed(place: Place) -> Reference:
     family, beside = Family(place.mark), dict[Role, Counter[Change]]()
     with Watch(place.folder) as watch:
         run, before, roles = place.start(), Counter[Change](), set[Role]()
@@ -247,7 +264,6 @@ def play(
     outcome = Outcome()
     family = Family(place.mark)
     striker = Striker(family, generator, disk)
-    shared_before = {one.name for one in SHARED.iterdir()} if SHARED.is_dir() else set()
     reader = Reader(place.output, reference.digests, seals=place.case.seals)
     with reader:
         _run_until_done(place, outcome, plans, strikes=strikes, striker=striker, reader=reader)
@@ -257,11 +273,10 @@ def play(
         family,
         output=place.output,
         temporary=place.temporary,
-        shared_before=shared_before,
         hidden=reference.hidden,
     )
     outcome.differences += _differences(place, reference)
-    if "Traceback (most recent call last)" in place.words():
+    if _TRACEBACK.search(place.words()):
         outcome.differences.append(f"a traceback is shown: {place.printed}")
     return outcome
 
@@ -277,27 +292,34 @@ def _run_until_done(
 ) -> None:
     undisturbed_tries = 0
     while True:
-        plan = None
-        if len(outcome.hits) < strikes and undisturbed_tries == 0:
-            plan = next(plans, None)
+        may_strike = undisturbed_tries == 0
         outcome.runs += 1
+        hits: list[Hit] = []
         with Watch(place.folder) as watch:
             run = place.start()
             striker.family.add(run.pid)
             with _ended(run):
-                hit = plan is not None and _strike(place, run, watch, plan, striker)
-                progress = place.progress()
-                reader.look()
+                while may_strike and len(outcome.hits) + len(hits) < strikes:
+                    if (plan := next(plans, None)) is None:
+                        break
+                    if not _strike(place, run, watch, plan, striker):
+                        outcome.missed.append(f"{plan.kind}, {plan.moment}")
+                        break
+                    hits.append(Hit(plan.kind, plan.moment, place.progress()))
+                    reader.look()
+                    if not plan.kind.startswith("stop"):  # after which it goes on
+                        break
                 code = _end_of(run, place, striker.family, outcome)
-        if plan is not None and hit and not (code == 0 and plan.kind in ("SIGINT", "SIGTERM")):
-            found = Hit(plan.kind, plan.moment, progress, code)
-            outcome.hits.append(found)
-            outcome.differences += _strange_end(found, place.last_words())
-        elif plan is not None:
-            outcome.missed.append(f"{plan.kind}, {plan.moment}")
+        if hits and code == 0 and 0 not in _ENDS.get(hits[-1].kind, (0, 1)):
+            outcome.missed.append(f"{hits[-1].kind}, {hits[-1].moment}")
+            hits.pop()  # it was through already
+        if hits:
+            hits[-1].code = code
+            outcome.hits += hits
+            outcome.differences += _strange_end(hits[-1], place.last_words())
         if code == 0:
             return
-        undisturbed_tries += not hit
+        undisturbed_tries += not hits
         if undisturbed_tries >= place.case.tries:
             last = place.last_words()[-500:]
             outcome.differences.append(f"undisturbed, it ends with {code}: {last}")
