@@ -371,7 +371,7 @@ def of_references() -> Iterator[Attack]:
                 f"reference: {kind}",
                 partial(write, name, make),
                 code=1,
-                says=(Path(name).name,),
+                says=(Path(name).stem,),
             )
     for against, name in masks.items():
         for kind, make in {**DAMAGED, **ODD}.items():
