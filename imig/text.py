@@ -29,6 +29,8 @@ _MARKS: Final = (
     (b"\xfe\xff", "utf-16-be"),
 )
 _UTF_8_MARK: Final = b"\xef\xbb\xbf"
+_TOO_LONG: Final = 200_000
+"""Characters: twice as many as a caption may have."""
 _ISO_2022: Final = re.compile(rb"\x1b(\$[@AB]|\$[()][A-D]|\([IJ])")
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r|\0")
 
@@ -118,7 +120,13 @@ def mend_text(text: str) -> str:
 
 
 def to_stored(text: str) -> str:
-    """Mended, on one line, single blanks; "" for what has nothing visible in it."""
+    """Mended, on one line, single blanks; "" for what has nothing visible in it.
+
+    What is longer than any text of a scene may be stays unmended: mending it takes minutes, and the
+    schema turns it down.
+    """
+    if len(text) > _TOO_LONG:
+        return " ".join(text.split())
     for _ in range(_MENDINGS):
         # Again, for what a line's end had kept apart may need mending too.
         if (stored := " ".join(mend_text(text).split())) == text:

@@ -81,7 +81,7 @@ def add_parser(commands: Commands) -> None:
         metavar="DIR",
         help="a dataset that the model was trained on: says how many cases it has seen",
     )
-    add_flag(command, "--partial", "measure what is there, where cases have no picture")
+    add_flag(command, "--partial", "leave out cases that have no picture, or a damaged one")
     add_worst_options(command)
     command.add_argument(
         "--compare",

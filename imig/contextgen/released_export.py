@@ -78,7 +78,9 @@ def differences_from_released(settings: Mapping[str, Any]) -> Iterator[str]:
 
     It draws as it was written, whatever an adapter was trained with.
     """
-    attention = settings.get("attention", {})
+    attention = settings.get("attention")
+    if not isinstance(attention, Mapping):
+        attention = {}
     decisive = ("text_length", "position_offsets", "bfloat16_positions", "variant", "ica", "layout")
     defaults = AttentionConfig()
     for name in decisive:

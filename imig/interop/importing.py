@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from imig.errors import DataError, SourceLostError, UnavailableError, UsageError
@@ -35,7 +36,7 @@ from imig.output.writing import Contents, write_shard
 from imig.paths import input_path, is_within
 from imig.processes import each_in_processes
 from imig.sample import Sample
-from imig.schema import Manifest, Quarantine, Subset
+from imig.schema import Manifest, Quarantine, Subset, first_problem
 from imig.shards.manifest import package_versions
 from imig.shards.names import shard_name
 from imig.shards.writer import require_members
@@ -272,6 +273,8 @@ def _check(sample: Sample, block: _Block) -> None:
 
 
 def _quarantine(sample_id: str, key: str, error: Exception) -> Quarantine:
+    if isinstance(error, ValidationError):
+        error = DataError(f"it does not obey the schema: {first_problem(error)}")
     return Quarantine(
         id=sample_id,
         stage=STAGE,

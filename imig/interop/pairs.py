@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -327,7 +328,7 @@ class _Reading:
 
     def _file(self, owner: Any, setting: str, *, what: str) -> str:
         name = _find(owner, setting)
-        if not isinstance(name, str) or not name or "\0" in name:
+        if not isinstance(name, str) or not _can_be_a_name(name):
             raise DataError(
                 f"{self._where} has no {what}: none of {setting.replace('|', ', ')} is a file",
                 cure="say where it stands: --set target=KEY, references=KEY, image=KEY",
@@ -381,6 +382,14 @@ def _find(value: Any, setting: str) -> Any:
         if found is not None:
             return found
     return None
+
+
+def _can_be_a_name(name: str) -> bool:
+    """An escape in JSON can be half of a character, which no file has in its name."""
+    try:
+        return bool(name) and b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
 
 
 def _string(value: Any) -> str:

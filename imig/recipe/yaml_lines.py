@@ -206,7 +206,8 @@ def _require_shallow(text: str, path: Path) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise UsageError(f"{path}:{event.start_mark.line + 1}: {_TOO_DEEP}")
+                line = "" if event.start_mark is None else f":{event.start_mark.line + 1}"
+                raise UsageError(f"{path}{line}: {_TOO_DEEP}")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 

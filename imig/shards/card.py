@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import yaml
 
+from imig.errors import UsageError
+from imig.recipe.yaml_lines import parse_plain_yaml
 from imig.regular_file import open_regular_file
 from imig.schema import Manifest
 from imig.shards.atomic import atomic_write_bytes
@@ -127,8 +129,9 @@ def read_front_matter(path: Path) -> dict[str, Any] | None:
         return None
     front = text.split("---\n", 2)
     try:
-        stated = yaml.safe_load(front[1]) if len(front) == 3 and not front[0] else None
-    except (yaml.YAMLError, RecursionError):
+        is_front = len(front) == 3 and not front[0]
+        stated = parse_plain_yaml(front[1], path) if is_front else None
+    except UsageError:
         return None
     tags = stated.get("tags") if isinstance(stated, dict) else None
     return stated if isinstance(tags, list) and TAG in tags else None

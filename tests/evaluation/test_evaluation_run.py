@@ -19,11 +19,13 @@ from support.tiny_dataset import write_tiny_dataset
 import imig.evaluation.run as run_module
 from imig.errors import DataError, UsageError
 from imig.evaluation.against import open_against
+from imig.evaluation.against.shards import ShardsCases
 from imig.evaluation.case import Case
 from imig.evaluation.look import Seen
 from imig.evaluation.recipe import EvaluationRecipe
 from imig.evaluation.recipe_file import load_evaluation_recipe
 from imig.evaluation.result import EvaluationResult
+from imig.output.lock import folder_lock
 from imig.shards.dataset import Dataset
 
 
@@ -159,3 +161,73 @@ def test_what_training_has_seen_is_said(pictures: Path, shards: Path) -> None:
     assert len(result.leakage.cases) == result.cases
     assert list(result.leakage.training.values()) == [Dataset(shards).fingerprint]
     assert evaluate(pictures, shards).leakage is None
+
+
+def test_what_another_evaluation_holds_is_left_alone(pictures: Path, shards: Path) -> None:
+    output = pictures.parent / "result"
+    with (
+        folder_lock(output / run_module.LOCK, folder=output, who="another evaluation"),
+        pytest.raises(UsageError, match="another evaluation writes into"),
+    ):
+        evaluate(pictures, shards)
+    assert [one.name for one in output.iterdir()] == [run_module.LOCK]
+    assert evaluate(pictures, shards).pictures == len(Dataset(shards))
+
+
+def test_a_damaged_picture_costs_no_other_its_figures(pictures: Path, shards: Path) -> None:
+    whole = evaluate(pictures, shards)
+    shutil.rmtree(pictures.parent / "result")
+    first, *others = sorted(pictures.iterdir())
+    first.write_bytes(first.read_bytes()[:200])
+    with pytest.raises(DataError, match=rf"1 of {len(others) + 1} pictures .*{first.name}"):
+        evaluate(pictures, shards)
+    lines = (pictures.parent / "result" / "pictures.jsonl").read_text().splitlines()
+    assert [json.loads(one)["file"] for one in lines] == [one.name for one in others]
+    CountingEyes.looked_at = 0
+    result = evaluate(pictures, shards, partial=True)
+    assert CountingEyes.looked_at == 0
+    assert (result.cases, result.missing) == (len(others), [first.stem])
+    assert list(result.unreadable) == [first.name]
+    assert result.figures["box_iou"].units < whole.figures["box_iou"].units
+
+
+def test_a_case_whose_reference_is_damaged_costs_no_other_its_figures(
+    pictures: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(self: CountingEyes, seen: Sequence[Seen]) -> list[dict[str, Any]]:
+        for one in seen:
+            one.case.instances[0].references[0].read()
+        return [{"box_iou": [1.0]} for one in seen]
+
+    monkeypatch.setattr(CountingEyes, "measure", measure)
+    victim = Dataset(shards).ids[1]
+    read = ShardsCases._read_reference
+
+    def damaged(self: ShardsCases, scene: str, instance: int, place: int) -> Any:
+        if scene == victim:
+            raise DataError(f"{scene}: ref00.jpg is damaged")
+        return read(self, scene, instance, place)
+
+    monkeypatch.setattr(ShardsCases, "_read_reference", damaged)
+    result = evaluate(pictures, shards, partial=True)
+    assert result.missing == [victim]
+    assert result.unreadable == {f"{victim}.png": f"{victim}: ref00.jpg is damaged"}
+    assert result.pictures == len(Dataset(shards)) - 1
+
+
+def test_results_of_another_dataset_are_replaced(
+    pictures: Path, shards: Path, tmp_path: Path
+) -> None:
+    evaluate(pictures, shards)
+    alone = {
+        name: (tmp_path / "result" / name).read_bytes()
+        for name in ("evaluation.json", "pictures.jsonl")
+    }
+    others = write_tiny_dataset(tmp_path / "others", scenes=2)
+    (tmp_path / "drawn").mkdir()
+    for scene in Dataset(others):
+        scene.target.save(tmp_path / "drawn" / f"{scene.id}.png")
+    assert evaluate(tmp_path / "drawn", others).pictures == 2
+    assert (tmp_path / "result" / "pictures.jsonl").read_bytes().count(b"\n") == 2
+    evaluate(pictures, shards)
+    assert {name: (tmp_path / "result" / name).read_bytes() for name in alone} == alone

@@ -24,8 +24,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_attack_costs_what_it_hits_and_no_more(
     attack: Attack, stage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import imig.evaluation.run as run_module
     from support.attacks.stand_ins import Eyes
+
+    import imig.evaluation.run as run_module
 
     monkeypatch.setattr(run_module, "Eyes", Eyes)
     prepare(attack, stage, tmp_path)

@@ -10,6 +10,9 @@ from support.tiny_dataset import write_tiny_dataset
 
 import imig
 from imig.cli import main
+from imig.errors import UsageError
+from imig.hub.card import renew_cards
+from imig.output.folder import build_lock
 from imig.shards.card import read_front_matter
 
 
@@ -27,6 +30,23 @@ def test_a_new_card_is_the_one_that_the_dataset_was_made_with(tmp_path: Path) ->
     (folder / "README.md").write_text(card.replace("license: cc-by-4.0", "license: other"))
     assert main(["card", str(folder)]) == 0
     assert contents(folder) == before
+
+
+def test_a_dataset_that_another_command_holds_is_left_alone(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "d", [make_scene(number) for number in range(2)])
+    (folder / "README.md").unlink()
+    with build_lock(folder), pytest.raises(UsageError, match="another build writes into"):
+        renew_cards(folder)
+    assert not (folder / "README.md").exists()
+    before = {one.name for one in folder.iterdir()} - {".build"}
+    (folder / ".build" / "lock").unlink()
+    (folder / ".build").rmdir()
+    assert renew_cards(folder) == [folder / "README.md"]
+    assert {one.name for one in folder.iterdir()} == before | {"README.md"}
+    (folder / ".build").mkdir()
+    (folder / ".build" / "remove.json").write_text("{}")  # a removal was killed: it goes on later
+    renew_cards(folder)
+    assert (folder / ".build" / "remove.json").exists()
 
 
 def test_of_both_sides_and_of_the_folder_of_a_split(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 from pathlib import Path
 
@@ -98,6 +99,29 @@ def test_a_damaged_record_can_be_overwritten(dataset: Path, tmp_path: Path) -> N
     (out / ".imig-export" / "finished.json").write_bytes(b"\xff{")
     (out / ".imig-export" / "shards" / "basic-000000.tar.json").write_bytes(b"")
     assert export_dataset(dataset, "coco", output=out, overwrite=True).scenes == 4
+
+
+def test_a_damaged_scene_is_left_out_with_all_its_files(dataset: Path, tmp_path: Path) -> None:
+    """Also those that were written before the damage was met."""
+    shard, out = dataset / "basic-000000.tar", tmp_path / "out"
+    data = shard.read_bytes()
+    shard.write_bytes(re.sub(rb'("counts": ?").', rb"\1~", data, count=1))
+    done = export_dataset(dataset, "folders", output=out)
+    assert (done.scenes, list(done.damaged)) == (3, ["basic-00000000"])
+    assert "run lengths" in done.damaged["basic-00000000"]
+    assert not [one for one in names_in(out) if one.startswith("basic-00000000")]
+    again = export_dataset(dataset, "folders", output=out)
+    assert (again.finished_already, again.damaged) == (True, done.damaged)
+    export_dataset(dataset, "coco", output=out, overwrite=True)
+    assert not list(out.glob("basic-*/*"))
+
+
+def test_where_every_scene_is_damaged_nothing_is_exported(dataset: Path, tmp_path: Path) -> None:
+    for shard in dataset.glob("*.tar"):
+        shard.write_bytes(shard.read_bytes().replace(b'"schema_version"', b'"schema_versiom"'))
+    with pytest.raises(DataError, match="none of the 4 scenes"):
+        export_dataset(dataset, "coco", output=tmp_path / "out")
+    assert names_in(tmp_path / "out") == set()
 
 
 class Counted:

@@ -32,5 +32,3 @@ class Attack:
     """What must be in what is printed, or in the quarantine."""
     kept: int | None = None
     """With code 0: scenes or pictures that come through; None: all."""
-    is_heavy: bool = False
-    """It takes more than a moment, or memory: in a process of its own alone."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -77,7 +78,14 @@ def of_pictures() -> Iterator[Attack]:
     for kind, make in DAMAGED.items():
         plant = partial(write, PICTURE, make)
         yield attack("dataset", f"picture: {kind}", plant, code=1, says=(f"{VICTIM}.jpg",))
-        yield attack("dataset", f"picture, partial: {kind}", plant, "--partial", says=(f"{VICTIM}.jpg",), kept=SCENES - 1)
+        yield attack(
+            "dataset",
+            f"picture, partial: {kind}",
+            plant,
+            "--partial",
+            says=(f"{VICTIM}.jpg",),
+            kept=SCENES - 1,
+        )
     for kind, make in ODD.items():
         yield attack("dataset", f"picture: {kind}", partial(write, PICTURE, make), kept=SCENES)
 
@@ -97,19 +105,57 @@ def of_pictures() -> Iterator[Attack]:
         "a device": lambda path: path.symlink_to("/dev/zero"),
     }.items():
         yield attack("dataset", f"picture: {kind}", instead(make), code=1, says=(VICTIM,))
-        yield attack("dataset", f"picture, partial: {kind}", instead(make), "--partial", kept=SCENES - 1)
-    yield attack("dataset", "picture: of no case, its name paints", lambda p: write("pictures/\x1b[31mx\x07\u202e\n.png", ODD["grey"], p), kept=SCENES)
-    yield attack("dataset", "picture: of no case, its name is no text", lambda p: write(os.fsdecode(b"pictures/\xff\xfe.png"), ODD["grey"], p), kept=SCENES)
-    yield attack("coco-mig", "picture: its name is no text", lambda p: write(os.fsdecode(b"coco-mig-pictures/\xff_6.png"), ODD["grey"], p), kept=3)
-    yield attack("coco-mig", "picture: its name paints", lambda p: write("coco-mig-pictures/\x1b[31m\n_6.png", ODD["grey"], p), kept=3)
-    yield attack("dataset", "picture: twice", lambda p: write(f"pictures/{VICTIM}.png", ODD["grey"], p), kept=SCENES + 1)
+        yield attack(
+            "dataset", f"picture, partial: {kind}", instead(make), "--partial", kept=SCENES - 1
+        )
+    yield attack(
+        "dataset",
+        "picture: of no case, its name paints",
+        lambda p: write("pictures/\x1b[31mx\x07\u202e\n.png", ODD["grey"], p),
+        kept=SCENES,
+    )
+    yield attack(
+        "dataset",
+        "picture: of no case, its name is no text",
+        lambda p: write(os.fsdecode(b"pictures/\xff\xfe.png"), ODD["grey"], p),
+        kept=SCENES,
+    )
+    yield attack(
+        "coco-mig",
+        "picture: its name is no text",
+        lambda p: write(os.fsdecode(b"coco-mig-pictures/\xff_6.png"), ODD["grey"], p),
+        kept=3,
+    )
+    yield attack(
+        "coco-mig",
+        "picture: its name paints",
+        lambda p: write("coco-mig-pictures/\x1b[31m\n_6.png", ODD["grey"], p),
+        kept=3,
+    )
+    yield attack(
+        "dataset",
+        "picture: twice",
+        lambda p: write(f"pictures/{VICTIM}.png", ODD["grey"], p),
+        kept=SCENES + 1,
+    )
     yield attack("dataset", "pictures: no folder", lambda p: shutil.rmtree(p / "pictures"), code=2)
-    yield attack("dataset", "pictures: empty", lambda p: [one.unlink() for one in (p / "pictures").iterdir()], code=2)
+    yield attack(
+        "dataset",
+        "pictures: empty",
+        lambda p: [one.unlink() for one in (p / "pictures").iterdir()],
+        code=2,
+    )
 
 
 def of_leftovers() -> Iterator[Attack]:
     for name in ("pictures.jsonl", "evaluation.json"):
-        for kind, change in {**BROKEN_JSON, "folder": None, "link to zeros": None, "pipe": None}.items():
+        for kind, change in {
+            **BROKEN_JSON,
+            "folder": None,
+            "link to zeros": None,
+            "pipe": None,
+        }.items():
+
             def plant(place: Path, name=name, kind=kind, change=change) -> None:
                 path = place / "out" / name
                 path.parent.mkdir()
@@ -121,17 +167,28 @@ def of_leftovers() -> Iterator[Attack]:
                     os.mkfifo(path)
                 else:
                     path.write_bytes(change(b'{"of": "x", "case": "basic-00000000"}\n{"a": 1}\n'))
+
             code = 0
             if kind in ("folder", "link to zeros", "pipe"):
                 code = 2 if name == "pictures.jsonl" else int(kind == "folder")
-            yield attack("dataset", f"left {name}: {kind}", plant, code=code, kept=None if code else SCENES)
+            yield attack(
+                "dataset", f"left {name}: {kind}", plant, code=code, kept=None if code else SCENES
+            )
     yield attack("dataset", "output: a file", lambda p: write("out", lambda: b"x", p), code=2)
-    yield attack("dataset", "output: a link to itself", lambda p: (p / "out").symlink_to("out"), code=2)
-    yield attack("dataset", "output: a link to nothing", lambda p: (p / "out").symlink_to("gone/deep"), code=2)
+    yield attack(
+        "dataset", "output: a link to itself", lambda p: (p / "out").symlink_to("out"), code=2
+    )
+    yield attack(
+        "dataset",
+        "output: a link to nothing",
+        lambda p: (p / "out").symlink_to("gone/deep"),
+        code=2,
+    )
 
 
 def of_lists() -> Iterator[Attack]:
-    sampled = b'[{"index": 0, "global_caption": "A.", "segments": [{"caption": "a", "bbox": [0, 0, 1, 1]}]}]'
+    segment = b'{"caption": "a", "bbox": [0, 0, 1, 1]}'
+    sampled = b'[{"index": 0, "global_caption": "A.", "segments": [%s]}]' % segment
     files = (
         ("layouts", "layouts/one.json"),
         ("coco-mig", "coco-mig/mig_bench.json"),
@@ -153,7 +210,9 @@ def of_lists() -> Iterator[Attack]:
             if not name.endswith((".parquet", ".yaml", "sampled.json")):
                 yield attack(against, f"{Path(name).name}: {kind}", partial(edit, name, change))
         for kind, make in FILES.items():
-            yield attack(against, f"{Path(name).name}: {kind}", partial(_instead, name, make), code=EITHER)
+            yield attack(
+                against, f"{Path(name).name}: {kind}", partial(_instead, name, make), code=EITHER
+            )
 
 
 FILES: Final[dict[str, Callable[[Path], object]]] = {
@@ -178,62 +237,120 @@ def _edit_or_make(name: str, data: bytes, change: Callable[[bytes], bytes], plac
     path.write_bytes(change(path.read_bytes() if path.exists() else data))
 
 
+MIG: Final = "coco-mig/mig_bench.json"
+LAMIC: Final = "lamicbench/lamicbench_plus.json"
+LAYOUT: Final = "layouts/one.json"
+ODD_TEXTS: Final = ("zero byte", "paints", "markup")
+"""Texts all the same."""
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where in a JSON file values are planted, and which of them do no harm."""
+
+    name: str
+    against: str
+    file: str
+    path: tuple[Any, ...]
+    values: Mapping[str, Any]
+    fine: tuple[str, ...] = ()
+    """Kinds with which all is measured."""
+    costly: tuple[str, ...] = ()
+    """Kinds for which the case alone cannot be measured, or names what is not there: code 1."""
+
+
+SPOTS: Final = (
+    Spot("box", "coco-mig", MIG, ("6", "segment", 0, "bbox"), BOXES),
+    Spot("caption", "coco-mig", MIG, ("6", "caption"), TEXTS, fine=ODD_TEXTS),
+    Spot("label", "coco-mig", MIG, ("6", "segment", 0, "label"), TEXTS, costly=ODD_TEXTS),
+    Spot(
+        "pack, caption", "coco-mig", f"coco-mig/{PACK}", (0, "caption"), NAMES,
+        costly=(
+            "dots", "dot", "empty", "half a character", "5000 characters", "a folder", "newline",
+        ),
+    ),
+    Spot("pack, index", "coco-mig", f"coco-mig/{PACK}", (0, "index"), NUMBERS, costly=("huge",)),
+    Spot("box", "layouts", LAYOUT, ("references", 0, "box"), BOXES, fine=("outside", "negative")),
+    Spot("caption", "layouts", LAYOUT, ("caption",), TEXTS, fine=("empty", *ODD_TEXTS)),
+    Spot("name", "layouts", LAYOUT, ("references", 0, "name"), TEXTS, fine=("empty", *ODD_TEXTS)),
+    Spot(
+        "file", "layouts", LAYOUT, ("references", 0, "image"), NAMES,
+        costly=(
+            "absolute", "out", "out in the middle", "dots", "dot", "half a character",
+            "5000 characters", "a folder", "newline",
+        ),
+    ),
+    Spot("width", "layouts", LAYOUT, ("width",), NUMBERS),
+    Spot("seed", "layouts", LAYOUT, ("seed",), NUMBERS, fine=("text", "null", "true")),
+    Spot("box", "lamicbench", LAMIC, (0, "references", 0, "bbox"), BOXES, fine=("null",)),
+    Spot("phrase", "lamicbench", LAMIC, (0, "references", 0, "phrase"), TEXTS, fine=ODD_TEXTS),
+    Spot(
+        "question", "lamicbench", LAMIC, (0, "vqa_prompts", "1"), TEXTS, fine=("empty", *ODD_TEXTS)
+    ),
+    Spot("prompt", "lamicbench", LAMIC, (0, "prompt"), TEXTS, fine=("empty", *ODD_TEXTS)),
+    Spot(
+        "file", "lamicbench", LAMIC, (0, "references", 0, "image_path"), NAMES,
+        costly=("5000 characters", "a folder", "newline"),
+    ),
+    Spot("index", "lamicbench", LAMIC, (0, "index"), NUMBERS),
+)  # fmt: skip
+
+
+def put(path: tuple[Any, ...], new: Any) -> Callable[[Any], None]:
+    def change(value: Any) -> None:
+        for step in path[:-1]:
+            value = value[step]
+        value[path[-1]] = new
+
+    return change
+
+
 def of_values() -> Iterator[Attack]:
-    def mig(change: Callable[[Any], object], what: str) -> Attack:
-        return attack("coco-mig", what, partial(change_json, "coco-mig/mig_bench.json", change), code=2)
-
-    def lamic(change: Callable[[Any], object], what: str) -> Attack:
-        return attack("lamicbench", what, partial(change_json, "lamicbench/lamicbench_plus.json", change), code=2)
-
-    def layout(change: Callable[[Any], object], what: str) -> Attack:
-        return attack("layouts", what, partial(change_json, "layouts/one.json", change), code=2)
-
-    def put(path: tuple[Any, ...], new: Any) -> Callable[[Any], None]:
-        def change(value: Any) -> None:
-            for step in path[:-1]:
-                value = value[step]
-            value[path[-1]] = new
-
-        return change
-
-    for kind, new in BOXES.items():
-        yield mig(put(("6", "segment", 0, "bbox"), new), f"box: {kind}")
-        yield layout(put(("references", 0, "box"), new), f"box: {kind}")
-        yield lamic(put((0, "references", 0, "bbox"), new), f"box: {kind}")
-    for kind, new in TEXTS.items():
-        yield mig(put(("6", "caption"), new), f"caption: {kind}")
-        yield mig(put(("6", "segment", 0, "label"), new), f"label: {kind}")
-        yield lamic(put((0, "references", 0, "phrase"), new), f"phrase: {kind}")
-        yield lamic(put((0, "vqa_prompts", "1"), new), f"question: {kind}")
-        yield lamic(put((0, "prompt"), new), f"prompt: {kind}")
-        yield layout(put(("caption",), new), f"caption: {kind}")
-        yield layout(put(("references", 0, "name"), new), f"name: {kind}")
-    for kind, new in NAMES.items():
-        yield lamic(put((0, "references", 0, "image_path"), new), f"file: {kind}")
-        yield layout(put(("references", 0, "image"), new), f"file: {kind}")
-        yield attack("coco-mig", f"pack, caption: {kind}", partial(change_json, f"coco-mig/{PACK}", put((0, "caption"), new)), code=2)
+    for spot in SPOTS:
+        for kind, new in spot.values.items():
+            plant = partial(change_json, spot.file, put(spot.path, new))
+            code = 0 if kind in spot.fine else 1 if kind in spot.costly else 2
+            yield attack(spot.against, f"{spot.name}: {kind}", plant, code=code)
     for kind, new in NUMBERS.items():
-        yield lamic(put((0, "index"), new), f"index: {kind}")
-        yield layout(put(("width",), new), f"width: {kind}")
-        yield layout(put(("seed",), new), f"seed: {kind}")
-        yield attack("coco-mig", f"key: {kind}", partial(change_json, "coco-mig/mig_bench.json", lambda v, new=new: {**v, str(new): v["6"]}), code=2)
-        yield attack("coco-mig", f"pack, index: {kind}", partial(change_json, f"coco-mig/{PACK}", put((0, "index"), new)), code=2)
-    yield lamic(lambda v: v + [v[0]], "twice the same index")
-    yield lamic(put((0, "references"), []), "no references")
-    yield lamic(lambda v: put((0, "references"), v[0]["references"] * 5000)(v), "10,000 references")
-    yield attack("coco-mig", "key twice", partial(edit, "coco-mig/mig_bench.json", lambda d: d.replace(b'"6"', b'"0"', 1)), code=2)
-    yield attack("coco-mig-yaml", "aliases that mean a billion", partial(edit, "coco-mig/mig_bench_anno.yaml", lambda d: laughs() + d), code=2)
-    for kind, text in {"dashes": b"- ", "question marks": b"? ", "braces": b"{a: ", "brackets": b"["}.items():
-        plant = partial(edit, "coco-mig/mig_bench_anno.yaml", lambda d, text=text: text * 100_000)
-        yield attack("coco-mig-yaml", f"100,000 {kind}", plant, code=2)
-    yield attack("coco-mig-yaml", "a tag that runs a program", partial(edit, "coco-mig/mig_bench_anno.yaml", lambda d: b"x: !!python/object/apply:os.system ['touch PWNED']\n" + d), code=2)
-    yield attack("layouts", "two of one name", partial(write, "layouts/one.yaml", lambda: b"caption: x\n"), code=2)
-    yield attack("layouts", "empty folder", lambda p: [one.unlink() for one in (p / "layouts").iterdir()], code=2)
+        plant = partial(change_json, MIG, lambda v, new=new: {**v, str(new): v["6"]})
+        # a case more, whose picture is not there, or none
+        yield attack("coco-mig", f"key: {kind}", plant, code=1 if kind == "text" else 2)
+    for what, change in {
+        "twice the same index": lambda v: [*v, v[0]],
+        "no references": put((0, "references"), []),
+        "10,000 references": lambda v: put((0, "references"), v[0]["references"] * 5000)(v),
+    }.items():
+        yield attack("lamicbench", what, partial(change_json, LAMIC, change), code=2)
+    twice = partial(edit, MIG, lambda data: data.replace(b'"6"', b'"0"', 1))
+    yield attack("coco-mig", "a key twice", twice, code=2)
+    annotations = "coco-mig/mig_bench_anno.yaml"
+    for what, change in {
+        "aliases that mean a billion": lambda data: laughs() + data,
+        "100,000 dashes": lambda data: b"- " * 100_000,
+        "100,000 question marks": lambda data: b"? " * 100_000,
+        "100,000 braces": lambda data: b"{a: " * 100_000,
+        "100,000 brackets": lambda data: b"[" * 100_000,
+        "a tag that runs a program": lambda data: (
+            b"x: !!python/object/apply:os.system ['touch PWNED']\n" + data
+        ),
+    }.items():
+        yield attack("coco-mig-yaml", what, partial(edit, annotations, change), code=2)
+    two = partial(write, "layouts/one.yaml", lambda: b"caption: x\n")
+    yield attack("layouts", "two of one name", two, code=2)
+    yield attack("layouts", "an empty folder", partial(empty, "layouts"), code=2)
+
+
+def empty(folder: str, place: Path) -> None:
+    for one in (place / folder).iterdir():
+        one.unlink()
 
 
 def laughs() -> bytes:
+    """A case whose boxes mean 10^11 values."""
     lines = [b"l0: &l0 [0, 0, 1, 1]"]
-    lines += [b"l%d: &l%d [%s]" % (n, n, b", ".join([b"*l%d" % (n - 1)] * 10)) for n in range(1, 12)]
+    lines.extend(
+        b"l%d: &l%d [%s]" % (n, n, b", ".join([b"*l%d" % (n - 1)] * 10)) for n in range(1, 12)
+    )
     return b"\n".join(lines) + b"\na photo of a x and b:\n  a red mug: [*l11]\n  coco_id: '1'\n"
 
 
@@ -249,16 +366,32 @@ def of_references() -> Iterator[Attack]:
     }
     for against, name in spots.items():
         for kind, make in {**DAMAGED, **ODD}.items():
-            yield attack(against, f"reference: {kind}", partial(write, name, make), code=1, says=(Path(name).name,))
+            yield attack(
+                against,
+                f"reference: {kind}",
+                partial(write, name, make),
+                code=1,
+                says=(Path(name).name,),
+            )
     for against, name in masks.items():
         for kind, make in {**DAMAGED, **ODD}.items():
-            yield attack(against, f"mask: {kind}", partial(write, name, make), code=1, says=(Path(name).stem.removesuffix("_mask"),))
+            yield attack(
+                against,
+                f"mask: {kind}",
+                partial(write, name, make),
+                code=1,
+                says=(Path(name).stem.removesuffix("_mask"),),
+            )
 
 
 def _table(change: Callable[[list[dict[str, Any]]], Any], place: Path) -> None:
     rows = [dict(one) for one in ROWS]
     changed = change(rows)
-    table = changed if isinstance(changed, pyarrow.Table) else pyarrow.Table.from_pylist(changed or rows)
+    table = (
+        changed
+        if isinstance(changed, pyarrow.Table)
+        else pyarrow.Table.from_pylist(changed or rows)
+    )
     pyarrow.parquet.write_table(table, place / "layoutsam/data/test-00000.parquet")
 
 
@@ -316,11 +449,87 @@ def of_tables() -> Iterator[Attack]:
             yield sam(cell("file_name", name), f"file_name: {kind}", code=code)
     for kind, number in {"zero": 0, "negative": -5, "huge": 2**62}.items():
         yield sam(cell("width", number), f"width: {kind}")
-    yield sam(lambda rows: rows + [rows[0]], "two rows of one file name")
+    yield sam(lambda rows: [*rows, rows[0]], "two rows of one file name")
     yield sam(lambda rows: pyarrow.Table.from_pylist(rows).slice(0, 0), "no rows")
-    yield sam(lambda rows: pyarrow.table({"global_caption": pyarrow.array([b"\xff\xff"] * 2, pyarrow.binary()).cast(pyarrow.string(), safe=False) if False else pyarrow.StringArray.from_buffers(2, pyarrow.py_buffer(b"\0\0\0\0\2\0\0\0\4\0\0\0"), pyarrow.py_buffer(b"\xff\xfe\xff\xfe")), **{k: [r[k] for r in rows] for k in ROWS[0] if k not in ("global_caption", "image_id")}}), "a text that is no UTF-8")
-    yield sam(lambda rows: pyarrow.table({k: pyarrow.array([rows[0][k]] * 3_000_000) if k in ("width", "height") else pyarrow.array([rows[0][k]]).dictionary_encode().take(pyarrow.array([0] * 3_000_000)) for k in ROWS[0]}), "three million rows")
-    yield sam(lambda rows: pyarrow.table({k: (pyarrow.array(["x" * 50_000_000]).dictionary_encode().take(pyarrow.array([0] * 400)) if k == "global_caption" else pyarrow.array([rows[0][k]] * 400)) for k in ROWS[0]}), "one text of 50 MB in 400 rows")
+    yield sam(
+        lambda rows: pyarrow.table(
+            {
+                "global_caption": pyarrow.array([b"\xff\xff"] * 2, pyarrow.binary()).cast(
+                    pyarrow.string(), safe=False
+                )
+                if False
+                else pyarrow.StringArray.from_buffers(
+                    2,
+                    pyarrow.py_buffer(b"\0\0\0\0\2\0\0\0\4\0\0\0"),
+                    pyarrow.py_buffer(b"\xff\xfe\xff\xfe"),
+                ),
+                **{
+                    k: [r[k] for r in rows]
+                    for k in ROWS[0]
+                    if k not in ("global_caption", "image_id")
+                },
+            }
+        ),
+        "a text that is no UTF-8",
+    )
+    yield sam(
+        lambda rows: pyarrow.table(
+            {
+                k: pyarrow.array([rows[0][k]] * 3_000_000)
+                if k in ("width", "height")
+                else pyarrow.array([rows[0][k]])
+                .dictionary_encode()
+                .take(pyarrow.array([0] * 3_000_000))
+                for k in ROWS[0]
+            }
+        ),
+        "three million rows",
+    )
+    yield sam(
+        lambda rows: pyarrow.table(
+            {
+                k: (
+                    pyarrow.array(["x" * 50_000_000])
+                    .dictionary_encode()
+                    .take(pyarrow.array([0] * 400))
+                    if k == "global_caption"
+                    else pyarrow.array([rows[0][k]] * 400)
+                )
+                for k in ROWS[0]
+            }
+        ),
+        "one text of 50 MB in 400 rows",
+    )
+
+
+def of_comparisons() -> Iterator[Attack]:
+    def compared(what: str, plant: Callable[[Path], object], code: int = REFUSED) -> Attack:
+        files = ("results/one", "results/two/evaluation.json")
+        return Attack(
+            id=f"compare: {what}",
+            command=("evaluate", "--compare", *files),
+            uses=("results",),
+            plant=plant,
+            code=code,
+        )
+
+    result = "results/one/evaluation.json"
+    for name in (result, "results/two/pictures.jsonl"):
+        for kind, change in BROKEN_JSON.items():
+            # no pictures at all are no case in common
+            yield compared(f"{Path(name).name}: {kind}", partial(edit, name, change))
+        for kind, make in FILES.items():
+            yield compared(f"{Path(name).name}: {kind}", partial(_instead, name, make))
+    for what, path, new in (
+        ("another format", ("format",), "imig-evaluation-99"),
+        ("no recipe", ("recipe",), {}),
+        ("a recipe of texts", ("recipe",), {"name": 7, "bootstrap": "many"}),
+        ("a billion draws", ("recipe", "bootstrap", "samples"), 10**9),
+        ("other cases", ("against",), {"kind": "x" * 10_000_000}),
+        ("models that are none", ("models",), [{}]),
+        ("another version", ("imig",), "0.0.1"),
+    ):
+        yield compared(what, partial(change_json, result, put(path, new)))
 
 
 def each() -> Iterator[Attack]:
@@ -330,3 +539,4 @@ def each() -> Iterator[Attack]:
     yield from of_values()
     yield from of_references()
     yield from of_tables()
+    yield from of_comparisons()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import struct
 import tarfile
 from collections.abc import Callable, Iterator
@@ -50,17 +50,26 @@ def change_member(name: str, change: Callable[[bytes], bytes], place: Path) -> N
 IN_A_SCENE: Final[dict[str, Callable[[bytes], bytes]]] = {
     kind: change for kind, change in BROKEN_JSON.items() if kind not in ("two-values",)
 } | {
-    "box-outside": lambda data: data.replace(b'"box": [66, ', b'"box": [99, ').replace(b'"box":[66,', b'"box":[99,'),
-    "run-lengths": lambda data: data.replace(b'"counts":"', b'"counts":"~'),
+    "a box outside": lambda data: re.sub(rb"(\[\s*)66(,)", rb"\g<1>99\2", data),
+    "run-lengths": lambda data: re.sub(rb'("counts": ?").', rb"\1~", data),
     "id": lambda data: data.replace(VICTIM.encode(), b"../../../../../x"[:14]),
 }
 
 
+MASKS_UNREAD: Final = ("ai-toolkit", "coco", "imig100k")
+"""Formats that have no masks, or take them as they are stored."""
+IN_ALL: Final = ("noise", "cut-off", "a-million-brackets", "run-lengths")
+
+
 def of_scenes() -> Iterator[Attack]:
     for name in WRITTEN:
-        for kind in ("noise", "cut-off", "a-million-brackets", "run-lengths") if name != "folders" else IN_A_SCENE:
+        for kind in IN_A_SCENE if name == "folders" else IN_ALL:
             plant = partial(change_member, "json", IN_A_SCENE[kind])
-            yield attack(name, f"scene: {kind}", plant, says=(VICTIM, "1 scenes are damaged"), kept=SCENES - 1)
+            if kind == "run-lengths" and name in MASKS_UNREAD:
+                yield attack(name, f"scene: {kind}", plant, code=0, kept=SCENES)
+                continue
+            said = (VICTIM, "1 scenes are damaged")
+            yield attack(name, f"scene: {kind}", plant, says=said, kept=SCENES - 1)
 
 
 def cut(place: Path, *, at: int) -> None:
@@ -77,12 +86,27 @@ def of_datasets() -> Iterator[Attack]:
         yield attack(name, "shard: a pipe", lambda p: ((p / SHARD).unlink(), os.mkfifo(p / SHARD)))
         for file in ("dataset.json", "index.parquet"):
             for kind, change in BROKEN_JSON.items():
-                yield attack(name, f"{file}: {kind}", partial(_edit, f"dataset/{file}", change), code=REFUSED)
+                if (file, kind) == ("index.parquet", "two-values"):
+                    continue
+                plant = partial(_edit, f"dataset/{file}", change)
+                yield attack(name, f"{file}: {kind}", plant, code=REFUSED)
         yield attack(name, "output: a file", lambda p: (p / "out").write_text("x"), code=2)
-        yield attack(name, "output: other things", lambda p: ((p / "out").mkdir(), (p / "out/thesis.txt").write_text("x")), code=2)
-        yield attack(name, "output: a link to itself", lambda p: (p / "out").symlink_to("out"), code=2)
+        yield attack(
+            name,
+            "output: other things",
+            lambda p: ((p / "out").mkdir(), (p / "out/thesis.txt").write_text("x")),
+            code=2,
+        )
+        yield attack(
+            name, "output: a link to itself", lambda p: (p / "out").symlink_to("out"), code=2
+        )
         for kind, change in BROKEN_JSON.items():
-            yield attack(name, f"left export.json: {kind}", partial(_left, "export.json", change), code=REFUSED)
+            yield attack(
+                name,
+                f"left export.json: {kind}",
+                partial(_left, "export.json", change),
+                code=REFUSED,
+            )
 
 
 def _edit(name: str, change: Callable[[bytes], bytes], place: Path) -> None:
@@ -95,18 +119,42 @@ def _left(name: str, change: Callable[[bytes], bytes], place: Path) -> None:
 
 
 def of_cards() -> Iterator[Attack]:
-    def card(what: str, plant: Callable[[Path], object], **expected: Any) -> Attack:
-        return Attack(id=f"card: {what}", command=("card", "dataset"), uses=("dataset",), plant=plant, **{"code": REFUSED, **expected})
+    def card(what: str, plant: Callable[[Path], object], *more: str, **expected: Any) -> Attack:
+        return Attack(
+            id=f"card: {what}",
+            command=("card", "dataset", *more),
+            uses=("dataset",),
+            plant=plant,
+            **{"code": REFUSED, **expected},
+        )
 
     for name in ("dataset.json", "index.parquet"):
         for kind, change in BROKEN_JSON.items():
-            yield card(f"{name}: {kind}", partial(_edit, f"dataset/{name}", change))
+            if (name, kind) == ("index.parquet", "two-values"):
+                continue  # what lies before a table says nothing
+            yield card(f"{name}: {kind}", partial(_edit, f"dataset/{name}", change), "--overwrite")
     yield card("README.md: somebody else's", lambda p: None, code=2)
     for kind, change in BROKEN_JSON.items():
-        yield card(f"README.md: {kind}", partial(_edit, "dataset/README.md", lambda d, change=change: b"---\n" + change(d) + b"\n---\n"), code=2)
-    yield card("README.md: a pipe", lambda p: ((p / "dataset/README.md").unlink(), os.mkfifo(p / "dataset/README.md")), code=2)
-    yield card("README.md: a folder", lambda p: ((p / "dataset/README.md").unlink(), (p / "dataset/README.md").mkdir()), code=2)
-    yield card("shard: cut off", partial(cut, at=9000))
+        yield card(
+            f"README.md: {kind}",
+            partial(
+                _edit,
+                "dataset/README.md",
+                lambda d, change=change: b"---\n" + change(d) + b"\n---\n",
+            ),
+            code=2,
+        )
+    yield card(
+        "README.md: a pipe",
+        lambda p: ((p / "dataset/README.md").unlink(), os.mkfifo(p / "dataset/README.md")),
+        code=2,
+    )
+    yield card(
+        "README.md: a folder",
+        lambda p: ((p / "dataset/README.md").unlink(), (p / "dataset/README.md").mkdir()),
+        code=2,
+    )
+    yield card("shard: missing", lambda p: (p / SHARD).unlink(), "--overwrite")
     yield card("no folder", lambda p: __import__("shutil").rmtree(p / "dataset"), code=2)
 
 
@@ -142,10 +190,19 @@ ADAPTERS: Final[dict[str, Callable[[], bytes]]] = {
     "a header of brackets": lambda: _header(b"[" * 100_000),
     "a header that is a list": lambda: _header(b"[]"),
     "a header without tensors": lambda: _header(b"{}"),
-    "a tensor of 2^62 values": lambda: _header(b'{"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,4]}}') + bytes(4),
-    "a tensor of negative size": lambda: _header(b'{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}') + bytes(4),
-    "offsets turned": lambda: _header(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}') + bytes(4),
-    "an unknown type": lambda: _header(b'{"a":{"dtype":"F3","shape":[1],"data_offsets":[0,4]}}') + bytes(4),
+    "a tensor of 2^62 values": lambda: (
+        _header(b'{"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,4]}}')
+        + bytes(4)
+    ),
+    "a tensor of negative size": lambda: (
+        _header(b'{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}') + bytes(4)
+    ),
+    "offsets turned": lambda: (
+        _header(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}') + bytes(4)
+    ),
+    "an unknown type": lambda: (
+        _header(b'{"a":{"dtype":"F3","shape":[1],"data_offsets":[0,4]}}') + bytes(4)
+    ),
     "whole numbers": lambda: lora(new=np.ones((4, 8), np.int64)),
     "nan": lambda: lora(new=np.full((4, 8), np.nan, np.float32)),
     "endless": lambda: lora(new=np.full((4, 8), np.inf, np.float32)),
@@ -154,12 +211,20 @@ ADAPTERS: Final[dict[str, Callable[[], bytes]]] = {
     "no values": lambda: lora(new=np.ones((), np.float32)),
     "three dimensions": lambda: lora(new=np.ones((4, 8, 2), np.float32)),
     "half of a layer": lambda: lora(without=True),
-    "a key that paints": lambda: lora(more={"transformer.\x1b[31m\x07.lora_A.weight": np.ones((4, 8), np.float32)}),
-    "a key of a path": lambda: lora(more={"../../etc/passwd.lora_A.weight": np.ones((4, 8), np.float32)}),
-    "an alpha of nan": lambda: lora(more={"transformer.transformer_blocks.0.attn.to_q.alpha": np.array(np.nan, np.float32)}),
+    "a key that paints": lambda: lora(
+        more={"transformer.\x1b[31m\x07.lora_A.weight": np.ones((4, 8), np.float32)}
+    ),
+    "a key of a path": lambda: lora(
+        more={"../../etc/passwd.lora_A.weight": np.ones((4, 8), np.float32)}
+    ),
+    "an alpha of nan": lambda: lora(
+        more={"transformer.transformer_blocks.0.attn.to_q.alpha": np.array(np.nan, np.float32)}
+    ),
     "metadata of brackets": lambda: lora(metadata={"lora_adapter_metadata": "[" * 100_000}),
     "metadata that is a list": lambda: lora(metadata={"lora_adapter_metadata": "[]"}),
-    "metadata of nan": lambda: lora(metadata={"lora_adapter_metadata": '{"transformer.r": NaN, "transformer.lora_alpha": NaN}'}),
+    "metadata of nan": lambda: lora(
+        metadata={"lora_adapter_metadata": '{"transformer.r": NaN, "transformer.lora_alpha": NaN}'}
+    ),
     "settings of brackets": lambda: lora(metadata={"imig": "[" * 100_000}),
     "settings that are a list": lambda: lora(metadata={"imig": "[]"}),
     "settings of wrong types": lambda: lora(metadata={"imig": '{"weights": 7, "attention": []}'}),
@@ -176,7 +241,13 @@ def of_adapters() -> Iterator[Attack]:
     for call, words in calls.items():
         for kind, make in ADAPTERS.items():
             plant = partial(_adapter, make)
-            yield Attack(id=f"adapter {call}: {kind}", command=("adapter", *words), uses=(), plant=plant, code=-2)
+            yield Attack(
+                id=f"adapter {call}: {kind}",
+                command=("adapter", *words),
+                uses=(),
+                plant=plant,
+                code=-2,
+            )
 
 
 def _adapter(make: Callable[[], bytes], place: Path) -> None:

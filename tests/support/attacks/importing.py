@@ -55,7 +55,7 @@ LISTS: Final = {
 }
 
 
-BOXES_OF_PAIRS: Final = ("null",)
+BOXES_OF_PAIRS: Final = ("null", "outside", "negative")
 MASKS_AS_RUNS: Final[dict[str, Any]] = {
     "of another size": {"size": [10, 10], "counts": "d0"},
     "too short": {"size": [64, 96], "counts": "0"},
@@ -104,7 +104,9 @@ def of_pictures() -> Iterator[Attack]:
         for kind, make in DAMAGED.items():
             yield attack(source, f"target: {kind}", partial(write, name, make), kept=SCENES - 1)
         for kind, make in ODD.items():
-            kept = SCENES - ((source, kind) in TURNED_DOWN or source == "folders" and kind not in AS_STORED)
+            kept = SCENES - (
+                (source, kind) in TURNED_DOWN or (source == "folders" and kind not in AS_STORED)
+            )
             yield attack(source, f"target: {kind}", partial(write, name, make), kept=kept)
         for kind, make in FILES.items():
             yield attack(source, f"target: {kind}", partial(instead, name, make), kept=SCENES - 1)
@@ -130,7 +132,7 @@ AS_STORED: Final = ("progressive", "more-behind-its-end")
 """An exported scene has an RGB JPEG as target, and comes back as it went out or not at all."""
 TURNED_DOWN: Final = {
     ("imig100k", "turned-by-exif"),
-    ("imig100k", "text-that-unpacks-to-300-mb"),
+    ("imig100k", "text-that-unpacks-to-30-mb"),
 }
 """Boxes of a lying picture lie outside of it; text is unpacked before a picture is stripped."""
 
@@ -162,8 +164,9 @@ def put(path: tuple[Any, ...], new: Any, name: str, place: Path) -> None:
 
 def laughs() -> bytes:
     lines = [b"l0: &l0 [0, 0, 1, 1]"]
-    for n in range(1, 12):
-        lines.append(b"l%d: &l%d [%s]" % (n, n, b", ".join([b"*l%d" % (n - 1)] * 10)))
+    lines.extend(
+        b"l%d: &l%d [%s]" % (n, n, b", ".join([b"*l%d" % (n - 1)] * 10)) for n in range(1, 12)
+    )
     return b"\n" + b"\n".join(lines) + b"\n"
 
 
@@ -183,27 +186,72 @@ def of_values() -> Iterator[Attack]:
     yield attack("yolo", "data.yaml: aliases that mean a billion", plant, code=2)
     for kind, box in BOXES.items():
         yield of_coco(f"box: {kind}", (*ANNOTATION, "bbox"), box)
-        yield attack("pairs", f"box: {kind}", partial(put, (1, "references", 0, "box"), box, "pairs/list.json"), kept=SCENES - (kind not in BOXES_OF_PAIRS))
+        yield attack(
+            "pairs",
+            f"box: {kind}",
+            partial(put, (1, "references", 0, "box"), box, "pairs/list.json"),
+            kept=SCENES - (kind not in BOXES_OF_PAIRS),
+        )
     for kind, rle in MASKS_AS_RUNS.items():
         yield of_coco(f"mask: {kind}", (*ANNOTATION, "segmentation"), rle)
     for kind, name in NAMES.items():
         yield of_coco(f"file: {kind}", ("images", 1, "file_name"), name, kept=SCENES - 1)
-        yield attack("pairs", f"file: {kind}", partial(put, (1, "target"), name, "pairs/list.json"), kept=SCENES - 1)
-        yield attack("folders", f"reference: {kind}", partial(put, ("instances", 0, "references", 0, "image"), name, LISTS["folders"]), kept=SCENES - 1)
+        yield attack(
+            "pairs",
+            f"file: {kind}",
+            partial(put, (1, "target"), name, "pairs/list.json"),
+            kept=SCENES - 1,
+        )
+        yield attack(
+            "folders",
+            f"reference: {kind}",
+            partial(put, ("instances", 0, "references", 0, "image"), name, LISTS["folders"]),
+            kept=SCENES - 1,
+        )
     for kind, number in NUMBERS.items():
         yield of_coco(f"image_id: {kind}", (*ANNOTATION, "image_id"), number)
         yield of_coco(f"category_id: {kind}", (*ANNOTATION, "category_id"), number)
         yield of_coco(f"area: {kind}", (*ANNOTATION, "area"), number)
         yield of_coco(f"width: {kind}", ("images", 1, "width"), number, kept=None)
-        yield attack("folders", f"width: {kind}", partial(put, ("width",), number, LISTS["folders"]), kept=SCENES - 1)
-        yield attack("imig100k", f"index: {kind}", partial(put, (1, "index"), number, LISTS["imig100k"]), code=EITHER)
+        yield attack(
+            "folders",
+            f"width: {kind}",
+            partial(put, ("width",), number, LISTS["folders"]),
+            kept=SCENES - 1,
+        )
+        yield attack(
+            "imig100k",
+            f"index: {kind}",
+            partial(put, (1, "index"), number, LISTS["imig100k"]),
+            code=EITHER,
+        )
     for kind, text in TEXTS.items():
         yield of_coco(f"category: {kind}", ("categories", 0, "name"), text, code=EITHER)
         yield of_coco(f"phrase: {kind}", (*ANNOTATION, "phrase"), text)
-        yield attack("pairs", f"caption: {kind}", partial(put, (1, "caption"), text, "pairs/list.json"), kept=None)
-        yield attack("label-studio", f"mark: {kind}", partial(put, (1, "data", "imig", "mark"), text, LISTS["label-studio"]), kept=None)
-        yield attack("label-studio", f"id: {kind}", partial(put, (1, "data", "imig", "id"), text, LISTS["label-studio"]), code=EITHER)
-        yield attack("imig100k", f"prompt: {kind}", partial(put, (1, "prompt"), text, LISTS["imig100k"]), code=EITHER)
+        yield attack(
+            "pairs",
+            f"caption: {kind}",
+            partial(put, (1, "caption"), text, "pairs/list.json"),
+            kept=None,
+        )
+        yield attack(
+            "label-studio",
+            f"mark: {kind}",
+            partial(put, (1, "data", "imig", "mark"), text, LISTS["label-studio"]),
+            kept=None,
+        )
+        yield attack(
+            "label-studio",
+            f"id: {kind}",
+            partial(put, (1, "data", "imig", "id"), text, LISTS["label-studio"]),
+            code=EITHER,
+        )
+        yield attack(
+            "imig100k",
+            f"prompt: {kind}",
+            partial(put, (1, "prompt"), text, LISTS["imig100k"]),
+            code=EITHER,
+        )
 
 
 def each() -> Iterator[Attack]:

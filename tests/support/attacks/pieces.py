@@ -16,7 +16,9 @@ SIZE: Final = (96, 64)
 """(width, height), as pictures of the good dataset."""
 
 
-def picture(mode: str = "RGB", *, kind: str = "JPEG", size: tuple[int, int] = SIZE, **how: Any) -> bytes:
+def picture(
+    mode: str = "RGB", *, kind: str = "JPEG", size: tuple[int, int] = SIZE, **how: Any
+) -> bytes:
     """A picture that is not all of one value."""
     image = Image.linear_gradient("L").resize(size).convert("RGB").convert(mode)
     data = io.BytesIO()
@@ -55,9 +57,9 @@ def bomb(width: int = 30_000, height: int = 30_000) -> bytes:
 
 
 def text_bomb() -> bytes:
-    """A sound PNG whose compressed text unpacks to 300 MB."""
+    """A sound PNG whose compressed text unpacks to 30 MB."""
     whole = picture(kind="PNG")
-    text = png_chunk(b"zTXt", b"imig\0\0" + zlib.compress(b"\0" * 300_000_000, 9))
+    text = png_chunk(b"zTXt", b"imig\0\0" + zlib.compress(b"\0" * 30_000_000, 9))
     return whole[:33] + text + whole[33:]
 
 
@@ -98,7 +100,7 @@ ODD: Final[dict[str, Callable[[], bytes]]] = {
     "turned-by-exif": _turned,
     "progressive": lambda: picture(progressive=True),
     "more-behind-its-end": lambda: WHOLE + b"PK\x03\x04" + bytes(3000),
-    "text-that-unpacks-to-300-mb": text_bomb,
+    "text-that-unpacks-to-30-mb": text_bomb,
     "record-of-100000-brackets": deep_text,
 }
 """Pictures all the same, of 96 x 64 pixels."""
@@ -184,8 +186,13 @@ NAMES: Final = {
     "list": ["a.jpg"],
 }
 NUMBERS: Final = {
-    "negative": -1, "huge": 10**30, "half": 0.5, "nan": float("nan"), "text": "7", "null": None,
-    "true": True, "list": [7], "path": "../x",
+    "negative": -1,
+    "huge": 10**30,
+    "half": 0.5,
+    "nan": float("nan"),
+    "text": "7",
+    "null": None,
+    "true": True,
+    "list": [7],
+    "path": "../x",
 }
-
-

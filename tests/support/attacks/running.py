@@ -108,7 +108,9 @@ def _call(command: tuple[str, ...]) -> int:
         return 97
 
 
-def complaints(attack: Attack, answer: Answer, *, place: Path, before: dict[str, str]) -> Iterator[str]:
+def complaints(
+    attack: Attack, answer: Answer, *, place: Path, before: dict[str, str]
+) -> Iterator[str]:
     """What is not as it should be; `before`: the inputs' snapshot."""
     told = answer.text + _quarantine(place / OUTPUT)
     if answer.code == -1000:
@@ -133,7 +135,12 @@ def complaints(attack: Attack, answer: Answer, *, place: Path, before: dict[str,
     finished = [name for name in FINISHED if (place / OUTPUT / name).is_file()]
     if answer.code and finished and attack.command[0] != "export":
         yield f"it fails, and leaves {finished[0]}"
-    if not answer.code and not finished and attack.command[0] in MAKING:
+    if (
+        not answer.code
+        and not finished
+        and {*attack.command} >= {OUTPUT}
+        and attack.command[0] in MAKING
+    ):
         yield "it succeeds, and there is no result"
     kept = kept_in(place / OUTPUT) if finished else None
     if attack.kept is not None and (finished or not answer.code) and kept != attack.kept:
@@ -150,7 +157,9 @@ def kept_in(output: Path) -> int | None:
     """How many scenes or pictures came through."""
     import json
 
-    for name, keys in zip(FINISHED, (("counts", "written"), ("scenes",), ("pictures",)), strict=True):
+    for name, keys in zip(
+        FINISHED, (("counts", "written"), ("scenes",), ("pictures",)), strict=True
+    ):
         if (output / name).is_file():
             value = json.loads((output / name).read_text())
             for key in keys:

@@ -9,6 +9,8 @@ from typing import Final
 
 from PIL import Image
 
+from imig.evaluation.recipe_file import load_evaluation_recipe
+from imig.evaluation.result import EvaluationResult, PictureResult
 from imig.interop.exporting import export_dataset
 from imig.shards.dataset import Dataset
 from support.benchmark_files import DATA, write_lamicbench, write_layoutsam
@@ -37,10 +39,34 @@ def write_stage(root: Path) -> Path:
     write_lamicbench(root / "lamicbench")
     for stem in ("0000", "0007"):
         _picture(root / "lamicbench-pictures" / f"{stem}_0.jpg")
+    _write_results(root / "results")
     write_layoutsam(root / "layoutsam" / "data" / "test-00000.parquet")
     for stem in ("sa_11", "sa_12"):
         _picture(root / "layoutsam-pictures" / f"{stem}.jpg")
     return root
+
+
+def _write_results(root: Path) -> None:
+    """Two evaluations of the same cases."""
+    recipe = load_evaluation_recipe("evaluate", overrides=["models=tiny"]).recipe
+    for number, name in enumerate(("one", "two")):
+        pictures = [
+            PictureResult(
+                case=f"{case}", group="", file=f"{case}.png", sha256="0",
+                values={"box_iou": [0.5 + 0.1 * number, 0.1 * case]},
+            )
+            for case in range(4)
+        ]  # fmt: skip
+        result = EvaluationResult(
+            imig="1", packages={}, recipe=recipe.model_dump(mode="json"), models=[],
+            against={"kind": "shards", "sha256": "a"}, generated="pictures", cases=4, pictures=4,
+            missing=[], unmeasured={}, figures={}, groups={}, leakage=None,
+        )  # fmt: skip
+        folder = root / name
+        folder.mkdir(parents=True)
+        (folder / "evaluation.json").write_text(result.model_dump_json())
+        lines = [json.dumps({"of": "x", **one.model_dump(mode="json")}) for one in pictures]
+        (folder / "pictures.jsonl").write_text("\n".join(lines) + "\n")
 
 
 def _write_pairs(folder: Path, dataset: Path) -> None:
