@@ -139,41 +139,36 @@ def of_pictures() -> Iterator[Attack]:
         kept=SCENES + 1,
     )
     yield attack("dataset", "pictures: no folder", lambda p: shutil.rmtree(p / "pictures"), code=2)
-    yield attack(
-        "dataset",
-        "pictures: empty",
-        lambda p: [one.unlink() for one in (p / "pictures").iterdir()],
-        code=2,
-    )
+    yield attack("dataset", "pictures: empty", partial(empty, "pictures"), code=2)
+
+
+def _leave(name: str, make: Callable[[Path], object], place: Path) -> None:
+    (place / "out").mkdir()
+    make(place / "out" / name)
 
 
 def of_leftovers() -> Iterator[Attack]:
+    line = b'{"of": "x", "case": "basic-00000000"}\n{"a": 1}\n'
     for name in ("pictures.jsonl", "evaluation.json"):
-        for kind, change in {
-            **BROKEN_JSON,
-            "folder": None,
-            "link to zeros": None,
-            "pipe": None,
-        }.items():
-
-            def plant(place: Path, name=name, kind=kind, change=change) -> None:
-                path = place / "out" / name
-                path.parent.mkdir()
-                if kind == "folder":
-                    path.mkdir()
-                elif kind == "link to zeros":
-                    path.symlink_to("/dev/zero")
-                elif kind == "pipe":
-                    os.mkfifo(path)
-                else:
-                    path.write_bytes(change(b'{"of": "x", "case": "basic-00000000"}\n{"a": 1}\n'))
-
-            code = 0
-            if kind in ("folder", "link to zeros", "pipe"):
-                code = 2 if name == "pictures.jsonl" else int(kind == "folder")
+        for kind, change in BROKEN_JSON.items():
+            data = partial(_write_changed, change, line)
             yield attack(
-                "dataset", f"left {name}: {kind}", plant, code=code, kept=None if code else SCENES
+                "dataset", f"left {name}: {kind}", partial(_leave, name, data), kept=SCENES
             )
+        for kind, make in FILES.items():
+            code = 0
+            if kind not in ("missing", "a link to itself"):
+                # a result is written beside and takes the place of whatever is there
+                code = 2 if name == "pictures.jsonl" else int(kind == "a folder")
+            elif kind == "a link to itself" and name == "pictures.jsonl":
+                code = 2
+            plant = partial(_leave, name, make)
+            yield attack("dataset", f"left {name}: {kind}", plant, code=code)
+
+
+def _write_changed(change: Callable[[bytes], bytes], data: bytes, path: Path) -> None:
+    path.write_bytes(change(data))
+
     yield attack("dataset", "output: a file", lambda p: write("out", lambda: b"x", p), code=2)
     yield attack(
         "dataset", "output: a link to itself", lambda p: (p / "out").symlink_to("out"), code=2
@@ -407,7 +402,7 @@ def of_tables() -> Iterator[Attack]:
 
         return change
 
-    columns: dict[str, Callable[[Any], Any]] = {
+    columns: dict[str, Callable[..., Any]] = {
         "missing": lambda rows, key: [{k: v for k, v in one.items() if k != key} for one in rows],
         "null": lambda rows, key: [{**one, key: None} for one in rows],
         "of floats": lambda rows, key: [{**one, key: 1.5} for one in rows],

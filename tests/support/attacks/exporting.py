@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import struct
 import tarfile
 from collections.abc import Callable, Iterator
@@ -72,6 +73,16 @@ def of_scenes() -> Iterator[Attack]:
             yield attack(name, f"scene: {kind}", plant, says=said, kept=SCENES - 1)
 
 
+def instead(name: str, make: Callable[[Path], object], place: Path) -> None:
+    (place / name).unlink()
+    make(place / name)
+
+
+def _write_thesis(place: Path) -> None:
+    (place / "out").mkdir()
+    (place / "out" / "thesis.txt").write_text("mine")
+
+
 def cut(place: Path, *, at: int) -> None:
     path = place / SHARD
     path.write_bytes(path.read_bytes()[:at])
@@ -82,8 +93,8 @@ def of_datasets() -> Iterator[Attack]:
         yield attack(name, "shard: missing", lambda p: (p / SHARD).unlink())
         yield attack(name, "shard: empty", partial(cut, at=0), kept=2)
         yield attack(name, "shard: cut off", partial(cut, at=9000), kept=2)
-        yield attack(name, "shard: a folder", lambda p: ((p / SHARD).unlink(), (p / SHARD).mkdir()))
-        yield attack(name, "shard: a pipe", lambda p: ((p / SHARD).unlink(), os.mkfifo(p / SHARD)))
+        yield attack(name, "shard: a folder", partial(instead, SHARD, Path.mkdir))
+        yield attack(name, "shard: a pipe", partial(instead, SHARD, os.mkfifo))
         for file in ("dataset.json", "index.parquet"):
             for kind, change in BROKEN_JSON.items():
                 if (file, kind) == ("index.parquet", "two-values"):
@@ -94,7 +105,7 @@ def of_datasets() -> Iterator[Attack]:
         yield attack(
             name,
             "output: other things",
-            lambda p: ((p / "out").mkdir(), (p / "out/thesis.txt").write_text("x")),
+            _write_thesis,
             code=2,
         )
         yield attack(
@@ -146,16 +157,16 @@ def of_cards() -> Iterator[Attack]:
         )
     yield card(
         "README.md: a pipe",
-        lambda p: ((p / "dataset/README.md").unlink(), os.mkfifo(p / "dataset/README.md")),
+        partial(instead, "dataset/README.md", os.mkfifo),
         code=2,
     )
     yield card(
         "README.md: a folder",
-        lambda p: ((p / "dataset/README.md").unlink(), (p / "dataset/README.md").mkdir()),
+        partial(instead, "dataset/README.md", Path.mkdir),
         code=2,
     )
     yield card("shard: missing", lambda p: (p / SHARD).unlink(), "--overwrite")
-    yield card("no folder", lambda p: __import__("shutil").rmtree(p / "dataset"), code=2)
+    yield card("no folder", lambda p: shutil.rmtree(p / "dataset"), code=2)
 
 
 def lora(**change: Any) -> bytes:

@@ -27,7 +27,7 @@ SAMPLE: Final = tuple(
         "card: dataset.json: cut-off",
         "dataset: picture, partial: bomb",
         "dataset: left pictures.jsonl: a-million-brackets",
-        "dataset: left pictures.jsonl: pipe",
+        "dataset: left pictures.jsonl: a pipe",
         "coco-mig: a key twice",
         "coco-mig: picture: its name is no text",
         "coco-mig-yaml: 100,000 dashes",
