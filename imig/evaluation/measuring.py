@@ -217,7 +217,10 @@ class Measured:
 
     def find(self, picture: GeneratedPicture, *, root: Path) -> PictureResult | None:
         """What an earlier run has measured of these very bytes, or None."""
-        return self._done.get((str(picture.path.relative_to(root)), picture.sha256()))
+        sha256 = picture.sha256()
+        if sha256 is None:
+            return None
+        return self._done.get((str(picture.path.relative_to(root)), sha256))
 
     def line(self, result: PictureResult) -> bytes:
         """As it stands in the file."""

@@ -39,7 +39,10 @@ class GeneratedPicture:
         """Of the file's bytes; None where it cannot be read."""
         try:
             with open_regular_file(self.path) as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+                digest = hashlib.sha256()
+                while data := file.read(1 << 20):
+                    digest.update(data)
+                return digest.hexdigest()
         except OSError:
             return None
 

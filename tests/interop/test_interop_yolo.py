@@ -182,7 +182,7 @@ DATA: dict[str, tuple[str, str]] = {
     "outside": ("train: /etc\nnames: [a]", "/etc leads out of its folder"),
     "above": ("train: ../../..\nnames: [a]", "leads out of its folder"),
     "a name that no file has": ('train: "a\\0b"\nnames: [a]', "leads out of its folder"),
-    "half a character": ('train: "\\ud800"\nnames: [a]', "leads out of its folder"),
+    "half a character": ('train: "\\ud800"\nnames: [a]', "data.yaml:1: not YAML"),
     "no pictures": ("train: labels/train\nnames: [a]", "no pictures where 'train' says"),
 }
 

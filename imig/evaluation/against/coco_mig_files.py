@@ -177,7 +177,7 @@ def _entry(key: object, caption: str, instances: Sequence[MigInstance], *, where
 
 
 def _instance(label: object, box: object, *, where: str) -> MigInstance:
-    words = label.split() if isinstance(label, str) and is_text(label) else []
+    words = label.split() if is_text(label) else []
     if len(words) < 3 or words[1] not in COLOURS:
         raise UsageError(
             f"{where}: the label {shortened(repr(label))} is not an article, a colour and a thing",

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeGuard, TypeVar
 
 from PIL import Image
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -106,7 +106,7 @@ def to_part(kind: type[PartT], value: Any, *, where: str, cure: str) -> PartT:
         raise UsageError(f"{where}: {first_problem(error)}", cure=cure) from error
 
 
-def is_text(value: Any) -> bool:
+def is_text(value: Any) -> TypeGuard[str]:
     """Whether it is a text that a model can read, and as long as a scene's caption may be.
 
     An escape in JSON can be half of a character.

@@ -35,15 +35,17 @@ def make(name: str, how: Callable[[Path], object], place: Path) -> None:
     how(place / name)
 
 
+def _write(data: Callable[[], bytes], path: Path) -> None:
+    path.write_bytes(data())
+
+
 def each() -> Iterator[Attack]:
     for kind, data in {**DAMAGED, **ODD}.items():
-        there = partial(make, PICTURE, lambda path, data=data: path.write_bytes(data()))
+        there = partial(make, PICTURE, partial(_write, data))
         yield attack(f"left picture: {kind}", there, code=2, says=("one-5.png", "--overwrite"))
         yield attack(f"left picture, overwrite: {kind}", there, "--overwrite", code=0)
         if kind in DAMAGED:
-            hit = partial(
-                make, "layouts/ball.png", lambda path, data=data: path.write_bytes(data())
-            )
+            hit = partial(make, "layouts/ball.png", partial(_write, data))
             yield attack(f"reference: {kind}", hit, code=1, says=("2 of 2 cases", "ball.png"))
     for kind, (how, code) in FILES.items():
         yield attack(f"left picture: {kind}", partial(make, PICTURE, how), code=code)

@@ -89,25 +89,10 @@ def of_pictures() -> Iterator[Attack]:
     for kind, make in ODD.items():
         yield attack("dataset", f"picture: {kind}", partial(write, PICTURE, make), kept=SCENES)
 
-    def instead(make: Callable[[Path], object]) -> Callable[[Path], object]:
-        def plant(place: Path) -> None:
-            (place / PICTURE).unlink()
-            make(place / PICTURE)
-
-        return plant
-
-    for kind, make in {
-        "missing": lambda path: None,
-        "a folder": lambda path: path.mkdir(),
-        "a pipe": lambda path: os.mkfifo(path),
-        "a link to itself": lambda path: path.symlink_to(path.name),
-        "a link to nothing": lambda path: path.symlink_to("gone.jpg"),
-        "a device": lambda path: path.symlink_to("/dev/zero"),
-    }.items():
-        yield attack("dataset", f"picture: {kind}", instead(make), code=1, says=(VICTIM,))
-        yield attack(
-            "dataset", f"picture, partial: {kind}", instead(make), "--partial", kept=SCENES - 1
-        )
+    for kind, other in {**FILES, "a link to nothing": partial(_link, "gone.jpg")}.items():
+        plant = partial(_instead, PICTURE, other)
+        yield attack("dataset", f"picture: {kind}", plant, code=1, says=(VICTIM,))
+        yield attack("dataset", f"picture, partial: {kind}", plant, "--partial", kept=SCENES - 1)
     yield attack(
         "dataset",
         "picture: of no case, its name paints",
@@ -222,6 +207,10 @@ FILES: Final[dict[str, Callable[[Path], object]]] = {
 TWICE: Final = {(".yaml", "two-values"), (".parquet", "two-values")}
 
 
+def _link(target: str, path: Path) -> None:
+    path.symlink_to(target)
+
+
 def _instead(name: str, make: Callable[[Path], object], place: Path) -> None:
     (place / name).unlink(missing_ok=True)
     make(place / name)
@@ -307,7 +296,7 @@ def of_values() -> Iterator[Attack]:
             code = 0 if kind in spot.fine else 1 if kind in spot.costly else 2
             yield attack(spot.against, f"{spot.name}: {kind}", plant, code=code)
     for kind, new in NUMBERS.items():
-        plant = partial(change_json, MIG, lambda v, new=new: {**v, str(new): v["6"]})
+        plant = partial(change_json, MIG, partial(_with_key, str(new)))
         # a case more, whose picture is not there, or none
         yield attack("coco-mig", f"key: {kind}", plant, code=1 if kind == "text" else 2)
     for what, change in {
@@ -333,6 +322,10 @@ def of_values() -> Iterator[Attack]:
     two = partial(write, "layouts/one.yaml", lambda: b"caption: x\n")
     yield attack("layouts", "two of one name", two, code=2)
     yield attack("layouts", "an empty folder", partial(empty, "layouts"), code=2)
+
+
+def _with_key(key: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {**value, key: value["6"]}
 
 
 def empty(folder: str, place: Path) -> None:

@@ -124,6 +124,11 @@ def _edit(name: str, change: Callable[[bytes], bytes], place: Path) -> None:
     (place / name).write_bytes(change((place / name).read_bytes()))
 
 
+def _between(change: Callable[[bytes], bytes], data: bytes) -> bytes:
+    """As a card's front matter."""
+    return b"---\n" + change(data) + b"\n---\n"
+
+
 def _left(name: str, change: Callable[[bytes], bytes], place: Path) -> None:
     (place / "out/.imig-export").mkdir(parents=True)
     (place / "out/.imig-export" / name).write_bytes(change(b'{"format": "x"}'))
@@ -151,7 +156,7 @@ def of_cards() -> Iterator[Attack]:
             partial(
                 _edit,
                 "dataset/README.md",
-                lambda d, change=change: b"---\n" + change(d) + b"\n---\n",
+                partial(_between, change),
             ),
             code=2,
         )

@@ -108,8 +108,8 @@ def of_pictures() -> Iterator[Attack]:
                 (source, kind) in TURNED_DOWN or (source == "folders" and kind not in AS_STORED)
             )
             yield attack(source, f"target: {kind}", partial(write, name, make), kept=kept)
-        for kind, make in FILES.items():
-            yield attack(source, f"target: {kind}", partial(instead, name, make), kept=SCENES - 1)
+        for kind, other in FILES.items():
+            yield attack(source, f"target: {kind}", partial(instead, name, other), kept=SCENES - 1)
     for source, name in MASKS.items():
         for kind, make in {**DAMAGED, **ODD}.items():
             yield attack(source, f"mask: {kind}", partial(write, name, make), kept=SCENES - 1)
@@ -146,7 +146,9 @@ def of_lists() -> Iterator[Attack]:
                 continue
             yield attack(source, f"list: {kind}", partial(edit, name, change), kept=SCENES)
         for kind, make in FILES.items():
-            yield attack(source, f"list: {kind}", partial(instead, name, make), code=REFUSED)
+            # without it a folder's layout, and pictures without captions, are read
+            code = 0 if source in ("folders", "coco-captions") else REFUSED
+            yield attack(source, f"list: {kind}", partial(instead, name, make), code=code)
 
 
 NO_XML_OR_YAML: Final = {("cvat", "blanks-around"), ("yolo", "blanks-around")}
@@ -179,8 +181,8 @@ def of_values() -> Iterator[Attack]:
         plant = partial(put, path, new, "coco/annotations/instances.json")
         return attack("coco", what, plant, **{"kept": SCENES, **expected})
 
-    for kind, text in {"dashes": b"- ", "braces": b"{a: ", "brackets": b"["}.items():
-        plant = partial(edit, "yolo/data.yaml", lambda d, text=text: text * 100_000)
+    for kind, opening in {"dashes": b"- ", "braces": b"{a: ", "brackets": b"["}.items():
+        plant = partial(write, "yolo/data.yaml", partial(bytes.__mul__, opening, 100_000))
         yield attack("yolo", f"data.yaml: 100,000 {kind}", plant, code=2)
     plant = partial(edit, "yolo/data.yaml", lambda d: d + laughs())
     yield attack("yolo", "data.yaml: aliases that mean a billion", plant, code=2)

@@ -14,5 +14,5 @@ from support.attacks.stand_ins import Eyes, Studio
 LOADED = (main, adapter_figures, adapter_convert, adapter_resize, released_export, card)
 LOADED_TOO = (exporting, importing)
 
-run_module.Eyes = Eyes  # type: ignore[misc, assignment]
-drawing_module.Studio = Studio  # type: ignore[misc, assignment]
+vars(run_module)["Eyes"] = Eyes
+vars(drawing_module)["Studio"] = Studio

@@ -28,5 +28,5 @@ class SlowEyes(Eyes):
 
 
 if __name__ == "__main__":
-    run_module.Eyes = SlowEyes  # type: ignore[misc, assignment]
+    vars(run_module)["Eyes"] = SlowEyes
     sys.exit(main())
