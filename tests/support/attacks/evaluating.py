@@ -89,7 +89,11 @@ def of_pictures() -> Iterator[Attack]:
     for kind, make in ODD.items():
         yield attack("dataset", f"picture: {kind}", partial(write, PICTURE, make), kept=SCENES)
 
-    for kind, other in {**FILES, "a link to nothing": partial(_link, "gone.jpg")}.items():
+    files: dict[str, Callable[[Path], object]] = {
+        **FILES,
+        "a link to nothing": partial(_link, "gone.jpg"),
+    }
+    for kind, other in files.items():
         plant = partial(_instead, PICTURE, other)
         yield attack("dataset", f"picture: {kind}", plant, code=1, says=(VICTIM,))
         yield attack("dataset", f"picture, partial: {kind}", plant, "--partial", kept=SCENES - 1)
@@ -132,6 +136,10 @@ def _leave(name: str, make: Callable[[Path], object], place: Path) -> None:
     make(place / "out" / name)
 
 
+def _write_changed(change: Callable[[bytes], bytes], data: bytes, path: Path) -> None:
+    path.write_bytes(change(data))
+
+
 def of_leftovers() -> Iterator[Attack]:
     line = b'{"of": "x", "case": "basic-00000000"}\n{"a": 1}\n'
     for name in ("pictures.jsonl", "evaluation.json"):
@@ -149,11 +157,6 @@ def of_leftovers() -> Iterator[Attack]:
                 code = 2
             plant = partial(_leave, name, make)
             yield attack("dataset", f"left {name}: {kind}", plant, code=code)
-
-
-def _write_changed(change: Callable[[bytes], bytes], data: bytes, path: Path) -> None:
-    path.write_bytes(change(data))
-
     yield attack("dataset", "output: a file", lambda p: write("out", lambda: b"x", p), code=2)
     yield attack(
         "dataset", "output: a link to itself", lambda p: (p / "out").symlink_to("out"), code=2
@@ -260,8 +263,8 @@ SPOTS: Final = (
     Spot(
         "file", "layouts", LAYOUT, ("references", 0, "image"), NAMES,
         costly=(
-            "absolute", "out", "out in the middle", "dots", "dot", "half a character",
-            "5000 characters", "a folder", "newline",
+            "absolute", "out", "out in the middle", "dots", "dot", "5000 characters", "a folder",
+            "newline",
         ),
     ),
     Spot("width", "layouts", LAYOUT, ("width",), NUMBERS),
@@ -424,7 +427,7 @@ def of_tables() -> Iterator[Attack]:
             "ellipsis": "[..., ...]",
             "a long number": "[" + "9" * 100_000 + "]",
         }.items():
-            code = 0 if (key, kind) == ("region_captions", "ellipsis") else 2
+            code = 0 if kind == "ellipsis" and key != "bbox_list" else 2
             yield sam(cell(key, text), f"{key}: {kind}", code=code)
     for kind, box in BOXES.items():
         if kind == "a thousand lists deep":

@@ -140,7 +140,13 @@ TURNED_DOWN: Final = {
 def of_lists() -> Iterator[Attack]:
     for source, name in LISTS.items():
         for kind, change in BROKEN_JSON.items():
-            yield attack(source, f"list: {kind}", partial(edit, name, change), code=REFUSED)
+            plant = partial(edit, name, change)
+            if source == "folders":  # a folder is a scene
+                yield attack(source, f"list: {kind}", plant, kept=SCENES - 1)
+                continue
+            # YAML takes the later of two equal keys
+            code = EITHER if (source, kind) == ("yolo", "two-values") else REFUSED
+            yield attack(source, f"list: {kind}", plant, code=code)
         for kind, change in ODD_JSON.items():
             if (source, kind) in NO_XML_OR_YAML:
                 continue
