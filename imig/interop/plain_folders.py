@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +160,7 @@ def _file_version(path: Path) -> str:
 def _read_exported(folder: Path, sample_id: str, losses: Losses) -> Sample:
     path = folder / SCENE_NAME
     try:
-        scene = scene_from_json(_read(path))
+        scene = scene_from_json(_read(path).removeprefix(BOM_UTF8))  # as Windows' editors save it
     except ValidationError as error:
         raise DataError(f"{path} does not obey the schema: {first_problem(error)}") from error
     scene.id = sample_id

@@ -11,7 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,7 @@ MOST_MEMORY: Final = 8 << 30
 MOST_PEAK_MB: Final = 3000
 """Of a process that has 700 MB of libraries in it."""
 OUTPUT: Final = "out"
+TESTS: Final = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def play_apart(attack: Attack, place: Path) -> Answer:
     printed = place.with_name(f"{place.name}.txt")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_be, args=(attack.command, place, printed, sender))
-    process.start()
+    with _finding_tests():  # the server is started with the first process
+        process.start()
     sender.close()
     process.join(PATIENCE)
     hung = process.is_alive()
@@ -81,6 +83,20 @@ def play_apart(attack: Attack, place: Path) -> Answer:
     peak = receiver.recv() if receiver.poll() else 0
     text = printed.read_text("utf-8", "replace")
     return Answer(-1000 if hung else process.exitcode or 0, text, peak)
+
+
+@contextmanager
+def _finding_tests() -> Iterator[None]:
+    """Processes that are started meanwhile import `support`."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), *([before] if before else [])])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _be(command: tuple[str, ...], place: Path, printed: Path, sender: Any) -> None:
