@@ -66,7 +66,11 @@ class Stop:
 @pytest.mark.parametrize(
     "stop",
     [
-        pytest.param(Stop(signal.SIGINT, to_group=True, twice=True), id="impatient-ctrl-c"),
+        pytest.param(
+            Stop(signal.SIGINT, to_group=True, twice=True),
+            id="impatient-ctrl-c",
+            marks=pytest.mark.long,
+        ),
         pytest.param(Stop(signal.SIGTERM), id="sigterm", marks=pytest.mark.long),
         pytest.param(Stop(signal.SIGTERM, parts=0), id="sigterm-while-ray-starts"),
     ],

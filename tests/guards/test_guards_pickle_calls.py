@@ -37,7 +37,6 @@ ALLOWED = {
     ("packed.py", "pickle.loads"): "its own bytes, in the memory of the same process",
     ("training/data.py", "pickle.loads"): "of its own worker processes, through torch's pipe",
     ("estimate/cards.py", "subprocess.run"): "nvidia-smi, with words of its own",
-    ("evaluation/against/coco_mig_files.py", "yaml.load"): "the safe loader, Python's or C's",
     ("engine/node_checks.py", "cloudpickle.register_pickle_by_value"): "loads nothing",
     ("engine/node_checks.py", "cloudpickle.unregister_pickle_by_value"): "loads nothing",
     ("engine/workers.py", "pickle.loads"): "of the build's own tasks, through Ray's object store",

@@ -118,7 +118,10 @@ def undisturbed(world: Path) -> Path:
     return run
 
 
-@pytest.mark.parametrize("disturbance", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "disturbance",
+    [signal.SIGKILL, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)],
+)
 def test_resume_is_exact(
     world: Path,
     undisturbed: Path,
