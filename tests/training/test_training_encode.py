@@ -277,6 +277,7 @@ def running(group: int) -> list[str]:
     return found
 
 
+@pytest.mark.long
 def test_killed_in_the_middle_it_goes_on(plain: Path, encoded: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     process = start(plain, output, workers=2)
