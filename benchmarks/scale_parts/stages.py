@@ -1,44 +1,29 @@
-"""A source and stages that wait as long as a model would compute; no model, no GPU."""
+"""A source of pictures, and plans whose stages wait as long as a model would compute."""
 
 from __future__ import annotations
 
 import io
-import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
 
 from PIL import Image
 
+from benchmarks.suite.parts._engine_stages import Placeholders, Working
 from imig.engine.plan import Plan, Step
 from imig.recipe.file import load_recipe
-from imig.recipe.parts import Resources, StageConfig
+from imig.recipe.parts import Resources
 from imig.sample import Sample
 from imig.schema import Scene, Source
-from imig.stages.base import BuildContext, Stage
 
-CONTEXT = BuildContext(recipe_seed=0, subset="basic")
 SIDE = 16
 """Pixels of a picture; what it weighs beside is appended to the JPEG."""
 
 
-class Pictures(Stage):
-    """The source: the same small picture for every number, `picture_bytes` long."""
+class Pictures(Placeholders):
+    """The source of a whole build: the same small picture for every number, of `picture_bytes`."""
 
-    name = "source"
     writes = frozenset({"target"})
-
-    def __init__(self, count: int, *, picture_bytes: int) -> None:
-        super().__init__(StageConfig(), CONTEXT)
-        self._count = count
-        self._picture_bytes = picture_bytes
-
-    def count(self) -> int:
-        return self._count
-
-    def fingerprint(self) -> str:
-        return str(self._count)
 
     def describe(self) -> list[str]:
         return []
@@ -64,22 +49,6 @@ class Pictures(Stage):
     def __call__(self, samples: list[Sample]) -> list[Sample]:
         for sample in samples:
             sample.files["target.jpg"] = picture(self._picture_bytes)
-        return samples
-
-
-class Waiting(Stage):
-    """Waits so long for each scene, as for a GPU."""
-
-    name: ClassVar[str] = "waiting"
-
-    def __init__(self, name: str, *, seconds: float) -> None:
-        super().__init__(StageConfig(), CONTEXT)
-        self.name = name  # type: ignore[misc]
-        self._seconds = seconds
-
-    def __call__(self, samples: list[Sample]) -> list[Sample]:
-        if self._seconds:
-            time.sleep(self._seconds * len(samples))
         return samples
 
 
@@ -144,6 +113,6 @@ def make_plan(
     for load in loads:
         asked = {"concurrency": load.workers, "gpus": load.gpus, "cpus": 0.5 if load.gpus else 1}
         resources = Resources.model_validate({"batch_size": 8, **asked})
-        steps.append(Step(Waiting(load.name, seconds=load.seconds), resources))
+        steps.append(Step(Working(load.name, wait=load.seconds), resources))
     loaded = load_recipe(recipe)
     return Plan(loaded=loaded, steps=tuple(steps), models=(), scenes=scenes, output=output)
