@@ -44,7 +44,11 @@ class KindOfBlock:
     ) -> Any:
         """Called by diffusers' `FluxAttention`; `masks` come with `joint_attention_kwargs`."""
         mask = attention_mask if masks is None else masks[self._kind]
-        return self._stock(attn, hidden_states, encoder_hidden_states, mask, image_rotary_emb)
+        mixed = self._stock(attn, hidden_states, encoder_hidden_states, mask, image_rotary_emb)
+        if isinstance(mixed, Tensor) and mixed.requires_grad:
+            # or PyTorch gives cuDNN's plan for these blocks to double ones (`attend` of ours)
+            mixed.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
+        return mixed
 
 
 class ReleasedWay:

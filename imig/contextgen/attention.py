@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.transformers.transformer_flux import FluxAttention, _get_qkv_projections
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from imig.contextgen.visibility import Mask
@@ -81,8 +82,26 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Mask) -> Tensor:
         mixed = flex(query, key, value, block_mask=mask)
     else:
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    result: Tensor = mixed.transpose(1, 2)
+    result: Tensor = _PlainGradient.apply(mixed.transpose(1, 2))
     return result
+
+
+class _PlainGradient(torch.autograd.Function):
+    """The identity; what comes back through it is contiguous.
+
+    A single block's gradient is a slice of wider rows, a double block's is not. cuDNN's plan for
+    attention's backward pass reads the gradient at the strides for which it was made, but PyTorch
+    (2.11 at least) finds a plan by those of query, key and value alone: one block would get the
+    other's plan, and wrong gradients, or read past the end of the memory.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, states: Tensor) -> Tensor:
+        return states.view_as(states)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+        return gradient.contiguous()
 
 
 @cache

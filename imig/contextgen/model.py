@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch._dynamo
+import torch.fx.experimental._config
 from diffusers import FluxTransformer2DModel
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -62,6 +63,7 @@ class ContextGen(nn.Module):
         self.transformer = transformer
         self.attention = attention
         self.checkpoint_blocks = checkpoint_blocks
+        self.compiled = False
         transformer.set_attn_processor(MaskedFluxAttention())
         self.kinds = block_kinds(len(self.blocks), attention.ica)
 
@@ -79,8 +81,11 @@ class ContextGen(nn.Module):
         # With and without mask and gradients, one sample or several, DPO's reference: more ways
         # than the 8 after which PyTorch would run a block uncompiled.
         torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+        # Or captions as long as a head is wide would be taken for something that never changes.
+        torch.fx.experimental._config.use_duck_shape = False
         for block in self.blocks:
             block.compile(dynamic=True, backend=backend)
+        self.compiled = True
 
     def references_leave_before(self) -> int:
         """The number of the first block that runs without references."""
@@ -107,6 +112,8 @@ class ContextGen(nn.Module):
         dtype = batch.conditions.dtype
         image = flux.x_embedder(torch.cat((noisy.to(dtype), batch.conditions), dim=1))
         text = flux.context_embedder(batch.text)
+        if self.compiled:
+            text, image = map(_like_what_blocks_give, (text, image))
         time = self._embed_time(t, guidance, batch.pooled)
         leave = self.references_leave_before()
         masks = self._masks(batch, leave)
@@ -115,8 +122,9 @@ class ContextGen(nn.Module):
             if number == leave and tokens.length > tokens.trunk:
                 tokens = tokens.first(tokens.trunk)
                 image = image[:, : tokens.trunk - tokens.text]
-                # contiguous, or compiled blocks would be compiled once more
-                cosines, sines = (one[:, : tokens.trunk].contiguous() for one in rotary)
+                cosines, sines = (one[:, : tokens.trunk] for one in rotary)
+                if self.compiled:
+                    image, cosines, sines = map(_own, (image, cosines, sines))
                 rotary = cosines, sines
             mask = masks["trunk" if number >= leave else self.kinds[number]]
             text, image = self._run_block(number, block, image, text, time, rotary, mask)
@@ -169,7 +177,17 @@ class ContextGen(nn.Module):
         else:
             result = block(*arguments)
         text, image = result
-        return text, image
+        return (_own(text), _own(image)) if self.compiled else (text, image)
+
+
+def _own(states: Tensor) -> Tensor:
+    """The same in memory of its own: a block would be compiled once more for each kind of view."""
+    return states.clone(memory_format=torch.contiguous_format)
+
+
+def _like_what_blocks_give(states: Tensor) -> Tensor:
+    """With a gradient where there are some, or the first block would be compiled for itself."""
+    return _own(states.requires_grad_() if torch.is_grad_enabled() else states)
 
 
 def is_checkpointed(block: int, share: float) -> bool:

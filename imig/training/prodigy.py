@@ -9,13 +9,16 @@ there because that package reads two numbers of every parameter back from the de
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast, overload
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.tensor import DTensor
+
+CHUNK = 2**26
+"""Numbers that are moved in one go; as much again is held meanwhile (256 MiB in float32)."""
 
 
 class Prodigy(torch.optim.Optimizer):
@@ -91,29 +94,54 @@ class Prodigy(torch.optim.Optimizer):
         """Move the averages on; numerator and denominator of the new estimate."""
         beta1, beta2 = group["betas"]
         beta3, d, d0 = math.sqrt(beta2), group["d"], group["d0"]
-        numerators, denominators = [], []
-        for parameter in parameters:
-            state = {name: _local(value) for name, value in self.state[parameter].items()}
-            value, gradient = _local(parameter), _local(cast(Tensor, parameter.grad))
-            some_value = _some(value, group["slice_p"])
-            some_gradient = _some(gradient, group["slice_p"])
-            numerators.append(((state["p0"] - some_value) * some_gradient).sum())
-            state["exp_avg"].mul_(beta1).add_(gradient, alpha=d * (1 - beta1))
-            state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=d * d * (1 - beta2))
-            state["s"].mul_(beta3).add_(some_gradient, alpha=d / d0 * d)
-            denominators.append(state["s"].abs().sum())
-        sums = torch.stack((torch.stack(numerators), torch.stack(denominators))).double().sum(1)
-        _sum_over_shards(sums, parameters[0])
-        numerator, denominator = sums.tolist()  # the step's only wait for the device
+        numerators: list[Tensor] = []
+        denominators: list[Tensor] = []
+        for chunk in _chunks(parameters):
+            gradients = [_local(cast(Tensor, one.grad)) for one in chunk]
+            some_gradients = [_some(one, group["slice_p"]) for one in gradients]
+            values = [_some(_local(one), group["slice_p"]) for one in chunk]
+            ways = torch._foreach_sub(self._states(chunk, "p0"), values)
+            torch._foreach_mul_(ways, some_gradients)
+            numerators += [one.sum() for one in ways]
+            averages = self._states(chunk, "exp_avg")
+            torch._foreach_mul_(averages, beta1)
+            torch._foreach_add_(averages, gradients, alpha=d * (1 - beta1))
+            squares = self._states(chunk, "exp_avg_sq")
+            torch._foreach_mul_(squares, beta2)
+            torch._foreach_addcmul_(squares, gradients, gradients, value=d * d * (1 - beta2))
+            sums = self._states(chunk, "s")
+            torch._foreach_mul_(sums, beta3)
+            torch._foreach_add_(sums, some_gradients, alpha=d / d0 * d)
+            denominators += [one.sum() for one in torch._foreach_abs(sums)]
+        found = torch.stack((torch.stack(numerators), torch.stack(denominators))).double().sum(1)
+        _sum_over_shards(found, parameters[0])
+        numerator, denominator = found.tolist()  # the step's only wait for the device
         return group["d_numerator"] * beta3 + d / d0 * rate * numerator, denominator
 
     def _move(self, parameters: list[Tensor], group: dict[str, Any], rate: float) -> None:
-        for parameter in parameters:
-            state = {name: _local(value) for name, value in self.state[parameter].items()}
-            value = _local(parameter)
-            scale = state["exp_avg_sq"].sqrt().add_(group["d"] * group["eps"])
-            value.add_(value, alpha=-group["weight_decay"] * rate)
-            value.addcdiv_(state["exp_avg"], scale, value=-rate)
+        for chunk in _chunks(parameters):
+            values = [_local(one) for one in chunk]
+            scales = torch._foreach_sqrt(self._states(chunk, "exp_avg_sq"))
+            torch._foreach_add_(scales, group["d"] * group["eps"])
+            torch._foreach_add_(values, values, alpha=-group["weight_decay"] * rate)
+            torch._foreach_addcdiv_(values, self._states(chunk, "exp_avg"), scales, value=-rate)
+
+    def _states(self, parameters: Sequence[Tensor], name: str) -> list[Tensor]:
+        return [_local(self.state[one][name]) for one in parameters]
+
+
+def _chunks(parameters: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """In order, for one launch each: many at a time, few enough for what is held beside them."""
+    chunk: list[Tensor] = []
+    numbers = 0
+    for one in parameters:
+        chunk.append(one)
+        numbers += _local(one).numel()
+        if numbers >= CHUNK:
+            yield chunk
+            chunk, numbers = [], 0
+    if chunk:
+        yield chunk
 
 
 def _rate(group: dict[str, Any]) -> float:

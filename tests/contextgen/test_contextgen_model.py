@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
-from support.contextgen_samples import random_sample, small_transformer
+import torch.nn.functional as F
+from support.contextgen_samples import HEAD_DIM, random_sample, small_transformer
 from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 
@@ -203,23 +205,50 @@ def test_attention_stays_in_the_dtype_of_the_network(monkeypatch: pytest.MonkeyP
     assert set(seen) == {torch.bfloat16}
 
 
-def test_compiled_blocks_give_the_same() -> None:
-    """Blocks of a kind share what is compiled, whatever the lengths."""
-    transformer = small_transformer(double=1, single=2)
+def test_attention_gets_gradients_of_one_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A single block's is a slice of wider rows, and cuDNN would read it as a double block's."""
+    strides = []
+
+    def watched(query: Tensor, key: Tensor, value: Tensor, *, attn_mask: Tensor | None) -> Tensor:
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=attn_mask)
+        mixed.register_hook(  # type: ignore[no-untyped-call]
+            lambda gradient: strides.append(gradient.stride())
+        )
+        return mixed
+
+    monkeypatch.setattr(
+        "imig.contextgen.attention.F", SimpleNamespace(scaled_dot_product_attention=watched)
+    )
+    model = ContextGen(small_transformer(double=1, single=2), attention=AttentionConfig(ica="none"))
+    batch = make_batch([random_sample(1)], attention=model.attention)
+    assert batch.target is not None
+    model(batch, noisy=batch.target, t=torch.tensor([0.5])).sum().backward()
+    assert len(strides) == 3
+    assert len(set(strides)) == 1
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_compiled_blocks_give_the_same(gradients: bool) -> None:
+    """Three are compiled, whatever the lengths: double, single, and single without references."""
+    transformer = small_transformer(double=2, single=4)
     plain, compiled = (
         ContextGen(one, attention=AttentionConfig(), checkpoint_blocks=0.5)
         for one in (transformer, copy.deepcopy(transformer))
     )
     compiled.compile_blocks(backend="eager")
+    torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    for seed in range(3):
-        chosen = [random_sample(10 * seed + one, text=4 + seed + one) for one in range(2)]
+    for number, text in enumerate((HEAD_DIM, 5, 7)):
+        chosen = [random_sample(10 * number + one, text=text) for one in range(2)]
         batch = make_batch(chosen, attention=AttentionConfig())
         assert batch.target is not None
-        noisy, t = batch.target.requires_grad_(), torch.tensor([0.2, 0.6])
-        expected = plain(batch, noisy=noisy, t=t)
-        assert torch.allclose(compiled(batch, noisy=noisy, t=t), expected, atol=1e-5)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 6
+        t = torch.tensor([0.2, 0.6])
+        with torch.set_grad_enabled(gradients):
+            expected = plain(batch, noisy=batch.target, t=t)
+            found = compiled(batch, noisy=batch.target, t=t)
+        assert torch.allclose(found, expected, atol=1e-5)
+        assert found.requires_grad is gradients
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 3
     assert not torch._dynamo.utils.counters["graph_break"]
 
 

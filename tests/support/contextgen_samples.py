@@ -8,6 +8,7 @@ from diffusers import FluxTransformer2DModel
 from imig.contextgen.sample import Box, EncodedReference, EncodedSample, TextEmbedding
 
 CHANNELS, TEXT_WIDTH, POOLED_WIDTH = 16, 24, 20
+HEAD_DIM = 16
 
 
 def small_transformer(*, double: int = 2, single: int = 4, seed: int = 0) -> FluxTransformer2DModel:
@@ -17,7 +18,7 @@ def small_transformer(*, double: int = 2, single: int = 4, seed: int = 0) -> Flu
         in_channels=CHANNELS,
         num_layers=double,
         num_single_layers=single,
-        attention_head_dim=16,
+        attention_head_dim=HEAD_DIM,
         num_attention_heads=2,
         joint_attention_dim=TEXT_WIDTH,
         pooled_projection_dim=POOLED_WIDTH,

@@ -76,6 +76,8 @@ def measure(journal: Journal, *, small: bool, device: torch.device) -> None:
         for kind in KINDS:
             name = f"{case.name} {kind}"
             journal.attempt(name, partial(_compare, journal, name, case, kind, setup, device))
+    layouts = partial(_check_layouts, journal, cases[0], setup, device)
+    journal.attempt("layouts of gradients", layouts)
     for case in cases:
         name = f"mask of {case.name}"
         journal.attempt(name, partial(_make_mask, journal, name, case, device))
@@ -166,6 +168,23 @@ def _compare(
         flex_tflops=flops / seconds["flex"] / 1e12,
         unmasked_tflops=4 * width * length**2 * factor / seconds["unmasked"] / 1e12,
     )
+
+
+def _check_layouts(journal: Journal, case: Case, setup: Setup, device: torch.device) -> None:
+    """Gradients that are slices of wider rows, as a single block's are, after plain ones.
+
+    Without a mask cuDNN computes them, whose plans know the layout that they were made for.
+    """
+    plain = _heads(case.tokens, setup, device, seed=2)
+    rows = plain.gradient.flatten(2)
+    wide = torch.cat((rows, torch.zeros_like(rows)), dim=-1)[..., : rows.shape[-1]]
+    sliced = Heads(plain.states, wide.view(plain.gradient.shape))
+    true = _attend(plain.float(), None)
+    for name, heads in (("plain", plain), ("sliced", sliced)):
+        found = _attend(heads, None)
+        apart = max(relative_error(one, other) for one, other in zip(found, true, strict=True))
+        allowed = APART[dtype_of(device)]
+        journal.check(f"no mask, {name} gradient", found=apart, allowed=allowed)
 
 
 def _make_mask(journal: Journal, name: str, case: Case, device: torch.device) -> None:
