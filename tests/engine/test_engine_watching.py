@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from support.engine_build import run_in_process
 from support.engine_stages import Judge, make_test_plan, write_recipe
+from support.ports import free_port
 
 import imig.engine.build as engine
 from imig.cli import main, run_command
@@ -102,13 +103,6 @@ def test_events_are_one_object_a_line_and_progress_comes_now_and_then(plan: Plan
     assert last["errors"] == {"filter": {"ValueError": 1}}
     judged = last["stages"][1]
     assert (judged["seen"], judged["waiting"], judged["quarantined"]) == (16, 8, 1)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def test_prometheus_reads_every_figure_of_a_build(plan: Plan) -> None:

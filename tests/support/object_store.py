@@ -17,6 +17,8 @@ from typing import Any, Final, Literal
 from unittest import mock
 
 BUCKET: Final = "bucket"
+Forwarded = tuple[int, list[tuple[str, str]], bytes]
+"""Status, headers and content of an answer."""
 
 Fault = Literal["500", "503", "501", "cut-before", "cut-after", "cut-body", "corrupt", "slow"]
 """An answer; a connection that ends before the request is passed on, after it, or in the middle of
@@ -84,9 +86,9 @@ def object_store() -> Iterator[StoreServer]:
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     address = moto.get_host_and_port()
-    _forward(address, "POST", "/moto-api/reset", b"", {})  # what it keeps, it keeps in the process
+    forward(address, "POST", "/moto-api/reset", b"", {})  # what it keeps, it keeps in the process
     server = StoreServer(endpoint="")
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server, address))
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), proxy_handler(server, address))
     proxy.daemon_threads = True
     thread = threading.Thread(target=proxy.serve_forever, daemon=True)
     thread.start()
@@ -109,7 +111,11 @@ def filesystem() -> Any:
     return s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
 
 
-def _handler(server: StoreServer, target: tuple[str, int]) -> type[BaseHTTPRequestHandler]:
+def proxy_handler(
+    server: StoreServer, target: tuple[str, int], *, pass_on: Callable[..., Forwarded] | None = None
+) -> type[BaseHTTPRequestHandler]:
+    """Of the proxy before `target`; `pass_on` in the place of `forward`."""
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -131,7 +137,8 @@ def _handler(server: StoreServer, target: tuple[str, int]) -> type[BaseHTTPReque
             if fault == "cut-before":
                 self._cut()
                 return
-            status, names, data = _forward(target, self.command, self.path, body, headers)
+            ask = pass_on or forward
+            status, names, data = ask(target, self.command, self.path, body, headers)
             if fault == "cut-after":
                 self._cut()
                 return
@@ -192,9 +199,10 @@ def _read_body(handler: BaseHTTPRequestHandler) -> bytes:
     return b"".join(pieces)
 
 
-def _forward(
+def forward(
     target: tuple[str, int], method: str, path: str, body: bytes, headers: dict[str, str]
-) -> tuple[int, list[tuple[str, str]], bytes]:
+) -> Forwarded:
+    """What the server itself answers."""
     connection = http.client.HTTPConnection(*target, timeout=60)
     try:
         connection.request(method, path, body=body, headers={**headers, "Connection": "close"})

@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.contextgen_folder import write_contextgen_folder
+from support.ports import free_port
 from support.tiny_dataset import write_tiny_dataset
 
 import imig
@@ -419,12 +420,3 @@ def test_a_disk_that_is_full_at_a_checkpoint_costs_no_earlier_one(
         assert (run / name).read_bytes() == (undisturbed / name).read_bytes()
     finally:
         subprocess.run(["umount", str(disk)], check=True)
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-    return port
