@@ -13,14 +13,14 @@ from imig.cli import main
 IMIG = Path(sys.executable).with_name("imig")
 
 
-def run(*words: str | int | Path) -> str:
+def run(*words: object) -> str:
     """What `imig ...` prints, started as a shell does; it must succeed."""
     done = subprocess.run([IMIG, *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
-def call(*words: str | int | Path) -> str:
+def call(*words: object) -> str:
     """As `run`, without the seconds that a process takes to start."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
