@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Final
 
-from imig.errors import UsageError
+from imig.errors import VALIDATE, DataError, UsageError
 from imig.hub.files import SPLITS, dataset_prefixes
 from imig.output.folder import forget_lock, hold
 from imig.paths import input_path
@@ -24,7 +25,19 @@ from imig.shards.card import (
 )
 from imig.shards.dataset import Dataset
 from imig.shards.hub_columns import Part
-from imig.shards.index import INSTANCE_RECORDS, IndexedInstance, IndexedReference, IndexRow
+from imig.shards.index import (
+    INDEX_NAME,
+    INSTANCE_RECORDS,
+    IndexRow,
+    plain_to_instance_records,
+)
+
+_GIVEN: Final = tuple(
+    one.name
+    for one in fields(IndexRow)
+    if one.type in ("str", "int", "list[str]") and one.default_factory is MISSING
+)
+"""Columns in which every row has something."""
 
 
 def renew_cards(path: Path, *, overwrite: bool = False) -> list[Path]:
@@ -98,10 +111,14 @@ def _read_rows(dataset: Dataset) -> Iterator[IndexRow]:
     """The index, without the scores, which no card shows."""
     columns = [one.name for one in fields(IndexRow) if one.name != "scores"]
     for row in dataset.read_columns(*columns).to_pylist():
-        instances = [
-            IndexedInstance(
-                **{**one, "references": [IndexedReference(**each) for each in one["references"]]}
+        lacking = [name for name in _GIVEN if row[name] is None]
+        try:
+            instances = plain_to_instance_records(row.pop(INSTANCE_RECORDS) or ())
+        except TypeError:
+            lacking.append(INSTANCE_RECORDS)
+        if lacking:
+            raise DataError(
+                f"{dataset.folder.place(INDEX_NAME)}: {row['id']} lacks {', '.join(lacking)}",
+                cure=VALIDATE,
             )
-            for one in row.pop(INSTANCE_RECORDS) or ()
-        ]
         yield IndexRow(**row, scores={}, instance_records=instances)

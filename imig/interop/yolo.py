@@ -92,7 +92,7 @@ class YoloExporter(Exporter[YoloExportSettings]):
         mask = instance.mask
         # Readers take a row of five numbers among outlines for an outline of two corners.
         ring: Ring = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
-        if mask is not None:
+        if mask is not None and mask.any():
             ring = join_rings([one for part in mask_to_rings(mask) for one in part])
         return _to_text((ring / np.array(size)).ravel().tolist())
 

@@ -183,6 +183,16 @@ def instance_records_to_plain(records: Iterable[IndexedInstance]) -> list[dict[s
     return [{**vars(one), "references": [vars(each) for each in one.references]} for one in records]
 
 
+def plain_to_instance_records(plain: Iterable[dict[str, Any]]) -> list[IndexedInstance]:
+    """The other way; TypeError where the index has nulls that no writer of ours writes."""
+    return [
+        IndexedInstance(
+            **{**one, "references": [IndexedReference(**each) for each in one["references"]]}
+        )
+        for one in plain
+    ]
+
+
 def row_to_plain(row: IndexRow) -> dict[str, Any]:
     """A row as a plain dictionary, as pyarrow takes and gives it."""
     plain = {**vars(row), INSTANCE_RECORDS: instance_records_to_plain(row.instance_records)}
@@ -193,16 +203,10 @@ def row_to_plain(row: IndexRow) -> dict[str, Any]:
 def plain_to_row(plain: dict[str, Any]) -> IndexRow:
     """A row of `row_to_plain`, or of `read_index_table` where no column was absent."""
     names = {one.name for one in fields(IndexRow)} - {"scores", INSTANCE_RECORDS}
-    records = [
-        IndexedInstance(
-            **{**one, "references": [IndexedReference(**each) for each in one["references"]]}
-        )
-        for one in plain[INSTANCE_RECORDS]
-    ]
     return IndexRow(
         **{name: plain[name] for name in names},
         scores={name: plain[name] for name in _score_types()},
-        instance_records=records,
+        instance_records=plain_to_instance_records(plain[INSTANCE_RECORDS]),
     )
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from support.hostile.forks import Answer, Forks, Order, forking_server
 from support.hostile.good import write_good_datasets
-from support.hostile.planted import COMMANDS, Command, PlantedFault
-from support.hostile.verdict import complaints, snapshot
+from support.hostile.planted import COMMANDS, FURTHER, Command, PlantedFault
+from support.hostile.verdict import complaints, snapshot, wild_ends
 from support.hostile.victim import Victim
 
 
@@ -23,9 +23,25 @@ class Bench:
     forks: Forks
     good: dict[tuple[str, Command], Answer]
 
-    def run(self, command: Command, *, kind: str, folder: Path, output: Path) -> Answer:
+    def run(self, command: str, *, kind: str, folder: Path, output: Path) -> Answer:
         order = Order(command, str(folder), str(self.root / kind), str(output))
         return self.forks.run(order)
+
+    def lasting(self, fault: PlantedFault, place: Path) -> list[str]:
+        """What is wrong with how further commands end when they meet the fault."""
+        kind = "encoded" if fault.encoded else "plain"
+        victim = Victim(self.root / kind, place / "victim")
+        fault.plant(victim)
+        victim.seal()
+        before = snapshot(victim.root)
+        found = []
+        for command in FURTHER:
+            answer = self.run(command, kind=kind, folder=victim.folder, output=place / command)
+            found += [f"{command}: {what}\n{answer.text[-2000:]}" for what in wild_ends(answer)]
+            if snapshot(victim.root) != before:
+                found.append(f"{command}: it changes what it reads, or writes beside it")
+                before = snapshot(victim.root)
+        return found
 
     def complaints_about(self, fault: PlantedFault, place: Path) -> list[str]:
         """What is not as the table says when every command meets the fault; `place` is a folder."""

@@ -1,14 +1,14 @@
-"""The ten ways to read a dataset, called in this process."""
+"""The ways to read a dataset, called in this process."""
 
 from __future__ import annotations
 
+import subprocess
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from support.hostile.good import SCENES
-from support.hostile.planted import Command
 from support.hostile.victim import SAMPLE
 
 
@@ -85,13 +85,27 @@ def train(folder: Path, good: Path, output: Path) -> int:
     return 0
 
 
+def coco(folder: Path, good: Path, output: Path) -> int:
+    return _imig("export", "coco", folder, "--output", output / "coco")
+
+
+def yolo(folder: Path, good: Path, output: Path) -> int:
+    return _imig("export", "yolo", folder, "--output", output / "yolo")
+
+
+def card(folder: Path, good: Path, output: Path) -> int:
+    """Of a copy: it is written into the dataset."""
+    copied = subprocess.run(["cp", "-a", folder, output / "copy"], capture_output=True)
+    return _imig("card", folder if copied.returncode else output / "copy")
+
+
 def _imig(*words: str | Path) -> int:
     from imig.cli import main
 
     return main([str(word) for word in words])
 
 
-CALLS: Final[dict[Command, Callable[[Path, Path, Path], int]]] = {
+CALLS: Final[dict[str, Callable[[Path, Path, Path], int]]] = {
     "validate": validate,
     "preview": preview,
     "stats": stats,
@@ -102,5 +116,8 @@ CALLS: Final[dict[Command, Callable[[Path, Path, Path], int]]] = {
     "merge": merge,
     "encode": encode,
     "train": train,
+    "coco": coco,
+    "yolo": yolo,
+    "card": card,
 }
 """Each takes the folder, the good dataset that it is a copy of, and a folder for what it writes."""

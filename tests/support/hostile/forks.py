@@ -22,8 +22,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from support.hostile.planted import Command
-
 TESTS: Final = Path(__file__).parents[2]
 PATIENCE: Final = 120
 """Seconds after which a command counts as hanging; on an idle machine the longest takes three."""
@@ -36,7 +34,7 @@ HUNG: Final = -1000
 class Order:
     """A command to run."""
 
-    command: Command
+    command: str
     folder: str
     good: str
     output: str

@@ -22,6 +22,8 @@ Command = Literal[
     "train",
 ]
 COMMANDS: Final[tuple[Command, ...]] = get_args(Command)
+FURTHER: Final = ("coco", "yolo", "card")
+"""Exports, and the card: that they end in words is all that is asked of them."""
 DERIVING: Final = frozenset({"refilter", "split", "merge", "encode"})
 """Those that write a dataset."""
 

@@ -58,3 +58,19 @@ def complaints(
         yield "it succeeds, and there is no dataset"
     if "\x1b" in answer.text or "\x07" in answer.text:
         yield "it lets the data paint on the terminal"
+
+
+def wild_ends(answer: Answer) -> Iterator[str]:
+    """What no command may do, whatever it is given."""
+    if answer.code == HUNG:
+        yield "it hangs"
+    elif answer.code not in (0, 1, 2):
+        yield f"it ends with {answer.code}"
+    if "Traceback" in answer.text:
+        yield "a raw traceback"
+    if answer.code == 2 and "error:" not in answer.text:
+        yield "it does not say what is wrong"
+    if answer.peak_mb > MOST_MORE_MB:
+        yield f"{answer.peak_mb} MB at its peak"
+    if "\x1b" in answer.text or "\x07" in answer.text:
+        yield "it lets the data paint on the terminal"
