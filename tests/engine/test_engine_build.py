@@ -6,6 +6,7 @@ import io
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ import pytest
 from rich.console import Console
 from support.engine_build import build_here
 from support.engine_process import digests, processes_of, start, wait_for_parts
-from support.engine_stages import Judge, make_test_plan, missing_weight, write_recipe
+from support.engine_stages import Draw, Judge, make_test_plan, missing_weight, write_recipe
 from support.hungry_models import Hungry
 
 from imig.checks.dataset import validate_dataset
-from imig.engine import workers
+from imig.engine import stream, workers
 from imig.engine.blocks import Block
 from imig.engine.build import build, build_each
 from imig.engine.cluster import ray_session
@@ -26,7 +27,9 @@ from imig.engine.finish import FinishedBuild
 from imig.engine.fitting import FittingSize
 from imig.engine.parts import part_record, part_tar
 from imig.engine.plan import Plan, Step, make_plan
-from imig.engine.tally import Tally
+from imig.engine.sizes import begin_sizes
+from imig.engine.tally import Snapshot, Tally
+from imig.engine.workers import FinishedBlock
 from imig.errors import DataError, UsageError
 from imig.output.folder import build_lock
 from imig.recipe.file import load_recipe
@@ -180,9 +183,31 @@ def test_blocks_that_share_a_task_with_a_death_are_counted_once(
     [(8, 2, 8), (100, 2, 64), (5_000, 2, 313), (125_000, 64, 7_813), (10**6, 1, 10_000)],
 )
 def test_many_blocks_share_tasks(blocks: int, workers: int, tasks: int) -> None:
-    from imig.engine.stream import _input_tasks
+    assert stream._input_tasks(blocks, workers=workers) == tasks
 
-    assert _input_tasks(blocks, workers=workers) == tasks
+
+def test_a_small_block_goes_on_before_its_task_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or many workers of a later stage would find something to do for few of them."""
+    monkeypatch.setattr(stream, "MIN_TASKS_A_WORKER", 1)
+    plan = plan_for(tmp_path, Judge(), scenes=24, engine=", fuse: never")
+    plan = replace(plan, steps=(Step(Draw(24, seconds=0.15)), *plan.steps[1:]))
+    assert stream._input_tasks(plan.blocks, workers=1) == 1
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    with ray_session(address=None, needed_cpus=2) as machine:
+        events = stream.stream_blocks(
+            plan,
+            range(plan.blocks),
+            groups=plan.groups(machine),
+            parts=parts,
+            sizes=begin_sizes(plan, {}),
+        )
+        next(event for event in events if isinstance(event, FinishedBlock))
+        then = next(event for event in events if isinstance(event, Snapshot))
+        events.close()
+    assert then.tallies["source"].seen < 24
 
 
 def test_a_scene_that_kills_its_worker_is_quarantined(tmp_path: Path) -> None:

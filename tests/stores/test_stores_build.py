@@ -216,18 +216,20 @@ def test_workers_of_ray_write_their_parts_into_the_store(
     assert digests(copy_of(folder, tmp_path / "d")) == digests(expected)
 
 
+@pytest.mark.parametrize(("scheme", "package"), [("s3", "s3fs"), ("gs", "gcsfs")])
 def test_the_command_says_what_is_missing_where_the_extra_is_not_installed(
-    tmp_path: Path,
+    tmp_path: Path, scheme: str, package: str
 ) -> None:
-    blocked = tmp_path / "s3fs.py"
-    blocked.write_text("raise ImportError('no s3fs here')\n", encoding="utf-8")
+    blocked = tmp_path / f"{package}.py"
+    blocked.write_text(f"raise ImportError('no {package} here')\n", encoding="utf-8")
+    address = f"{scheme}://bucket/x"
     done = subprocess.run(
-        [sys.executable, "-m", "imig", "build", "demo", "--output", "s3://bucket/x", "--plan"],
+        [sys.executable, "-m", "imig", "build", "demo", "--output", address, "--plan"],
         env={**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 2
-    assert "pip install 'imig[s3]'" in done.stderr
+    assert f"pip install 'imig[{scheme}]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -32,9 +32,10 @@ class Draw(Stage):
     name = "source"
     writes = frozenset({"target"})
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, seconds: float = 0.0) -> None:
         super().__init__(StageConfig(), CONTEXT)
         self._count = count
+        self._seconds = seconds
 
     def count(self) -> int:
         return self._count
@@ -77,6 +78,7 @@ class Draw(Stage):
         ]
 
     def __call__(self, samples: list[Sample]) -> list[Sample]:
+        time.sleep(self._seconds * len(samples))
         for sample in samples:
             shade = sample.scene.seed % 256
             image = Image.new("RGB", (32, 24), (shade, 255 - shade, 90))
