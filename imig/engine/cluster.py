@@ -205,8 +205,6 @@ def _configure() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    # A row is a whole block of scenes: hand each on as soon as it is done, however small it is.
-    context.target_max_block_size = 1
 
 
 def _cluster_machine() -> Machine:

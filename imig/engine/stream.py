@@ -28,6 +28,9 @@ MIN_TASKS_A_WORKER = 32
 """Fewer would leave workers idle while the last of them finishes its last task."""
 MAX_BLOCKS_A_TASK = 16
 """What a worker that dies begins again."""
+GATHERED_BYTES = 2**20
+"""A worker's answers of at most so many bytes reach the driver together. What goes on to other
+workers is not gathered: of blocks that are small, many workers would get one share for few."""
 POLL_SECONDS = 0.5
 GIVE_UP_SECONDS = 30.0
 
@@ -182,9 +185,10 @@ def _dataset(
     import ray.data
 
     steps = {step.stage.name: step for step in plan.steps}
-    callbacks = ray.data.DataContext.get_current().custom_execution_callback_classes
-    if StopOnRequest not in callbacks:
-        callbacks.append(StopOnRequest)
+    context = ray.data.DataContext.get_current()
+    if StopOnRequest not in context.custom_execution_callback_classes:
+        context.custom_execution_callback_classes.append(StopOnRequest)
+    context.target_max_block_size = GATHERED_BYTES if len(groups) == 1 else 1
     dataset: Any = ray.data.from_items(
         list(blocks), override_num_blocks=_input_tasks(len(blocks), workers=groups[0].workers)
     )

@@ -191,18 +191,16 @@ def test_a_small_block_goes_on_before_its_task_ends(
 ) -> None:
     """Or many workers of a later stage would find something to do for few of them."""
     monkeypatch.setattr(stream, "MIN_TASKS_A_WORKER", 1)
-    plan = plan_for(tmp_path, Judge(), scenes=24, engine=", fuse: never")
-    plan = replace(plan, steps=(Step(Draw(24, seconds=0.15)), *plan.steps[1:]))
+    steps = Step(Draw(24, seconds=0.15)), Step(Judge(), Resources(cpus=0.5))
+    plan = replace(plan_for(tmp_path, Judge(), scenes=24), steps=steps)
     assert stream._input_tasks(plan.blocks, workers=1) == 1
     parts = tmp_path / "parts"
     parts.mkdir()
     with ray_session(address=None, needed_cpus=2) as machine:
+        groups = plan.groups(machine)
+        assert len(groups) == 2
         events = stream.stream_blocks(
-            plan,
-            range(plan.blocks),
-            groups=plan.groups(machine),
-            parts=parts,
-            sizes=begin_sizes(plan, {}),
+            plan, range(plan.blocks), groups=groups, parts=parts, sizes=begin_sizes(plan, {})
         )
         next(event for event in events if isinstance(event, FinishedBlock))
         then = next(event for event in events if isinstance(event, Snapshot))
