@@ -11,18 +11,11 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import ThreadingHTTPServer
 from typing import Any
 from unittest import mock
 from urllib.parse import quote
 
-from support.object_store import (
-    BUCKET,
-    Forwarded,
-    StoreServer,
-    forward,
-    proxy_handler,
-)
+from support.object_store import BUCKET, Forwarded, StoreServer, forward, proxy_before
 from support.ports import free_port
 
 CREATE = "ifGenerationMatch=0"
@@ -38,24 +31,17 @@ def google_store() -> Iterator[StoreServer]:
     port = free_port()
     emulator = create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
     emulator.start()
-    server = StoreServer(endpoint="")
-    handler = proxy_handler(server, ("127.0.0.1", port), pass_on=_keeping_conditions())
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    proxy.daemon_threads = True
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
-    server.endpoint = f"http://127.0.0.1:{proxy.server_address[1]}"
-    environment = {
-        "STORAGE_EMULATOR_HOST": server.endpoint,
-        # or gcsfs asks Google, by another protocol, what kind of bucket it is
-        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
-    }
     try:
-        with mock.patch.dict(os.environ, environment):
-            GCSFileSystem.clear_instance_cache()
-            yield server
+        with proxy_before(("127.0.0.1", port), pass_on=_keeping_conditions()) as server:
+            environment = {
+                "STORAGE_EMULATOR_HOST": server.endpoint,
+                # or gcsfs asks Google, by another protocol, what kind of bucket it is
+                "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+            }
+            with mock.patch.dict(os.environ, environment):
+                GCSFileSystem.clear_instance_cache()
+                yield server
     finally:
-        proxy.shutdown()
-        proxy.server_close()
         emulator.stop()
 
 

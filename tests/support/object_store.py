@@ -87,20 +87,12 @@ def object_store() -> Iterator[StoreServer]:
     moto.start()
     address = moto.get_host_and_port()
     forward(address, "POST", "/moto-api/reset", b"", {})  # what it keeps, it keeps in the process
-    server = StoreServer(endpoint="")
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), proxy_handler(server, address))
-    proxy.daemon_threads = True
-    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
-    thread.start()
-    server.endpoint = f"http://127.0.0.1:{proxy.server_address[1]}"
     try:
-        with mock.patch.dict(os.environ, server.environment()):
+        with proxy_before(address) as server, mock.patch.dict(os.environ, server.environment()):
             s3fs.S3FileSystem.clear_instance_cache()
             filesystem().mkdir(BUCKET)
             yield server
     finally:
-        proxy.shutdown()
-        proxy.server_close()
         moto.stop()
 
 
@@ -111,11 +103,27 @@ def filesystem() -> Any:
     return s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
 
 
-def proxy_handler(
-    server: StoreServer, target: tuple[str, int], *, pass_on: Callable[..., Forwarded] | None = None
-) -> type[BaseHTTPRequestHandler]:
-    """Of the proxy before `target`; `pass_on` in the place of `forward`."""
+@contextmanager
+def proxy_before(
+    target: tuple[str, int], *, pass_on: Callable[..., Forwarded] | None = None
+) -> Iterator[StoreServer]:
+    """The proxy that breaks things before a server; `pass_on` in the place of `forward`."""
+    server = StoreServer(endpoint="")
+    handler = _handler(server, target, pass_on=pass_on or forward)
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    proxy.daemon_threads = True
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    server.endpoint = f"http://127.0.0.1:{proxy.server_address[1]}"
+    try:
+        yield server
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
 
+
+def _handler(
+    server: StoreServer, target: tuple[str, int], *, pass_on: Callable[..., Forwarded]
+) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -137,8 +145,7 @@ def proxy_handler(
             if fault == "cut-before":
                 self._cut()
                 return
-            ask = pass_on or forward
-            status, names, data = ask(target, self.command, self.path, body, headers)
+            status, names, data = pass_on(target, self.command, self.path, body, headers)
             if fault == "cut-after":
                 self._cut()
                 return

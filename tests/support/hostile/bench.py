@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from support.hostile.forks import Answer, Forks, Order, forking_server
@@ -29,42 +30,49 @@ class Bench:
 
     def lasting(self, fault: PlantedFault, place: Path) -> list[str]:
         """What is wrong with how further commands end when they meet the fault."""
-        kind = "encoded" if fault.encoded else "plain"
-        victim = Victim(self.root / kind, place / "victim")
-        fault.plant(victim)
-        victim.seal()
-        before = snapshot(victim.root)
-        found = []
-        for command in FURTHER:
-            answer = self.run(command, kind=kind, folder=victim.folder, output=place / command)
-            found += [f"{command}: {what}\n{answer.text[-2000:]}" for what in wild_ends(answer)]
-            if snapshot(victim.root) != before:
-                found.append(f"{command}: it changes what it reads, or writes beside it")
-                before = snapshot(victim.root)
-        return found
+        return self._meet(fault, place, dict.fromkeys(FURTHER, wild_ends))
 
     def complaints_about(self, fault: PlantedFault, place: Path) -> list[str]:
         """What is not as the table says when every command meets the fault; `place` is a folder."""
-        kind = "encoded" if fault.encoded else "plain"
+        judges: dict[str, Callable[[Answer], Iterable[str]]] = {
+            command: partial(
+                complaints,
+                fault,
+                command,
+                good=self.good[_kind_of(fault), command],
+                output=place / command,
+            )
+            for command in COMMANDS
+        }
+        return self._meet(fault, place, judges)
+
+    def _meet(
+        self,
+        fault: PlantedFault,
+        place: Path,
+        judges: Mapping[str, Callable[[Answer], Iterable[str]]],
+    ) -> list[str]:
+        """What the judges of some commands say of their answers, and what the commands change."""
+        kind = _kind_of(fault)
         victim = Victim(self.root / kind, place / "victim")
         fault.plant(victim)
         victim.seal()
         before = snapshot(victim.root)
         found = []
-        for command in COMMANDS:
+        for command, judge in judges.items():
             output = place / command
             answer = self.run(command, kind=kind, folder=victim.folder, output=output)
-            good = self.good[kind, command]
-            found += [
-                f"{command}: {what}\n{answer.text[-2000:]}"
-                for what in complaints(fault, command, answer, good=good, output=output)
-            ]
+            found += [f"{command}: {what}\n{answer.text[-2000:]}" for what in judge(answer)]
             if snapshot(victim.root) != before:
                 found.append(f"{command}: it changes what it reads, or writes beside it")
                 before = snapshot(victim.root)
             shutil.rmtree(output)
         shutil.rmtree(victim.root)
         return found
+
+
+def _kind_of(fault: PlantedFault) -> str:
+    return "encoded" if fault.encoded else "plain"
 
 
 @contextmanager
