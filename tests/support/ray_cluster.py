@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,14 +16,17 @@ from unittest.mock import patch
 from support.engine_stages import Judge
 
 TESTS = Path(__file__).parents[1]
+RAY = Path(sys.executable).with_name("ray")
 
 
 @contextmanager
 def ray_cluster() -> Iterator[Any]:
     """A `ray.cluster_utils.Cluster` whose head has one CPU; its nodes import imig and `support`."""
     paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
-    # Nobody else can reach it.
-    with patch.dict(os.environ, {"PYTHONPATH": paths, "RAY_AUTH_MODE": "disabled"}):
+    # With a token, as `ray.init` starts Ray for a build of one machine: Ray keeps the mode that it
+    # saw first for as long as the process lives, and other tests of this process may come first.
+    subprocess.run([RAY, "get-auth-token", "--generate"], check=True, capture_output=True)
+    with patch.dict(os.environ, {"PYTHONPATH": paths, "RAY_AUTH_MODE": "token"}):
         from ray.cluster_utils import Cluster
 
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
