@@ -17,7 +17,8 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
         "use_listings_cache": False,
         "config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 1}},
     },
-    "gs": {"use_listings_cache": False, "consistency": "md5"},
+    "http": {"client_kwargs": {"trust_env": True}},  # HTTP_PROXY
+    "https": {"client_kwargs": {"trust_env": True}},
 }
 
 
@@ -39,7 +40,11 @@ def open_filesystem(address: str) -> Any:
     scheme = scheme_of(address)
     extra = _EXTRA.get(scheme)
     try:
-        filesystem, _ = fsspec.core.url_to_fs(address, **_OPTIONS.get(extra or "", {}))
+        if extra == "gs":
+            from imig.stores.google import google_store
+
+            return google_store()
+        filesystem, _ = fsspec.core.url_to_fs(address, **_OPTIONS.get(extra or scheme, {}))
     except (ImportError, ValueError) as error:
         raise UsageError(
             f"cannot open {address}: {str(error).strip() or type(error).__name__}",

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Final, TypeAlias, TypeVar
 from imig.errors import VALIDATE, DataError
 from imig.regular_file import read_regular_file
 from imig.stores.filesystem import open_filesystem, scheme_of
-from imig.stores.patience import TransferError, patiently
+from imig.stores.patience import TransferError, code_of, patiently
 from imig.stores.scratch import scratch_file
 
 _Answer = TypeVar("_Answer")
@@ -156,9 +156,16 @@ class StorePath:
         options: dict[str, Any] = {}
         if scheme_of(self.address) in ("s3", "s3a"):
             options = {"chunksize": _CHUNK, "max_concurrency": _AT_ONCE}
+        elif scheme_of(self.address) in ("gs", "gcs"):
+            options = {"chunksize": _CHUNK}
 
         def put(store: Any) -> None:
-            store.put_file(str(file), self.address, **options)
+            try:
+                store.put_file(str(file), self.address, **options)
+            except FileNotFoundError as error:
+                if code_of(error) != "NoSuchUpload":  # but no such bucket
+                    raise
+                raise TransferError("the store has forgotten the upload") from error
             self._require_size(store, size)
 
         self.ask(put)

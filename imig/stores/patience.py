@@ -31,8 +31,8 @@ _SHOWN: Final = 300
 _PASSING_CODES: Final = frozenset(
     {
         "BadDigest", "ConditionalRequestConflict", "IncompleteBody", "InternalError",
-        "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling",
-        "ThrottlingException", "TooManyRequests", "XAmzContentSHA256Mismatch",
+        "NoSuchUpload", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown",
+        "Throttling", "ThrottlingException", "TooManyRequests", "XAmzContentSHA256Mismatch",
         "408", "409", "429", "500", "502", "503", "504",
     }
 )  # fmt: skip
@@ -55,6 +55,11 @@ _LASTING_ERRNOS: Final = frozenset(
     {errno.EINVAL, errno.EPERM, errno.ENOSYS, errno.ENAMETOOLONG, errno.EMSGSIZE, errno.ENOSPC}
 )
 ANSWERS: Final = (FileNotFoundError, FileExistsError, IsADirectoryError, NotImplementedError)
+_VARIABLES: Final = {
+    **dict.fromkeys(("s3", "s3a"), "Keys, proxies and the endpoint (AWS_ENDPOINT_URL)"),
+    **dict.fromkeys(("gs", "gcs"), "Keys (GOOGLE_APPLICATION_CREDENTIALS) and proxies"),
+}
+"""Scheme -> what of its client is set from outside."""
 _answered: set[str] = set()
 """Stores (scheme and bucket) that have answered in this process."""
 
@@ -103,7 +108,7 @@ def patiently(call: Callable[[], _Answer], *, address: str) -> _Answer:
 
 def may_pass(error: BaseException) -> bool:
     """Whether the same request may succeed later: the fault is the store's or the network's."""
-    code = _code(error)
+    code = code_of(error)
     if code is not None:
         return code in _PASSING_CODES
     if any(kind.__name__ in _PASSING_CLASSES for one in _chain(error) for kind in type(one).mro()):
@@ -147,18 +152,24 @@ def explain(error: BaseException, *, address: str, waited: float = 0.0) -> ImigE
         after = f" after {waited:.0f} seconds of asking" if waited >= 1 else ""
         return UnavailableError(
             f"cannot reach {address}{after}: {reason}",
-            cure="is the store up, the address right, and may you read there? Keys, proxies and "
-            "the endpoint (AWS_ENDPOINT_URL) come from the environment of this process. What is "
-            "finished is kept: the same command goes on where it was",
+            cure="is the store up, the address right, and may you read there? "
+            f"{_settings(address)}. What is finished is kept: "
+            "the same command goes on where it was",
         )
     return UnavailableError(
         f"cannot reach {address}: {reason}",
-        cure="is the address right, and may you read there? Keys, proxies and the endpoint "
-        "(AWS_ENDPOINT_URL) come from the environment of this process",
+        cure=f"is the address right, and may you read there? {_settings(address)}",
     )
 
 
-def _code(error: BaseException) -> str | None:
+def _settings(address: str) -> str:
+    """Where the client of such a store looks for what it needs."""
+    scheme = address.partition("://")[0].lower()
+    named = _VARIABLES.get(scheme, "Proxies (HTTPS_PROXY)")
+    return f"{named} come from the environment of this process"
+
+
+def code_of(error: BaseException) -> str | None:
     """The code in the answer of a store, where the client gives it."""
     for one in _chain(error):
         response = getattr(one, "response", None)

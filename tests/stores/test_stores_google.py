@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.commands import call
@@ -13,12 +16,18 @@ from support.engine_build import build_here
 from support.engine_process import digests, start
 from support.engine_stages import write_recipe
 from support.google_store import CREATE, google_filesystem, google_store
-from support.object_store import StoreServer, every
+from support.object_store import Fault, Request, StoreServer, every
+from support.ports import free_port
 
-from imig.errors import UsageError
+from imig.errors import UnavailableError, UsageError
 from imig.stores import lock, patience
+from imig.stores import path as stores_path
+from imig.stores.google import GoogleStore
 from imig.stores.lock import store_lock
 from imig.stores.path import StorePath
+
+UPLOAD = "upload_id="
+"""In the addresses of an upload by parts."""
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +126,67 @@ def test_commands_read_and_write_there(
     google_filesystem().get(store_root, str(tmp_path / "found"), recursive=True)
     for part in ("train", "validation"):
         assert contents(tmp_path / "found" / part) == contents(tmp_path / "split" / part)
+
+
+def test_nobody_there_is_said_soon_and_in_words(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """gcsfs alone would ask for half a minute and print a traceback."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setattr(patience, "FIRST_SECONDS", 0.5)
+    monkeypatch.setattr(patience, "_answered", set())
+    GoogleStore.clear_instance_cache()
+    begun = time.monotonic()
+    with pytest.raises(UnavailableError, match="cannot reach gs://bucket/x") as caught:
+        StorePath("gs://bucket/x").is_dir()
+    assert time.monotonic() - begun < 5
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in caught.value.cure
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """gcsfs's own, of a second and more."""
+    soon = SimpleNamespace(sleep=lambda _: asyncio.sleep(0))
+    monkeypatch.setattr("gcsfs.retry.asyncio", soon)
+
+
+@pytest.mark.usefixtures("_no_pauses")
+def test_a_file_in_parts_goes_there_and_back_through_faults(
+    store: StoreServer, folder: StorePath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores_path, "_CHUNK", 1 << 20)
+    sent, back = tmp_path / "sent", tmp_path / "back"
+    sent.write_bytes(random.Random(0).randbytes(12_345_678))
+    assert not (folder / "large").exists()  # the store has answered once
+    store.fault = every(4)
+    (folder / "large").upload(sent)
+    (folder / "large").download(back)
+    assert back.read_bytes() == sent.read_bytes()
+    assert len([request for request, _ in store.done if UPLOAD in request.path]) >= 12
+    assert len(store.faults()) > 4
+
+
+@pytest.mark.usefixtures("_no_pauses")
+def test_an_upload_that_cannot_be_given_up_is_made_again(
+    store: StoreServer, folder: StorePath, tmp_path: Path
+) -> None:
+    """Giving up answers with 501, which no waiting cures; what counts is why it was given up."""
+    sent = tmp_path / "sent"
+    sent.write_bytes(bytes(6_000_000))
+    parts = 0
+
+    def fault(request: Request) -> Fault | None:
+        nonlocal parts
+        if UPLOAD not in request.path:
+            return None
+        if request.method == "DELETE":
+            return "501"
+        parts += 1
+        return "503" if parts <= 6 else None
+
+    assert not (folder / "large").exists()
+    store.fault = fault
+    (folder / "large").upload(sent)
+    assert (folder / "large").size() == 6_000_000
+    assert "501" in store.faults()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.object_store import Request, StoreServer, every, filesystem
@@ -46,6 +47,32 @@ def test_an_upload_by_parts_survives_faults(
     assert copy.read_bytes() == large.read_bytes()
     assert any("partNumber=" in request.path for request, _ in store.done)
     assert store.faults()
+
+
+def test_an_upload_that_the_store_has_forgotten_is_made_again(
+    store: StoreServer, folder: StorePath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 answers so where an upload was completed, and the answer was lost on the way."""
+    import s3fs
+
+    forgotten = Exception("the upload does not exist")
+    forgotten.response = {"Error": {"Code": "NoSuchUpload"}}  # type: ignore[attr-defined]
+    put, calls = s3fs.S3FileSystem._put_file, 0
+
+    async def forgetful(*args: Any, **options: Any) -> None:
+        nonlocal calls
+        calls += 1
+        await put(*args, **options)
+        if calls == 1:
+            raise FileNotFoundError("the upload does not exist") from forgotten
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_put_file", forgetful)
+    s3fs.S3FileSystem.clear_instance_cache()
+    (tmp_path / "sent").write_bytes(b"data")
+    (folder / "object").upload(tmp_path / "sent")
+    assert calls == 2
+    with pytest.raises(FileNotFoundError):
+        StorePath("s3://no-such-bucket/object").upload(tmp_path / "sent")
 
 
 def test_an_upload_that_is_killed_is_not_visible_and_is_cleared_up(

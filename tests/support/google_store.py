@@ -26,30 +26,28 @@ _NAME = re.compile(rb'"name":\s*"([^"]+)"')
 def google_store() -> Iterator[StoreServer]:
     """A store with an empty bucket; this process and its children reach it by their environment."""
     from gcp_storage_emulator.server import create_server
-    from gcsfs import GCSFileSystem
+
+    from imig.stores.google import GoogleStore
 
     port = free_port()
     emulator = create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
     emulator.start()
     try:
-        with proxy_before(("127.0.0.1", port), pass_on=_keeping_conditions()) as server:
-            environment = {
-                "STORAGE_EMULATOR_HOST": server.endpoint,
-                # or gcsfs asks Google, by another protocol, what kind of bucket it is
-                "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
-            }
-            with mock.patch.dict(os.environ, environment):
-                GCSFileSystem.clear_instance_cache()
-                yield server
+        with (
+            proxy_before(("127.0.0.1", port), pass_on=_keeping_conditions()) as server,
+            mock.patch.dict(os.environ, {"STORAGE_EMULATOR_HOST": server.endpoint}),
+        ):
+            GoogleStore.clear_instance_cache()
+            yield server
     finally:
         emulator.stop()
 
 
 def google_filesystem() -> Any:
     """The store's, without anything of imig's."""
-    import gcsfs
+    from gcsfs.core import GCSFileSystem
 
-    return gcsfs.GCSFileSystem(use_listings_cache=False, skip_instance_cache=True)
+    return GCSFileSystem(use_listings_cache=False, skip_instance_cache=True)
 
 
 def _keeping_conditions() -> Any:
