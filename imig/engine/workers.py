@@ -22,7 +22,7 @@ from imig.engine.patience import Patience
 from imig.engine.plan import Step
 from imig.engine.plan_source import SceneSource
 from imig.engine.tally import Case
-from imig.engine.watching import time_limit
+from imig.engine.watching import TimeLimits, time_limit
 from imig.errors import DataError, ImigError
 from imig.models.memory import is_out_of_memory, out_of_memory_to_text, release_gpu_memory
 from imig.sample import Sample
@@ -95,6 +95,7 @@ class StageWorker:
         self._blocks = blocks
         self._parts = parts
         self._timeouts = {step.stage.name: step.resources.timeout for step in steps}
+        self._limits = TimeLimits()
         self._threads = threads
         self._seconds_of_patience = patience
         self._patience = Patience(patience, tell=self._say)
@@ -184,7 +185,10 @@ class StageWorker:
                 run_fitting(block, step.stage, self._sizes[step.stage.name], care=care)
                 self._tell_size(block, step.stage.name)
         except FreshWorkerNeeded:
+            self._limits.stop()
             return self._isolate(block.number, batch, case, guilty)
+        finally:
+            self._limits.stop()
         return block
 
     def _isolate(
@@ -217,8 +221,12 @@ class StageWorker:
 
     @contextmanager
     def _watch(self, stage: Stage, batch: Sequence[Sample]) -> Iterator[None]:
-        with time_limit(self._timeouts[stage.name]):
+        self._limits.begin(self._timeouts[stage.name])
+        try:
             yield
+        except BaseException:
+            self._limits.stop()  # the system may be waited for
+            raise
 
     def _say(self, line: str) -> None:
         self._tally.say.remote(line)

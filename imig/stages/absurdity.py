@@ -8,7 +8,7 @@ stage's failure; found when the scene is written, it would be nobody's.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -17,6 +17,8 @@ from imig.schema import INSTANCE_FIGURES, SCENE_FIGURES, Box, Scene
 
 ROUNDING: Final = 1e-3
 """By which a cosine of float16 features may exceed 1."""
+_HARMLESS: Final = frozenset({str, int, bool, type(None)})
+"""Types of most values."""
 
 
 def first_absurdity(scene: Scene) -> str | None:
@@ -25,7 +27,8 @@ def first_absurdity(scene: Scene) -> str | None:
 
 
 def _absurdities(scene: Scene) -> Iterator[str]:
-    yield from _not_finite(scene, "")
+    if not _all_finite(scene.__dict__.values()):
+        yield from _not_finite(scene, "")
     for figure in SCENE_FIGURES:
         yield from _too_large(figure.name, figure.of(scene.scores), figure.magnitude)
     for one in scene.instances:
@@ -50,6 +53,25 @@ def _absurdities(scene: Scene) -> Iterator[str]:
             )
             for name, cosine in view.similarity:
                 yield from _too_large(f"{place_of_view}.similarity.{name}", cosine, 1)
+
+
+def _all_finite(values: Iterable[Any]) -> bool:
+    """Whether nothing within is NaN or infinite. Behind every stage, for every scene: fast."""
+    for value in values:
+        if type(value) in _HARMLESS:
+            continue
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                return False
+        elif isinstance(value, BaseModel):
+            if not _all_finite(value.__dict__.values()):
+                return False
+        elif isinstance(value, (list, tuple)):
+            if not _all_finite(value):
+                return False
+        elif isinstance(value, dict) and not _all_finite(value.values()):
+            return False
+    return True
 
 
 def _not_finite(value: Any, place: str) -> Iterator[str]:
