@@ -239,7 +239,7 @@ PARTS: Final[dict[str, Callable[[int, Path], Figures]]] = {
 }
 SCENES: Final = {
     "throughput": (2400,),
-    "driver": (1_000, 10_000, 100_000),
+    "driver": (1_000, 10_000, 100_000, 1_000_000),
     "finish": (1_000, 10_000, 100_000, 1_000_000),
     "reading": (1_000, 10_000, 100_000, 1_000_000),
 }

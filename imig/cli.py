@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from traceback import format_exc
 
 from imig import __version__
@@ -42,6 +43,7 @@ from imig.commands import (
     validate,
 )
 from imig.console.json_log import JsonLog
+from imig.console.logged import warnings_told_to
 from imig.errors import DataError, ImigError, UsageError
 from imig.printable import to_printable
 from imig.threads import wait_passively
@@ -98,7 +100,8 @@ def run_command(name: str, command: Callable[[], int], *, log: JsonLog | None = 
     is its last event instead, `error` or `stopped`.
     """
     try:
-        code = command()
+        with warnings_told_to(partial(_warn, log)):
+            code = command()
         sys.stdout.flush()
     except ImigError as error:
         return _explain(error, log)
@@ -136,6 +139,13 @@ def _run(options: argparse.Namespace) -> int:
         ) from error
     code: int = options.run(options)
     return code
+
+
+def _warn(log: JsonLog | None, message: str) -> None:
+    if log is not None:
+        log.write("warning", message=message)
+    else:
+        print(to_printable(message, lines=True), file=sys.stderr)
 
 
 def _explain(error: ImigError, log: JsonLog | None = None) -> int:

@@ -17,11 +17,13 @@ from imig.engine.deaths import read_deaths, write_deaths
 from imig.engine.failures import Failures, errors_must_wait
 from imig.engine.finish import FinishedBuild, finish_build
 from imig.engine.folder import BuildFolder, build_output
+from imig.engine.groups import Group
 from imig.engine.machine import Machine, local_machine
 from imig.engine.node_checks import check_nodes
 from imig.engine.nodes import (
     NodesLostError,
     alive_nodes,
+    lay_out,
     needed,
     require_resources,
     wait_for_nodes,
@@ -173,7 +175,9 @@ def _stream(
         require_resources(wanted, alive_nodes())
         if plan.loaded.recipe.engine.ray_address is not None:
             check_nodes(plan, wanted, state=folder.output.state)
-        groups = wanted
+        groups = lay_out(wanted, alive_nodes()) or wanted
+        if groups != wanted:
+            progress.warn(f"the nodes hold fewer workers side by side: {_workers_to_text(groups)}")
         while blocks:
             progress.show_workers(groups, finished_scenes=_finished_scenes(plan, blocks))
             stream = stream_blocks(
@@ -192,7 +196,7 @@ def _stream(
                 progress.warn(str(lost))
                 groups = wait_for_nodes(wanted, progress.warn)
                 blocks = folder.pending_blocks()
-                workers = ", ".join(f"{one.workers} of {one.name}" for one in groups)
+                workers = _workers_to_text(groups)
                 progress.warn(f"going on with the workers that fit: {workers}")
 
 
@@ -252,6 +256,10 @@ def join_last_shards(folder: BuildFolder) -> None:
             drop_failed_parts(folder)
             raise
     folder.join_finished_shards()
+
+
+def _workers_to_text(groups: Sequence[Group]) -> str:
+    return ", ".join(f"{one.workers} of {one.name}" for one in groups)
 
 
 def _ray_session(plans: Sequence[Plan]) -> AbstractContextManager[Machine]:

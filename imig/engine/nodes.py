@@ -6,6 +6,7 @@ out over the nodes here before Ray does it: a stage whose workers fit on none wo
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -85,6 +86,14 @@ def require_resources(groups: Sequence[Group], nodes: Sequence[Node]) -> None:
                 cure=f"lower {stage}.resources, or start a node that has it: `ray start "
                 f"--address=HEAD:6379 {_ray_start_words(group.takes)}`",
             )
+    if lay_out(groups, nodes) is None:
+        taken = "; ".join(f"{group.name} ({_amounts(group.takes)})" for group in groups)
+        raise UsageError(
+            "the nodes do not hold a worker of every stage side by side; a worker lives on one "
+            f"node, and a share of a GPU on one GPU. There are: {_describe(nodes)}. Workers: "
+            f"{taken}",
+            cure="lower resources of one of them, so that it fits beside the others",
+        )
 
 
 def lay_out(groups: Sequence[Group], nodes: Sequence[Node]) -> list[Group] | None:
@@ -92,7 +101,7 @@ def lay_out(groups: Sequence[Group], nodes: Sequence[Node]) -> list[Group] | Non
 
     None where a group would be left without a worker.
     """
-    free = [dict(node.resources) for node in nodes]
+    free = [_Free.of(node) for node in nodes]
     placed = dict.fromkeys(range(len(groups)), 0)
     # Those that few nodes can hold come first, and each gets one before any gets a second.
     order = sorted(placed, key=lambda one: sum(_workers_of(node, groups[one]) for node in nodes))
@@ -199,26 +208,63 @@ def _workers_of(node: Node, group: Group) -> float:
     """How many workers of the group a node holds that has nothing else to do."""
     return min(
         (
-            (node.resources.get(name, 0.0) + _ENOUGH) // amount
+            _times(amount, node.resources.get(name, 0.0), name)
             for name, amount in group.takes.items()
         ),
         default=float("inf"),
     )
 
 
-def _take(free: list[dict[str, float]], takes: dict[str, float]) -> bool:
+def _times(amount: float, there: float, name: str) -> float:
+    """How often a worker's amount is there."""
+    if name == "GPU" and amount < 1:  # a share of one is a share of a single one
+        return int(there) * ((1 + _ENOUGH) // amount)
+    return (there + _ENOUGH) // amount
+
+
+@dataclass
+class _Free:
+    """What of a node nobody has taken."""
+
+    resources: dict[str, float]
+    gpus: list[float]
+    """Of each GPU: a share of one is a share of a single one."""
+
+    @classmethod
+    def of(cls, node: Node) -> _Free:
+        return cls(dict(node.resources), [1.0] * int(node.resources.get("GPU", 0.0)))
+
+    def has(self, takes: dict[str, float]) -> bool:
+        return self._gpus(takes.get("GPU", 0.0)) is not None and all(
+            self.resources.get(name, 0.0) + _ENOUGH >= amount for name, amount in takes.items()
+        )
+
+    def take(self, takes: dict[str, float]) -> None:
+        for name, amount in takes.items():
+            self.resources[name] -= amount
+        amount = takes.get("GPU", 0.0)
+        for one in self._gpus(amount) or ():
+            self.gpus[one] -= min(amount, 1.0)
+
+    def _gpus(self, amount: float) -> list[int] | None:
+        """The GPUs of which a worker would get it, the fullest first; None: there are none."""
+        share, count = min(amount, 1.0), math.ceil(amount)
+        able = [one for one, left in enumerate(self.gpus) if left + _ENOUGH >= share]
+        able.sort(key=lambda one: self.gpus[one])
+        return able[:count] if len(able) >= count else None
+
+
+def _take(free: list[_Free], takes: dict[str, float]) -> bool:
     """Take it of the node that is the least loss to others; False where no node has it."""
-    able = [
-        node
-        for node in free
-        if all(node.get(name, 0.0) + _ENOUGH >= amount for name, amount in takes.items())
-    ]
+    able = [node for node in free if node.has(takes)]
     if not able:
         return False
     # A node without GPUs before one with them, for workers that want none; then the emptiest.
-    chosen = min(able, key=lambda node: (_unasked(node, takes), -node.get("CPU", 0.0)))
-    for name, amount in takes.items():
-        chosen[name] -= amount
+    chosen = min(
+        able,
+        key=lambda node: (_unasked(node.resources, takes), -node.resources.get("CPU", 0.0)),
+    )
+    chosen.take(takes)
     return True
 
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 MARK = "Timeout ("
 """How the fault handler's last words begin."""
-_LATER = 1 / 60
-"""Of a limit."""
+_LATER = 1 / 20
+"""Share of a limit by which it may come late."""
 _STDERR = 2
 """As a file descriptor: the object may be another's by then."""
 

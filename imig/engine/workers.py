@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from imig.console.logged import warnings_told_to
 from imig.engine.blocks import Block, Care, FreshWorkerNeeded
 from imig.engine.fitting import SMALLER_CARD, FittingSize, run_fitting
 from imig.engine.fresh import FreshWorker
@@ -118,7 +119,7 @@ class StageWorker:
             warnings.filterwarnings("ignore")
             limit_threads(self._threads)
             limit = time_limit(max(self._timeouts.values()))
-            with limit, objects_that_stay(), shared_models():
+            with warnings_told_to(self._say), limit, objects_that_stay(), shared_models():
                 for step in self._steps:
                     current = step.stage.name
                     step.stage.setup()
@@ -147,9 +148,10 @@ class StageWorker:
         node = ray.get_runtime_context().get_node_id()
         case: Case = ray.get(self._tally.begin.remote(self._group, block.number, node))
         try:
-            block = self._run(block, batch, case)
-            if self._parts is not None:
-                self._write(block, self._parts)
+            with warnings_told_to(self._say):
+                block = self._run(block, batch, case)
+                if self._parts is not None:
+                    self._write(block, self._parts)
         except Exception as error:
             _fail(self._tally, error, f"stage {self._group}")
             raise

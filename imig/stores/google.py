@@ -1,56 +1,77 @@
 """gcsfs's filesystem for Google's store, as imig wants it. Imported only where gcsfs is installed.
 
-gcsfs asks up to six times with pauses of its own: right for the many requests of a large file,
-wrong for the first request of all, where the address may be wrong. It writes a traceback to the
-screen when it gives up; what a person is told is `imig.stores.patience`'s. And before it writes, it
-asks over gRPC whether the bucket is a zonal one, in which readers see objects grow; what imig
-writes must appear whole, so this is the class of gcsfs that knows of no such buckets.
+gcsfs asks six times with pauses of its own, nested in downloads to 36 times, and writes a traceback
+to the screen when it gives up. How long to ask and what a person is told is
+`imig.stores.patience`'s: here the first request of all is made once, as the address may be wrong,
+and any other a few times in quick succession, or a large file would never get through a store that
+fails now and then. And before gcsfs writes, it asks over gRPC whether the bucket is a zonal one, in
+which readers see objects grow; what imig writes must appear whole, so this is built on the class
+that knows of no such buckets.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import suppress
 from typing import Any, Final
 
 import aiohttp
 from gcsfs.core import GCSFileSystem
+from gcsfs.retry import is_retriable
 
 from imig.stores.patience import TransferError
 
-_SECONDS: Final = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
-"""Without a connection, or a byte of an answer. aiohttp's own limit is 300 for all of a transfer:
-long where nothing comes, and too short for a shard of a gigabyte on a slow line."""
+_SECONDS: Final = aiohttp.ClientTimeout(total=900, sock_connect=15, sock_read=30)
+"""Of a request, which carries 100 MB at most; until there is a connection; between two bytes of an
+answer."""
+_PAUSES: Final = (0.5, 1.0)
+"""Seconds before a request is made again."""
 _UPLOAD: Final = "upload_id="
 """In the addresses that belong to an upload by parts (cloud.google.com/storage/docs,
 "Resumable uploads")."""
+_FORGOTTEN: Final = ("404", "410")
+"""Statuses of an upload that must be begun anew (there, "Status and error codes")."""
 
 logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # whatever it logs, it raises
 
 
 class GoogleStore(GCSFileSystem):  # type: ignore[misc]  # untyped
-    """Repeats requests once the store has answered one."""
+    """Of gcsfs's repetitions and errors it has its own, as the module says."""
 
     _has_answered = False
+    _get_file_request = GCSFileSystem._get_file_request.__wrapped__
+    _get_file_concurrent = GCSFileSystem._get_file_concurrent.__wrapped__
 
-    async def _request(self, method: str, path: str, *args: Any, **kwargs: Any) -> Any:
+    async def _request(self, method: str, path: str, *args: Any, **options: Any) -> Any:
         once = GCSFileSystem._request.__wrapped__
         if method == "DELETE" and _UPLOAD in path:
             # An upload has failed and is given up. Where that fails too, the upload ends by itself
             # after a week, and what is raised must be what made it fail.
             with suppress(Exception):
-                await once(self, method, path, *args, **kwargs)
+                await once(self, method, path, *args, **options)
             return 499, {}, None, b""
-        if not self._has_answered:
-            answer = await once(self, method, path, *args, **kwargs)
-            self._has_answered = True
-            return answer
-        try:
-            return await super()._request(method, path, *args, **kwargs)
-        except FileNotFoundError as error:
-            if _UPLOAD not in path:
-                raise
-            raise TransferError("the store has forgotten the upload") from error
+        pauses = list(_PAUSES) if self._has_answered else []
+        while True:
+            try:
+                answer = await once(self, method, path, *args, **options)
+            except Exception as error:
+                if not pauses or not is_retriable(error):
+                    raise clear_error(error, of_upload=_UPLOAD in path) from error
+                await asyncio.sleep(pauses.pop(0))
+            else:
+                self._has_answered = True
+                return answer
+
+
+def clear_error(error: Exception, *, of_upload: bool) -> Exception:
+    """The error, or one that says what gcsfs's leaves to be read out of its text."""
+    status = "404" if isinstance(error, FileNotFoundError) else str(getattr(error, "code", ""))
+    if of_upload and status in _FORGOTTEN:
+        return TransferError("the store has forgotten the upload")
+    if type(error) is OSError and str(error).startswith("Forbidden"):
+        return PermissionError(str(error))
+    return error
 
 
 def google_store() -> Any:

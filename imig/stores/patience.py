@@ -37,6 +37,8 @@ _PASSING_CODES: Final = frozenset(
     }
 )  # fmt: skip
 """Codes of S3's error answers (docs.aws.amazon.com, "Error responses") and of HTTP."""
+_PASSING_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""Of answers with other codes: MinIO has some of its own, such as SlowDownWrite."""
 _PASSING_CLASSES: Final = frozenset(
     {
         "ChecksumError",  # gcsfs
@@ -62,6 +64,9 @@ _VARIABLES: Final = {
 """Scheme -> what of its client is set from outside."""
 _answered: set[str] = set()
 """Stores (scheme and bucket) that have answered in this process."""
+_given_up: set[str] = set()
+"""Those that have been waited for in vain, and have not answered since: asked once, or a store
+that is down would cost the time anew with every file."""
 
 
 class TransferError(OSError):
@@ -86,14 +91,17 @@ def patiently(call: Callable[[], _Answer], *, address: str) -> _Answer:
         try:
             answer = call()
         except ANSWERS:
-            _answered.add(store)
+            _note_answer(store)
             raise
         except ImigError:
             raise
         except Exception as error:  # every kind of store has errors of its own
             waited = time.monotonic() - started
             limit = PATIENCE_SECONDS if store in _answered else FIRST_SECONDS
-            if not may_pass(error) or waited + wait > limit:
+            lasting = not may_pass(error)
+            if lasting or store in _given_up or waited + wait > limit:
+                if not lasting:
+                    _given_up.add(store)
                 raise explain(error, address=address, waited=waited) from error
             if waited > _SAID_AFTER and not said:
                 _log.warning("%s does not answer, and is asked again: %s", store, _reason(error))
@@ -102,15 +110,20 @@ def patiently(call: Callable[[], _Answer], *, address: str) -> _Answer:
             time.sleep(wait * random.uniform(0.5, 1.0))
             wait = min(2 * wait, _LONGEST_WAIT)
         else:
-            _answered.add(store)
+            _note_answer(store)
             return answer
+
+
+def _note_answer(store: str) -> None:
+    _answered.add(store)
+    _given_up.discard(store)
 
 
 def may_pass(error: BaseException) -> bool:
     """Whether the same request may succeed later: the fault is the store's or the network's."""
     code = code_of(error)
     if code is not None:
-        return code in _PASSING_CODES
+        return code in _PASSING_CODES or status_of(error) in _PASSING_STATUSES
     if any(kind.__name__ in _PASSING_CLASSES for one in _chain(error) for kind in type(one).mro()):
         return True
     if isinstance(error, (PermissionError, NotADirectoryError, *ANSWERS)):

@@ -44,7 +44,20 @@ def shape(groups: list[Group] | None) -> str:
         pytest.param([group("a", 3), group("b", 2, gpus=1)], [CPUS, GPUS], "3a 2b", id="all-fit"),
         pytest.param([group("b", 8, gpus=0.25)], [GPUS], "4b", id="cpus-of-the-node-bound-it"),
         pytest.param([group("b", 8, cpus=0, gpus=0.25)], [GPUS], "8b", id="a-share-of-a-gpu"),
-        pytest.param([group("b", 3, gpus=0.7)], [GPUS], "2b", id="shares-do-not-span-gpus"),
+        pytest.param([group("b", 3, gpus=0.6)], [GPUS], "2b", id="shares-do-not-span-gpus"),
+        pytest.param(
+            [group("a", gpus=0.6), group("b", gpus=0.6), group("c", gpus=0.6)],
+            [GPUS],
+            "none",
+            id="nor-do-shares-of-three-stages",
+        ),
+        pytest.param(
+            [group("a", 2, gpus=0.4), group("b", gpus=0.6), group("c", gpus=0.6)],
+            [GPUS],
+            "2a 1b 1c",
+            id="shares-fill-gpus",
+        ),
+        pytest.param([group("a", gpus=2), group("b", gpus=1)], [GPUS, MORE], "1a 1b", id="whole"),
         # the two that need no GPU leave the node with GPUs to the one that does
         pytest.param(
             [group("a", 8), group("b", 2, cpus=2, gpus=1)], [GPUS, CPUS], "8a 2b", id="gpus-last"
@@ -85,6 +98,14 @@ def test_workers_are_laid_out_node_by_node(
         pytest.param(
             [group("a", 2, big=1)], "hold 1 of the 2 workers of a, which take 1 CPU, 1 big each",
             "--resources='{\"big\": 1}'", id="custom",
+        ),
+        pytest.param(
+            [group("a", big=1), group("b", big=0.5)], "side by side", "fits beside the others",
+            id="custom-of-two-stages",
+        ),
+        pytest.param(
+            [group("a", cpus=5), group("b", cpus=5)], "side by side", "fits beside the others",
+            id="pieces-of-nodes",
         ),
         pytest.param([group("a", 8), group("b", 4, gpus=1)], "", "", id="enough"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import socket
 from collections import Counter
 from pathlib import Path
@@ -192,6 +193,22 @@ def test_whatever_ends_a_build_is_one_line_for_machines(
     assert (line["event"], line["exit_code"]) == (event, code)
     assert message in line["message"]
     assert ("traceback" in line) == isinstance(raised, KeyError)
+
+
+def test_what_modules_log_is_a_warning_event_and_on_a_screen_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def command() -> int:
+        logging.getLogger("imig.stores.patience").warning("%s does not answer", "s3://b\n")
+        return 0
+
+    stream = io.StringIO()
+    assert run_command("build", command, log=JsonLog(stream)) == 0
+    (line,) = lines_of(stream)
+    assert (line["event"], line["message"]) == ("warning", "s3://b\n does not answer")
+    assert capsys.readouterr().err == ""
+    run_command("build", command)
+    assert capsys.readouterr().err == "s3://b\n does not answer\n"
 
 
 @pytest.mark.parametrize(

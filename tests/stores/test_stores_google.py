@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from gcsfs.retry import HttpError
 from support.commands import call
 from support.derived_datasets import contents, make_scene, write_dataset
 from support.engine_build import build_here
@@ -22,7 +21,7 @@ from support.ports import free_port
 from imig.errors import UnavailableError, UsageError
 from imig.stores import lock, patience
 from imig.stores import path as stores_path
-from imig.stores.google import GoogleStore
+from imig.stores.google import GoogleStore, clear_error
 from imig.stores.lock import store_lock
 from imig.stores.path import StorePath
 
@@ -135,6 +134,7 @@ def test_nobody_there_is_said_soon_and_in_words(
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setattr(patience, "FIRST_SECONDS", 0.5)
     monkeypatch.setattr(patience, "_answered", set())
+    monkeypatch.setattr(patience, "_given_up", set())
     GoogleStore.clear_instance_cache()
     begun = time.monotonic()
     with pytest.raises(UnavailableError, match="cannot reach gs://bucket/x") as caught:
@@ -146,9 +146,7 @@ def test_nobody_there_is_said_soon_and_in_words(
 
 @pytest.fixture
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """gcsfs's own, of a second and more."""
-    soon = SimpleNamespace(sleep=lambda _: asyncio.sleep(0))
-    monkeypatch.setattr("gcsfs.retry.asyncio", soon)
+    monkeypatch.setattr("imig.stores.google._PAUSES", (0.0, 0.0))
 
 
 @pytest.mark.usefixtures("_no_pauses")
@@ -183,10 +181,24 @@ def test_an_upload_that_cannot_be_given_up_is_made_again(
         if request.method == "DELETE":
             return "501"
         parts += 1
-        return "503" if parts <= 6 else None
+        return "503" if parts <= 3 else None
 
     assert not (folder / "large").exists()
     store.fault = fault
     (folder / "large").upload(sent)
     assert (folder / "large").size() == 6_000_000
     assert "501" in store.faults()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        pytest.param(OSError("Forbidden: bucket/x"), PermissionError, id="403"),
+        pytest.param(FileNotFoundError("bucket/x"), FileNotFoundError, id="404"),
+        pytest.param(HttpError({"code": 410, "message": "gone"}), HttpError, id="410"),
+    ],
+)
+def test_errors_are_as_those_of_other_stores(error: Exception, expected: type[Exception]) -> None:
+    assert type(clear_error(error, of_upload=False)) is expected
+    if expected is not PermissionError:  # an upload that the store has forgotten: anew
+        assert patience.may_pass(clear_error(error, of_upload=True))

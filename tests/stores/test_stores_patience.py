@@ -37,13 +37,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     clock = _Clock()
     monkeypatch.setattr(patience, "time", clock)
     monkeypatch.setattr(patience, "_answered", {"s3://bucket"})
+    monkeypatch.setattr(patience, "_given_up", set())
     return clock
 
 
-def answer(code: str, kind: type[Exception] = OSError) -> Exception:
+def answer(code: str, kind: type[Exception] = OSError, *, status: int = 400) -> Exception:
     """What s3fs makes of an error answer of a store."""
     cause = Exception(code)
-    cause.response = {"Error": {"Code": code}}  # type: ignore[attr-defined]
+    cause.response = {  # type: ignore[attr-defined]
+        "Error": {"Code": code},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
     error = kind(errno.EIO, code)
     error.__cause__ = cause
     return error
@@ -61,6 +65,7 @@ PASSING = [
     pytest.param(answer("SlowDown"), id="503"),
     pytest.param(answer("InternalError"), id="500"),
     pytest.param(answer("502"), id="502-of-a-proxy"),
+    pytest.param(answer("SlowDownWrite", status=503), id="503-of-minio"),
     pytest.param(answer("BadDigest"), id="bytes-changed-on-the-way"),
     pytest.param(answer("RequestTimeout", TimeoutError), id="408"),
     pytest.param(ConnectionResetError(errno.ECONNRESET, "reset"), id="reset"),
@@ -172,3 +177,20 @@ def test_a_dataset_in_a_store_has_the_bytes_of_one_on_the_disk(
         merge_datasets(parents[::-1], output=memory)
     with pytest.raises(UsageError, match="lies inside of the dataset"):
         merge_datasets([str(memory), parents[0]], output=f"{memory}/more")
+
+
+def test_a_store_that_was_waited_for_in_vain_is_asked_once_until_it_answers(clock: _Clock) -> None:
+    faults = iter([answer("SlowDown")] * 1000)
+
+    def down() -> None:
+        raise next(faults)
+
+    with pytest.raises(DataError, match="after 2"):
+        patiently(down, address=ADDRESS)
+    began = clock.now
+    with pytest.raises(DataError):
+        patiently(down, address=f"{ADDRESS}/another")
+    assert clock.now == began
+    assert patiently(lambda: "up", address=ADDRESS) == "up"
+    with pytest.raises(DataError, match="after 2"):
+        patiently(down, address=ADDRESS)
