@@ -24,6 +24,7 @@ USERS = ("imig", "tools", "benchmarks", "examples")
 CALLED_BY_OTHERS = {
     "add_parser": "cli.py calls that of every command",
     "connect_tcp": "httpcore calls its backends",
+    "emit": "logging calls its handlers",
     "readinto": "io.BufferedReader calls its raw file",
     "seekable": "io.BufferedReader asks its raw file",
     "start_tls": "httpcore calls its streams",

@@ -187,7 +187,6 @@ class StageWorker:
                 run_fitting(block, step.stage, self._sizes[step.stage.name], care=care)
                 self._tell_size(block, step.stage.name)
         except FreshWorkerNeeded:
-            self._limits.stop()
             return self._isolate(block.number, batch, case, guilty)
         finally:
             self._limits.stop()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
@@ -42,16 +43,11 @@ SUPPORT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="module", autouse=True)
 def _ray() -> Iterator[None]:
     """One Ray for all builds; it finds `support` through the environment."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(SUPPORT)
-    try:
-        with ray_session(address=None, needed_cpus=6):
-            yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+    with (
+        patch.dict(os.environ, {"PYTHONPATH": str(SUPPORT)}),
+        ray_session(address=None, needed_cpus=6),
+    ):
+        yield
 
 
 def plan_for(

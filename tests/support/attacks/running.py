@@ -15,6 +15,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 from support.attacks.attack import EITHER, REFUSED, Attack
 from support.hostile.verdict import snapshot
@@ -88,15 +89,9 @@ def play_apart(attack: Attack, place: Path) -> Answer:
 @contextmanager
 def _finding_tests() -> Iterator[None]:
     """Processes that are started meanwhile import `support`."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), *([before] if before else [])])
-    try:
+    paths = filter(None, [str(TESTS), os.environ.get("PYTHONPATH")])
+    with patch.dict(os.environ, {"PYTHONPATH": os.pathsep.join(paths)}):
         yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
 
 
 def _be(command: tuple[str, ...], place: Path, printed: Path, sender: Any) -> None:
