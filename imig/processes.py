@@ -6,10 +6,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 from imig.errors import DataError
@@ -74,10 +74,15 @@ def each_in_processes(
         pool.shutdown(cancel_futures=True)
 
 
-@contextmanager
-def interrupts_held() -> Iterator[None]:
+def interrupts_held() -> AbstractContextManager[None]:
     """Ctrl-C within comes after it; processes that are started within never see one."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    return signals_held((signal.SIGINT,))
+
+
+@contextmanager
+def signals_held(signals: Iterable[signal.Signals]) -> Iterator[None]:
+    """Such signals within come after it; in processes that are started within they stay blocked."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield
     finally:

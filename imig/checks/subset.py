@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from imig.checks.pictures import Findings
-from imig.schema import Instance, Reference, ReferenceKind, Scene
-
-MIN_FLEXIBLE_INSTANCES = 2
-"""Released pipeline: fewer valid instances are no scene of the flexible subset."""
+from imig.schema import MIN_FLEXIBLE_INSTANCES, Instance, Reference, ReferenceKind, Scene
 
 
 def check_subset(findings: Findings, scene: Scene) -> None:

@@ -205,6 +205,11 @@ def _rename(sample: Sample, new: NewNames) -> None:
     scene = sample.scene
     for instance in scene.instances:
         instance.identity_id = new.identities.get(instance.identity_id, instance.identity_id)
+    for correction in scene.corrections:
+        if correction.identity_id is not None:
+            correction.identity_id = new.identities.get(
+                correction.identity_id, correction.identity_id
+            )
     if scene.id not in new.ids:
         return
     scene.id = new.ids[scene.id]

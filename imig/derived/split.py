@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
@@ -21,6 +21,7 @@ from imig.errors import VALIDATE, DataError
 from imig.output.folder import remove_temporaries
 from imig.output.seal import write_side_files
 from imig.output.writing import Contents
+from imig.recipe.identity import merged_recipes
 from imig.sample import Sample
 from imig.schema import Manifest, Subset, first_problem
 from imig.shards.card import CARD_NAME, write_split_card
@@ -202,11 +203,18 @@ def _find_groups(parent: Dataset, config: DuplicatesConfig) -> SceneGroups:
 
 
 def _recipe_duplicates(parent: Dataset) -> DuplicatesConfig:
-    block = parent.manifest.recipe.get("duplicates")
-    if block is None:
-        return DuplicatesConfig()
+    """As the recipe says; of recipes that were merged, what holds the most scenes together."""
+    configs = [_duplicates_of(parent, one) for one in merged_recipes(parent.manifest.recipe)]
+    distances = [one.hash_distance for one in configs if one.hash_distance is not None]
+    cosines = [one.similarity for one in configs if one.similarity is not None]
+    return DuplicatesConfig(
+        hash_distance=max(distances, default=None), similarity=min(cosines, default=None)
+    )
+
+
+def _duplicates_of(parent: Dataset, recipe: dict[str, Any]) -> DuplicatesConfig:
     try:
-        return DuplicatesConfig.model_validate(block)
+        return DuplicatesConfig.model_validate(recipe.get("duplicates") or {})
     except ValidationError as error:
         raise DataError(
             f"{parent.folder.place(MANIFEST_NAME)}: recipe.duplicates: {first_problem(error)}",

@@ -23,6 +23,7 @@ from imig.layout.run_lengths import mask_extents
 from imig.sample import Sample
 from imig.schema import (
     MAX_INSTANCES,
+    MIN_FLEXIBLE_INSTANCES,
     Box,
     Correction,
     Instance,
@@ -48,7 +49,6 @@ PROMISED: Final[dict[Subset, frozenset[ReferenceKind]]] = {
     "flexible": frozenset({"source"}),
 }
 """Views without which an instance is none of the subset; see `imig.checks.subset`."""
-LEAST_FLEXIBLE: Final = 2
 SAME_THING: Final = 0.5
 """IoU of a mask before and after, below which its edited views may show another thing."""
 
@@ -339,10 +339,10 @@ class _Work:
         if len(stay) < len(scene.instances):
             keep_instances(self.sample, stay)
             self.moved = True
-        if scene.subset == "flexible" and len(stay) < LEAST_FLEXIBLE:
+        if scene.subset == "flexible" and len(stay) < MIN_FLEXIBLE_INSTANCES:
             raise DataError(
                 f"{len(stay)} of its instances are left; one of the subset flexible has "
-                f"{LEAST_FLEXIBLE} or more",
+                f"{MIN_FLEXIBLE_INSTANCES} or more",
                 cure="leave it out, or keep more of them",
             )
 

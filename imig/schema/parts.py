@@ -52,6 +52,8 @@ Licence = Annotated[str, Field(min_length=1, max_length=MAX_LICENCE)]
 """An identifier (SPDX's, in any case, or the hub's), or free text with an address."""
 
 Subset = Literal["basic", "complex", "flexible"]
+MIN_FLEXIBLE_INSTANCES: Final = 2
+"""Released pipeline: fewer valid instances are no scene of the subset flexible."""
 ReferenceKind = Literal["crop", "edit", "source", "face"]
 
 

@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 from imig.errors import DataError
 from imig.layout.boxes import iou
 from imig.layout.masks import Mask, box_coverage, rle_to_mask
-from imig.schema import INSTANCE_BOUNDS, SCENE_BOUNDS, Instance, MaskRLE, Scene
+from imig.schema import (
+    INSTANCE_BOUNDS,
+    MIN_FLEXIBLE_INSTANCES,
+    SCENE_BOUNDS,
+    Instance,
+    MaskRLE,
+    Scene,
+)
 from imig.stages.verdict_views import view_fault
 
 if TYPE_CHECKING:
@@ -72,11 +79,14 @@ class Measured:
 
 
 def judge(measured: Measured, config: FilterConfig) -> Verdict:
-    """Which instances stay, and whether the scene is turned down: fewer than `min_instances` left,
-    or a figure of the scene below or above its threshold. A figure that was not computed fails
-    nothing.
+    """Which instances stay, and whether the scene is turned down: fewer than `min_instances` left
+    (or than its subset wants), or a figure of the scene below or above its threshold. A figure that
+    was not computed fails nothing.
     """
     scene = measured.scene
+    least = config.min_instances
+    if scene.subset == "flexible":
+        least = max(least, MIN_FLEXIBLE_INSTANCES)
     removed: Counter[str] = Counter()
     kept: list[Instance] = []
     for instance in scene.instances:
@@ -94,12 +104,12 @@ def judge(measured: Measured, config: FilterConfig) -> Verdict:
     kept.sort(key=lambda one: (-box_area(one), one.index))
     removed["more_than_max"] = len(kept[config.max_instances :])
     indices = tuple(sorted(one.index for one in kept[: config.max_instances]))
-    if len(indices) < config.min_instances:
+    if len(indices) < least:
         causes = {cause: number for cause, number in sorted(removed.items()) if number}
         return Verdict(
             kept=indices,
             reason="too few instances",
-            figures={"instances": len(indices), "min_instances": config.min_instances, **causes},
+            figures={"instances": len(indices), "min_instances": least, **causes},
         )
     for one in SCENE_BOUNDS:
         value, threshold = one.figure.of(scene.scores), getattr(config, one.key)

@@ -7,9 +7,11 @@ at all, for what their bytes are and nothing else, so that every run leaves out 
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ from imig.contextgen.sample import EncodedSample, PictureSample
 from imig.contextgen.settings import TextLength
 from imig.errors import DataError, ImigError, UnavailableError, UsageError
 from imig.paths import command_text, output_path
+from imig.processes import signals_held
 from imig.sample import derive_seed
 from imig.schema import EncodingRecord
 from imig.shards.cache import ShardCache
@@ -40,6 +43,7 @@ from imig.training.order import Order, Planned
 from imig.training.prepare import scene_to_pictures
 from imig.training.recipe import DataConfig
 from imig.training.steps import StepDivision, StepShape, Turn
+from imig.training.stop import SIGNALS
 
 Sample = PictureSample | EncodedSample
 _STAND_INS = 64
@@ -347,10 +351,12 @@ def _load_in_order(data: TrainingData, start: int, workers: int) -> Iterator[Mic
         collate_fn=_unchanged,
         num_workers=workers,
         multiprocessing_context="spawn",
-        worker_init_fn=_ignore_interrupts,
+        worker_init_fn=_heed_nobody_but_the_parent,
         prefetch_factor=2,
     )
-    for packed in loader:
+    with signals_held(SIGNALS):
+        packs = iter(loader)  # starts the workers
+    for packed in packs:
         if isinstance(packed, ImigError):
             raise packed
         batch: MicroBatch = pickle.loads(packed)
@@ -449,5 +455,17 @@ def _unchanged(packed: Any) -> Any:
     return packed
 
 
-def _ignore_interrupts(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _heed_nobody_but_the_parent(_: int) -> None:
+    """Of a worker, in which `SIGNALS` are blocked.
+
+    torchrun, `timeout` and a terminal signal a whole process group, Slurm and systemd every process
+    of a job. The training takes note of it and still wants the batches of the step at hand; a
+    worker that died would end it without a checkpoint. torch ends its workers with SIGTERM, too.
+    """
+
+    def wait() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()

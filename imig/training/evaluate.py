@@ -103,7 +103,7 @@ def draw_pictures(
         assert isinstance(shown, PictureSample)
         [drawn] = draw(
             session.model,
-            session.encode([drawn_from]),
+            [one.to(session.device) for one in session.encode([drawn_from])],
             codec=codec,
             scheduler=scheduler,
             seeds=[picture_seed(shown.id)],

@@ -23,7 +23,7 @@ from imig.derived.merge import Merged, merge_datasets
 from imig.derived.names import MAX_LENGTH
 from imig.derived.refilter import refilter_dataset
 from imig.errors import UsageError
-from imig.schema import ModelRecord, Reject
+from imig.schema import Correction, ModelRecord, Reject
 from imig.shards.encoded import ENCODED_MEMBER, encoded_from_bytes
 from imig.shards.manifest import MANIFEST_NAME
 from imig.shards.tables import read_rejects
@@ -143,6 +143,10 @@ def test_identities_of_other_sources_are_others(tmp_path: Path) -> None:
     other = [make_scene(0), make_scene(5)]
     other[0].scene.source.sha256 = "f" * 64
     other[1].scene.instances[0].identity_id = other[0].scene.instances[0].identity_id
+    other[1].scene.corrections = [
+        Correction(tool="cvat", what="box", identity_id=other[1].scene.instances[0].identity_id),
+        Correction(tool="cvat", what="caption"),
+    ]
     folders = [
         write_dataset(tmp_path / "a", [make_scene(0)], rejects=[], quarantined=[], name="a"),
         write_dataset(tmp_path / "b", other, rejects=[], quarantined=[], name="b"),
@@ -152,6 +156,7 @@ def test_identities_of_other_sources_are_others(tmp_path: Path) -> None:
     first, renamed, third = Dataset(tmp_path / "all")
     ids = [one.instances[0].identity_id for one in (first, renamed, third)]
     assert ids[0] != ids[1] == ids[2]
+    assert [one.identity_id for one in third.corrections] == [ids[2], None]
 
 
 def test_a_long_id_stays_short_enough(tmp_path: Path) -> None:

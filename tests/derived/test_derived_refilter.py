@@ -84,6 +84,15 @@ def test_other_subsets(subset: Subset, tmp_path: Path) -> None:
     assert [len(one.instances) for one in dataset] == [2, 2, 2]
 
 
+def test_a_scene_of_flexible_keeps_two_instances_or_goes(tmp_path: Path) -> None:
+    """Also where parts that were filtered differently leave `min_instances` open."""
+    recipes = [{"name": name, "filter": {"dino": 0.1 * n}} for n, name in enumerate("ab", 1)]
+    samples = [make_scene(0, subset="flexible"), make_scene(1, subset="complex")]
+    folder = write_dataset(tmp_path / "d", samples, recipe={"name": "both", "merged": recipes})
+    dataset = refilter(folder, tmp_path / "new", "filter.dino=0.85")
+    assert [(one.subset, len(one.instances)) for one in dataset] == [("complex", 1)]
+
+
 def test_duplicates_go_and_the_first_stays(tmp_path: Path) -> None:
     samples = [make_scene(n) for n in range(6)]
     for number in (2, 4):

@@ -126,6 +126,30 @@ def test_what_hangs_together_stays_together(tmp_path: Path, share, cause: str) -
         assert set(result.causes) == {cause}
 
 
+@pytest.mark.parametrize(
+    ("blocks", "together"),
+    [
+        pytest.param([{"similarity": 0.9}, {"similarity": 0.9}], True, id="of-all"),
+        pytest.param([{"similarity": 0.9}, {"hash_distance": 1}], True, id="of-one"),
+        pytest.param([{"similarity": 0.9999}, {}], False, id="too-near"),
+        pytest.param([{}, {}], False, id="of-none"),
+    ],
+)
+def test_near_copies_are_as_the_merged_recipes_say(
+    tmp_path: Path, blocks: list[dict[str, float]], together: bool
+) -> None:
+    samples = scenes(6)
+    for number, sample in enumerate(samples):
+        sample.files[FEATURES_MEMBER] = features_to_bytes([1.0, 0.1 * (number == 1), number > 1])
+    for sample in samples[2:]:
+        del sample.files[FEATURES_MEMBER]
+    recipes = [{"name": "part", "duplicates": block} for block in blocks]
+    folder = write_dataset(tmp_path / "d", samples, recipe={"name": "all", "merged": recipes})
+    result = split_dataset(folder, validation=0.4, output=tmp_path / "s")
+    assert result is not None
+    assert dict(result.causes) == ({"near copy": 1} if together else {})
+
+
 def test_a_share_that_cannot_be_met_is_explained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,8 +1,10 @@
 """Training data: what comes when, to which rank, from where; nothing twice, nothing left out."""
 
 import hashlib
+import multiprocessing
 import pickle
 import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
@@ -28,6 +30,7 @@ from imig.training.data import Sample, TrainingData, make_loader
 from imig.training.lengths import estimate_text_tokens
 from imig.training.order import Order, Planned, draw_stream, epoch_order, subset_turns
 from imig.training.recipe import DataConfig
+from imig.training.stop import SIGNALS
 
 CONFIG = DataConfig(
     target_width=96, reference_side=32, validation_fraction=0.2, bucket_window=4
@@ -346,6 +349,24 @@ def test_scenes_without_references_are_left_out_with_a_warning(tmp_path: Path) -
         TrainingData([tmp_path], config=everything, seed=0, batch_size=1)
     with pytest.raises(UsageError, match="no dataset folder"):
         TrainingData([], config=config, seed=0, batch_size=1)
+
+
+def test_workers_that_are_told_to_stop_go_on_until_their_training_ends(folder: Path) -> None:
+    """Slurm signals every process of a job, torchrun the group: the step at hand is still done."""
+    expected = [one.samples for one in islice(make_loader(_data(folder)), 12)]
+    loader = make_loader(_data(folder), workers=2)
+    batches = [one.samples for one in islice(loader, 4)]
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    for number in SIGNALS:
+        for one in workers:  # from a process that is not their parent
+            subprocess.run(["kill", f"-{number.value}", str(one.pid)], check=True)
+    batches += [one.samples for one in islice(loader, 8)]
+    assert _bytes(batches) == _bytes(expected)
+    loader.close()
+    for one in workers:
+        one.join(timeout=10)
+        assert one.exitcode == 0
 
 
 @pytest.mark.parametrize("workers", [0, 1])

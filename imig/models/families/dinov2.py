@@ -33,6 +33,7 @@ class DinoV2(Batched):
             Checkpoint("facebook/dinov2-base", 346, "Apache-2.0"),
             Checkpoint("facebook/dinov2-small", 88, "Apache-2.0"),
             Checkpoint("facebook/dinov2-large", 1220, "Apache-2.0"),
+            Checkpoint("facebook/dinov2-giant", 4546, "Apache-2.0"),
         ),
     )
 
