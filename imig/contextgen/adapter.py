@@ -81,11 +81,16 @@ def adapter_parameters(transformer: nn.Module, name: str = DEFAULT) -> dict[str,
 @contextmanager
 def adapter_off(transformer: FluxTransformer2DModel) -> Iterator[None]:
     """The base model alone, for as long as the context lasts."""
-    transformer.disable_adapters()
+    layers = list(_lora_layers(transformer))
+    # peft's own switch also decides what is trained, of the parameters that are there just then:
+    # within FSDP2's forward those are other ones than before and after it.
+    for one in layers:
+        one._disable_adapters = True
     try:
         yield
     finally:
-        transformer.enable_adapters()
+        for one in layers:
+            one._disable_adapters = False
 
 
 @contextmanager
@@ -101,12 +106,14 @@ def adapter_used(
 
 
 def _activate(transformer: nn.Module, name: str) -> None:
+    for one in _lora_layers(transformer):
+        one._active_adapter = name  # peft's set_adapter would also decide what is trained
+
+
+def _lora_layers(transformer: nn.Module) -> Iterator[Any]:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    for module in transformer.modules():
-        if isinstance(module, BaseTunerLayer):
-            # peft's set_adapter would also decide which adapter is trained
-            module._active_adapter = name
+    return (one for one in transformer.modules() if isinstance(one, BaseTunerLayer))
 
 
 def adapter_state(transformer: FluxTransformer2DModel, name: str = DEFAULT) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from rich.console import Console
 from torch import Tensor
 
 from imig.console.lines import say
+from imig.contextgen.adapter import read_settings
 from imig.contextgen.batch import ModelBatch, make_batch
 from imig.contextgen.flops import batch_work, sizes_of
 from imig.contextgen.sample import PictureSample
 from imig.contextgen.tokens import Role
-from imig.errors import DataError, UsageError
+from imig.errors import DataError, ImigError, UsageError
 from imig.sample import derive_seed
 from imig.training.checkpoint import (
     SHAPE,
@@ -103,7 +105,7 @@ def train(
             if not resume:
                 _require_same_data(session, position, run)
         if start >= recipe.steps:
-            if not on_first_process((run / ADAPTER_FILE).is_file):
+            if not on_first_process(partial(_is_of_step, run / ADAPTER_FILE, start)):
                 session.export(run / ADAPTER_FILE, step=start)
             if process_rank() == 0:
                 done = (
@@ -124,6 +126,16 @@ def train(
             on_first_process(lambda: session.skipped.write(run))
             _greet(session, watch, start=start)
             return _train_from(session, watch, run, start=start, stop=stop)
+
+
+def _is_of_step(adapter: Path, step: int) -> bool:
+    """Whether it is what the training had after the step: one killed after its last checkpoint has
+    left that of an earlier one, or none."""
+    try:
+        training = read_settings(adapter).get("training")
+    except ImigError:
+        return False
+    return isinstance(training, dict) and training.get("steps") == step
 
 
 def _share_steps(recipe: TrainRecipe, checkpoint: Path | None) -> StepDivision:
@@ -332,13 +344,15 @@ def _agree(
         session.skipped.take(found, step=step)
     if worst != _NOT_FINITE:
         return
-    guilty = [
+    own = [
         name
         for ids, loss in losses
         for name, good in zip(ids, loss.isfinite().tolist(), strict=True)
         if not good
     ]
-    everyone = [name for ids, _ in losses for name in ids]
+    # All processes say the same: what one of them met has no name on the others.
+    guilty = [*chain.from_iterable(gather_objects(own))]
+    everyone = [*chain.from_iterable(gather_objects([name for ids, _ in losses for name in ids]))]
     what = (
         f"the loss of {', '.join(guilty)}" if guilty else "the gradient, not the loss, of one of "
     )

@@ -119,7 +119,11 @@ class Session:
             skipped=[one.sample for one in self.skipped.rows],
         )
         with self.averaged():
-            state = {key: whole(value).cpu() for key, value in adapter_state(transformer).items()}
+            state = {}
+            for key, value in adapter_state(transformer).items():
+                full = whole(value)  # by all of them; kept by the one that writes
+                if process_rank() == 0:
+                    state[key] = full.cpu()
 
             def write() -> None:
                 save_adapter(

@@ -159,8 +159,10 @@ def test_off_and_other_adapter(tmp_path: Path) -> None:
     transformer = trained()
     file = tmp_path / "adapter.safetensors"
     save_adapter(transformer, file)
+    trained_ones = [one.requires_grad for one in transformer.parameters()]
     with adapter_off(transformer):
         assert torch.equal(output(transformer), base)
+        assert [one.requires_grad for one in transformer.parameters()] == trained_ones
     start = output(transformer)
     load_adapter(transformer, file, name="reference", trainable=False)
     for parameter in adapter_parameters(transformer).values():

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from support.contextgen_folder import write_contextgen_folder
 from support.tiny_dataset import write_tiny_dataset
 
@@ -21,6 +22,7 @@ import imig
 from imig.cli import main
 from imig.contextgen.adapter_info import describe_adapter
 from imig.errors import DataError, UsageError
+from imig.training import loop
 from imig.training.loop import train
 from imig.training.metrics import read_metrics
 from imig.training.recipe import TrainRecipe
@@ -184,6 +186,14 @@ def test_a_finished_run_is_finished_for_the_same_command_only(
         undisturbed / "adapter.safetensors"
     ).read_bytes()
     write_tiny_dataset(tmp_path / "shards", scenes=14)
+    with safe_open(undisturbed / "adapter.safetensors", framework="pt") as file:
+        written = {name: text.replace('"steps": 20', '"steps": 10') for name, text in
+                   file.metadata().items()}  # fmt: skip
+    save_file(load_file(run / "adapter.safetensors"), run / "adapter.safetensors", written)
+    assert main([*words(world, run), "--resume"]) == 0  # killed while it was still an earlier one
+    assert (run / "adapter.safetensors").read_bytes() == (
+        undisturbed / "adapter.safetensors"
+    ).read_bytes()
     before = sorted(run.rglob("*"))
     others = (
         ([*words(world, run), "--set", "steps=10"], "which came to step 20"),
@@ -287,6 +297,16 @@ def test_non_finite_loss_names_the_samples(world: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"step \d+: not a finite number.*basic-0000"):
         train(one, [world / "shards"], run=tmp_path / "run")
     assert not checkpoints(tmp_path / "run"), "what is not finite is not saved"
+
+
+def test_what_is_not_finite_elsewhere_has_its_name_on_every_process(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second process is simulated: it says which of its samples are."""
+    monkeypatch.setattr(loop, "highest", lambda value, *, device: loop._NOT_FINITE)
+    monkeypatch.setattr(loop, "gather_objects", lambda names: [names, ["of-another"]])
+    with pytest.raises(DataError, match=r"not a finite number: the loss of of-another\n"):
+        train(recipe(world), [world / "shards"], run=tmp_path / "run")
 
 
 def test_errors_of_the_call(world: Path, undisturbed: Path, tmp_path: Path) -> None:
