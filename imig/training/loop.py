@@ -59,6 +59,10 @@ STOPPED_BY_ANOTHER = 143
 """Exit code where another process of the training got the signal: as of SIGTERM."""
 SKIPPED = "skipped"
 """The entry of a checkpoint's data that holds the `SkippedRow`s."""
+DATASETS = "datasets"
+"""The one with the fingerprints of the datasets."""
+REFERENCE = "reference_sha256"
+"""The one that says which file the reference of DPO came from."""
 
 
 def train(
@@ -102,6 +106,7 @@ def train(
             session.skipped.restore(
                 SkippedRow.model_validate(one) for one in position.data.get(SKIPPED, ())
             )
+            _require_same_reference(session, position, run)
             if not resume:
                 _require_same_data(session, position, run)
         if start >= recipe.steps:
@@ -125,6 +130,8 @@ def train(
         ) as watch:
             on_first_process(lambda: session.skipped.write(run))
             _greet(session, watch, start=start)
+            if checkpoint is not None and position.data.get(DATASETS) != session.data.fingerprints:
+                watch.message(f"the datasets are other ones than until step {start}")
             return _train_from(session, watch, run, start=start, stop=stop)
 
 
@@ -195,11 +202,21 @@ def _tell_skipped(session: Session, watch: Watch, run: Path, *, step: int) -> No
 
 def _require_same_data(session: Session, position: Position, run: Path) -> None:
     """A run is finished for those who ask for it with the datasets that it was trained on."""
-    if position.data.get("datasets") != session.data.fingerprints:
+    if position.data.get(DATASETS) != session.data.fingerprints:
         raise UsageError(
             f"{run} has a training in it, which came to step {position.step}, on other datasets "
             "than these, or they have changed",
             cure="choose another --output; --resume takes these datasets for those",
+        )
+
+
+def _require_same_reference(session: Session, position: Position, run: Path) -> None:
+    began_with = position.data.get(REFERENCE)
+    if began_with is not None and began_with != session.reference_sha256:
+        raise UsageError(
+            f"{run} has adapter.start as the reference of objective dpo, and that file is another "
+            f"one now: its SHA-256 was {began_with}",
+            cure="give the file that it began with; or choose another --output to begin anew",
         )
 
 
@@ -418,7 +435,8 @@ def _save(session: Session, run: Path, *, step: int) -> None:
         step=step,
         data={
             SHAPE: session.data.division.shape.model_dump(mode="json"),
-            "datasets": session.data.fingerprints,
+            DATASETS: session.data.fingerprints,
+            REFERENCE: session.reference_sha256,
             SKIPPED: [one.model_dump(mode="json") for one in session.skipped.rows],
         },
         recipe=session.recipe,

@@ -22,6 +22,7 @@ from imig.contextgen.adapter import (
     load_adapter,
     save_adapter,
 )
+from imig.contextgen.adapter_file import find_adapter_file
 from imig.contextgen.adapter_styles import DTYPES
 from imig.contextgen.components import (
     LatentCodec,
@@ -36,6 +37,7 @@ from imig.contextgen.sample import EncodedSample, PictureSample
 from imig.contextgen.settings import TextLength
 from imig.models.device import choose_dtype, mixed_precision
 from imig.paths import input_path
+from imig.shards.manifest import file_sha256
 from imig.training.checkpoint import Training
 from imig.training.data import TrainingData
 from imig.training.encoding import encoding_record
@@ -70,6 +72,8 @@ class Session:
     encode: Callable[[Sequence[PictureSample | EncodedSample]], list[EncodedSample]]
     reference: Callable[[], AbstractContextManager[object]]
     """Within its context the model is DPO's reference."""
+    reference_sha256: str | None
+    """Of the adapter's file that is DPO's reference; None: there is no such file."""
     components: Path
     """The folder of the pipeline."""
     adapter_rank: float
@@ -211,6 +215,7 @@ def open_session(
             components, device=device, dtype=dtype, text_length=recipe.attention.text_length
         ),
         reference=adapters.reference,
+        reference_sha256=adapters.reference_sha256,
         components=components,
         adapter_rank=adapter_rank,
         adapter_origin=adapters.origin,
@@ -223,6 +228,7 @@ class _Adapters:
     origin: str
     reference: Callable[[], AbstractContextManager[object]]
     """The context in which the model is DPO's reference."""
+    reference_sha256: str | None = None
 
 
 def _add_adapters(
@@ -245,7 +251,9 @@ def _add_adapters(
     if recipe.objective.kind != "dpo":
         return _Adapters(recipe, origin, off)
     load_adapter(transformer, start, name=REFERENCE_ADAPTER, trainable=False, as_trained=True)
-    return _Adapters(recipe, origin, partial(adapter_used, transformer, REFERENCE_ADAPTER))
+    used = partial(adapter_used, transformer, REFERENCE_ADAPTER)
+    digest = on_first_process(lambda: file_sha256(find_adapter_file(start)))
+    return _Adapters(recipe, origin, used, digest)
 
 
 class _Encoding:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -290,6 +291,12 @@ def test_dpo_starts_where_its_reference_is(world: Path, undisturbed: Path, tmp_p
     assert rows[-1]["margin"] != 0
     start_state, end_state = load_file(adapter), load_file(tmp_path / "run/adapter.safetensors")
     assert start_state.keys() == end_state.keys(), "the reference is not exported"
+    # the run that it starts from goes on, and writes another adapter there
+    with (
+        patch("imig.training.session.file_sha256", return_value="0" * 64),
+        pytest.raises(UsageError, match="as the reference of objective dpo, and that file is"),
+    ):
+        train(one, [world / "shards"], run=tmp_path / "run", resume=True)
 
 
 def test_non_finite_loss_names_the_samples(world: Path, tmp_path: Path) -> None:
@@ -297,6 +304,19 @@ def test_non_finite_loss_names_the_samples(world: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"step \d+: not a finite number.*basic-0000"):
         train(one, [world / "shards"], run=tmp_path / "run")
     assert not checkpoints(tmp_path / "run"), "what is not finite is not saved"
+
+
+def test_other_datasets_are_said_where_a_training_goes_on(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = recipe(world, "steps=1", "watch.picture_every=0")
+    assert train(one, [world / "shards"], run=tmp_path / "run") == 0
+    write_tiny_dataset(tmp_path / "shards", scenes=14)
+    for shards, said in ((world / "shards", False), (tmp_path / "shards", True)):
+        capsys.readouterr()
+        more = one.model_copy(update={"steps": 3 if said else 2})
+        assert train(more, [shards], run=tmp_path / "run", resume=True) == 0
+        assert ("other ones than until step 2" in capsys.readouterr().out) == said
 
 
 def test_what_is_not_finite_elsewhere_has_its_name_on_every_process(
