@@ -180,10 +180,18 @@ def _train_from(session: Session, watch: Watch, run: Path, *, start: int, stop: 
         if done > start:
             _tell_skipped(session, watch, run, step=done)
             _save(session, run, step=done)
-        seconds = time.monotonic() - began
-        watch.message(f"stopped after step {done} and saved in {seconds:.2g} s; --resume goes on")
+        watch.message(_stopped_to_text(done, start, recipe.steps, time.monotonic() - began))
         return stop.exit_code or STOPPED_BY_ANOTHER
     return 0
+
+
+def _stopped_to_text(done: int, start: int, steps: int, seconds: float) -> str:
+    if done == start:
+        return f"stopped before step {start + 1} was done: nothing to save; --resume goes on"
+    saved = f"stopped after step {done} and saved in {seconds:.2g} s"
+    if done == steps:
+        return f"{saved}; it was the last one, but for its validation and pictures"
+    return f"{saved}; --resume goes on"
 
 
 def _tell_skipped(session: Session, watch: Watch, run: Path, *, step: int) -> None:

@@ -272,6 +272,24 @@ def test_a_signal_does_not_wait_for_validation(
     assert not [row for row in read_metrics(run / "metrics.jsonl") if "validation/loss" in row]
 
 
+@pytest.mark.parametrize(
+    ("done", "start", "steps", "said"),
+    [
+        (0, 0, 9, "before step 1 was done: nothing to save; --resume goes on"),
+        (4, 4, 9, "before step 5 was done: nothing to save; --resume goes on"),
+        (5, 4, 9, "after step 5 and saved in 2 s; --resume goes on"),
+        (
+            9,
+            4,
+            9,
+            "after step 9 and saved in 2 s; it was the last one, but for its validation and ",
+        ),
+    ],
+)
+def test_what_a_stop_has_left_is_said(done: int, start: int, steps: int, said: str) -> None:
+    assert f"stopped {said}" in loop._stopped_to_text(done, start, steps, 2.0)
+
+
 # Processes and disks
 
 
