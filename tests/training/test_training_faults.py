@@ -282,7 +282,7 @@ def test_a_signal_does_not_wait_for_validation(
             9,
             4,
             9,
-            "after step 9 and saved in 2 s; it was the last one, but for its validation and ",
+            "after step 9 and saved in 2 s; it was the last one, but for its validation",
         ),
     ],
 )
