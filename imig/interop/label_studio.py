@@ -44,6 +44,8 @@ _DRAWN: Final = (*_BOXES, *_BRUSHES, *_POLYGONS)
 _OF_REGIONS: Final = ("textarea", "labels")
 _NOTE: Final = re.compile(r"imig (\d{1,4})")
 _REGION: Final = re.compile(r"(?:box|mask)-(\d{1,4})")
+_UPLOAD_PREFIX: Final = re.compile(r"^[0-9a-f]{8}-")
+"""What Label Studio puts before the name of a picture that is dragged into a project."""
 
 Shapes = Literal["both", "masks", "boxes"]
 
@@ -252,7 +254,8 @@ def _scene_of(task: Any, *, place: str) -> str:
     except ValueError as error:
         raise DataError(f"{place}: data.image is no address: {error}") from error
     path = parse_qs(url.query).get("d", [unquote(url.path)])[0]
-    return PurePosixPath(path).stem
+    stem = PurePosixPath(path).stem
+    return _UPLOAD_PREFIX.sub("", stem) if "upload" in PurePosixPath(path).parts else stem
 
 
 def _annotation(task: dict[str, Any], scene: Scene, losses: Losses) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from imig.errors import DataError, ImigError, UsageError
 from imig.interop.brush import brush_to_mask, mask_to_brush
 from imig.interop.exporting import export_dataset
 from imig.interop.importing import import_dataset
+from imig.interop.label_studio import _scene_of
 from imig.layout.masks import Mask
 from imig.shards.tables import read_quarantine
 
@@ -224,6 +225,20 @@ def test_a_fault_of_a_scene_is_named(of_faults: dict[str, str], fault: str) -> N
     sample_id = f"basic-{list(SCENE_FAULTS).index(fault):08d}"
     assert of_faults[sample_id].startswith("DataError: ")
     assert SCENE_FAULTS[fault][1] in of_faults[sample_id]
+
+
+@pytest.mark.parametrize(
+    ("image", "scene"),
+    [
+        ("/data/local-files/?d=images/basic-00000007.jpg", "basic-00000007"),
+        ("s3://bucket/folder/basic-00000007.jpg", "basic-00000007"),
+        ("/data/upload/12/1a2b3c4d-basic-00000007.jpg", "basic-00000007"),
+        ("/data/upload/12/1a2b3c4d-deadbeef-7.jpg", "deadbeef-7"),
+        ("s3://bucket/deadbeef-7.jpg", "deadbeef-7"),
+    ],
+)
+def test_a_picture_says_of_which_scene_it_is(image: str, scene: str) -> None:
+    assert _scene_of({"data": {"image": image}}, place="task 0") == scene
 
 
 def _twice(tasks: list[Any]) -> None:
