@@ -94,7 +94,7 @@ def add_parser(commands: Commands) -> None:
         "--workers",
         type=positive,
         metavar="N",
-        help="processes (default: one a GPU; on a CPU one for two cores)",
+        help="processes (default: one a GPU, one for `cuda:1`; on a CPU one for two cores)",
     )
     add_flag(command, "--overwrite", "draw pictures anew that were drawn otherwise")
     add_flag(command, "--no-evaluate", "only draw")

@@ -59,7 +59,7 @@ def add_parser(commands: Commands) -> None:
         "--workers",
         type=positive,
         metavar="N",
-        help="processes (default: one a GPU; on a CPU one for two cores)",
+        help="processes (default: one a GPU, one for `cuda:1`; on a CPU one for two cores)",
     )
     add_flag(command, "--overwrite", "delete the dataset that is in the output folder")
     command.set_defaults(run=run)

@@ -4,10 +4,13 @@
 
     FOLDER/<sha256>.tar             a whole shard, whose bytes had that SHA-256 when it came
     FOLDER/<sha256>.<bytes>.part    one that is coming; whoever fetches it holds its lock
-    FOLDER/.lock                    held while room is made
+    FOLDER/.lock                    held while room is made, and while a `.part` begins
 
 Shards are known by their checksums, so that datasets, trainings and processes share one folder. A
 process that is killed leaves a `.part` without a lock, which nobody reads and the next one removes.
+
+A `.part` begins only once there is room for it: whoever waits for room holds none, so that of those
+who wait, whatever they wait for, one can always go on.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -30,7 +34,10 @@ from imig.shards.manifest import file_sha256
 _TRIES: Final = 2
 """Fetches of a shard whose checksum comes out wrong: bytes can be lost on the way."""
 _LOOK_SECONDS: Final = 0.2
-"""Between looks at whether there is room, while shards that others fetch fill the folder."""
+"""At most, between looks at a shard that another one fetches, or whose room others fetch into."""
+_WAIT_SECONDS: Final = 3600.0
+"""For others to fetch a shard or to leave room for it, before a reader gives up: whoever fetches
+may have been stopped, or be a training that may use more of the folder and always does."""
 
 _OURS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of the disk that is written to, not of the store that is read."""
@@ -60,7 +67,7 @@ class ShardCache:
                 f"data.cache.size is {self.size:,} bytes, and the largest shard of {place} has "
                 f"{largest:,}",
                 cure=f"--set data.cache.size={20 * largest} holds 20 of them, which is about what "
-                "a training reads from at a time",
+                "a training of one subset reads from at a time; of several it is 20 for each",
             )
 
     def holds(self, record: ShardRecord) -> bool:
@@ -75,22 +82,35 @@ class ShardCache:
         Raises
         ------
         UnavailableError
-            It cannot be fetched, the folder cannot be written, or what comes is another shard.
+            It cannot be fetched, the folder cannot be written, what comes is another shard, or
+            others fill the folder for an hour.
         """
+        ends = time.monotonic() + _WAIT_SECONDS
         with self._naming():
             while True:
-                file = self._open_whole(record) or self._fetch(record, fetch, place, wait=True)
+                file = self._open_whole(record) or self._fetch(record, fetch, place)
                 if file is not None:
                     return file
+                if time.monotonic() > ends:
+                    raise UnavailableError(
+                        f"{place} has not come into data.cache.folder {self.folder} in "
+                        f"{_WAIT_SECONDS / 60:.0f} minutes: others fetch it, or fetch so much that "
+                        f"its {record.bytes:,} bytes do not fit into data.cache.size "
+                        f"({self.size:,} bytes)",
+                        cure="end whatever hangs there, and choose a larger data.cache.size, or a "
+                        "folder of its own; --resume goes on from the last checkpoint",
+                    )
+                # not all at once, or they get into each other's way again
+                time.sleep(_LOOK_SECONDS * random.uniform(0.5, 1))
 
     def fetch_ahead(self, record: ShardRecord, fetch: Fetch, *, place: str) -> None:
-        """Fetch a shard that will be wanted, unless it is there or on its way.
+        """Fetch a shard that will be wanted, if there is room and it is not there or on its way.
 
         Raises as `open` does.
         """
         with self._naming():
             if not self.holds(record):
-                file = self._fetch(record, fetch, place, wait=False)
+                file = self._fetch(record, fetch, place)
                 if file is not None:
                     file.close()
 
@@ -108,19 +128,18 @@ class ShardCache:
             os.utime(path)
         return file
 
-    def _fetch(
-        self, record: ShardRecord, fetch: Fetch, place: str, *, wait: bool
-    ) -> BinaryIO | None:
-        """The shard, fetched by this thread; None where another does, or has."""
+    def _fetch(self, record: ShardRecord, fetch: Fetch, place: str) -> BinaryIO | None:
+        """The shard, fetched by this thread; None where another does or has, or without room."""
         self.folder.mkdir(parents=True, exist_ok=True)
         part = self.folder / f"{record.sha256}.{record.bytes}.part"
-        with _locked(part, wait=wait) as held:
-            if not held or self.holds(record):
-                return None
-            while not self._make_room(record.bytes, part):
-                if not wait:
+        with ExitStack() as held:
+            with _locked(self.folder / ".lock", keep=True):
+                # in this order: what another has just finished is no part any more, but is there
+                if not _remove_abandoned(part) or self.holds(record):
                     return None
-                time.sleep(_LOOK_SECONDS)
+                if not self._make_room(record.bytes):
+                    return None
+                held.enter_context(_locked(part))
             for _ in range(_TRIES):
                 part.write_bytes(b"")
                 try:
@@ -142,25 +161,29 @@ class ShardCache:
             "`imig validate` compares every checksum",
         )
 
-    def _make_room(self, needed: int, own: Path) -> bool:
-        """Remove what was used least recently until so many bytes fit; whether they do."""
-        with _locked(self.folder / ".lock", wait=True, keep=True):
-            coming = 0
-            for part in self.folder.glob("*.part"):
-                if part != own and not _remove_abandoned(part):
-                    coming += int(part.name.split(".")[1])
-            used: list[tuple[float, int, Path]] = []
-            for path in self.folder.glob("*.tar"):
-                with suppress(FileNotFoundError):
-                    state = path.stat()
-                    used.append((state.st_mtime, state.st_size, path))
-            room = self.size - coming - sum(size for _, size, _ in used)
-            for _, size, path in sorted(used):
-                if room >= needed:
-                    break
-                path.unlink(missing_ok=True)
-                room += size
-            return room >= needed
+    def _make_room(self, needed: int) -> bool:
+        """Remove what was used least recently until so many bytes fit; whether they do.
+
+        Whoever calls this holds the lock of the folder. Nothing is removed where it would not do.
+        """
+        coming = 0
+        for part in self.folder.glob("*.part"):
+            if not _remove_abandoned(part):
+                coming += int(part.name.split(".")[1])
+        if self.size - coming < needed:
+            return False
+        used: list[tuple[float, int, Path]] = []
+        for path in self.folder.glob("*.tar"):
+            with suppress(FileNotFoundError):
+                state = path.stat()
+                used.append((state.st_mtime, state.st_size, path))
+        room = self.size - coming - sum(size for _, size, _ in used)
+        for _, size, path in sorted(used):
+            if room >= needed:
+                break
+            path.unlink(missing_ok=True)
+            room += size
+        return room >= needed
 
     def _path(self, record: ShardRecord) -> Path:
         return self.folder / f"{record.sha256}.tar"
@@ -236,23 +259,18 @@ def cached_folder(
 
 
 @contextmanager
-def _locked(path: Path, *, wait: bool, keep: bool = False) -> Iterator[bool]:
-    """Hold the lock of a file, which is made; whether it is held.
+def _locked(path: Path, *, keep: bool = False) -> Iterator[None]:
+    """Hold the lock of a file, which is made.
 
-    Not held where somebody else has it and `wait` is not asked for. Without `keep` the file is
-    removed at the end, if it still has that name.
+    Without `keep` the file is removed at the end, if it still has that name.
     """
     while True:
         with path.open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
+            fcntl.flock(file, fcntl.LOCK_EX)
             if not _is_named(file, path):
-                continue  # finished, or removed, between opening and locking it
+                continue  # removed between opening and locking it
             try:
-                yield True
+                yield
             finally:
                 if not keep and _is_named(file, path):
                     path.unlink(missing_ok=True)

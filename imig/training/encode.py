@@ -6,6 +6,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from imig.console.lines import say
@@ -84,7 +85,7 @@ def _encode_rest(
     left = [shard for shard in plan.shards if not folder.has_shard(shard)]
     total = len(plan.source)
     before = total - sum(len(plan.shards[shard]) for shard in left)
-    workers = max(1, min(workers or default_workers(plan.device), len(left)))
+    workers = max(1, min(workers or default_workers(torch.device(plan.device)), len(left)))
     say(
         console,
         f"encoding {plan.source.path}: {total} scenes -> {plan.output} with "

@@ -33,10 +33,13 @@ Finished = Generator[tuple[str, Record], None, None]
 """Name and record of each shard, as it is finished."""
 
 
-def default_workers(device: str) -> int:
-    """One a GPU; on a CPU one for two cores: the others prepare pictures in its threads."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.device_count()
+def default_workers(device: torch.device) -> int:
+    """One a GPU, or the one that is named (`cuda:1`).
+
+    On a CPU one for two cores: the others prepare pictures in its threads.
+    """
+    if device.type == "cuda":
+        return torch.cuda.device_count() if device.index is None else 1
     return max(1, cpu_count() // 2)
 
 

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from imig.errors import DataError, ImigError
 from imig.printable import to_printable
+from imig.training.processes import WORKING_ALONE
 
 BEAT_SECONDS: Final = 2.0
 STALE_SECONDS: Final = 300.0
@@ -109,8 +110,18 @@ class Liveness:
         while not self._ended.wait(BEAT_SECONDS):
             self._count += 1
             self._look(stale=STALE_SECONDS)
-            if self.lost and not self._ended.wait(_GRACE_SECONDS):
-                # Whatever it waits for is not to come. Nothing is being written: it takes all.
+            if self.lost:
+                self._end()
+                return
+
+    def _end(self) -> None:
+        """End this process, if it does not end by itself: what it waits for is not to come.
+
+        What process 0 writes alone it writes to its end first; it may be the checkpoint that the
+        training goes on from.
+        """
+        while not self._ended.wait(_GRACE_SECONDS):
+            if WORKING_ALONE.acquire(blocking=False):  # and keep it: nothing more begins
                 print(f"error: {to_printable(self.lost)}\n  {CURE}", file=sys.stderr, flush=True)
                 os._exit(1)
 

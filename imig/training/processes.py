@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -11,6 +12,9 @@ import torch.distributed as dist
 from imig.errors import ImigError
 
 Result = TypeVar("Result")
+
+WORKING_ALONE: Final = threading.Lock()
+"""Held while process 0 does what needs none of the others, such as writing a checkpoint."""
 
 
 def process_rank() -> int:
@@ -33,7 +37,8 @@ def on_first_process(function: Callable[[], Result]) -> Result:
     outcome: list[Any] = [None, None]
     if process_rank() == 0:
         try:
-            outcome[0] = function()
+            with WORKING_ALONE:
+                outcome[0] = function()
         except ImigError as error:
             outcome[1] = error
     dist.broadcast_object_list(outcome, src=0)

@@ -62,8 +62,8 @@ class CacheConfig(RecipePart):
     )
     size: ByteSize = Field(
         description="The most that it holds, in bytes or as `200GB`, `64GiB`: the least recently "
-        "used shards give way. At least the largest shard; some 20 of them keep the order of "
-        "reading from fetching a shard twice in an epoch.",
+        "used shards give way. At least the largest shard; some 20 of them for each subset "
+        "keep the order of reading from fetching a shard twice in an epoch.",
     )
 
 

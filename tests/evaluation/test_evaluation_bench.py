@@ -10,10 +10,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from support.contextgen_folder import write_contextgen_folder
 from support.tiny_dataset import write_tiny_dataset
@@ -296,6 +297,29 @@ def test_a_bench_that_was_stopped_goes_on_to_the_same_bytes(
     undisturbed = _command(shards, weights, tmp_path / "whole", *words)
     assert subprocess.run(undisturbed, check=False).returncode == 0
     assert pictures(tmp_path / "stopped") == pictures(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("device", "workers"), [("cuda", 3), ("cuda:1", 1)])
+def test_a_process_a_gpu_and_one_for_a_gpu_that_is_named(
+    weights: Path,
+    shards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    workers: int,
+) -> None:
+    started: list[int] = []
+
+    def start(*_: object, workers: int, what: str) -> NoReturn:
+        started.append(workers)
+        raise DataError(f"no process that {what} is started here")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr("imig.evaluation.bench.run.each_in_processes", start)
+    words = ["--weights", str(weights), "--output", str(tmp_path / "out"), "--batch-size", "1"]
+    words += ["--device", device, "--no-evaluate"]
+    assert main(["bench", str(shards), *STEPS, *words]) == 1
+    assert started == [workers]
 
 
 @pytest.mark.long

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
@@ -183,6 +183,73 @@ def test_what_others_fetch_counts_and_is_not_removed(tmp_path: Path) -> None:
     assert held(cache) == {2, 3}
 
 
+def in_background(function: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(("room", "readers"), [(1, 2), (1, 3), (2, 3)])
+def test_readers_that_wait_for_room_do_not_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, readers: int
+) -> None:
+    """All come to where room is made at the same time, each for a shard of its own."""
+    cache, store, lock = ShardCache(tmp_path, room * SIZE), Store(), fcntl.flock
+    together, came = threading.Barrier(readers), threading.local()
+
+    def meet_first(file: BinaryIO, how: int) -> None:
+        if Path(file.name).name == ".lock" and not hasattr(came, "before"):
+            came.before = True
+            together.wait(timeout=10)
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", meet_first)
+    results: dict[int, bytes] = {}
+
+    def read(number: int) -> None:
+        results[number] = store.read(cache, number)
+
+    threads = [in_background(functools.partial(read, number)) for number in range(readers)]
+    for one in threads:
+        one.join(timeout=10)
+    assert results == {number: content(number) for number in range(readers)}
+    assert len(held(cache)) == room
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_nothing_gives_way_where_that_would_not_make_room(tmp_path: Path, ahead: bool) -> None:
+    cache, store = ShardCache(tmp_path, 3 * SIZE), Store()
+    store.read(cache, 1)
+    coming = tmp_path / f"{record(9).sha256}.{3 * SIZE}.part"
+    results: list[bytes] = []
+    with coming.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if ahead:
+            cache.fetch_ahead(record(2), Path.unlink, place="store/2")
+        else:
+            reader = in_background(lambda: results.append(store.read(cache, 2)))
+            reader.join(timeout=0.5)
+            assert reader.is_alive()
+        assert held(cache) == {1}
+        assert list(tmp_path.glob("*.part")) == [coming], "who waits takes no room"
+    if not ahead:
+        reader.join(timeout=10)
+        assert results == [content(2)]
+        assert held(cache) == {1, 2}
+
+
+def test_a_reader_does_not_wait_for_room_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imig.shards.cache._WAIT_SECONDS", 0.0)
+    cache, coming = ShardCache(tmp_path, SIZE), tmp_path / f"{record(9).sha256}.{SIZE}.part"
+    with coming.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(UnavailableError, match=r"store/2 has not come into .* 1,000 bytes do"):
+            Store().read(cache, 2)
+
+
 KILLED = """
 import os, sys
 from pathlib import Path
@@ -213,8 +280,10 @@ def test_a_process_that_is_killed_while_it_fetches_leaves_nothing_that_is_used(
 
 def test_a_cache_that_cannot_hold_the_largest_shard_is_refused(tmp_path: Path) -> None:
     cache = ShardCache(tmp_path, SIZE - 1)
-    with pytest.raises(UsageError, match=r"size is 999 bytes, and the largest .* has 1,000"):
+    with pytest.raises(UsageError, match=r"size is 999 bytes, .* has 1,000") as caught:
         cache.require_room({"basic-000001.tar": record(1)}, place="s3://x")
+    assert caught.value.cure.startswith("--set data.cache.size=20000 holds 20 of them")
+    assert "of several it is 20 for each" in caught.value.cure
 
 
 def test_a_disk_that_is_full_is_said_and_is_no_damage(tmp_path: Path) -> None:

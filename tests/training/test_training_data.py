@@ -155,6 +155,31 @@ def test_every_subset_runs_through_its_own_epochs() -> None:
         assert sorted(basic) == list(range(12)), epoch
 
 
+@pytest.mark.parametrize(
+    ("subsets", "cached", "enough"), [(1, 20, True), (1, 6, False), (3, 60, True), (3, 20, False)]
+)
+def test_twenty_shards_for_each_subset_are_fetched_once_an_epoch(
+    subsets: int, cached: int, enough: bool
+) -> None:
+    """What `data.cache.size` promises; a cache in which the least recently used give way."""
+    names = ["basic", "complex", "flexible"][:subsets]
+    entries = [entry for name in names for entry in _entries(320, subset=name)]
+    shards = len({entry.shard for entry in entries})
+    config = CONFIG.model_copy(update={"subset_weights": dict.fromkeys(names, 1.0)})
+    order = Order(entries, config=config, seed=0, batch_size=4)
+    cache: dict[str, None] = {}
+    fetched = 0
+    for number in range(len(entries) // 4):
+        for one in order.micro_batch(number):
+            shard = entries[one.entry].shard
+            fetched += shard not in cache
+            cache.pop(shard, None)
+            cache[shard] = None
+            if len(cache) > cached:
+                del cache[next(iter(cache))]
+    assert (fetched < 1.1 * shards) == enough, (fetched, shards)
+
+
 @pytest.mark.parametrize(("batch_size", "world"), [(4, 1), (2, 3), (1, 2)])
 def test_ranks_share_an_epoch_without_repeats_or_gaps(batch_size: int, world: int) -> None:
     entries = _entries(batch_size * world * 12)

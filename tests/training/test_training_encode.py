@@ -45,6 +45,7 @@ from imig.training.choices import Variant, available_variants, caption_text
 from imig.training.data import TrainingData, _Packed
 from imig.training.encode import encode_dataset
 from imig.training.encode_scene import SceneEncoder
+from imig.training.encode_workers import default_workers
 from imig.training.encoding import differences, encoding_record
 from imig.training.loop import train
 from imig.training.metrics import read_metrics
@@ -275,6 +276,17 @@ def running(group: int) -> list[str]:
             if int(its_group) == group and state not in "ZX":
                 found.append(path.parent.name)
     return found
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "workers"),
+    [("cuda", 4, 4), ("cuda", 1, 1), ("cuda:0", 4, 1), ("cuda:1", 4, 1)],
+)
+def test_a_process_a_gpu_and_one_for_a_gpu_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, workers: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert default_workers(torch.device(device)) == workers
 
 
 @pytest.mark.long

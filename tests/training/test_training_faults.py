@@ -6,10 +6,14 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +29,9 @@ from imig.cli import main
 from imig.contextgen.adapter_info import describe_adapter
 from imig.errors import DataError, UnavailableError
 from imig.shards.dataset import Dataset
-from imig.training import evaluate, loop
+from imig.training import evaluate, liveness, loop, processes
 from imig.training.data import TrainingData
+from imig.training.liveness import Liveness
 from imig.training.loop import train
 from imig.training.metrics import read_metrics
 from imig.training.recipe import DataConfig, TrainRecipe
@@ -384,6 +389,49 @@ def test_a_process_that_dies_ends_the_others_with_its_name(
     assert f"error: process {victim} of 2 (process ID {processes[victim].pid} on " in said
     assert "--resume goes on" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_process_0_writes_alone_it_ends_when_another_is_lost(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], fails: bool
+) -> None:
+    """Process 1 has died before process 0 writes for 20 times the time that it has to end."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    store = torch.distributed.HashStore()  # type: ignore[attr-defined]
+    who = [socket.gethostname(), gone.pid, os.readlink("/proc/self/ns/pid")]
+    for key, value in {"who/1": json.dumps(who), "state/1": "", "beat/1": "0"}.items():
+        store.set(key, value)
+    happened: list[str] = []
+    ended = threading.Event()
+
+    def end(code: int) -> None:
+        happened.append(f"ended with {code}")
+        ended.set()
+
+    def write() -> None:
+        time.sleep(1)
+        happened.append("written")
+        if fails:
+            raise DataError("the disk is full")
+
+    monkeypatch.setattr(liveness, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(liveness, "_GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr(processes, "WORKING_ALONE", alone := threading.Lock())
+    monkeypatch.setattr(liveness, "WORKING_ALONE", alone)  # the end of a process keeps it
+    monkeypatch.setattr(processes, "process_count", lambda: 2)
+    monkeypatch.setattr(processes, "process_rank", lambda: 0)
+    # where the other one is waited for in vain
+    monkeypatch.setattr(
+        torch.distributed, "broadcast_object_list", lambda *_, src: ended.wait(timeout=30)
+    )
+    watched = Liveness(store, rank=0, world=2, patience=timedelta(seconds=5))
+    with suppress(DataError):
+        processes.on_first_process(write)
+    watched.stop()
+    assert happened == ["written", "ended with 1"]
+    assert f"error: process 1 of 2 (process ID {gone.pid} on " in capfd.readouterr().err
 
 
 @pytest.mark.long

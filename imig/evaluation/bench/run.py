@@ -74,7 +74,7 @@ class BenchOptions:
     batch: int | None = None
     """Pictures drawn together; None: `BATCH`."""
     workers: int | None = None
-    """Processes; None: one a GPU, on a CPU one for two cores."""
+    """Processes; None: one a GPU, one for `cuda:1`; on a CPU one for two cores."""
     overwrite: bool = False
     training: tuple[str | Path, ...] = ()
     """Datasets that the model was trained on, see `imig.evaluation.run.evaluate`."""
@@ -234,7 +234,7 @@ def _draw(drawing: Drawing, drawn: DrawnCases, *, options: BenchOptions, console
     if not missing:
         return
     left = [one for one in batches if not missing.isdisjoint(one)]
-    workers = min(options.workers or default_workers(device.type), len(left))
+    workers = min(options.workers or default_workers(device), len(left))
     shares = [
         Share(
             device=_device(device, number, workers=workers),
