@@ -223,26 +223,13 @@ ODD: dict[str, tuple[dict[str, Any], str]] = {
         "it has no area in the picture",
     ),
     "negative": ({"bbox": [9, 9, -5, 5], "segmentation": []}, "it has no area in the picture"),
-    "half a polygon": ({"segmentation": [[1, 2, 3]]}, "a polygon needs three corners"),
-    "polygon of NaN": (
-        {"segmentation": [[1, 2, float("inf"), 4, 5, 6]]},
-        "a polygon has a corner far outside",
+    "half a polygon without a box": (
+        {"bbox": None, "segmentation": [[1, 2, 3]]},
+        "annotation 9: a polygon needs three corners",
     ),
-    "run lengths of another size": (
-        {"segmentation": {"size": [120, 161], "counts": "abc"}},
-        "its mask is of [120, 161], its picture of [120, 160]",
-    ),
-    "damaged run lengths": (
-        {"segmentation": {"size": [120, 160], "counts": "zzzz"}},
-        "its run lengths do not describe a picture of that size",
-    ),
-    "run lengths of texts": (
-        {"segmentation": {"size": [120, 160], "counts": ["a"]}},
-        "its run lengths do not describe",
-    ),
-    "mask of another type": (
-        {"segmentation": "polygon"},
-        "its segmentation is neither polygons nor run lengths",
+    "half a polygon and a box outside": (
+        {"bbox": [500, 500, 10, 10], "segmentation": [[1, 2, 3]]},
+        "annotation 9: a polygon needs three corners",
     ),
     "nothing": ({"bbox": None, "segmentation": []}, "it has neither bbox nor segmentation"),
 }
@@ -257,6 +244,46 @@ def test_a_wrong_annotation_costs_itself_alone(tmp_path: Path, case: str) -> Non
     assert [one.box for one in sample.scene.instances] == [(10, 20, 50, 70)]
     ((kind, details),) = sample.oddities
     assert kind == "annotation left out"
+    assert words in details
+
+
+BAD_MASKS: dict[str, tuple[Any, str]] = {
+    "half a polygon": ([[1, 2, 3]], "a polygon needs three corners"),
+    "polygon of NaN": (
+        [[1, 2, float("inf"), 4, 5, 6]],
+        "a polygon has a corner far outside",
+    ),
+    "run lengths of another size": (
+        {"size": [120, 161], "counts": "abc"},
+        "its mask is of [120, 161], its picture of [120, 160]",
+    ),
+    "damaged run lengths": (
+        {"size": [120, 160], "counts": "zzzz"},
+        "its run lengths do not describe a picture of that size",
+    ),
+    "run lengths of texts": (
+        {"size": [120, 160], "counts": ["a"]},
+        "its run lengths do not describe",
+    ),
+    "mask of another type": (
+        "polygon",
+        "its segmentation is neither polygons nor run lengths",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MASKS)
+def test_a_bad_mask_beside_a_good_box_costs_itself_alone(tmp_path: Path, case: str) -> None:
+    segmentation, words = BAD_MASKS[case]
+    write_coco(tmp_path, [LEFT, marked(9, [90, 30, 30, 60], segmentation=segmentation)])
+    sample = read(tmp_path)
+    first, second = sample.scene.instances
+    assert (first.box, second.box) == ((10, 20, 50, 70), (90, 30, 120, 90))
+    assert first.mask is not None
+    assert second.mask is None
+    ((kind, details),) = sample.oddities
+    assert kind == "mask left out, the box is used"
+    assert details.startswith("annotation 9: ")
     assert words in details
 
 
