@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from imig.sample import Sample
 from imig.schema import Instance
 from imig.stages.base import BuildContext
 from imig.stages.source import SourceStage
+from imig.stages.sources.coco_file import read_coco_file
 from imig.stages.sources.config import CocoSource
 from imig.stages.sources.distinct import distinct_phrases
 from imig.stages.sources.json_arrays import JsonArrays, read_element
@@ -327,6 +329,32 @@ def test_crowds_and_strangers_are_counted(tmp_path: Path) -> None:
         "images without an id, left out: 1",
     ):
         assert words in text
+
+
+def test_strangers_are_named_picture_after_picture(tmp_path: Path) -> None:
+    owners = [77, 88, 1, 77]
+    marks = [{**marked(n, [0, 0, 9, 9]), "image_id": owner} for n, owner in enumerate(owners)]
+    write_coco(tmp_path, marks)
+    text = (tmp_path / "annotations" / "instances.json").read_text("utf-8")
+    first, second, _, last = (text.index(f'{{"id": {n}, "image_id"') for n in range(len(owners)))
+    remark = "instances.json: annotations of pictures that it does not name, left out: 3"
+    stage = stage_of(tmp_path)
+    assert stage.count() == 1
+    assert stage.remarks() == [f"{remark} (byte {first}, byte {last}, byte {second})"]
+
+
+def test_a_file_trimmed_to_a_picture_takes_no_longer_than_a_whole_one(tmp_path: Path) -> None:
+    def seconds(name: str, images: list[int]) -> float:
+        marks = [{"image_id": n, "category_id": 1} for n in range(60_000)]
+        value = {"images": [image(n) for n in images], "annotations": marks}
+        path = tmp_path / name
+        path.write_text(json.dumps(value), encoding="utf-8")
+        started = time.process_time()
+        index = read_coco_file(path, key="source.annotations", wanted="category_id")
+        assert index.left_out.total() == 60_000 - len(images)
+        return time.process_time() - started
+
+    assert seconds("trimmed", [1]) < 3 * seconds("whole", list(range(60_000)))
 
 
 def test_too_few_annotations(tmp_path: Path) -> None:

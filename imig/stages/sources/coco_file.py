@@ -187,14 +187,11 @@ class _Annotations:
         numbers = np.array(self._numbers, dtype=np.int64)
         spans = np.array(self._spans, dtype=np.int64).reshape(-1, 2)
         known = {one.id for one in index.images}
-        for owner, number in self._owners.items():
-            if owner not in known:
-                for start, _ in spans[numbers == number].tolist():
-                    index.leave_out(
-                        "annotations of pictures that it does not name", f"byte {start}"
-                    )
-        known_numbers = [number for owner, number in self._owners.items() if owner in known]
-        here = np.isin(numbers, known_numbers)
+        named = [number for owner, number in self._owners.items() if owner in known]
+        here = np.isin(numbers, named)
+        strangers = spans[~here][np.argsort(numbers[~here], kind="stable")]
+        for start in strangers[:, 0].tolist():
+            index.leave_out("annotations of pictures that it does not name", f"byte {start}")
         numbers, spans = numbers[here], spans[here]
         order = np.argsort(numbers, kind="stable")
         index.spans = spans[order]
