@@ -12,7 +12,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from support.coco_files import image, marked, picture, write_coco
-from support.tiny_dataset import make_sample, seal, write_tiny_dataset
+from support.tiny_dataset import make_sample, seal, write_named, write_tiny_dataset
 
 import imig
 from imig.checks.dataset import validate_dataset
@@ -163,6 +163,54 @@ def test_the_category_may_be_the_phrase(dataset: Path, tmp_path: Path) -> None:
     export_dataset(dataset, "coco", output=tmp_path, overrides=["category=phrase"])
     values = json.loads((tmp_path / "annotations" / "instances.json").read_text("utf-8"))
     assert "a blue ball" in [one["name"] for one in values["categories"]]
+
+
+def test_two_sides_have_the_same_categories(tmp_path: Path) -> None:
+    """Their nouns differ: the later side begins with the categories of the earlier one."""
+    found, earlier = [], list[str]()
+    for side, nouns in (("train", ["owl", "cup"]), ("val", ["ant", "owl"])):
+        dataset = write_named(tmp_path / f"{side}-shards", {0: nouns})
+        export_dataset(dataset, "coco", output=tmp_path / side, overrides=earlier)
+        path = tmp_path / side / "annotations" / "instances.json"
+        earlier = [f"classes={path}"]
+        values = json.loads(path.read_text("utf-8"))
+        names = {one["id"]: one["name"] for one in values["categories"]}
+        assert [names[one["category_id"]] for one in values["annotations"]] == nouns
+        found.append(names)
+    assert found == [{1: "cup", 2: "owl"}, {1: "cup", 2: "owl", 3: "ant"}]
+
+
+NO_EARLIER: dict[str, tuple[str | None, str]] = {
+    "not there": (None, "cannot read"),
+    "no JSON": ('{"categories": [', "is no JSON: byte"),
+    "a list": ("[]", "has no categories"),
+    "captions": ('{"images": [], "annotations": []}', "has no categories"),
+    "YOLO's": ("names: [owl]", "{ expected"),
+    "no name": ('{"categories": [{"id": 1}]}', "byte 16: a category without a number (id) or a"),
+    "no number": ('{"categories": [{"id": "a", "name": "owl"}]}', "a category without a number"),
+    "no object": ('{"categories": [5]}', "a category without a number"),
+    "a number twice": (
+        '{"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}',
+        "category 1 stands there twice",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NO_EARLIER)
+def test_what_is_no_file_of_categories_is_named(
+    tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, words = NO_EARLIER[case]
+    path = tmp_path / "earlier.json"
+    if text is not None:
+        path.write_text(text)
+    dataset = write_named(tmp_path / "shards", {0: ["owl"]})
+    command = ["export", "coco", str(dataset), "--output", str(tmp_path / "out")]
+    assert main([*command, "--set", f"classes={path}"]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert "annotations/instances.json of an earlier `imig export coco`" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_dataset_without_captions_has_no_file_of_them(tmp_path: Path) -> None:
