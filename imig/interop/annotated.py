@@ -65,6 +65,10 @@ class AnnotatedImporter(Importer[SettingsT]):
         """Changes with the annotations, whatever the pictures are called."""
         return self._pictures.fingerprint()
 
+    def remarks(self) -> Sequence[str]:
+        """Those of the source: what it has left out of its files."""
+        return self._pictures.remarks()
+
     def read(self, key: str, sample_id: str, losses: Losses) -> Sample:
         """See `Importer.read`."""
         number = self._numbers[key]

@@ -209,6 +209,13 @@ class Importer(ABC, Generic[SettingsT]):
         """Models that took part in making the scenes, as far as the source says."""
         return []
 
+    def remarks(self) -> Sequence[str]:
+        """What is odd about the source as a whole, a line for each kind, counted.
+
+        Printed at the end of an import, and in its report. Losses are of single scenes.
+        """
+        return []
+
     def complete(self, manifest: Manifest) -> Manifest:
         """The new dataset's manifest, with what the source says of all scenes together."""
         return manifest

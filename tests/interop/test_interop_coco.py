@@ -275,6 +275,37 @@ def test_what_cannot_be_read_is_named_and_the_others_go_on(tmp_path: Path) -> No
     assert validate_dataset(tmp_path / "back").faults == []
 
 
+def test_what_the_file_has_in_vain_is_said_and_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crowd = {**marked(2, [1, 1, 50, 50]), "iscrowd": 1}
+    stranger = {**marked(3, [1, 1, 50, 50]), "image_id": 77}
+    source = write_coco(
+        tmp_path / "mine",
+        [marked(1, [10, 20, 40, 50]), crowd, stranger],
+        images=[image(1), image(1), {"id": 2}, {"file_name": "x.jpg"}, image(5)],
+        categories=[{"id": 1, "name": "dog"}, {"id": 2}],
+    )
+    back = tmp_path / "back"
+    assert main(["import", "coco", str(source), "--output", str(back)]) == 0
+    said = capsys.readouterr().out
+    reported = json.loads((back / "report.json").read_text("utf-8"))["source"]
+    for words in (
+        "pictures that are not there, whose scenes are quarantined: 1 of 2 (5.jpg)",
+        "crowd regions, which show no single thing, left out: 1 (id 2)",
+        "annotations of pictures that it does not name, left out: 1 (byte ",
+        "images whose id stands there twice, left out: 1 (id 1)",
+        "images without file_name or coco_url, left out: 1 (id 2)",
+        "images without an id, left out: 1",
+        "categories without id or name, left out: 1",
+    ):
+        assert words in said
+        assert any(words in remark for remark in reported)
+    again = ["import", "coco", str(source), "--output", str(tmp_path / "json"), "--json"]
+    assert main(again) == 0
+    assert json.loads(capsys.readouterr().out)["remarks"] == reported
+
+
 def test_a_file_that_is_cut_off_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -332,6 +333,22 @@ def test_other_peoples_layouts_are_found(tmp_path: Path, layout: str) -> None:
     sample = read(folder)
     assert sample.scene.source.path == "images/train/ä b.jpg"
     assert [(one.phrase, one.box) for one in sample.scene.instances] == [("dog", (60, 30, 100, 90))]
+
+
+def test_listed_pictures_that_are_not_there_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_yolo(tmp_path / "yolo", "0 0.5 0.5 0.25 0.5")
+    (folder / "train.txt").write_text("./images/train/ä b.jpg\nimages/train/gone.jpg\n")
+    (folder / "data.yaml").write_text("train: train.txt\nnames: [dog]\n")
+    assert main(["import", "yolo", str(folder), "--output", str(tmp_path / "back")]) == 0
+    remark = (
+        "listed pictures that are not there, whose scenes are quarantined: 1 of 2 "
+        "(images/train/gone.jpg)"
+    )
+    assert remark in capsys.readouterr().out.splitlines()
+    report = json.loads((tmp_path / "back" / "report.json").read_text("utf-8"))
+    assert report["source"] == [remark]
 
 
 def test_damaged_pictures_and_labels_cost_themselves(tmp_path: Path) -> None:

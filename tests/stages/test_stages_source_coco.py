@@ -319,7 +319,7 @@ def test_crowds_and_strangers_are_counted(tmp_path: Path) -> None:
     assert [one.box for one in read(tmp_path).scene.instances] == [(10, 20, 50, 70)]
     text = "\n".join(stage.remarks())
     for words in (
-        "annotated pictures that are not there, whose scenes will be quarantined: 1 of 2 (5.jpg)",
+        "annotated pictures that are not there, whose scenes are quarantined: 1 of 2 (5.jpg)",
         "instances.json: crowd regions, which show no single thing, left out: 1 (id 3)",
         "annotations of pictures that it does not name, left out: 1 (byte ",
         "annotations without image_id or category_id, left out: 1",

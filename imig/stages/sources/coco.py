@@ -120,7 +120,7 @@ class CocoPictures(AnnotatedPictures):
         if self._missing:
             first = name_some([self.names[number] for number in self._missing])
             remarks.append(
-                f"annotated pictures that are not there, whose scenes will be quarantined: "
+                f"annotated pictures that are not there, whose scenes are quarantined: "
                 f"{len(self._missing):,} of {len(self.names):,} ({first})"
             )
         files = [self._instances, *([] if self._captions is None else [self._captions])]
