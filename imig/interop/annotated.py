@@ -43,13 +43,10 @@ class AnnotatedImporter(Importer[SettingsT]):
     def _numbers(self) -> dict[str, int]:
         """Key -> number: the name without its suffix, where that names one picture alone."""
         names = self._pictures.names
-        stems = [PurePosixPath(name).stem for name in names]
-        times = Counter(stems)
-        keys = [stem if times[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
-        if len(set(keys)) < len(keys):
-            doubled = next(key for key, count in Counter(keys).items() if count > 1)
-            raise DataError(f"{self.source}: {doubled} is named twice")
-        return {key: number for number, key in enumerate(keys)}
+        stems = {name: PurePosixPath(name).stem for name in names}
+        times = Counter(stems.values())
+        keys = [stems[name] if times[stems[name]] == 1 else name for name in names]
+        return {key: number for number, key in enumerate(_to_distinct(keys))}
 
     def keys(self) -> Sequence[str]:
         """Names of the pictures."""
@@ -88,3 +85,18 @@ class AnnotatedImporter(Importer[SettingsT]):
             figures = ", ".join(f"{name} {value}" for name, value in sample.reject.figures.items())
             raise DataError(f"{sample.reject.reason}: {figures}")
         return sample
+
+
+def _to_distinct(keys: Sequence[str]) -> list[str]:
+    """Of equal ones the first as it is, the later ones with a number behind: ``a``, ``a#2``."""
+    taken, times = set(keys), Counter[str]()
+    distinct = []
+    for key in keys:
+        times[key] += 1
+        own = key
+        if times[key] > 1:
+            while (own := f"{key}#{times[key]}") in taken:
+                times[key] += 1
+            taken.add(own)
+        distinct.append(own)
+    return distinct

@@ -19,6 +19,7 @@ from imig.checks.dataset import validate_dataset
 from imig.cli import main
 from imig.errors import DataError, UsageError
 from imig.interop.exporting import export_dataset
+from imig.interop.ids import keys_to_ids
 from imig.interop.importing import import_dataset
 from imig.layout.masks import mask_to_rle
 from imig.sample import Sample
@@ -304,6 +305,42 @@ def test_what_the_file_has_in_vain_is_said_and_reported(
     again = ["import", "coco", str(source), "--output", str(tmp_path / "json"), "--json"]
     assert main(again) == 0
     assert json.loads(capsys.readouterr().out)["remarks"] == reported
+
+
+NAMED: dict[str, tuple[list[str], list[str]]] = {
+    "a picture under two ids": (["a.jpg", "b.jpg", "a.jpg"], ["a", "b", "a#2"]),
+    "and three": (["a.jpg"] * 3, ["a", "a#2", "a#3"]),
+    "in two folders, once doubled": (
+        ["x/a.jpg", "y/a.jpg", "y/a.jpg"],
+        ["x/a.jpg", "y/a.jpg", "y/a.jpg#2"],
+    ),
+    "the number is a name too": (
+        ["a.jpg", "a.jpg", "a#2.jpg", "a.jpg"],
+        ["a", "a#3", "a#2", "a#4"],
+    ),
+    "a stem that is another's name": (
+        ["x/a.jpg", "a.jpg", "a.jpg.png"],
+        ["x/a.jpg", "a.jpg", "a.jpg#2"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_pictures_that_are_named_alike_are_a_scene_each(tmp_path: Path, case: str) -> None:
+    names, keys = NAMED[case]
+    listed = [image(number, file_name=name) for number, name in enumerate(names, start=1)]
+    marks = [{**marked(n, [n, 20, 40, 50]), "image_id": n} for n in range(1, len(names) + 1)]
+    source = write_coco(
+        tmp_path / "mine", marks, images=listed, pictures={name: picture() for name in names}
+    )
+    done = import_dataset(source, "coco", output=tmp_path / "back")
+    assert done.manifest.counts.quarantined == 0
+    boxes = {keys_to_ids([key])[key]: (n, 20, n + 40, 70) for n, key in enumerate(keys, start=1)}
+    scenes = {one.id: one.record.instances[0].box for one in imig.Dataset(tmp_path / "back")}
+    assert scenes == boxes
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    words = "instances.json: pictures that have several ids, a scene for each: "
+    assert list(done.remarks) == [f"{words}1 ({name})" for name in doubled]
 
 
 def test_a_file_that_is_cut_off_leaves_nothing(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
@@ -122,6 +123,13 @@ class CocoPictures(AnnotatedPictures):
             remarks.append(
                 f"annotated pictures that are not there, whose scenes are quarantined: "
                 f"{len(self._missing):,} of {len(self.names):,} ({first})"
+            )
+        times = Counter(self.names)
+        doubled = [name for name, count in times.items() if count > 1]
+        if doubled:
+            remarks.append(
+                f"{self._annotations_path.name}: pictures that have several ids, a scene for each: "
+                f"{len(doubled):,} ({name_some(doubled)})"
             )
         files = [self._instances, *([] if self._captions is None else [self._captions])]
         return [*remarks, *(remark for file in files for remark in file.remarks())]
