@@ -13,11 +13,15 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from pydantic import Field
+
 from imig.errors import DataError
-from imig.interop.format import Importer, Losses, SettingsT
+from imig.interop.format import FormatSettings, Importer, Losses, SettingsT
 from imig.sample import Sample, derive_seed
 from imig.schema import MAX_INSTANCES, Scene
+from imig.stages.pictures import MANY_PIXELS_CURE
 from imig.stages.sources.annotated import AnnotatedPictures
+from imig.stages.sources.config import DEFAULT_MAX_PIXELS
 
 EVERYTHING: Final[dict[str, Any]] = {
     "min_side": 1,
@@ -26,6 +30,17 @@ EVERYTHING: Final[dict[str, Any]] = {
     "max_instances": MAX_INSTANCES,
 }
 """Settings of a source that turns nothing down, and scales what a scene cannot hold alone."""
+
+
+class AnnotatedImportSettings(FormatSettings):
+    """What every such format's `--set` may say."""
+
+    max_pixels: int = Field(
+        default=DEFAULT_MAX_PIXELS,
+        gt=0,
+        exclude_if=lambda pixels: pixels == DEFAULT_MAX_PIXELS,
+        description="pictures above are quarantined unread. ",
+    )
 
 
 class AnnotatedImporter(Importer[SettingsT]):
@@ -43,7 +58,7 @@ class AnnotatedImporter(Importer[SettingsT]):
     def _numbers(self) -> dict[str, int]:
         """Key -> number: the name without its suffix, where that names one picture alone."""
         names = self._pictures.names
-        stems = {name: PurePosixPath(name).stem for name in names}
+        stems = {name: PurePosixPath(name.replace("\\", "/")).stem for name in names}
         times = Counter(stems.values())
         keys = [stems[name] if times[stems[name]] == 1 else name for name in names]
         return {key: number for number, key in enumerate(_to_distinct(keys))}
@@ -82,8 +97,11 @@ class AnnotatedImporter(Importer[SettingsT]):
         )
         self._pictures.fill(sample, number)
         if sample.reject is not None:
-            figures = ", ".join(f"{name} {value}" for name, value in sample.reject.figures.items())
-            raise DataError(f"{sample.reject.reason}: {figures}")
+            figures = dict(sample.reject.figures)
+            if figures.get("cure") == MANY_PIXELS_CURE:  # which names a recipe's key
+                figures["cure"] = "scale it down, or raise --set max_pixels"
+            said = ", ".join(f"{name} {value}" for name, value in figures.items())
+            raise DataError(f"{sample.reject.reason}: {said}")
         return sample
 
 

@@ -21,7 +21,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from imig.errors import UsageError
-from imig.interop.annotated import EVERYTHING, AnnotatedImporter
+from imig.interop.annotated import EVERYTHING, AnnotatedImporter, AnnotatedImportSettings
 from imig.interop.classes import NO_CLASSES, EarlierClasses, read_coco_classes
 from imig.interop.format import Exporter, ExportFolder, Format, FormatSettings, Losses
 from imig.layout.polygons import join_rings, mask_to_rings, mask_to_run_lengths
@@ -50,6 +50,7 @@ class CocoExportSettings(FormatSettings):
     classes: str | None = Field(
         default=None,
         min_length=1,
+        exclude_if=lambda classes: classes is None,
         description="instances.json of an earlier export: its categories keep their numbers. ",
     )
 
@@ -161,7 +162,7 @@ def _line(number: int, entry: Entry) -> bytes:
     return (("," if number > 1 else "") + "\n" + text).encode()
 
 
-class CocoImportSettings(FormatSettings):
+class CocoImportSettings(AnnotatedImportSettings):
     """What `imig import coco --set` may say."""
 
     annotations: str | None = Field(
@@ -193,8 +194,11 @@ class CocoImporter(AnnotatedImporter[CocoImportSettings]):
                 annotations=_plain(annotations),
                 captions=None if captions is None else _plain(captions),
                 orientation=settings.orientation,
+                max_pixels=settings.max_pixels,
                 **EVERYTHING,
-            )
+            ),
+            path_setting="images",
+            annotations_setting="annotations",
         )
 
     def _below(self, name: str | None) -> Path | None:

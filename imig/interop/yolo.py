@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from pydantic import Field
 
-from imig.interop.annotated import EVERYTHING, AnnotatedImporter
+from imig.interop.annotated import EVERYTHING, AnnotatedImporter, AnnotatedImportSettings
 from imig.interop.classes import NO_CLASSES, EarlierClasses, read_yolo_classes
 from imig.interop.coco import note_losses
 from imig.interop.format import Exporter, ExportFolder, Format, FormatSettings
@@ -49,6 +49,7 @@ class YoloExportSettings(FormatSettings):
     classes: str | None = Field(
         default=None,
         min_length=1,
+        exclude_if=lambda classes: classes is None,
         description="data.yaml of an earlier export: its classes keep their numbers, its other "
         "splits stay in data.yaml. ",
     )
@@ -140,7 +141,7 @@ def _place_text(place: str | list[str]) -> str:
     return f"[{', '.join(map(yaml_text, place))}]"
 
 
-class YoloImportSettings(FormatSettings):
+class YoloImportSettings(AnnotatedImportSettings):
     """What `imig import yolo --set` may say."""
 
     split: str = Field(default="train", min_length=1, description="a key of data.yaml. ")
@@ -152,9 +153,14 @@ class YoloImporter(AnnotatedImporter[YoloImportSettings]):
     settings_type = YoloImportSettings
 
     def pictures(self) -> YoloPictures:
-        path = str(self.source.absolute())
         return YoloPictures(
-            YoloSource(kind="yolo", path=path, split=self.settings.split, **EVERYTHING)
+            YoloSource(
+                kind="yolo",
+                path=str(self.source.absolute()),
+                split=self.settings.split,
+                max_pixels=self.settings.max_pixels,
+                **EVERYTHING,
+            )
         )
 
 

@@ -248,7 +248,7 @@ def test_other_peoples_layouts_are_found(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_named_and_the_others_go_on(tmp_path: Path) -> None:
-    names = ["good.jpg", "../out.jpg", "gone.jpg", "none.jpg", "small.jpg", "empty.jpg"]
+    names = ["good.jpg", "out/..", "gone.jpg", "none.jpg", "small.jpg", "empty.jpg"]
     listed = [image(number, file_name=name) for number, name in enumerate(names, start=1)]
     pictures = {
         "good.jpg": picture(),
@@ -267,7 +267,7 @@ def test_what_cannot_be_read_is_named_and_the_others_go_on(tmp_path: Path) -> No
     done = import_dataset(source, "coco", output=tmp_path / "back")
     assert (done.manifest.counts.written, done.manifest.counts.quarantined) == (2, 4)
     errors = {one.path: one.error for one in read_quarantine(tmp_path / "back")}
-    assert "leads out of the folder" in errors["out"]
+    assert "leads out of the folder" in errors[".."]
     assert "cannot open gone.jpg" in errors["gone"]
     assert "unreadable image" in errors["none"]
     assert "another size than its annotations: width 80" in errors["small"]
@@ -305,6 +305,32 @@ def test_what_the_file_has_in_vain_is_said_and_reported(
     again = ["import", "coco", str(source), "--output", str(tmp_path / "json"), "--json"]
     assert main(again) == 0
     assert json.loads(capsys.readouterr().out)["remarks"] == reported
+
+
+def test_a_picture_named_by_windows_is_called_by_its_last_part(tmp_path: Path) -> None:
+    listed = [image(1, file_name="train\\1.jpg")]
+    marks = [marked(1, [10, 20, 40, 50])]
+    source = write_coco(
+        tmp_path / "mine", marks, images=listed, pictures={"train/1.jpg": picture()}
+    )
+    import_dataset(source, "coco", output=tmp_path / "back")
+    assert imig.Dataset(tmp_path / "back").ids == ["1"]
+
+
+def test_messages_name_the_settings_of_an_import(tmp_path: Path) -> None:
+    source = write_coco(tmp_path / "mine", [marked(1, [10, 20, 40, 50])])
+    (source / "empty").mkdir()
+    output = tmp_path / "back"
+    with pytest.raises(DataError, match="--set images=FOLDER") as caught:
+        import_dataset(source, "coco", output=output, overrides=["images=empty"])
+    assert "source.path" not in str(caught.value)
+    with pytest.raises(UsageError, match="images is the folder of the pictures, annotations the"):
+        import_dataset(source, "coco", output=output, overrides=["images=gone"])
+    with pytest.raises(DataError, match=r"too many pixels: .* or raise --set max_pixels") as caught:
+        import_dataset(source, "coco", output=output, overrides=["max_pixels=19199"])
+    assert "source.max_pixels" not in str(caught.value)
+    done = import_dataset(source, "coco", output=tmp_path / "other", overrides=["max_pixels=19200"])
+    assert done.manifest.counts.written == 1
 
 
 NAMED: dict[str, tuple[list[str], list[str]]] = {

@@ -16,7 +16,7 @@ from support.tiny_dataset import make_sample, seal, write_named
 import imig
 from imig.checks.dataset import validate_dataset
 from imig.cli import main
-from imig.errors import UsageError
+from imig.errors import DataError, UsageError
 from imig.interop.exporting import export_dataset
 from imig.interop.importing import import_dataset
 from imig.layout.masks import mask_to_rle
@@ -361,6 +361,15 @@ def test_damaged_pictures_and_labels_cost_themselves(tmp_path: Path) -> None:
     errors = {one.path: one.error for one in read_quarantine(tmp_path / "back")}
     assert "unreadable image" in errors["none"]
     assert validate_dataset(tmp_path / "back").faults == []
+
+
+def test_too_many_pixels_name_the_setting_of_an_import(tmp_path: Path) -> None:
+    folder = write_yolo(tmp_path / "yolo", "0 0.5 0.5 0.25 0.5")
+    output = tmp_path / "back"
+    with pytest.raises(DataError, match=r"too many pixels: .* or raise --set max_pixels"):
+        import_dataset(folder, "yolo", output=output, overrides=["max_pixels=19199"])
+    done = import_dataset(folder, "yolo", output=tmp_path / "other", overrides=["max_pixels=19200"])
+    assert done.manifest.counts.written == 1
 
 
 def test_a_folder_without_data_yaml_is_named(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pycocotools import mask as coco
 from support.coco_files import SIZE, image, marked, picture, write_coco
 
 from imig.engine.plan import make_plan
-from imig.errors import DataError, ImigError, SourceLostError, UsageError
+from imig.errors import CannotOpenError, DataError, ImigError, SourceLostError, UsageError
 from imig.layout.masks import Mask, rle_to_mask
 from imig.recipe.file import load_recipe
 from imig.sample import Sample
@@ -382,7 +382,43 @@ def test_lvis_names_pictures_by_their_address(tmp_path: Path) -> None:
         assert [one.phrase for one in sample.scene.instances] == ["bow"]
 
 
-@pytest.mark.parametrize("name", ["../images/1.jpg", "/etc/hostname", "a/../../1.jpg"])
+ELSEWHERE: dict[str, tuple[str, str, str]] = {
+    "as it is named": ("train/1.jpg", "train/1.jpg", "train/1.jpg"),
+    "without its folder": ("train/1.jpg", "1.jpg", "train/1.jpg"),
+    "Windows": ("train\\1.jpg", "train/1.jpg", "train\\1.jpg"),
+    "Windows, without its folder": ("C:\\data\\1.jpg", "1.jpg", "C:\\data\\1.jpg"),
+    "a name with the sign": ("train\\1.jpg", "train\\1.jpg", "train\\1.jpg"),
+    "absolute": ("/home/ana/images/1.jpg", "1.jpg", "1.jpg"),
+    "above": ("../images/1.jpg", "1.jpg", "1.jpg"),
+    "above, between": ("a/../../1.jpg", "1.jpg", "1.jpg"),
+    "above, Windows": ("..\\images\\1.jpg", "1.jpg", "1.jpg"),
+}
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_names_of_other_systems_are_looked_for_below_the_folder(tmp_path: Path, case: str) -> None:
+    name, place, path = ELSEWHERE[case]
+    write_coco(tmp_path, [LEFT], images=[image(1, file_name=name)], pictures={place: picture()})
+    sample = read(tmp_path)
+    assert sample.scene.source.path == path
+    assert [one.box for one in sample.scene.instances] == [(10, 20, 50, 70)]
+
+
+def test_a_name_outside_opens_no_picture_there(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(picture())
+    write_coco(
+        tmp_path,
+        [LEFT],
+        images=[image(2), image(1, file_name="../1.jpg")],
+        pictures={"2.jpg": picture()},
+    )
+    stage = stage_of(tmp_path)
+    assert (stage.count(), stage.missing(2)) == (2, 1)
+    with pytest.raises(CannotOpenError, match=r"cannot open 1\.jpg"):
+        stage(stage.enumerate(1, 2))
+
+
+@pytest.mark.parametrize("name", ["..", "a/..", "/", "a\\.."])
 def test_names_that_lead_outside_are_turned_down(tmp_path: Path, name: str) -> None:
     write_coco(
         tmp_path,

@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -34,7 +34,7 @@ from imig.stages.sources.base import (
     printable_path,
     set_licence,
 )
-from imig.stages.sources.coco_file import CocoFile, CocoImage, read_coco_file
+from imig.stages.sources.coco_file import CocoFile, CocoImage, leads_outside, read_coco_file
 from imig.stages.sources.config import CocoSource
 from imig.text import to_stored
 
@@ -44,17 +44,29 @@ _FIRST_SHOWN: Final = 3
 
 
 class CocoPictures(AnnotatedPictures):
-    """Every picture of a file of annotations, in its order."""
+    """Every picture of a file of annotations, in its order.
+
+    `path_setting` and `annotations_setting` are what errors tell people to set: the recipe's keys,
+    or an import's own.
+    """
 
     _config: CocoSource
 
-    def __init__(self, config: CocoSource) -> None:
+    def __init__(
+        self,
+        config: CocoSource,
+        *,
+        path_setting: str = "source.path",
+        annotations_setting: str = "source.annotations",
+    ) -> None:
         super().__init__(config)
+        self._path_setting = path_setting
         self._folder = input_path(config.path)
         if not self._folder.is_dir():
             raise UsageError(
                 f"{self._folder} is not a folder",
-                cure="source.path is the folder of the pictures, source.annotations the JSON file",
+                cure=f"{path_setting} is the folder of the pictures, {annotations_setting} the "
+                "JSON file",
             )
         self._annotations_path = input_path(config.annotations)
         self._captions_path = None if config.captions is None else input_path(config.captions)
@@ -98,7 +110,7 @@ class CocoPictures(AnnotatedPictures):
             raise DataError(
                 f"none of the {len(self._images)} pictures that {self._annotations_path} names is "
                 f"in {self._folder}, the first being {first}",
-                cure="give the folder that holds them: --set source.path=FOLDER",
+                cure=f"give the folder that holds them: --set {self._path_setting}=FOLDER",
             )
         return len(self._images)
 
@@ -143,9 +155,8 @@ class CocoPictures(AnnotatedPictures):
 
     def candidates(self, number: int) -> Sequence[Path]:
         names = self._images[number].names
-        for name in names:
-            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                raise DataError(f"{printable(name)} leads out of the folder of the pictures")
+        if leads_outside(names[0]):  # and so do all others
+            raise DataError(f"{printable(names[0])} leads out of the folder of the pictures")
         return [self._folder / name for name in names]
 
     def caption(self, number: int, sample: Sample) -> str:
