@@ -15,6 +15,7 @@ from imig.errors import DataError, UsageError
 from imig.paths import input_path
 from imig.recipe.yaml_lines import parse_plain_yaml
 from imig.regular_file import open_regular_file, read_regular_file
+from imig.stages.sources.base import printable_path
 from imig.stages.sources.json_arrays import JsonArrays
 from imig.stages.sources.opening import MAX_TEXT_BYTES
 from imig.text import bytes_to_text
@@ -118,6 +119,8 @@ def _to_category(value: Any, *, where: str) -> tuple[int, str]:
     number, name = entry.get("id"), entry.get("name")
     if not _is_number(number) or not isinstance(name, str) or not name.strip():
         raise UsageError(f"{where}: a category without a number (id) or a name", cure=_COCO_CURE)
+    if printable_path(name) != name:  # halves of characters, which no file of text can hold
+        raise UsageError(f"{where}: the category's name is no text", cure=_COCO_CURE)
     return number, name
 
 

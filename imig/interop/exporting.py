@@ -295,6 +295,11 @@ def _finish(plan: _Plan) -> Exported:
             f"{plan.dataset.path} has changed while it was read",
             cure="leave it alone during an export; --overwrite writes all of it again",
         )
+    if _inputs_sha256(plan.exporter.inputs()) != plan.inputs:
+        raise DataError(
+            "what the export reads beside the dataset has changed meanwhile",
+            cure="leave it alone during an export; --overwrite writes all of it again",
+        )
     scenes, files, losses = 0, 0, Losses()
     damaged: dict[str, str] = {}
     for part in _parts(plan):

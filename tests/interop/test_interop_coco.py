@@ -189,6 +189,10 @@ NO_EARLIER: dict[str, tuple[str | None, str]] = {
     "YOLO's": ("names: [owl]", "{ expected"),
     "no name": ('{"categories": [{"id": 1}]}', "byte 16: a category without a number (id) or a"),
     "no number": ('{"categories": [{"id": "a", "name": "owl"}]}', "a category without a number"),
+    "half a character": (
+        '{"categories": [{"id": 1, "name": "\\ud800"}]}',
+        "the category's name is no text",
+    ),
     "no object": ('{"categories": [5]}', "a category without a number"),
     "a number twice": (
         '{"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}',
@@ -305,6 +309,16 @@ def test_what_the_file_has_in_vain_is_said_and_reported(
     again = ["import", "coco", str(source), "--output", str(tmp_path / "json"), "--json"]
     assert main(again) == 0
     assert json.loads(capsys.readouterr().out)["remarks"] == reported
+
+
+def test_remarks_are_lines_whatever_the_file_is_called(tmp_path: Path) -> None:
+    crowd = {**marked(2, [1, 1, 50, 50]), "iscrowd": 1}
+    images = [image(1), image(2, file_name="1.jpg")]
+    source = write_coco(tmp_path / "mine", [marked(1, [10, 20, 40, 50]), crowd], images=images)
+    listed = source / "annotations" / "instances.json"
+    listed.rename(listed.with_name("instances_a\nb.json"))
+    done = import_dataset(source, "coco", output=tmp_path / "back")
+    assert [one.partition(":")[0] for one in done.remarks] == ["instances_a\\nb.json"] * 2
 
 
 def test_a_picture_named_by_windows_is_called_by_its_last_part(tmp_path: Path) -> None:

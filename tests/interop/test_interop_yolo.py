@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import imig
 from imig.checks.dataset import validate_dataset
 from imig.cli import main
 from imig.errors import DataError, UsageError
+from imig.interop import exporting
 from imig.interop.exporting import export_dataset
 from imig.interop.importing import import_dataset
 from imig.layout.masks import mask_to_rle
@@ -217,6 +219,23 @@ def test_an_export_with_other_classes_is_another_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="which is read, lies in"):
         export_dataset(dataset, "yolo", output=out, overrides=own, overwrite=True)
     assert (out / "data.yaml").is_file()
+
+
+def test_classes_that_change_meanwhile_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, path = write_named(tmp_path / "shards", {0: ["owl"]}), tmp_path / "data.yaml"
+    path.write_text("names: [dog]")
+    write_shards = exporting._write_shards
+
+    def change(*arguments: Any, **options: Any) -> None:
+        write_shards(*arguments, **options)
+        path.write_text("names: [ant]")
+
+    monkeypatch.setattr(exporting, "_write_shards", change)
+    with pytest.raises(DataError, match="reads beside the dataset has changed meanwhile"):
+        export_dataset(dataset, "yolo", output=tmp_path / "out", overrides=[f"classes={path}"])
+    assert not (tmp_path / "out" / "data.yaml").exists()
 
 
 def write_yolo(folder: Path, labels: str | None, *, data: str = "") -> Path:

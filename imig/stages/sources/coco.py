@@ -140,8 +140,8 @@ class CocoPictures(AnnotatedPictures):
         doubled = [name for name, count in times.items() if count > 1]
         if doubled:
             remarks.append(
-                f"{self._annotations_path.name}: pictures that have several ids, a scene for each: "
-                f"{len(doubled):,} ({name_some(doubled)})"
+                f"{printable(self._annotations_path.name)}: pictures that have several ids, a "
+                f"scene for each: {len(doubled):,} ({name_some(doubled)})"
             )
         files = [self._instances, *([] if self._captions is None else [self._captions])]
         return [*remarks, *(remark for file in files for remark in file.remarks())]

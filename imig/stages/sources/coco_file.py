@@ -90,8 +90,9 @@ class CocoFile:
 
     def remarks(self) -> list[str]:
         """A line for each kind of what was left out."""
+        name = printable(self.path.name)
         return [
-            f"{self.path.name}: {why}, left out: {count:,} ({name_some(self.places[why])})"
+            f"{name}: {why}, left out: {count:,} ({name_some(self.places[why])})"
             for why, count in self.left_out.items()
         ]
 
