@@ -94,6 +94,7 @@ def run(options: argparse.Namespace) -> int:
                 "output": str(options.output),
                 "counts": counts.model_dump(),
                 "lost": losses_to_json(done.losses),
+                "remarks": list(done.remarks),
             }
         )
         return 0
@@ -106,6 +107,7 @@ def run(options: argparse.Namespace) -> int:
             f"{counts.quarantined} could not be read: {options.output / 'quarantine.parquet'} says "
             "why"
         )
+    said += done.remarks
     said += losses_to_text(done.losses, where="imig")
     said.append(
         f"next: {command_text('imig', 'validate', options.output)}   "

@@ -13,11 +13,15 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from pydantic import Field
+
 from imig.errors import DataError
-from imig.interop.format import Importer, Losses, SettingsT
+from imig.interop.format import FormatSettings, Importer, Losses, SettingsT
 from imig.sample import Sample, derive_seed
 from imig.schema import MAX_INSTANCES, Scene
+from imig.stages.pictures import MANY_PIXELS_CURE
 from imig.stages.sources.annotated import AnnotatedPictures
+from imig.stages.sources.config import DEFAULT_MAX_PIXELS
 
 EVERYTHING: Final[dict[str, Any]] = {
     "min_side": 1,
@@ -26,6 +30,17 @@ EVERYTHING: Final[dict[str, Any]] = {
     "max_instances": MAX_INSTANCES,
 }
 """Settings of a source that turns nothing down, and scales what a scene cannot hold alone."""
+
+
+class AnnotatedImportSettings(FormatSettings):
+    """What every such format's `--set` may say."""
+
+    max_pixels: int = Field(
+        default=DEFAULT_MAX_PIXELS,
+        gt=0,
+        exclude_if=lambda pixels: pixels == DEFAULT_MAX_PIXELS,
+        description="pictures above are quarantined unread. ",
+    )
 
 
 class AnnotatedImporter(Importer[SettingsT]):
@@ -43,13 +58,10 @@ class AnnotatedImporter(Importer[SettingsT]):
     def _numbers(self) -> dict[str, int]:
         """Key -> number: the name without its suffix, where that names one picture alone."""
         names = self._pictures.names
-        stems = [PurePosixPath(name).stem for name in names]
-        times = Counter(stems)
-        keys = [stem if times[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
-        if len(set(keys)) < len(keys):
-            doubled = next(key for key, count in Counter(keys).items() if count > 1)
-            raise DataError(f"{self.source}: {doubled} is named twice")
-        return {key: number for number, key in enumerate(keys)}
+        stems = {name: PurePosixPath(name.replace("\\", "/")).stem for name in names}
+        times = Counter(stems.values())
+        keys = [stems[name] if times[stems[name]] == 1 else name for name in names]
+        return {key: number for number, key in enumerate(_to_distinct(keys))}
 
     def keys(self) -> Sequence[str]:
         """Names of the pictures."""
@@ -64,6 +76,10 @@ class AnnotatedImporter(Importer[SettingsT]):
     def version(self) -> str | None:
         """Changes with the annotations, whatever the pictures are called."""
         return self._pictures.fingerprint()
+
+    def remarks(self) -> Sequence[str]:
+        """Those of the source: what it has left out of its files."""
+        return self._pictures.remarks()
 
     def read(self, key: str, sample_id: str, losses: Losses) -> Sample:
         """See `Importer.read`."""
@@ -81,6 +97,24 @@ class AnnotatedImporter(Importer[SettingsT]):
         )
         self._pictures.fill(sample, number)
         if sample.reject is not None:
-            figures = ", ".join(f"{name} {value}" for name, value in sample.reject.figures.items())
-            raise DataError(f"{sample.reject.reason}: {figures}")
+            figures = dict(sample.reject.figures)
+            if figures.get("cure") == MANY_PIXELS_CURE:  # which names a recipe's key
+                figures["cure"] = "scale it down, or raise --set max_pixels"
+            said = ", ".join(f"{name} {value}" for name, value in figures.items())
+            raise DataError(f"{sample.reject.reason}: {said}")
         return sample
+
+
+def _to_distinct(keys: Sequence[str]) -> list[str]:
+    """Of equal ones the first as it is, the later ones with a number behind: ``a``, ``a#2``."""
+    taken, times = set(keys), Counter[str]()
+    distinct = []
+    for key in keys:
+        times[key] += 1
+        own = key
+        if times[key] > 1:
+            while (own := f"{key}#{times[key]}") in taken:
+                times[key] += 1
+            taken.add(own)
+        distinct.append(own)
+    return distinct

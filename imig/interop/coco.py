@@ -13,16 +13,19 @@ Masks are compressed run lengths, in which nothing is lost. Beside COCO's own ke
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from imig.errors import UsageError
-from imig.interop.annotated import EVERYTHING, AnnotatedImporter
+from imig.interop.annotated import EVERYTHING, AnnotatedImporter, AnnotatedImportSettings
+from imig.interop.classes import NO_CLASSES, EarlierClasses, read_coco_classes
 from imig.interop.format import Exporter, ExportFolder, Format, FormatSettings, Losses
 from imig.layout.polygons import join_rings, mask_to_rings, mask_to_run_lengths
+from imig.paths import input_path
 from imig.shards.views import InstanceView, SceneView
 from imig.stages.sources.coco import CocoPictures
 from imig.stages.sources.config import CocoSource
@@ -44,12 +47,28 @@ class CocoExportSettings(FormatSettings):
     category: Literal["noun", "phrase"] = Field(
         default="noun", description="What the category of an annotation is. "
     )
+    classes: str | None = Field(
+        default=None,
+        min_length=1,
+        exclude_if=lambda classes: classes is None,
+        description="instances.json of an earlier export: its categories keep their numbers. ",
+    )
 
 
 class CocoExporter(Exporter[CocoExportSettings]):
     """Writes targets, and two files of annotations."""
 
     settings_type = CocoExportSettings
+
+    @cached_property
+    def _earlier(self) -> EarlierClasses:
+        stated = self.settings.classes
+        return NO_CLASSES if stated is None else read_coco_classes(stated)
+
+    def inputs(self) -> Sequence[Path]:
+        stated = self.settings.classes
+        self._earlier  # noqa: B018  raises what is wrong with it
+        return [] if stated is None else [input_path(stated)]
 
     def write_scene(self, scene: SceneView, folder: ExportFolder) -> Entry:
         record = scene.record
@@ -63,9 +82,10 @@ class CocoExporter(Exporter[CocoExportSettings]):
         }
 
     def finish(self, rows: Iterable[Entry], folder: ExportFolder) -> None:
-        names = sorted({one["category"] for row in rows for one in row["annotations"]})
-        numbers = {name: number for number, name in enumerate(names, start=1)}
-        categories = [{"id": number, "name": name} for name, number in numbers.items()]
+        used = {one["category"] for row in rows for one in row["annotations"]}
+        classes = self._earlier.extended(used, first=1)
+        numbers = classes.numbers
+        categories = [{"id": number, "name": name} for number, name in classes.names.items()]
         head = {"info": {"description": self.dataset.manifest.name}, "licenses": []}
 
         def objects(row: Entry) -> Iterator[Entry]:
@@ -142,7 +162,7 @@ def _line(number: int, entry: Entry) -> bytes:
     return (("," if number > 1 else "") + "\n" + text).encode()
 
 
-class CocoImportSettings(FormatSettings):
+class CocoImportSettings(AnnotatedImportSettings):
     """What `imig import coco --set` may say."""
 
     annotations: str | None = Field(
@@ -174,8 +194,11 @@ class CocoImporter(AnnotatedImporter[CocoImportSettings]):
                 annotations=_plain(annotations),
                 captions=None if captions is None else _plain(captions),
                 orientation=settings.orientation,
+                max_pixels=settings.max_pixels,
                 **EVERYTHING,
-            )
+            ),
+            path_setting="images",
+            annotations_setting="annotations",
         )
 
     def _below(self, name: str | None) -> Path | None:

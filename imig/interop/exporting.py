@@ -15,6 +15,7 @@ Work goes shard by shard, in several processes; what is finished is kept when a 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -44,7 +45,7 @@ from imig.output.folder import remove_temporaries
 from imig.output.lock import folder_lock
 from imig.paths import is_within
 from imig.processes import each_in_processes
-from imig.regular_file import read_regular_file
+from imig.regular_file import open_regular_file, read_regular_file
 from imig.schema import first_problem
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.dataset import Dataset
@@ -74,6 +75,7 @@ class _Identity(BaseModel):
     format: str
     settings: dict[str, Any]
     dataset: str
+    inputs: str = ""
 
 
 class _Part(BaseModel):
@@ -101,6 +103,8 @@ class _Plan:
     format: str
     settings: FormatSettings
     output: Path
+    inputs: str
+    """SHA-256 of the files that are read beside the dataset; "" without any."""
 
     @property
     def state(self) -> Path:
@@ -112,6 +116,7 @@ class _Plan:
             "format": self.format,
             "settings": self.settings.model_dump(mode="json"),
             "dataset": self.dataset.fingerprint,
+            "inputs": self.inputs,
         }
 
     @cached_property
@@ -171,7 +176,13 @@ def export_dataset(
     exporter = find_exporter(format_name)
     dataset = Dataset(source)
     settings = to_settings(exporter.settings_type, list(overrides))
-    plan = _Plan(dataset, format_name, settings, output)
+    inputs = exporter(dataset, settings).inputs()
+    for one in inputs:
+        if is_within(one, output):
+            raise UsageError(
+                f"{one}, which is read, lies in {output}", cure="give another --output"
+            )
+    plan = _Plan(dataset, format_name, settings, output, _inputs_sha256(inputs))
     if isinstance(dataset.folder, LocalFolder):
         root = dataset.folder.root
         if is_within(output, root) or is_within(root, output):
@@ -202,6 +213,20 @@ def export_dataset(
         atomic_write_bytes(plan.state / "export.json", identity.encode())
         _write_shards(plan, console or Console(quiet=True), workers=workers)
         return _finish(plan)
+
+
+def _inputs_sha256(paths: Iterable[Path]) -> str:
+    digests = []
+    for path in paths:
+        try:
+            digest = hashlib.sha256()
+            with open_regular_file(path) as file:
+                while data := file.read(1 << 20):
+                    digest.update(data)
+            digests.append(digest.hexdigest())
+        except OSError as error:
+            raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+    return " ".join(digests)
 
 
 def _write_shards(plan: _Plan, console: Console, *, workers: int) -> None:
@@ -268,6 +293,11 @@ def _finish(plan: _Plan) -> Exported:
     if plan.dataset.fingerprint_now() != plan.dataset.fingerprint:
         raise DataError(
             f"{plan.dataset.path} has changed while it was read",
+            cure="leave it alone during an export; --overwrite writes all of it again",
+        )
+    if _inputs_sha256(plan.exporter.inputs()) != plan.inputs:
+        raise DataError(
+            "what the export reads beside the dataset has changed meanwhile",
             cure="leave it alone during an export; --overwrite writes all of it again",
         )
     scenes, files, losses = 0, 0, Losses()

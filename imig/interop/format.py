@@ -149,6 +149,14 @@ class Exporter(ABC, Generic[SettingsT]):
         self.dataset = dataset
         self.settings = settings
 
+    def inputs(self) -> Sequence[Path]:
+        """Files that are read beside the dataset: the output may not hold one.
+
+        Asked before anything is written; an export is another one when their bytes have changed.
+        Raises UsageError for a file that is not what a setting says it is.
+        """
+        return []
+
     @abstractmethod
     def write_scene(self, scene: SceneView, folder: ExportFolder) -> Any:
         """Write the scene's own files; gives what `finish` is to know of it, as JSON values.
@@ -199,6 +207,13 @@ class Importer(ABC, Generic[SettingsT]):
 
     def models(self) -> Sequence[ModelRecord]:
         """Models that took part in making the scenes, as far as the source says."""
+        return []
+
+    def remarks(self) -> Sequence[str]:
+        """What is odd about the source as a whole, a line for each kind, counted.
+
+        Printed at the end of an import, and in its report. Losses are of single scenes.
+        """
         return []
 
     def complete(self, manifest: Manifest) -> Manifest:

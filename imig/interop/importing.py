@@ -56,6 +56,8 @@ class Imported:
     manifest: Manifest
     losses: Losses
     """What a dataset of imig has no place for."""
+    remarks: Sequence[str] = ()
+    """What is odd about the source as a whole, a line for each kind."""
     finished_already: bool = False
 
 
@@ -304,6 +306,7 @@ def _finish(plan: _Plan, folder: OutputFolder, *, seconds: float) -> Imported:
             cure="mend that, and run the same command again",
         )
     whole = merge_records(records)
+    remarks = plan.importer.remarks()
     manifest = Manifest(
         name=plan.name,
         recipe=plan.recipe,
@@ -319,6 +322,7 @@ def _finish(plan: _Plan, folder: OutputFolder, *, seconds: float) -> Imported:
         contents,
         funnel=record_to_funnel(whole),
         seconds=seconds,
+        remarks=remarks,
     )
     folder.finish(manifest)
-    return Imported(manifest, Losses(whole.tallies[STAGE].oddities))
+    return Imported(manifest, Losses(whole.tallies[STAGE].oddities), remarks)

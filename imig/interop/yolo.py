@@ -12,18 +12,22 @@ Ultralytics' own conversion of COCO joins parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 from pydantic import Field
 
-from imig.interop.annotated import EVERYTHING, AnnotatedImporter
+from imig.interop.annotated import EVERYTHING, AnnotatedImporter, AnnotatedImportSettings
+from imig.interop.classes import NO_CLASSES, EarlierClasses, read_yolo_classes
 from imig.interop.coco import note_losses
 from imig.interop.format import Exporter, ExportFolder, Format, FormatSettings
-from imig.interop.yaml_text import yaml_text
+from imig.interop.yaml_text import yaml_text, yaml_word
 from imig.layout.masks import mask_to_box
 from imig.layout.polygons import Ring, join_rings, mask_to_rings
+from imig.paths import input_path
 from imig.shards.views import InstanceView, SceneView
 from imig.stages.sources.config import YoloSource
 from imig.stages.sources.yolo import YoloPictures
@@ -42,12 +46,29 @@ class YoloExportSettings(FormatSettings):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
         description="folder of the pictures, and key of data.yaml. ",
     )
+    classes: str | None = Field(
+        default=None,
+        min_length=1,
+        exclude_if=lambda classes: classes is None,
+        description="data.yaml of an earlier export: its classes keep their numbers, its other "
+        "splits stay in data.yaml. ",
+    )
 
 
 class YoloExporter(Exporter[YoloExportSettings]):
     """Writes targets, and a file of labels for each."""
 
     settings_type = YoloExportSettings
+
+    @cached_property
+    def _earlier(self) -> EarlierClasses:
+        stated = self.settings.classes
+        return NO_CLASSES if stated is None else read_yolo_classes(stated)
+
+    def inputs(self) -> Sequence[Path]:
+        stated = self.settings.classes
+        self._earlier  # noqa: B018  raises what is wrong with it
+        return [] if stated is None else [input_path(stated)]
 
     def write_scene(self, scene: SceneView, folder: ExportFolder) -> dict[str, Any]:
         record = scene.record
@@ -64,13 +85,13 @@ class YoloExporter(Exporter[YoloExportSettings]):
         return {"id": record.id, "labels": labels}
 
     def finish(self, rows: Iterable[dict[str, Any]], folder: ExportFolder) -> None:
-        names = sorted({noun for row in rows for noun, _ in row["labels"]})
-        numbers = {name: number for number, name in enumerate(names)}
+        used = {noun for row in rows for noun, _ in row["labels"]}
+        classes = self._earlier.extended(used, first=0)
         split = self.settings.split
         for row in rows:
-            lines = [f"{numbers[noun]} {label}\n" for noun, label in row["labels"]]
+            lines = [f"{classes.numbers[noun]} {label}\n" for noun, label in row["labels"]]
             folder.write(f"labels/{split}/{row['id']}.txt", "".join(lines).encode())
-        folder.write(DATA, "".join(_data_lines(names, split=split)).encode())
+        folder.write(DATA, "".join(_data_lines(classes, split=split)).encode())
 
     def _lost(self, view: InstanceView) -> Iterator[str]:
         record = view.record
@@ -102,17 +123,25 @@ def _to_text(shares: Iterable[float]) -> str:
     return " ".join(f"{share:.8f}".rstrip("0").rstrip(".") for share in shares)
 
 
-def _data_lines(names: list[str], *, split: str) -> Iterator[str]:
+def _data_lines(classes: EarlierClasses, *, split: str) -> Iterator[str]:
     # Ultralytics wants both keys, and looks for `path` relative to its own folder of datasets
     # unless there is none.
-    for key in dict.fromkeys((split, "train", "val")):
-        yield f"{key}: images/{split}\n"
-    yield "names:\n" if names else "names: {}\n"
-    for number, name in enumerate(names):
+    own = f"images/{split}"
+    places = {split: own} | dict.fromkeys(("train", "val"), own) | classes.places | {split: own}
+    for key, place in places.items():
+        yield f"{yaml_word(key)}: {_place_text(place)}\n"
+    yield "names:\n" if classes.names else "names: {}\n"
+    for number, name in classes.names.items():
         yield f"  {number}: {yaml_text(name)}\n"
 
 
-class YoloImportSettings(FormatSettings):
+def _place_text(place: str | list[str]) -> str:
+    if isinstance(place, str):
+        return yaml_word(place)
+    return f"[{', '.join(map(yaml_text, place))}]"
+
+
+class YoloImportSettings(AnnotatedImportSettings):
     """What `imig import yolo --set` may say."""
 
     split: str = Field(default="train", min_length=1, description="a key of data.yaml. ")
@@ -124,9 +153,14 @@ class YoloImporter(AnnotatedImporter[YoloImportSettings]):
     settings_type = YoloImportSettings
 
     def pictures(self) -> YoloPictures:
-        path = str(self.source.absolute())
         return YoloPictures(
-            YoloSource(kind="yolo", path=path, split=self.settings.split, **EVERYTHING)
+            YoloSource(
+                kind="yolo",
+                path=str(self.source.absolute()),
+                split=self.settings.split,
+                max_pixels=self.settings.max_pixels,
+                **EVERYTHING,
+            )
         )
 
 

@@ -17,6 +17,7 @@ from imig.pictures import HEIF_CURE, PictureError, has_heif, open_picture
 from imig.sample import image_to_jpeg
 
 __all__ = [
+    "MANY_PIXELS_CURE",
     "UNREAD_SUFFIXES",
     "PictureError",
     "Target",
@@ -24,6 +25,8 @@ __all__ = [
     "picture_suffixes",
     "unread_cures",
 ]
+
+MANY_PIXELS_CURE: Final = "scale it down, or raise source.max_pixels"
 
 _SUFFIXES: Final = frozenset(
     {
@@ -100,7 +103,7 @@ def bytes_to_target(data: bytes, *, min_side: int, max_side: int, max_pixels: in
         picture = open_picture(data, max_pixels=max_pixels, check_size=check_size)
     except PictureError as error:
         if error.reason == "too many pixels":
-            error.figures["cure"] = "scale it down, or raise source.max_pixels"
+            error.figures["cure"] = MANY_PIXELS_CURE
         raise
     full_size = picture.image.size
     size = _scaled_size(full_size, max_side=max_side)

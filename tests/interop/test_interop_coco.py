@@ -12,13 +12,14 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from support.coco_files import image, marked, picture, write_coco
-from support.tiny_dataset import make_sample, seal, write_tiny_dataset
+from support.tiny_dataset import make_sample, seal, write_named, write_tiny_dataset
 
 import imig
 from imig.checks.dataset import validate_dataset
 from imig.cli import main
 from imig.errors import DataError, UsageError
 from imig.interop.exporting import export_dataset
+from imig.interop.ids import keys_to_ids
 from imig.interop.importing import import_dataset
 from imig.layout.masks import mask_to_rle
 from imig.sample import Sample
@@ -165,6 +166,58 @@ def test_the_category_may_be_the_phrase(dataset: Path, tmp_path: Path) -> None:
     assert "a blue ball" in [one["name"] for one in values["categories"]]
 
 
+def test_two_sides_have_the_same_categories(tmp_path: Path) -> None:
+    """Their nouns differ: the later side begins with the categories of the earlier one."""
+    found, earlier = [], list[str]()
+    for side, nouns in (("train", ["owl", "cup"]), ("val", ["ant", "owl"])):
+        dataset = write_named(tmp_path / f"{side}-shards", {0: nouns})
+        export_dataset(dataset, "coco", output=tmp_path / side, overrides=earlier)
+        path = tmp_path / side / "annotations" / "instances.json"
+        earlier = [f"classes={path}"]
+        values = json.loads(path.read_text("utf-8"))
+        names = {one["id"]: one["name"] for one in values["categories"]}
+        assert [names[one["category_id"]] for one in values["annotations"]] == nouns
+        found.append(names)
+    assert found == [{1: "cup", 2: "owl"}, {1: "cup", 2: "owl", 3: "ant"}]
+
+
+NO_EARLIER: dict[str, tuple[str | None, str]] = {
+    "not there": (None, "cannot read"),
+    "no JSON": ('{"categories": [', "is no JSON: byte"),
+    "a list": ("[]", "has no categories"),
+    "captions": ('{"images": [], "annotations": []}', "has no categories"),
+    "YOLO's": ("names: [owl]", "{ expected"),
+    "no name": ('{"categories": [{"id": 1}]}', "byte 16: a category without a number (id) or a"),
+    "no number": ('{"categories": [{"id": "a", "name": "owl"}]}', "a category without a number"),
+    "half a character": (
+        '{"categories": [{"id": 1, "name": "\\ud800"}]}',
+        "the category's name is no text",
+    ),
+    "no object": ('{"categories": [5]}', "a category without a number"),
+    "a number twice": (
+        '{"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}',
+        "category 1 stands there twice",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NO_EARLIER)
+def test_what_is_no_file_of_categories_is_named(
+    tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, words = NO_EARLIER[case]
+    path = tmp_path / "earlier.json"
+    if text is not None:
+        path.write_text(text)
+    dataset = write_named(tmp_path / "shards", {0: ["owl"]})
+    command = ["export", "coco", str(dataset), "--output", str(tmp_path / "out")]
+    assert main([*command, "--set", f"classes={path}"]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert "annotations/instances.json of an earlier `imig export coco`" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_dataset_without_captions_has_no_file_of_them(tmp_path: Path) -> None:
     sample = make_sample(0)
     sample.scene.caption = ""
@@ -199,7 +252,7 @@ def test_other_peoples_layouts_are_found(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_named_and_the_others_go_on(tmp_path: Path) -> None:
-    names = ["good.jpg", "../out.jpg", "gone.jpg", "none.jpg", "small.jpg", "empty.jpg"]
+    names = ["good.jpg", "out/..", "gone.jpg", "none.jpg", "small.jpg", "empty.jpg"]
     listed = [image(number, file_name=name) for number, name in enumerate(names, start=1)]
     pictures = {
         "good.jpg": picture(),
@@ -218,13 +271,116 @@ def test_what_cannot_be_read_is_named_and_the_others_go_on(tmp_path: Path) -> No
     done = import_dataset(source, "coco", output=tmp_path / "back")
     assert (done.manifest.counts.written, done.manifest.counts.quarantined) == (2, 4)
     errors = {one.path: one.error for one in read_quarantine(tmp_path / "back")}
-    assert "leads out of the folder" in errors["out"]
+    assert "leads out of the folder" in errors[".."]
     assert "cannot open gone.jpg" in errors["gone"]
     assert "unreadable image" in errors["none"]
     assert "another size than its annotations: width 80" in errors["small"]
     assert done.losses.kinds["annotation left out"].count == 1
     assert len(imig.Dataset(tmp_path / "back")["empty"].instances) == 0
     assert validate_dataset(tmp_path / "back").faults == []
+
+
+def test_what_the_file_has_in_vain_is_said_and_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crowd = {**marked(2, [1, 1, 50, 50]), "iscrowd": 1}
+    stranger = {**marked(3, [1, 1, 50, 50]), "image_id": 77}
+    source = write_coco(
+        tmp_path / "mine",
+        [marked(1, [10, 20, 40, 50]), crowd, stranger],
+        images=[image(1), image(1), {"id": 2}, {"file_name": "x.jpg"}, image(5)],
+        categories=[{"id": 1, "name": "dog"}, {"id": 2}],
+    )
+    back = tmp_path / "back"
+    assert main(["import", "coco", str(source), "--output", str(back)]) == 0
+    said = capsys.readouterr().out
+    reported = json.loads((back / "report.json").read_text("utf-8"))["source"]
+    for words in (
+        "pictures that are not there, whose scenes are quarantined: 1 of 2 (5.jpg)",
+        "crowd regions, which show no single thing, left out: 1 (id 2)",
+        "annotations of pictures that it does not name, left out: 1 (byte ",
+        "images whose id stands there twice, left out: 1 (id 1)",
+        "images without file_name or coco_url, left out: 1 (id 2)",
+        "images without an id, left out: 1",
+        "categories without id or name, left out: 1",
+    ):
+        assert words in said
+        assert any(words in remark for remark in reported)
+    again = ["import", "coco", str(source), "--output", str(tmp_path / "json"), "--json"]
+    assert main(again) == 0
+    assert json.loads(capsys.readouterr().out)["remarks"] == reported
+
+
+def test_remarks_are_lines_whatever_the_file_is_called(tmp_path: Path) -> None:
+    crowd = {**marked(2, [1, 1, 50, 50]), "iscrowd": 1}
+    images = [image(1), image(2, file_name="1.jpg")]
+    source = write_coco(tmp_path / "mine", [marked(1, [10, 20, 40, 50]), crowd], images=images)
+    listed = source / "annotations" / "instances.json"
+    listed.rename(listed.with_name("instances_a\nb.json"))
+    done = import_dataset(source, "coco", output=tmp_path / "back")
+    assert [one.partition(":")[0] for one in done.remarks] == ["instances_a\\nb.json"] * 2
+
+
+def test_a_picture_named_by_windows_is_called_by_its_last_part(tmp_path: Path) -> None:
+    listed = [image(1, file_name="train\\1.jpg")]
+    marks = [marked(1, [10, 20, 40, 50])]
+    source = write_coco(
+        tmp_path / "mine", marks, images=listed, pictures={"train/1.jpg": picture()}
+    )
+    import_dataset(source, "coco", output=tmp_path / "back")
+    assert imig.Dataset(tmp_path / "back").ids == ["1"]
+
+
+def test_messages_name_the_settings_of_an_import(tmp_path: Path) -> None:
+    source = write_coco(tmp_path / "mine", [marked(1, [10, 20, 40, 50])])
+    (source / "empty").mkdir()
+    output = tmp_path / "back"
+    with pytest.raises(DataError, match="--set images=FOLDER") as caught:
+        import_dataset(source, "coco", output=output, overrides=["images=empty"])
+    assert "source.path" not in str(caught.value)
+    with pytest.raises(UsageError, match="images is the folder of the pictures, annotations the"):
+        import_dataset(source, "coco", output=output, overrides=["images=gone"])
+    with pytest.raises(DataError, match=r"too many pixels: .* or raise --set max_pixels") as caught:
+        import_dataset(source, "coco", output=output, overrides=["max_pixels=19199"])
+    assert "source.max_pixels" not in str(caught.value)
+    done = import_dataset(source, "coco", output=tmp_path / "other", overrides=["max_pixels=19200"])
+    assert done.manifest.counts.written == 1
+
+
+NAMED: dict[str, tuple[list[str], list[str]]] = {
+    "a picture under two ids": (["a.jpg", "b.jpg", "a.jpg"], ["a", "b", "a#2"]),
+    "and three": (["a.jpg"] * 3, ["a", "a#2", "a#3"]),
+    "in two folders, once doubled": (
+        ["x/a.jpg", "y/a.jpg", "y/a.jpg"],
+        ["x/a.jpg", "y/a.jpg", "y/a.jpg#2"],
+    ),
+    "the number is a name too": (
+        ["a.jpg", "a.jpg", "a#2.jpg", "a.jpg"],
+        ["a", "a#3", "a#2", "a#4"],
+    ),
+    "a stem that is another's name": (
+        ["x/a.jpg", "a.jpg", "a.jpg.png"],
+        ["x/a.jpg", "a.jpg", "a.jpg#2"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_pictures_that_are_named_alike_are_a_scene_each(tmp_path: Path, case: str) -> None:
+    names, keys = NAMED[case]
+    listed = [image(number, file_name=name) for number, name in enumerate(names, start=1)]
+    marks = [{**marked(n, [n, 20, 40, 50]), "image_id": n} for n in range(1, len(names) + 1)]
+    source = write_coco(
+        tmp_path / "mine", marks, images=listed, pictures={name: picture() for name in names}
+    )
+    done = import_dataset(source, "coco", output=tmp_path / "back")
+    assert done.manifest.counts.quarantined == 0
+    boxes = {keys_to_ids([key])[key]: (n, 20, n + 40, 70) for n, key in enumerate(keys, start=1)}
+    scenes = {one.id: one.record.instances[0].box for one in imig.Dataset(tmp_path / "back")}
+    assert scenes == boxes
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    words = "instances.json: pictures that have several ids, a scene for each: "
+    assert list(done.remarks) == [f"{words}1 ({name})" for name in doubled]
 
 
 def test_a_file_that_is_cut_off_leaves_nothing(

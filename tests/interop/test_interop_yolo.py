@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from support.coco_files import picture
-from support.tiny_dataset import make_sample, seal
+from support.tiny_dataset import make_sample, seal, write_named
 
 import imig
 from imig.checks.dataset import validate_dataset
 from imig.cli import main
-from imig.errors import UsageError
+from imig.errors import DataError, UsageError
+from imig.interop import exporting
 from imig.interop.exporting import export_dataset
 from imig.interop.importing import import_dataset
 from imig.layout.masks import mask_to_rle
@@ -104,6 +108,134 @@ def test_labels_are_those_that_ultralytics_wants(dataset: Path, tmp_path: Path) 
             assert len(shares) >= 8  # no box among outlines
             assert all(0 <= float(one) <= 1 for one in shares)
     assert (tmp_path / "labels" / "val" / "basic-00000003.txt").read_bytes() == b""
+
+
+def lay_together(folder: Path, other: Path) -> None:
+    """As docs/formats.md says: pictures, labels, and the later side's data.yaml."""
+    for name in ("images", "labels"):
+        shutil.copytree(other / name, folder / name, dirs_exist_ok=True)
+    shutil.copy(other / "data.yaml", folder / "data.yaml")
+
+
+def test_two_sides_laid_together_come_back(tmp_path: Path) -> None:
+    """Their nouns differ: the later side begins with the classes of the earlier one."""
+    sides = {
+        "train": {0: ["owl", "cup"], 1: ["zebra"]},
+        "val": {2: ["ant", "zebra"], 3: ["cup"]},
+        "test": {4: ["bee", "ant"]},
+    }
+    whole, earlier = tmp_path / "train", list[str]()
+    for side, nouns in sides.items():
+        dataset = write_named(tmp_path / f"{side}-shards", nouns)
+        overrides = [f"split={side}", *earlier]
+        export_dataset(dataset, "yolo", output=tmp_path / side, overrides=overrides)
+        if side != "train":
+            lay_together(whole, tmp_path / side)
+        earlier = [f"classes={whole / 'data.yaml'}"]
+    assert yaml.safe_load((whole / "data.yaml").read_text("utf-8")) == {
+        **{side: f"images/{side}" for side in sides},
+        "names": dict(enumerate(["cup", "owl", "zebra", "ant", "bee"])),
+    }
+    for side, nouns in sides.items():
+        back = tmp_path / f"{side}-back"
+        import_dataset(whole, "yolo", output=back, overrides=[f"split={side}"])
+        assert {
+            int(one.id[-8:]): sorted(each.noun for each in one.record.instances)
+            for one in imig.Dataset(back)
+        } == {number: sorted(its) for number, its in nouns.items()}
+
+
+EARLIER: dict[str, tuple[str, dict[str, object]]] = {
+    "a list of names": (
+        "train: images/train\nval: images/train\nnames: [owl, dog]",
+        {"train": "images/train", "names": {0: "owl", 1: "dog", 2: "ant"}},
+    ),
+    "numbers with a gap": ("names: {7: owl, 3: dog}", {"names": {3: "dog", 7: "owl", 8: "ant"}}),
+    "a name twice": ("names: [owl, owl]", {"names": {0: "owl", 1: "owl", 2: "ant"}}),
+    "none": ("names: {}", {"names": {0: "ant", 1: "owl"}}),
+    "somebody's": (
+        "path: ../d\ntrain: [a, 'b: c']\nnc: 1\ndownload: https://x\nnames: {0: no}",
+        {"path": "../d", "train": ["a", "b: c"], "names": {0: "False", 1: "ant", 2: "owl"}},
+    ),
+    "another split": (
+        "more: images/more\nnames: [owl]",
+        {"more": "images/more", "names": {0: "owl", 1: "ant"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", EARLIER)
+def test_classes_and_splits_of_an_earlier_file_stay(tmp_path: Path, case: str) -> None:
+    text, expected = EARLIER[case]
+    (tmp_path / "data.yaml").write_text(text)
+    dataset = write_named(tmp_path / "shards", {0: ["owl", "ant"]})
+    overrides = ["split=val", f"classes={tmp_path / 'data.yaml'}"]
+    export_dataset(dataset, "yolo", output=tmp_path / "out", overrides=overrides)
+    data = yaml.safe_load((tmp_path / "out" / "data.yaml").read_text("utf-8"))
+    assert data == {"train": "images/val", "val": "images/val", **expected}
+    rows = (tmp_path / "out" / "labels" / "val" / "basic-00000000.txt").read_text().splitlines()
+    assert [data["names"][int(row.split()[0])] for row in rows] == ["owl", "ant"]
+
+
+NO_EARLIER: dict[str, tuple[bytes | None, str]] = {
+    "not there": (None, "cannot read"),
+    "no YAML": (b"{", "not YAML"),
+    "no text": (b"\x80\x81\x00", "earlier.yaml"),
+    "a list": (b"- a", "has no `names` of classes"),
+    "COCO's": (b'{"categories": [{"id": 1, "name": "owl"}]}', "has no `names` of classes"),
+    "classes by name": (b"names: {dog: 0}", "classes are numbered 0, 1, 2, .. in names"),
+    "poses": (b"names: [a]\nkpt_shape: [17, 3]", "is of poses"),
+}
+
+
+@pytest.mark.parametrize("case", NO_EARLIER)
+def test_what_is_no_file_of_classes_is_named(
+    tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, words = NO_EARLIER[case]
+    path = tmp_path / "earlier.yaml"
+    if data is not None:
+        path.write_bytes(data)
+    dataset = write_named(tmp_path / "shards", {0: ["owl"]})
+    command = ["export", "yolo", str(dataset), "--output", str(tmp_path / "out")]
+    assert main([*command, "--set", f"classes={path}"]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert "data.yaml of an earlier `imig export yolo`" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_with_other_classes_is_another_one(tmp_path: Path) -> None:
+    dataset = write_named(tmp_path / "shards", {0: ["owl"]})
+    path, out = tmp_path / "data.yaml", tmp_path / "out"
+    path.write_text("names: [dog]")
+    overrides = [f"classes={path}"]
+    export_dataset(dataset, "yolo", output=out, overrides=overrides)
+    assert export_dataset(dataset, "yolo", output=out, overrides=overrides).finished_already
+    path.write_text("names: [ant]")
+    with pytest.raises(UsageError, match="holds another export: its inputs differ"):
+        export_dataset(dataset, "yolo", output=out, overrides=overrides)
+    own = [f"classes={out / 'data.yaml'}"]
+    with pytest.raises(UsageError, match="which is read, lies in"):
+        export_dataset(dataset, "yolo", output=out, overrides=own, overwrite=True)
+    assert (out / "data.yaml").is_file()
+
+
+def test_classes_that_change_meanwhile_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, path = write_named(tmp_path / "shards", {0: ["owl"]}), tmp_path / "data.yaml"
+    path.write_text("names: [dog]")
+    write_shards = exporting._write_shards
+
+    def change(*arguments: Any, **options: Any) -> None:
+        write_shards(*arguments, **options)
+        path.write_text("names: [ant]")
+
+    monkeypatch.setattr(exporting, "_write_shards", change)
+    with pytest.raises(DataError, match="reads beside the dataset has changed meanwhile"):
+        export_dataset(dataset, "yolo", output=tmp_path / "out", overrides=[f"classes={path}"])
+    assert not (tmp_path / "out" / "data.yaml").exists()
 
 
 def write_yolo(folder: Path, labels: str | None, *, data: str = "") -> Path:
@@ -222,6 +354,22 @@ def test_other_peoples_layouts_are_found(tmp_path: Path, layout: str) -> None:
     assert [(one.phrase, one.box) for one in sample.scene.instances] == [("dog", (60, 30, 100, 90))]
 
 
+def test_listed_pictures_that_are_not_there_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_yolo(tmp_path / "yolo", "0 0.5 0.5 0.25 0.5")
+    (folder / "train.txt").write_text("./images/train/ä b.jpg\nimages/train/gone.jpg\n")
+    (folder / "data.yaml").write_text("train: train.txt\nnames: [dog]\n")
+    assert main(["import", "yolo", str(folder), "--output", str(tmp_path / "back")]) == 0
+    remark = (
+        "listed pictures that are not there, whose scenes are quarantined: 1 of 2 "
+        "(images/train/gone.jpg)"
+    )
+    assert remark in capsys.readouterr().out.splitlines()
+    report = json.loads((tmp_path / "back" / "report.json").read_text("utf-8"))
+    assert report["source"] == [remark]
+
+
 def test_damaged_pictures_and_labels_cost_themselves(tmp_path: Path) -> None:
     folder = write_yolo(tmp_path / "yolo", "0 0.5 0.5 0.25 0.5")
     (folder / "images" / "train" / "none.jpg").write_bytes(b"no picture")
@@ -232,6 +380,15 @@ def test_damaged_pictures_and_labels_cost_themselves(tmp_path: Path) -> None:
     errors = {one.path: one.error for one in read_quarantine(tmp_path / "back")}
     assert "unreadable image" in errors["none"]
     assert validate_dataset(tmp_path / "back").faults == []
+
+
+def test_too_many_pixels_name_the_setting_of_an_import(tmp_path: Path) -> None:
+    folder = write_yolo(tmp_path / "yolo", "0 0.5 0.5 0.25 0.5")
+    output = tmp_path / "back"
+    with pytest.raises(DataError, match=r"too many pixels: .* or raise --set max_pixels"):
+        import_dataset(folder, "yolo", output=output, overrides=["max_pixels=19199"])
+    done = import_dataset(folder, "yolo", output=tmp_path / "other", overrides=["max_pixels=19200"])
+    assert done.manifest.counts.written == 1
 
 
 def test_a_folder_without_data_yaml_is_named(tmp_path: Path) -> None:

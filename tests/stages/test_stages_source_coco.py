@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from pycocotools import mask as coco
 from support.coco_files import SIZE, image, marked, picture, write_coco
 
 from imig.engine.plan import make_plan
-from imig.errors import DataError, ImigError, SourceLostError, UsageError
+from imig.errors import CannotOpenError, DataError, ImigError, SourceLostError, UsageError
 from imig.layout.masks import Mask, rle_to_mask
 from imig.recipe.file import load_recipe
 from imig.sample import Sample
 from imig.schema import Instance
 from imig.stages.base import BuildContext
 from imig.stages.source import SourceStage
+from imig.stages.sources.coco_file import read_coco_file
 from imig.stages.sources.config import CocoSource
 from imig.stages.sources.distinct import distinct_phrases
 from imig.stages.sources.json_arrays import JsonArrays, read_element
@@ -223,26 +225,13 @@ ODD: dict[str, tuple[dict[str, Any], str]] = {
         "it has no area in the picture",
     ),
     "negative": ({"bbox": [9, 9, -5, 5], "segmentation": []}, "it has no area in the picture"),
-    "half a polygon": ({"segmentation": [[1, 2, 3]]}, "a polygon needs three corners"),
-    "polygon of NaN": (
-        {"segmentation": [[1, 2, float("inf"), 4, 5, 6]]},
-        "a polygon has a corner far outside",
+    "half a polygon without a box": (
+        {"bbox": None, "segmentation": [[1, 2, 3]]},
+        "annotation 9: a polygon needs three corners",
     ),
-    "run lengths of another size": (
-        {"segmentation": {"size": [120, 161], "counts": "abc"}},
-        "its mask is of [120, 161], its picture of [120, 160]",
-    ),
-    "damaged run lengths": (
-        {"segmentation": {"size": [120, 160], "counts": "zzzz"}},
-        "its run lengths do not describe a picture of that size",
-    ),
-    "run lengths of texts": (
-        {"segmentation": {"size": [120, 160], "counts": ["a"]}},
-        "its run lengths do not describe",
-    ),
-    "mask of another type": (
-        {"segmentation": "polygon"},
-        "its segmentation is neither polygons nor run lengths",
+    "half a polygon and a box outside": (
+        {"bbox": [500, 500, 10, 10], "segmentation": [[1, 2, 3]]},
+        "annotation 9: a polygon needs three corners",
     ),
     "nothing": ({"bbox": None, "segmentation": []}, "it has neither bbox nor segmentation"),
 }
@@ -257,6 +246,46 @@ def test_a_wrong_annotation_costs_itself_alone(tmp_path: Path, case: str) -> Non
     assert [one.box for one in sample.scene.instances] == [(10, 20, 50, 70)]
     ((kind, details),) = sample.oddities
     assert kind == "annotation left out"
+    assert words in details
+
+
+BAD_MASKS: dict[str, tuple[Any, str]] = {
+    "half a polygon": ([[1, 2, 3]], "a polygon needs three corners"),
+    "polygon of NaN": (
+        [[1, 2, float("inf"), 4, 5, 6]],
+        "a polygon has a corner far outside",
+    ),
+    "run lengths of another size": (
+        {"size": [120, 161], "counts": "abc"},
+        "its mask is of [120, 161], its picture of [120, 160]",
+    ),
+    "damaged run lengths": (
+        {"size": [120, 160], "counts": "zzzz"},
+        "its run lengths do not describe a picture of that size",
+    ),
+    "run lengths of texts": (
+        {"size": [120, 160], "counts": ["a"]},
+        "its run lengths do not describe",
+    ),
+    "mask of another type": (
+        "polygon",
+        "its segmentation is neither polygons nor run lengths",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MASKS)
+def test_a_bad_mask_beside_a_good_box_costs_itself_alone(tmp_path: Path, case: str) -> None:
+    segmentation, words = BAD_MASKS[case]
+    write_coco(tmp_path, [LEFT, marked(9, [90, 30, 30, 60], segmentation=segmentation)])
+    sample = read(tmp_path)
+    first, second = sample.scene.instances
+    assert (first.box, second.box) == ((10, 20, 50, 70), (90, 30, 120, 90))
+    assert first.mask is not None
+    assert second.mask is None
+    ((kind, details),) = sample.oddities
+    assert kind == "mask left out, the box is used"
+    assert details.startswith("annotation 9: ")
     assert words in details
 
 
@@ -290,7 +319,7 @@ def test_crowds_and_strangers_are_counted(tmp_path: Path) -> None:
     assert [one.box for one in read(tmp_path).scene.instances] == [(10, 20, 50, 70)]
     text = "\n".join(stage.remarks())
     for words in (
-        "annotated pictures that are not there, whose scenes will be quarantined: 1 of 2 (5.jpg)",
+        "annotated pictures that are not there, whose scenes are quarantined: 1 of 2 (5.jpg)",
         "instances.json: crowd regions, which show no single thing, left out: 1 (id 3)",
         "annotations of pictures that it does not name, left out: 1 (byte ",
         "annotations without image_id or category_id, left out: 1",
@@ -300,6 +329,32 @@ def test_crowds_and_strangers_are_counted(tmp_path: Path) -> None:
         "images without an id, left out: 1",
     ):
         assert words in text
+
+
+def test_strangers_are_named_picture_after_picture(tmp_path: Path) -> None:
+    owners = [77, 88, 1, 77]
+    marks = [{**marked(n, [0, 0, 9, 9]), "image_id": owner} for n, owner in enumerate(owners)]
+    write_coco(tmp_path, marks)
+    text = (tmp_path / "annotations" / "instances.json").read_text("utf-8")
+    first, second, _, last = (text.index(f'{{"id": {n}, "image_id"') for n in range(len(owners)))
+    remark = "instances.json: annotations of pictures that it does not name, left out: 3"
+    stage = stage_of(tmp_path)
+    assert stage.count() == 1
+    assert stage.remarks() == [f"{remark} (byte {first}, byte {last}, byte {second})"]
+
+
+def test_a_file_trimmed_to_a_picture_takes_no_longer_than_a_whole_one(tmp_path: Path) -> None:
+    def seconds(name: str, images: list[int]) -> float:
+        marks = [{"image_id": n, "category_id": 1} for n in range(60_000)]
+        value = {"images": [image(n) for n in images], "annotations": marks}
+        path = tmp_path / name
+        path.write_text(json.dumps(value), encoding="utf-8")
+        started = time.process_time()
+        index = read_coco_file(path, key="source.annotations", wanted="category_id")
+        assert index.left_out.total() == 60_000 - len(images)
+        return time.process_time() - started
+
+    assert seconds("trimmed", [1]) < 3 * seconds("whole", list(range(60_000)))
 
 
 def test_too_few_annotations(tmp_path: Path) -> None:
@@ -327,7 +382,43 @@ def test_lvis_names_pictures_by_their_address(tmp_path: Path) -> None:
         assert [one.phrase for one in sample.scene.instances] == ["bow"]
 
 
-@pytest.mark.parametrize("name", ["../images/1.jpg", "/etc/hostname", "a/../../1.jpg"])
+ELSEWHERE: dict[str, tuple[str, str, str]] = {
+    "as it is named": ("train/1.jpg", "train/1.jpg", "train/1.jpg"),
+    "without its folder": ("train/1.jpg", "1.jpg", "train/1.jpg"),
+    "Windows": ("train\\1.jpg", "train/1.jpg", "train\\1.jpg"),
+    "Windows, without its folder": ("C:\\data\\1.jpg", "1.jpg", "C:\\data\\1.jpg"),
+    "a name with the sign": ("train\\1.jpg", "train\\1.jpg", "train\\1.jpg"),
+    "absolute": ("/home/ana/images/1.jpg", "1.jpg", "1.jpg"),
+    "above": ("../images/1.jpg", "1.jpg", "1.jpg"),
+    "above, between": ("a/../../1.jpg", "1.jpg", "1.jpg"),
+    "above, Windows": ("..\\images\\1.jpg", "1.jpg", "1.jpg"),
+}
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_names_of_other_systems_are_looked_for_below_the_folder(tmp_path: Path, case: str) -> None:
+    name, place, path = ELSEWHERE[case]
+    write_coco(tmp_path, [LEFT], images=[image(1, file_name=name)], pictures={place: picture()})
+    sample = read(tmp_path)
+    assert sample.scene.source.path == path
+    assert [one.box for one in sample.scene.instances] == [(10, 20, 50, 70)]
+
+
+def test_a_name_outside_opens_no_picture_there(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(picture())
+    write_coco(
+        tmp_path,
+        [LEFT],
+        images=[image(2), image(1, file_name="../1.jpg")],
+        pictures={"2.jpg": picture()},
+    )
+    stage = stage_of(tmp_path)
+    assert (stage.count(), stage.missing(2)) == (2, 1)
+    with pytest.raises(CannotOpenError, match=r"cannot open 1\.jpg"):
+        stage(stage.enumerate(1, 2))
+
+
+@pytest.mark.parametrize("name", ["..", "a/..", "/", "a\\.."])
 def test_names_that_lead_outside_are_turned_down(tmp_path: Path, name: str) -> None:
     write_coco(
         tmp_path,

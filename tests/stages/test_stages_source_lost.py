@@ -250,7 +250,7 @@ def test_links_to_folders_and_to_nowhere_are_named(photos: Path) -> None:
     assert stage.missing(5) == 2
     assert stage.remarks() == [
         "links to folders, which are not followed (give the folders they lead to): 1 (loop)",
-        "links that lead to no file, whose scenes will be quarantined: 2 (gone.jpg, turning.jpg)",
+        "links that lead to no file, whose scenes are quarantined: 2 (gone.jpg, turning.jpg)",
     ]
     for name in ("a.jpg", "b.jpg", "sub/c.jpg"):
         (photos / name).unlink()
@@ -289,7 +289,7 @@ def test_listed_pictures_that_are_not_there_are_named_with_their_lines(photos: P
     )
     assert stage.count() == 3
     assert stage.remarks() == [
-        "listed pictures that are not there, whose scenes will be quarantined: 2 of 3 "
+        "listed pictures that are not there, whose scenes are quarantined: 2 of 3 "
         "(line 3: gone/1.jpg, line 4: gone/2.jpg)"
     ]
     with pytest.raises(DataError, match="none of the 1 files that"):

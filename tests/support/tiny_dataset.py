@@ -129,6 +129,18 @@ def write_tiny_dataset(folder: Path, scenes: int = 6, *, scenes_per_shard: int =
     return folder
 
 
+def write_named(folder: Path, nouns: Mapping[int, Sequence[str]]) -> Path:
+    """Write a dataset of these scenes by their numbers, with these nouns for their instances."""
+    samples = [make_sample(number, things=len(its)) for number, its in nouns.items()]
+    for sample, its in zip(samples, nouns.values(), strict=True):
+        for instance, noun in zip(sample.scene.instances, its, strict=True):
+            instance.noun = noun
+    folder.mkdir(parents=True)
+    shard = "basic-000000.tar"
+    seal(folder, {shard: samples}, {shard: write_tar(folder / shard, samples)})
+    return folder
+
+
 def seal(
     folder: Path,
     shards: Mapping[str, Sequence[Sample]],

@@ -50,6 +50,7 @@ from imig.text import to_stored
 
 UNUSABLE: Final = "annotation left out"
 """An oddity, as are the next ones."""
+UNUSABLE_MASK: Final = "mask left out, the box is used"
 BEYOND: Final = "annotations beyond the largest ones left out"
 HIDDEN: Final = "annotation that others hide wholly left out"
 TURNED: Final = "orientation that the size does not tell: taken as the file has it"
@@ -266,10 +267,8 @@ class _Marking:
 
     def _to_piece(self, one: Annotation) -> _Piece:
         scene = self.sample.scene
-        mask = None
-        if one.to_mask is not None and (self.masks or one.box is None):
-            mask = self._to_mask(one.to_mask())
         corners = None if one.box is None else self._to_corners(one.box)
+        mask = self._read_mask(one, has_box=corners is not None)
         boxes: list[Box] = []
         if corners is not None:
             boxes.append(round_outwards(corners, width=scene.width, height=scene.height))
@@ -292,6 +291,18 @@ class _Marking:
             index=0, identity_id=one.identity, phrase=phrase, noun=noun[:MAX_TEXT], box=box
         )
         return _Piece(instance, mask if around is not None and self.masks else None)
+
+    def _read_mask(self, one: Annotation, *, has_box: bool) -> Mask | None:
+        """None where it has none, or a bad one beside a box that can be used."""
+        if one.to_mask is None or not (self.masks or one.box is None):
+            return None
+        try:
+            return self._to_mask(one.to_mask())
+        except DataError as error:
+            if not has_box:
+                raise
+            self.sample.note_oddity(UNUSABLE_MASK, f"{one.where}: {error.message}")
+            return None
 
     def _to_mask(self, mask: Mask) -> Mask:
         """Turned and scaled as the target is."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -33,7 +34,7 @@ from imig.stages.sources.base import (
     printable_path,
     set_licence,
 )
-from imig.stages.sources.coco_file import CocoFile, CocoImage, read_coco_file
+from imig.stages.sources.coco_file import CocoFile, CocoImage, leads_outside, read_coco_file
 from imig.stages.sources.config import CocoSource
 from imig.text import to_stored
 
@@ -43,17 +44,29 @@ _FIRST_SHOWN: Final = 3
 
 
 class CocoPictures(AnnotatedPictures):
-    """Every picture of a file of annotations, in its order."""
+    """Every picture of a file of annotations, in its order.
+
+    `path_setting` and `annotations_setting` are what errors tell people to set: the recipe's keys,
+    or an import's own.
+    """
 
     _config: CocoSource
 
-    def __init__(self, config: CocoSource) -> None:
+    def __init__(
+        self,
+        config: CocoSource,
+        *,
+        path_setting: str = "source.path",
+        annotations_setting: str = "source.annotations",
+    ) -> None:
         super().__init__(config)
+        self._path_setting = path_setting
         self._folder = input_path(config.path)
         if not self._folder.is_dir():
             raise UsageError(
                 f"{self._folder} is not a folder",
-                cure="source.path is the folder of the pictures, source.annotations the JSON file",
+                cure=f"{path_setting} is the folder of the pictures, {annotations_setting} the "
+                "JSON file",
             )
         self._annotations_path = input_path(config.annotations)
         self._captions_path = None if config.captions is None else input_path(config.captions)
@@ -97,7 +110,7 @@ class CocoPictures(AnnotatedPictures):
             raise DataError(
                 f"none of the {len(self._images)} pictures that {self._annotations_path} names is "
                 f"in {self._folder}, the first being {first}",
-                cure="give the folder that holds them: --set source.path=FOLDER",
+                cure=f"give the folder that holds them: --set {self._path_setting}=FOLDER",
             )
         return len(self._images)
 
@@ -120,8 +133,15 @@ class CocoPictures(AnnotatedPictures):
         if self._missing:
             first = name_some([self.names[number] for number in self._missing])
             remarks.append(
-                f"annotated pictures that are not there, whose scenes will be quarantined: "
+                f"annotated pictures that are not there, whose scenes are quarantined: "
                 f"{len(self._missing):,} of {len(self.names):,} ({first})"
+            )
+        times = Counter(self.names)
+        doubled = [name for name, count in times.items() if count > 1]
+        if doubled:
+            remarks.append(
+                f"{printable(self._annotations_path.name)}: pictures that have several ids, a "
+                f"scene for each: {len(doubled):,} ({name_some(doubled)})"
             )
         files = [self._instances, *([] if self._captions is None else [self._captions])]
         return [*remarks, *(remark for file in files for remark in file.remarks())]
@@ -135,9 +155,8 @@ class CocoPictures(AnnotatedPictures):
 
     def candidates(self, number: int) -> Sequence[Path]:
         names = self._images[number].names
-        for name in names:
-            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                raise DataError(f"{printable(name)} leads out of the folder of the pictures")
+        if leads_outside(names[0]):  # and so do all others
+            raise DataError(f"{printable(names[0])} leads out of the folder of the pictures")
         return [self._folder / name for name in names]
 
     def caption(self, number: int, sample: Sample) -> str:

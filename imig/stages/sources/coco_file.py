@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, TypeGuard
 from urllib.parse import unquote, urlsplit
 
@@ -36,7 +36,10 @@ class CocoImage:
 
     id: Id
     names: tuple[str, ...]
-    """Where it may lie below the folder of pictures, the likeliest first."""
+    """Where it may lie below the folder of pictures, the likeliest first.
+
+    Names that lead out of it are left out, unless there is no other.
+    """
     size: tuple[int, int] | None
     """(width, height), None where the file does not say."""
     licence: Id | None = None
@@ -87,8 +90,9 @@ class CocoFile:
 
     def remarks(self) -> list[str]:
         """A line for each kind of what was left out."""
+        name = printable(self.path.name)
         return [
-            f"{self.path.name}: {why}, left out: {count:,} ({name_some(self.places[why])})"
+            f"{name}: {why}, left out: {count:,} ({name_some(self.places[why])})"
             for why, count in self.left_out.items()
         ]
 
@@ -187,14 +191,11 @@ class _Annotations:
         numbers = np.array(self._numbers, dtype=np.int64)
         spans = np.array(self._spans, dtype=np.int64).reshape(-1, 2)
         known = {one.id for one in index.images}
-        for owner, number in self._owners.items():
-            if owner not in known:
-                for start, _ in spans[numbers == number].tolist():
-                    index.leave_out(
-                        "annotations of pictures that it does not name", f"byte {start}"
-                    )
-        known_numbers = [number for owner, number in self._owners.items() if owner in known]
-        here = np.isin(numbers, known_numbers)
+        named = [number for owner, number in self._owners.items() if owner in known]
+        here = np.isin(numbers, named)
+        strangers = spans[~here][np.argsort(numbers[~here], kind="stable")]
+        for start in strangers[:, 0].tolist():
+            index.leave_out("annotations of pictures that it does not name", f"byte {start}")
         numbers, spans = numbers[here], spans[here]
         order = np.argsort(numbers, kind="stable")
         index.spans = spans[order]
@@ -241,16 +242,27 @@ def _add_category(index: CocoFile, value: Any) -> None:
 
 
 def _names(image: dict[str, Any]) -> tuple[str, ...]:
-    """LVIS names pictures by their address alone: ``http://../train2017/000000391895.jpg``."""
+    """LVIS names pictures by their address alone: ``http://../train2017/000000391895.jpg``.
+
+    Windows writes ``train2017\\1.jpg``, and a tool that ran elsewhere ``/home/ana/images/1.jpg``.
+    """
     names: list[str] = []
     stated = image.get("file_name")
     if isinstance(stated, str):
-        names += [stated, stated.rpartition("/")[2]]
+        slashed = stated.replace("\\", "/")
+        names += [stated, slashed, slashed.rpartition("/")[2]]
     address = image.get("coco_url")
     if isinstance(address, str):
         parts = unquote(urlsplit(address).path).strip("/").split("/")
         names += ["/".join(parts[-2:]), parts[-1]]
-    return tuple(dict.fromkeys(one for one in names if one))
+    distinct = tuple(dict.fromkeys(one for one in names if one))
+    return tuple(one for one in distinct if not leads_outside(one)) or distinct
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a name is none of a file below the folder of pictures, in Windows' form too."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts
 
 
 def _size(image: dict[str, Any]) -> tuple[int, int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -22,6 +22,9 @@ class TabletopSource(StageConfig):
     combinations: Literal["all", "trained", "novel"] = "all"
 
 
+DEFAULT_MAX_PIXELS: Final = 100_000_000
+
+
 class _PixelLimits(StageConfig):
     """How pictures from outside become targets."""
 
@@ -34,7 +37,7 @@ class _PixelLimits(StageConfig):
         "picture may have (imig.schema.MAX_PIXELS).",
     )
     max_pixels: int = Field(
-        default=100_000_000, gt=0, description="Pictures above are turned down unread."
+        default=DEFAULT_MAX_PIXELS, gt=0, description="Pictures above are turned down unread."
     )
     licence: StatedLicence = None
 

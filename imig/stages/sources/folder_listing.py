@@ -37,7 +37,7 @@ class FolderListing:
                 "links to folders, which are not followed (give the folders they lead to)",
                 self.links,
             ),
-            ("links that lead to no file, whose scenes will be quarantined", self.dangling),
+            ("links that lead to no file, whose scenes are quarantined", self.dangling),
         ]
         remarks = [f"{what}: {len(n):,} ({name_some(n)})" for what, n in counted if n]
         return [*remarks, *unread_to_remark(self.unread)]

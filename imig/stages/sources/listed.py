@@ -167,7 +167,7 @@ class ListedPictures(SourceKind):
             named = [self._entries[number] for number in self._missing]
             first = name_some([f"line {one.line}: {one.path}" for one in named])
             remarks.append(
-                f"listed pictures that are not there, whose scenes will be quarantined: "
+                f"listed pictures that are not there, whose scenes are quarantined: "
                 f"{len(named):,} of {len(self._entries):,} ({first})"
             )
         suffixes = Counter(os.path.splitext(one.path)[1].lower() for one in self._entries)

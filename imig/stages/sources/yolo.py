@@ -127,7 +127,7 @@ class YoloPictures(AnnotatedPictures):
             return []
         first = name_some([self.names[number] for number in self._missing])
         return [
-            f"listed pictures that are not there, whose scenes will be quarantined: "
+            f"listed pictures that are not there, whose scenes are quarantined: "
             f"{len(self._missing):,} of {len(self.names):,} ({first})"
         ]
 
