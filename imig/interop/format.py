@@ -8,7 +8,7 @@ their files: `imig.interop.importing` and `imig.interop.exporting` do that for a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -204,6 +204,10 @@ class Importer(ABC, Generic[SettingsT]):
     def complete(self, manifest: Manifest) -> Manifest:
         """The new dataset's manifest, with what the source says of all scenes together."""
         return manifest
+
+    def card_licence(self) -> Mapping[str, str]:
+        """Licence entries of the new card's front matter; empty: they follow from the scenes."""
+        return {}
 
     @abstractmethod
     def read(self, key: str, sample_id: str, losses: Losses) -> Sample:

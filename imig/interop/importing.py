@@ -319,6 +319,7 @@ def _finish(plan: _Plan, folder: OutputFolder, *, seconds: float) -> Imported:
         contents,
         funnel=record_to_funnel(whole),
         seconds=seconds,
+        licence=plan.importer.card_licence(),
     )
     folder.finish(manifest)
     return Imported(manifest, Losses(whole.tallies[STAGE].oddities))
