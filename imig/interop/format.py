@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Generic
 
@@ -19,7 +20,8 @@ from typing_extensions import TypeVar
 from imig.errors import DataError
 from imig.recipe.parts import RecipePart
 from imig.sample import Sample
-from imig.schema import Manifest, ModelRecord, Subset
+from imig.schema import Manifest, ModelRecord, Scene, Subset
+from imig.shards.card import given_under
 from imig.shards.dataset import Dataset
 from imig.shards.funnel import Oddity
 from imig.shards.views import SceneView
@@ -144,10 +146,20 @@ class Exporter(ABC, Generic[SettingsT]):
     """
 
     settings_type: ClassVar[type[FormatSettings]] = FormatSettings
+    carries_licences: ClassVar[bool] = False
+    """Whether it writes `licence_of` a scene; else that is noted among what has no place."""
 
     def __init__(self, dataset: Dataset, settings: SettingsT) -> None:
         self.dataset = dataset
         self.settings = settings
+
+    def licence_of(self, scene: Scene) -> str | None:
+        """What a scene is under: its own licence, else what the whole dataset is given under."""
+        return scene.source.licence or self._given_under
+
+    @cached_property
+    def _given_under(self) -> str | None:
+        return given_under(self.dataset)
 
     @abstractmethod
     def write_scene(self, scene: SceneView, folder: ExportFolder) -> Any:

@@ -75,6 +75,8 @@ _TARGETS: Final = ("target.jpg", "target.jpeg", "target.png", "target.webp")
 class FoldersExporter(Exporter):
     """Writes a folder a scene."""
 
+    carries_licences = True
+
     def write_scene(self, scene: SceneView, folder: ExportFolder) -> None:
         """Pictures and masks of references as they are stored, masks of instances as PNG."""
         record = scene.record
@@ -97,7 +99,10 @@ class FoldersExporter(Exporter):
             ]
             layout = layout_to_json(scene_to_layout(scene, files=names))
             folder.write(f"{record.id}/{LAYOUT_NAME}", layout.encode())
-        folder.write(f"{record.id}/{SCENE_NAME}", scene_to_json(record))
+        # What the whole dataset is given under stands in no scene, and would stay behind.
+        source = record.source.model_copy(update={"licence": self.licence_of(record)})
+        written = record.model_copy(update={"source": source})
+        folder.write(f"{record.id}/{SCENE_NAME}", scene_to_json(written))
 
 
 class FoldersImporter(Importer):

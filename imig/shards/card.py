@@ -294,6 +294,17 @@ def parents_licence(parent: Dataset) -> dict[str, str]:
     return _not_derived(_front_matter_of(card), parent.manifest)
 
 
+def given_under(dataset: Dataset) -> str | None:
+    """The licence of a dataset as a whole: what its owner has written, else what was declared.
+
+    It holds for the scenes that say nothing themselves. Raises as `parents_licence` does.
+    """
+    written, ledger = parents_licence(dataset), dataset.manifest.licences
+    if written:
+        return licence_text(written)
+    return None if ledger is None else ledger.declared
+
+
 def _not_derived(front: Mapping[str, Any] | None, *manifests: Manifest) -> dict[str, str]:
     stated = stated_licence(front)
     derived = [licence_entries(one) for one in manifests]
