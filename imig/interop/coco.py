@@ -23,7 +23,14 @@ from pydantic import Field
 
 from imig.errors import UsageError
 from imig.interop.annotated import EVERYTHING, AnnotatedImporter
-from imig.interop.format import Exporter, ExportFolder, Format, FormatSettings, Losses
+from imig.interop.format import (
+    Exporter,
+    ExportFolder,
+    Format,
+    FormatSettings,
+    ImportSettings,
+    Losses,
+)
 from imig.layout.polygons import join_rings, mask_to_rings, mask_to_run_lengths
 from imig.shards.views import InstanceView, SceneView
 from imig.stages.sources.coco import CocoPictures
@@ -173,7 +180,7 @@ def _line(number: int, entry: Entry) -> bytes:
     return (("," if number > 1 else "") + "\n" + text).encode()
 
 
-class CocoImportSettings(FormatSettings):
+class CocoImportSettings(ImportSettings):
     """What `imig import coco --set` may say."""
 
     annotations: str | None = Field(

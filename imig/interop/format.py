@@ -15,12 +15,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Generic
 
+from pydantic import Field
 from typing_extensions import TypeVar
 
 from imig.errors import DataError
 from imig.recipe.parts import RecipePart
 from imig.sample import Sample
-from imig.schema import Manifest, ModelRecord, Scene, Subset
+from imig.schema import Licence, Manifest, ModelRecord, Scene, Subset
 from imig.shards.card import given_under
 from imig.shards.dataset import Dataset
 from imig.shards.funnel import Oddity
@@ -29,6 +30,17 @@ from imig.shards.views import SceneView
 
 class FormatSettings(RecipePart):
     """What `--set` may say of a format; one without settings takes this."""
+
+
+class ImportSettings(FormatSettings):
+    """Of an import of other people's files, which seldom say under which licence they are."""
+
+    licence: Licence | None = Field(
+        default=None,
+        exclude_if=lambda licence: licence is None,
+        description="of the pictures whose own record says none: an SPDX identifier, or free text "
+        "with an address.",
+    )
 
 
 SettingsT = TypeVar("SettingsT", bound=FormatSettings, default=FormatSettings)
@@ -184,6 +196,7 @@ class Importer(ABC, Generic[SettingsT]):
     """
 
     settings_type: ClassVar[type[FormatSettings]] = FormatSettings
+    """One that is an `ImportSettings` can state a licence, which scenes get that say none."""
 
     def __init__(self, source: Path, settings: SettingsT) -> None:
         self.source = source

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from imig.errors import DataError, SourceLostError, UnavailableError, UsageError
-from imig.interop.format import Importer, Losses
+from imig.interop.format import FormatSettings, Importer, ImportSettings, Losses
 from imig.interop.formats import find_importer, to_settings
 from imig.interop.ids import keys_to_ids
 from imig.interop.progress import SceneLine
@@ -242,6 +242,7 @@ def _import_shard(plan: _Plan, block: _Block) -> Record:
         for key in keys:
             try:
                 sample = plan.importer.read(key, plan.ids[key], losses)
+                _state_licence(sample, plan.importer.settings)
                 _check(sample, block)
             except (SourceLostError, UnavailableError, UsageError):
                 raise  # no scene is at fault
@@ -263,6 +264,13 @@ def _import_shard(plan: _Plan, block: _Block) -> Record:
         oddities=losses.kinds,
     )
     return record
+
+
+def _state_licence(sample: Sample, settings: FormatSettings) -> None:
+    """What the caller says of all pictures; what a picture's own record says comes first."""
+    source = sample.scene.source
+    if source.licence is None and isinstance(settings, ImportSettings):
+        source.licence = settings.licence
 
 
 def _check(sample: Sample, block: _Block) -> None:

@@ -37,7 +37,14 @@ from imig.contextgen.layout_file import (
 )
 from imig.contextgen.scene_layout import layout_to_json, placed_references, scene_to_layout
 from imig.errors import DataError, UsageError
-from imig.interop.format import Exporter, ExportFolder, Format, Importer, Losses
+from imig.interop.format import (
+    Exporter,
+    ExportFolder,
+    Format,
+    Importer,
+    ImportSettings,
+    Losses,
+)
 from imig.layout.boxes import lies_within
 from imig.layout.masks import Mask, mask_area, mask_to_box, mask_to_rle
 from imig.layout.run_lengths import mask_extents
@@ -105,8 +112,10 @@ class FoldersExporter(Exporter):
         folder.write(f"{record.id}/{SCENE_NAME}", scene_to_json(written))
 
 
-class FoldersImporter(Importer):
+class FoldersImporter(Importer[ImportSettings]):
     """Reads a folder a scene."""
+
+    settings_type = ImportSettings
 
     def keys(self) -> Sequence[str]:
         """Names of the folders that hold a scene."""

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from imig.interop.annotated import EVERYTHING, AnnotatedImporter
 from imig.interop.coco import note_losses
-from imig.interop.format import Exporter, ExportFolder, Format, FormatSettings
+from imig.interop.format import Exporter, ExportFolder, Format, FormatSettings, ImportSettings
 from imig.interop.yaml_text import yaml_text
 from imig.layout.masks import mask_to_box
 from imig.layout.polygons import Ring, join_rings, mask_to_rings
@@ -112,7 +112,7 @@ def _data_lines(names: list[str], *, split: str) -> Iterator[str]:
         yield f"  {number}: {yaml_text(name)}\n"
 
 
-class YoloImportSettings(FormatSettings):
+class YoloImportSettings(ImportSettings):
     """What `imig import yolo --set` may say."""
 
     split: str = Field(default="train", min_length=1, description="a key of data.yaml. ")
