@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ from imig.schema import (
     Reject,
     SourceTerms,
 )
+from imig.shards.card import licence_text, parents_licence
 from imig.shards.dataset import Dataset
 from imig.shards.encoded import ENCODED_MEMBER, encoded_from_bytes, encoded_to_bytes
 from imig.shards.funnel import FunnelRow, Oddity
@@ -144,30 +145,24 @@ def _merged_ledger(parents: Sequence[Dataset], *, licence: str | None, despite: 
     UsageError
         When what one of them, or the caller, declares is not what all scenes are under.
     """
-    known = [one.manifest.licences for one in parents]
-    there = [one for one in known if one is not None]
-    stated = {None if one is None else one.declared for one in known}
+    there = [one.manifest.licences for one in parents if one.manifest.licences is not None]
+    claims = {str(one.path): _claims(one) for one in parents}
+    stated = {_known_as(claim[-1]): claim[-1] for claim in claims.values() if claim}
     declared = licence
-    if declared is None and len(stated) == 1:
-        declared = stated.pop()
+    if declared is None and len(stated) == 1 and all(claims.values()):
+        declared = next(iter(stated.values()))
     ledger = Licences(
         sources=[row for one in there for row in one.sources],
         models=_once(row for one in there for row in one.models),
         declared=declared,
         license="unknown",  # `seal` counts the scenes that are written, and says
     )
-    claims = {
-        str(one.path): one.manifest.licences.declared
-        for one in parents
-        if one.manifest.licences is not None and one.manifest.licences.declared is not None
-    }
-    whole = ledger.model_copy(
-        update={"sources": [*ledger.sources, *(row for one in parents for row in _declared(one))]}
-    )
-    for what, claim in ({"--licence": licence} if licence is not None else claims).items():
+    whole = ledger.model_copy(update={"sources": [*ledger.sources, *_declared(parents, claims)]})
+    said = [(what, claim) for what, its in claims.items() for claim in its]
+    for what, claim in said if licence is None else [("--licence", licence)]:
         check_declared(whole, claim, what=what, despite=despite)
-    if claims and declared is None and not despite:
-        what, claim = next(iter(claims.items()))
+    if said and declared is None and not despite:
+        what, claim = said[0]
         raise UsageError(
             f"{what} declares {claim}, and not all the others do: nothing says what the whole is "
             "given under",
@@ -176,14 +171,28 @@ def _merged_ledger(parents: Sequence[Dataset], *, licence: str | None, despite: 
     return ledger
 
 
-def _declared(parent: Dataset) -> list[SourceTerms]:
+def _claims(parent: Dataset) -> list[str]:
+    """What a dataset is given under: as it was declared, and as its owner has written since."""
+    ledger, written = parent.manifest.licences, parents_licence(parent)
+    declared = None if ledger is None else ledger.declared
+    return [*([declared] if declared else []), *([licence_text(written)] if written else [])]
+
+
+def _declared(
+    parents: Sequence[Dataset], claims: Mapping[str, Sequence[str]]
+) -> Iterator[SourceTerms]:
     """What a dataset is given under holds for its scenes, whatever is declared for the whole."""
-    ledger = parent.manifest.licences
-    if ledger is None or ledger.declared is None:
-        return []
-    terms = find_terms(ledger.declared)
-    name = None if terms is None else terms.id
-    return [SourceTerms(kind="file", licence=ledger.declared, terms=name, scenes=len(parent))]
+    for parent in parents:
+        for claim in claims[str(parent.path)]:
+            terms = find_terms(claim)
+            name = None if terms is None else terms.id
+            yield SourceTerms(kind="file", licence=claim, terms=name, scenes=len(parent))
+
+
+def _known_as(licence: str) -> str:
+    """One name for all that a licence is called."""
+    terms = find_terms(licence)
+    return licence if terms is None else terms.id
 
 
 def _once(models: Iterable[ModelTerms]) -> list[ModelTerms]:

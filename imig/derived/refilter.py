@@ -21,6 +21,7 @@ from imig.output.writing import Contents
 from imig.packed import Packed
 from imig.sample import Sample
 from imig.schema import Manifest, Reject, SkippedStage
+from imig.shards.card import parents_licence
 from imig.shards.dataset import Dataset
 from imig.shards.encoded import ENCODED_MEMBER
 from imig.shards.funnel import FunnelRow
@@ -101,6 +102,7 @@ def refilter_dataset(
             contents,
             funnel=[*parent.funnel(), *funnel],
             seconds=time.monotonic() - started,
+            licence=parents_licence(parent),
         )
     return Refiltered(manifest, funnel, thresholds, foresight.without_features)
 

@@ -24,7 +24,7 @@ from imig.output.writing import Contents
 from imig.recipe.identity import merged_recipes
 from imig.sample import Sample
 from imig.schema import Manifest, Subset, first_problem
-from imig.shards.card import CARD_NAME, write_split_card
+from imig.shards.card import CARD_NAME, parents_licence, write_split_card
 from imig.shards.dataset import Dataset
 from imig.shards.funnel import FunnelRow
 from imig.shards.hub_columns import Part
@@ -132,7 +132,7 @@ def split_dataset(
         if isinstance(output, Path):
             remove_temporaries(output, of=CARD_NAME)
         contents = {side: _write(parent, side, output / side, chosen) for side in SIDES}
-        manifests = {}
+        manifests, licence = {}, parents_licence(parent)
         for side in reversed(SIDES):
             manifests[side] = write_side_files(
                 output / side,
@@ -142,6 +142,7 @@ def split_dataset(
                 contents[side],
                 funnel=[_funnel_row(len(groups.subsets), len(contents[side].rows), started)],
                 seconds=time.monotonic() - started,
+                licence=licence,
             )
         parts = [
             Part(
@@ -154,7 +155,7 @@ def split_dataset(
             )
             for side in SIDES
         ]
-        write_split_card(output, parts)
+        write_split_card(output, parts, licence=licence)
         # One right after the other, when nothing can fail any more: both are finished, or none.
         for side in reversed(SIDES):
             write_manifest(output / side / MANIFEST_NAME, manifests[side])

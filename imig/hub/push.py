@@ -20,7 +20,7 @@ from imig.errors import DataError, ImigError, UsageError
 from imig.hub.files import HubFile, HubFolder, is_dataset_file, read_hub_folder, with_url
 from imig.licences.refusals import check_publishable
 from imig.paths import command_text
-from imig.shards.card import CARD_NAME, owners_licence, read_front_matter
+from imig.shards.card import CARD_NAME, licence_text, owners_licence, read_front_matter
 from imig.shards.croissant import CROISSANT_NAME
 from imig.shards.hub_errors import explain_hub_error, no_token
 from imig.shards.manifest import MANIFEST_NAME
@@ -174,8 +174,8 @@ def _require_publishable(plan: HubFolder, *, despite: bool) -> None:
         card = owners_licence(plan.folder / prefix / CARD_NAME, manifest)
         for stated in (card, above):
             if stated:
-                name = stated.get("license_name") or stated["license"]
-                check_publishable(manifest, declared=name, despite=despite)
+                declared = licence_text(stated)
+                check_publishable(manifest, declared=declared, despite=despite)
 
 
 def _validate(plan: HubFolder, *, workers: int, console: Console | None) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from imig.errors import DataError
-from imig.interop.format import FormatSettings, Importer, Losses, SettingsT
+from imig.interop.format import Importer, ImportSettings, Losses, SettingsT
 from imig.sample import Sample, derive_seed
 from imig.schema import MAX_INSTANCES, Scene
 from imig.stages.pictures import MANY_PIXELS_CURE
@@ -32,7 +32,7 @@ EVERYTHING: Final[dict[str, Any]] = {
 """Settings of a source that turns nothing down, and scales what a scene cannot hold alone."""
 
 
-class AnnotatedImportSettings(FormatSettings):
+class AnnotatedImportSettings(ImportSettings):
     """What every such format's `--set` may say."""
 
     max_pixels: int = Field(

@@ -6,13 +6,15 @@
     annotations/instances.json   images, categories (the nouns), annotations
     annotations/captions.json    images, annotations; where any scene has a caption
 
-Masks are compressed run lengths, in which nothing is lost. Beside COCO's own keys an annotation has
-`phrase` and `identity_id`, which readers that do not know them pass over.
+Both files have the licences of the pictures. Masks are compressed run lengths, in which nothing is
+lost. Beside COCO's own keys an annotation has `phrase` and `identity_id`, which readers that do not
+know them pass over.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -59,6 +61,7 @@ class CocoExporter(Exporter[CocoExportSettings]):
     """Writes targets, and two files of annotations."""
 
     settings_type = CocoExportSettings
+    carries_licences = True
 
     @cached_property
     def _earlier(self) -> EarlierClasses:
@@ -78,6 +81,7 @@ class CocoExporter(Exporter[CocoExportSettings]):
         return {
             "image": {"file_name": name, "width": record.width, "height": record.height},
             "caption": record.caption,
+            "licence": self.licence_of(record),
             "annotations": [self._to_annotation(one) for one in scene.instances],
         }
 
@@ -86,7 +90,15 @@ class CocoExporter(Exporter[CocoExportSettings]):
         classes = self._earlier.extended(used, first=1)
         numbers = classes.numbers
         categories = [{"id": number, "name": name} for number, name in classes.names.items()]
-        head = {"info": {"description": self.dataset.manifest.name}, "licenses": []}
+        licences = sorted({text for row in rows if (text := row.get("licence")) is not None})
+        licence_numbers = {text: number for number, text in enumerate(licences, start=1)}
+        head = {
+            "info": {"description": self.dataset.manifest.name},
+            "licenses": [_to_licence(number, text) for text, number in licence_numbers.items()],
+        }
+
+        def image(row: Entry) -> Entry:
+            return {**row["image"], "license": licence_numbers.get(row.get("licence"))}
 
         def objects(row: Entry) -> Iterator[Entry]:
             for one in row["annotations"]:
@@ -97,10 +109,10 @@ class CocoExporter(Exporter[CocoExportSettings]):
                 yield {"caption": row["caption"]}
 
         with folder.writing(ANNOTATIONS) as file:
-            file.writelines(_pieces({**head, "categories": categories}, rows, objects))
+            file.writelines(_pieces({**head, "categories": categories}, rows, image, objects))
         if any(row["caption"] for row in rows):
             with folder.writing(CAPTIONS) as file:
-                file.writelines(_pieces(head, rows, captions))
+                file.writelines(_pieces(head, rows, image, captions))
 
     def _to_annotation(self, instance: InstanceView) -> Entry:
         record = instance.record
@@ -137,16 +149,35 @@ def note_losses(scene: SceneView, losses: Losses) -> None:
         losses.note("references", f"{record.id}: {references}")
     if record.layer_order:
         losses.note("layer order", f"{record.id}: {len(record.layer_order)} layers")
+    if record.style is not None:
+        losses.note("style", f"{record.id}: {record.style}")
+    if record.subset != "basic":
+        losses.note("subset", f"{record.id}: {record.subset}")
+    if faces := sum(one.face_box is not None for one in record.instances):
+        losses.note("faces", f"{record.id}: {faces}")
+    scored = [record.scores, *(one.scores for one in record.instances)]
+    if names := {name for one in scored for name in one.model_dump(exclude_defaults=True)}:
+        losses.note("scores", f"{record.id}: {', '.join(sorted(names))}")
+
+
+def _to_licence(number: int, text: str) -> Entry:
+    """Name and address apart, so that both together are the text again."""
+    found = re.fullmatch(r"(.*?) ?(https?://\S+)", text)
+    name, url = found.groups() if found else (text, "")
+    return {"id": number, "name": name, "url": url}
 
 
 def _pieces(
-    head: Entry, rows: Iterable[Entry], parts: Callable[[Entry], Iterable[Entry]]
+    head: Entry,
+    rows: Iterable[Entry],
+    to_image: Callable[[Entry], Entry],
+    parts: Callable[[Entry], Iterable[Entry]],
 ) -> Iterator[bytes]:
     """The bytes of a file of annotations, numbered from 1, an entry a line."""
     text = json.dumps(head, ensure_ascii=False)
     yield text.removesuffix("}").encode() + b',\n"images": ['
     for number, row in enumerate(rows, start=1):
-        yield _line(number, {"id": number, **row["image"]})
+        yield _line(number, {"id": number, **to_image(row)})
     yield b'\n],\n"annotations": ['
     count = 0
     for image, row in enumerate(rows, start=1):

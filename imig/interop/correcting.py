@@ -28,6 +28,7 @@ from imig.schema import (
     Subset,
     scene_to_json,
 )
+from imig.shards.card import parents_licence
 from imig.shards.dataset import Dataset
 from imig.shards.folders import LocalFolder
 from imig.shards.manifest import file_sha256
@@ -92,7 +93,7 @@ class CorrectingImporter(Importer[CorrectingSettings], Generic[PlaceT]):
         return self.dataset.manifest.models
 
     def complete(self, manifest: Manifest) -> Manifest:
-        """See `Importer.complete`: the dataset's history goes on."""
+        """See `Importer.complete`: the dataset's history goes on, and what it declares holds."""
         parent = self.dataset.manifest
         correction = Derivation(
             operation="correct",
@@ -101,7 +102,14 @@ class CorrectingImporter(Importer[CorrectingSettings], Generic[PlaceT]):
                 ParentDataset(name=parent.name, manifest_sha256=self.dataset.fingerprint),
             ],
         )
-        return manifest.model_copy(update={"derived": [*parent.derived, correction]})
+        # What a merge has declared stands nowhere but in the ledger: the scenes do not say it.
+        return manifest.model_copy(
+            update={"derived": [*parent.derived, correction], "licences": parent.licences}
+        )
+
+    def card_licence(self) -> Mapping[str, str]:
+        """See `Importer.card_licence`: the owner's own word in the dataset's card."""
+        return parents_licence(self.dataset)
 
     @cached_property
     def _subsets(self) -> dict[str, Subset]:

@@ -253,7 +253,9 @@ def _write_shard(plan: _Plan, shard: str) -> None:
         for sample_id in ids:
             begun, folder.losses = len(folder.names), Losses()
             try:
-                rows.append(plan.exporter.write_scene(dataset[sample_id], folder))
+                scene = dataset[sample_id]
+                rows.append(plan.exporter.write_scene(scene, folder))
+                licence = plan.exporter.licence_of(scene.record)
             except (CannotWriteError, UnavailableError):
                 raise
             except DataError as error:
@@ -261,6 +263,8 @@ def _write_shard(plan: _Plan, shard: str) -> None:
                 for name in folder.take_back(begun):
                     note([name])
             else:
+                if licence is not None and not plan.exporter.carries_licences:
+                    folder.losses.note("licences", f"{sample_id}: {licence}")
                 losses.add(folder.losses)
     part = _Part(
         scenes=len(rows),

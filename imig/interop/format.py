@@ -8,18 +8,21 @@ their files: `imig.interop.importing` and `imig.interop.exporting` do that for a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Generic
 
+from pydantic import Field
 from typing_extensions import TypeVar
 
 from imig.errors import DataError
 from imig.recipe.parts import RecipePart
 from imig.sample import Sample
-from imig.schema import Manifest, ModelRecord, Subset
+from imig.schema import Licence, Manifest, ModelRecord, Scene, Subset
+from imig.shards.card import given_under
 from imig.shards.dataset import Dataset
 from imig.shards.funnel import Oddity
 from imig.shards.views import SceneView
@@ -27,6 +30,17 @@ from imig.shards.views import SceneView
 
 class FormatSettings(RecipePart):
     """What `--set` may say of a format; one without settings takes this."""
+
+
+class ImportSettings(FormatSettings):
+    """Of an import of other people's files, which seldom say under which licence they are."""
+
+    licence: Licence | None = Field(
+        default=None,
+        exclude_if=lambda licence: licence is None,
+        description="of the pictures whose own record says none: an SPDX identifier, or free text "
+        "with an address.",
+    )
 
 
 SettingsT = TypeVar("SettingsT", bound=FormatSettings, default=FormatSettings)
@@ -144,6 +158,8 @@ class Exporter(ABC, Generic[SettingsT]):
     """
 
     settings_type: ClassVar[type[FormatSettings]] = FormatSettings
+    carries_licences: ClassVar[bool] = False
+    """Whether it writes `licence_of` a scene; else that is noted among what has no place."""
 
     def __init__(self, dataset: Dataset, settings: SettingsT) -> None:
         self.dataset = dataset
@@ -156,6 +172,14 @@ class Exporter(ABC, Generic[SettingsT]):
         Raises UsageError for a file that is not what a setting says it is.
         """
         return []
+
+    def licence_of(self, scene: Scene) -> str | None:
+        """What a scene is under: its own licence, else what the whole dataset is given under."""
+        return scene.source.licence or self._given_under
+
+    @cached_property
+    def _given_under(self) -> str | None:
+        return given_under(self.dataset)
 
     @abstractmethod
     def write_scene(self, scene: SceneView, folder: ExportFolder) -> Any:
@@ -180,6 +204,7 @@ class Importer(ABC, Generic[SettingsT]):
     """
 
     settings_type: ClassVar[type[FormatSettings]] = FormatSettings
+    """One that is an `ImportSettings` can state a licence, which scenes get that say none."""
 
     def __init__(self, source: Path, settings: SettingsT) -> None:
         self.source = source
@@ -219,6 +244,10 @@ class Importer(ABC, Generic[SettingsT]):
     def complete(self, manifest: Manifest) -> Manifest:
         """The new dataset's manifest, with what the source says of all scenes together."""
         return manifest
+
+    def card_licence(self) -> Mapping[str, str]:
+        """Licence entries of the new card's front matter; empty: they follow from the scenes."""
+        return {}
 
     @abstractmethod
     def read(self, key: str, sample_id: str, losses: Losses) -> Sample:

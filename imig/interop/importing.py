@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from imig.errors import DataError, SourceLostError, UnavailableError, UsageError
-from imig.interop.format import Importer, Losses
+from imig.interop.format import FormatSettings, Importer, ImportSettings, Losses
 from imig.interop.formats import find_importer, to_settings
 from imig.interop.ids import keys_to_ids
 from imig.interop.progress import SceneLine
@@ -244,6 +244,7 @@ def _import_shard(plan: _Plan, block: _Block) -> Record:
         for key in keys:
             try:
                 sample = plan.importer.read(key, plan.ids[key], losses)
+                _state_licence(sample, plan.importer.settings)
                 _check(sample, block)
             except (SourceLostError, UnavailableError, UsageError):
                 raise  # no scene is at fault
@@ -265,6 +266,13 @@ def _import_shard(plan: _Plan, block: _Block) -> Record:
         oddities=losses.kinds,
     )
     return record
+
+
+def _state_licence(sample: Sample, settings: FormatSettings) -> None:
+    """What the caller says of all pictures; what a picture's own record says comes first."""
+    source = sample.scene.source
+    if source.licence is None and isinstance(settings, ImportSettings):
+        source.licence = settings.licence
 
 
 def _check(sample: Sample, block: _Block) -> None:
@@ -323,6 +331,7 @@ def _finish(plan: _Plan, folder: OutputFolder, *, seconds: float) -> Imported:
         funnel=record_to_funnel(whole),
         seconds=seconds,
         remarks=remarks,
+        licence=plan.importer.card_licence(),
     )
     folder.finish(manifest)
     return Imported(manifest, Losses(whole.tallies[STAGE].oddities), remarks)

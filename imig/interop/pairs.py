@@ -3,7 +3,8 @@
 A file holds a list, or a JSON value a line (`.jsonl`), each with a target, its caption, and
 references with boxes. Where a value stands is a setting: a path of keys and positions
 (``description.item``, ``boxes.0``), several of them with ``|`` between, of which the first that is
-there counts. Paths of pictures are relative to the file's folder.
+there counts. Paths of pictures are relative to the file's folder. ``licence`` or
+``license`` is read as in a sample's JSON (`json_to_licence`).
 
 Subjects200K has both pictures side by side in one: ``--set split=left`` takes the left half as the
 target and the right one as its reference.
@@ -25,7 +26,7 @@ from PIL import Image
 from pydantic import Field
 
 from imig.errors import DataError, UsageError
-from imig.interop.format import Format, FormatSettings, Importer, Losses
+from imig.interop.format import Format, Importer, ImportSettings, Losses
 from imig.layout.masks import Mask, mask_to_box
 from imig.paths import is_within
 from imig.pictures import OpenedPicture, PictureError, open_picture
@@ -35,6 +36,8 @@ from imig.schema import Box, Instance, Reference, Scene, Source
 from imig.shards.manifest import file_sha256
 from imig.stages.instances import set_instances
 from imig.stages.nouns import head_noun
+from imig.stages.sources.archive_text import json_to_licence
+from imig.stages.sources.base import set_licence
 from imig.text import to_stored
 
 _MAX_REFERENCES: Final = 100
@@ -43,7 +46,7 @@ _MAX_NUMBER: Final = 1e9
 """Of a coordinate: what is larger is damage."""
 
 
-class PairsSettings(FormatSettings):
+class PairsSettings(ImportSettings):
     """Where a record has what."""
 
     target: str = Field(default="target|target_image|image", description="the target's file.")
@@ -180,6 +183,7 @@ class _Reading:
             seed=derive_seed(0, sample_id),
         )
         sample = Sample(scene, {scene.target: target.jpeg})
+        set_licence(sample, json_to_licence(self._record))
         references: list[Any] = [other] if other is not None else self._references()
         instances = [self._instance(sample, number, one) for number, one in enumerate(references)]
         set_instances(sample, instances, layer_order=[])

@@ -37,7 +37,14 @@ from imig.contextgen.layout_file import (
 )
 from imig.contextgen.scene_layout import layout_to_json, placed_references, scene_to_layout
 from imig.errors import DataError, UsageError
-from imig.interop.format import Exporter, ExportFolder, Format, Importer, Losses
+from imig.interop.format import (
+    Exporter,
+    ExportFolder,
+    Format,
+    Importer,
+    ImportSettings,
+    Losses,
+)
 from imig.layout.boxes import lies_within
 from imig.layout.masks import Mask, mask_area, mask_to_box, mask_to_rle
 from imig.layout.run_lengths import mask_extents
@@ -75,6 +82,8 @@ _TARGETS: Final = ("target.jpg", "target.jpeg", "target.png", "target.webp")
 class FoldersExporter(Exporter):
     """Writes a folder a scene."""
 
+    carries_licences = True
+
     def write_scene(self, scene: SceneView, folder: ExportFolder) -> None:
         """Pictures and masks of references as they are stored, masks of instances as PNG."""
         record = scene.record
@@ -97,11 +106,16 @@ class FoldersExporter(Exporter):
             ]
             layout = layout_to_json(scene_to_layout(scene, files=names))
             folder.write(f"{record.id}/{LAYOUT_NAME}", layout.encode())
-        folder.write(f"{record.id}/{SCENE_NAME}", scene_to_json(record))
+        # What the whole dataset is given under stands in no scene, and would stay behind.
+        source = record.source.model_copy(update={"licence": self.licence_of(record)})
+        written = record.model_copy(update={"source": source})
+        folder.write(f"{record.id}/{SCENE_NAME}", scene_to_json(written))
 
 
-class FoldersImporter(Importer):
+class FoldersImporter(Importer[ImportSettings]):
     """Reads a folder a scene."""
+
+    settings_type = ImportSettings
 
     def keys(self) -> Sequence[str]:
         """Names of the folders that hold a scene."""

@@ -37,12 +37,18 @@ class Terms:
     reaches_outputs: bool = False
     """Of a model: whether it says something of the pictures that were made with it."""
     names: tuple[str, ...] = ()
-    """What else it is called, in lower case, words joined by ``-``."""
+    """What else it is called, in lower case, words joined by ``-``, without `_TAIL`."""
+    addresses: tuple[str, ...] = ()
+    """Where else it is explained, beside `link`."""
 
 
-def _free(id_: str, link: str, *names: str, on_hub: bool = True) -> Terms:
+def _free(
+    id_: str, link: str, *names: str, on_hub: bool = True, addresses: tuple[str, ...] = ()
+) -> Terms:
     """Nothing is asked for."""
-    return Terms(id=id_, link=link, on_hub=on_hub, conditions=False, names=names)
+    return Terms(
+        id=id_, link=link, on_hub=on_hub, conditions=False, names=names, addresses=addresses
+    )
 
 
 def _open(id_: str, *names: str, share_alike: str = "") -> Terms:
@@ -53,7 +59,13 @@ def _open(id_: str, *names: str, share_alike: str = "") -> Terms:
 _HUB: Final = "https://huggingface.co"
 
 TABLE: Final = (
-    _free("cc0-1.0", "https://creativecommons.org/publicdomain/zero/1.0/", "cc0", "cc-zero"),
+    _free(
+        "cc0-1.0",
+        "https://creativecommons.org/publicdomain/zero/1.0/",
+        "cc0",
+        "cc-zero",
+        "creative-commons-zero-v1.0",
+    ),
     _free("pddl", "https://opendatacommons.org/licenses/pddl/1-0/", "pddl-1.0"),
     _free("unlicense", "https://unlicense.org/"),
     _free(
@@ -61,8 +73,10 @@ TABLE: Final = (
         "https://creativecommons.org/publicdomain/mark/1.0/",
         "public-domain",
         "pdm",
+        "public-domain-mark-1.0",
         "united-states-government-work",
         on_hub=False,
+        addresses=("https://www.usa.gov/copyright.shtml", "https://www.usa.gov/government-works"),
     ),
     _free(
         "no-known-copyright-restrictions",
@@ -70,7 +84,7 @@ TABLE: Final = (
         "no-known-copyright",
         on_hub=False,
     ),
-    _open("apache-2.0", "apache"),
+    _open("apache-2.0", "apache", "apache-license-2.0", "apache-license,-version-2.0"),
     _open("mit"),
     _open("bsd-2-clause"),
     _open("bsd-3-clause"),
@@ -133,18 +147,29 @@ _CC_ON_HUB: Final = frozenset(
 _CC_KINDS: Final = frozenset({"by", "by-sa", "by-nc", "by-nd", "by-nc-sa", "by-nc-nd"})
 _CC_ADDRESS: Final = re.compile(r"creativecommons\.org/licen[cs]es/([a-z-]+)(?:/(\d\.\d))?")
 _PUBLIC_DOMAIN: Final = re.compile(r"creativecommons\.org/publicdomain/(zero|mark)\b")
-_CC_NAME: Final = re.compile(r"cc-(by(?:-(?:nc|nd|sa))*)(?:-v?(\d\.\d))?(?:-[a-z]{2,4})?")
+_CC_NAME: Final = re.compile(
+    r"(?:creative-commons-(?:cc-)?|cc-)(by(?:-(?:nc|nd|sa))*)(?:-v?(\d\.\d))?"
+    r"(?:-(?!(?:nc|nd|sa)$)[a-z]{2,4})?"
+)
 _CC_LONG: Final = re.compile(
     r"(?:creative-commons-)?attribution((?:-(?:non-?commercial|no-?deriv(?:ative)?s|share-?alike))*)"
-    r"(?:-(\d\.\d))?(?:-(?:international|generic|unported))?(?:-licen[cs]e)?"
+    r"(?:-v?(\d\.\d))?"
 )
+_TAIL: Final = re.compile(
+    r"(?:-(?:international|generic|unported|universal|deed|public|licen[cs]e))+$"
+)
+"""Words after a licence's name that change nothing of it."""
+_TWICE: Final = re.compile(r"(.+)\(([^()]+)\)")
+"""A name, and in brackets the same one shorter, as Creative Commons' own pages are titled."""
+_ADDRESS: Final = re.compile(r"https?://(?:www\.)?(\S+)")
 _BY_NAME: Final = {name: one for one in TABLE for name in (one.id, *one.names)}
 
 
 def find_terms(licence: str | None) -> Terms | None:
     """What is known of a licence by its identifier, its name or an address in it; None: nothing.
 
-    Case does not matter, nor whether words are joined by blanks, underscores or hyphens.
+    Case does not matter, nor whether words are joined by blanks, underscores or hyphens, nor
+    whether an address stands beside the name, as in COCO's files.
     """
     if licence is None:
         return None
@@ -153,17 +178,43 @@ def find_terms(licence: str | None) -> Terms | None:
         return _creative_commons(found[1], found[2])
     if found := _PUBLIC_DOMAIN.search(text):
         return _BY_NAME["cc0-1.0" if found[1] == "zero" else "public-domain-mark"]
-    name = re.sub(r"[\s_-]+", "-", text.rstrip(".")).strip("-")
-    if name in _BY_NAME:
-        return _BY_NAME[name]
-    if found := _CC_NAME.fullmatch(name):
-        return _creative_commons(found[1], found[2])
-    if found := _CC_LONG.fullmatch(name):
-        said = found[1].replace("-", "")
-        marks = {"nc": "noncommercial", "sa": "sharealike", "nd": "noderiv"}
-        kind = "-".join(["by", *(mark for mark, word in marks.items() if word in said)])
-        return _creative_commons(kind, found[2])
-    return next((one for one in TABLE if one.link.lower() in text), None)
+    words = _ADDRESS.sub(" ", text)
+    if (terms := _find_by_name(words)) is not None:
+        return terms
+    if found := _TWICE.fullmatch(words.strip()):
+        terms = _find_by_name(found[1])
+        if terms is not None and terms == _find_by_name(found[2]):
+            return terms
+    return _find_by_address({_plain_address(one) for one in _ADDRESS.findall(text)})
+
+
+def _find_by_name(words: str) -> Terms | None:
+    name = re.sub(r"[\s_-]+", "-", words.strip().rstrip(".,:;")).strip("-")
+    for one in (name, _TAIL.sub("", name)):
+        if one in _BY_NAME:
+            return _BY_NAME[one]
+        if found := _CC_NAME.fullmatch(one):
+            return _creative_commons(found[1], found[2])
+        if found := _CC_LONG.fullmatch(one):
+            said = found[1].replace("-", "")
+            marks = {"nc": "noncommercial", "sa": "sharealike", "nd": "noderiv"}
+            kind = "-".join(["by", *(mark for mark, word in marks.items() if word in said)])
+            return _creative_commons(kind, found[2])
+    return None
+
+
+def _find_by_address(stated: Collection[str]) -> Terms | None:
+    """By an address, or one of a page below it."""
+    for terms in TABLE:
+        for known in (terms.link, *terms.addresses):
+            bare = _plain_address(_ADDRESS.sub(r"\1", known.lower()))
+            if any(re.match(re.escape(bare) + r"(?:[/?#]|$)", one) for one in stated):
+                return terms
+    return None
+
+
+def _plain_address(address: str) -> str:
+    return address.rstrip("/.,;)>]")
 
 
 def _creative_commons(kind: str, version: str | None) -> Terms | None:

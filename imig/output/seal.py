@@ -32,9 +32,12 @@ def seal(
     *,
     funnel: Sequence[FunnelRow],
     seconds: float,
+    licence: Mapping[str, str] | None = None,
 ) -> Manifest:
-    """Write what stands beside the shards; the manifest comes last."""
-    manifest = write_side_files(folder, manifest, contents, funnel=funnel, seconds=seconds)
+    """Write what stands beside the shards (`write_side_files`); the manifest comes last."""
+    manifest = write_side_files(
+        folder, manifest, contents, funnel=funnel, seconds=seconds, licence=licence
+    )
     write_manifest(folder / MANIFEST_NAME, manifest)
     return manifest
 
@@ -61,7 +64,7 @@ def write_side_files(
     remarks:
         What was odd about the source, for the report.
     licence:
-        What the card says of it; None: what follows from the ledger.
+        What the card says of it; None or empty: what follows from the ledger.
     """
     rows = contents.rows
     with local_folder(folder) as local:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
 from imig.errors import UsageError
 from imig.recipe.yaml_lines import parse_plain_yaml
 from imig.regular_file import open_regular_file
-from imig.schema import Manifest
+from imig.schema import MAX_LICENCE, Manifest
 from imig.shards.atomic import atomic_write_bytes
 from imig.shards.croissant import write_croissant
 from imig.shards.hub_columns import Part, Split, hub_configurations
 from imig.shards.index import IndexRow
 from imig.shards.manifest import MANIFEST_NAME
 from imig.stores.path import OutputPath, local_copy, size_of, sizes_in
+
+if TYPE_CHECKING:
+    from imig.shards.dataset import Dataset
 
 CARD_NAME: Final = "README.md"
 PICTURES_FOLDER: Final = "pictures"
@@ -124,13 +127,16 @@ def read_front_matter(path: Path) -> dict[str, Any] | None:
     """
     try:
         with open_regular_file(path) as file:
-            text = file.read(_MOST).decode(errors="replace").replace("\r\n", "\n")
+            return _front_matter_of(file.read(_MOST))
     except OSError:
         return None
-    front = text.split("---\n", 2)
+
+
+def _front_matter_of(card: bytes) -> dict[str, Any] | None:
+    front = card.decode(errors="replace").replace("\r\n", "\n").split("---\n", 2)
     try:
         is_front = len(front) == 3 and not front[0]
-        stated = parse_plain_yaml(front[1], path) if is_front else None
+        stated = parse_plain_yaml(front[1], Path(CARD_NAME)) if is_front else None
     except UsageError:
         return None
     tags = stated.get("tags") if isinstance(stated, dict) else None
@@ -273,11 +279,50 @@ def owners_licence(card: Path, *manifests: Manifest) -> dict[str, str]:
 
     Empty where it does, where the card says nothing, and where imig has not written it.
     """
-    stated = stated_licence(read_front_matter(card))
+    return _not_derived(read_front_matter(card), *manifests)
+
+
+def parents_licence(parent: Dataset) -> dict[str, str]:
+    """`owners_licence` of a dataset that others are made of, wherever it lies.
+
+    Its owner's word holds for them too. Raises DataError where its card cannot be read.
+    """
+    folder = parent.folder
+    if not folder.has(CARD_NAME):
+        return {}
+    card = folder.read_range(CARD_NAME, 0, _MOST)
+    return _not_derived(_front_matter_of(card), parent.manifest)
+
+
+def given_under(dataset: Dataset) -> str | None:
+    """The licence of a dataset as a whole: what its owner has written, else what was declared.
+
+    It holds for the scenes that say nothing themselves. Raises as `parents_licence` does.
+    """
+    written, ledger = parents_licence(dataset), dataset.manifest.licences
+    if written:
+        return licence_text(written)
+    return None if ledger is None else ledger.declared
+
+
+def _not_derived(front: Mapping[str, Any] | None, *manifests: Manifest) -> dict[str, str]:
+    stated = stated_licence(front)
     derived = [licence_entries(one) for one in manifests]
     if stated in derived or (len(manifests) > 1 and stated.get("license_name") == _MIXED):
         return {}
     return stated
+
+
+def licence_text(stated: Mapping[str, str]) -> str:
+    """What a card states, in the form that a ledger has it: an identifier, or name and address.
+
+    `other` is the hub's word for what it has no identifier for, and names nothing.
+    """
+    if stated["license"] != "other":
+        return stated["license"][:MAX_LICENCE]
+    link = stated.get("license_link", "")
+    words = [stated.get("license_name", ""), link if "://" in link else ""]
+    return " ".join(" ".join(words).split())[:MAX_LICENCE].rstrip() or "other"
 
 
 def _split_licence(parts: Sequence[Part]) -> dict[str, str]:

@@ -23,7 +23,7 @@ from imig.output.writing import Contents
 from imig.paths import command_text
 from imig.schema import EncodingRecord, Manifest, ModelRecord
 from imig.shards.atomic import atomic_write_bytes
-from imig.shards.card import PICTURES_FOLDER, is_jpeg, write_card
+from imig.shards.card import PICTURES_FOLDER, is_jpeg, parents_licence, write_card
 from imig.shards.dataset import Dataset
 from imig.shards.folders import LocalFolder, location
 from imig.shards.funnel import REPORT_JSON
@@ -181,7 +181,14 @@ def _write_side_files(plan: EncodePlan, contents: Contents, output: Path) -> Man
     )
     manifest = manifest.model_copy(update={"licences": add_up(manifest, rows)})
     pictures = _copy_pictures(plan, output)
-    write_card(output, manifest, rows, pictures=pictures, members=contents.members)
+    write_card(
+        output,
+        manifest,
+        rows,
+        pictures=pictures,
+        licence=parents_licence(source),
+        members=contents.members,
+    )
     return manifest
 
 

@@ -165,19 +165,30 @@ def test_a_repository_of_other_things_keeps_its_card(hub: HubServer, folder: Pat
     assert hub.repositories["me/mine"].files["data.csv"] == b"1"
 
 
+@pytest.mark.parametrize(
+    ("written", "known_as"),
+    [
+        ("license: mit", "mit"),
+        ("license: mit\nlicense_name: ours", "mit"),
+        (
+            "license: other\nlicense_link: https://creativecommons.org/licenses/by/4.0/",
+            "cc-by-4.0",
+        ),
+    ],
+)
 def test_a_card_whose_licence_the_scenes_contradict_stays_here(
-    hub: HubServer, tmp_path: Path
+    hub: HubServer, tmp_path: Path, written: str, known_as: str
 ) -> None:
     scene = make_scene(0)
     scene.scene.source.licence = "CC-BY-NC-4.0"
     folder = write_dataset(tmp_path / "d", [scene])
     card = folder / "README.md"
-    card.write_text(card.read_text().replace("license: cc-by-nc-4.0", "license: mit"))
-    with pytest.raises(UsageError, match="keeps commercial use out, and mit does not"):
+    card.write_text(card.read_text().replace("license: cc-by-nc-4.0", written))
+    with pytest.raises(UsageError, match=f"keeps commercial use out, and {known_as} does not"):
         imig.push(folder, "me/mine")
     assert "me/mine" not in hub.repositories
     imig.push(folder, "me/mine", despite_licences=True)
-    assert b"license: mit" in hub.repositories["me/mine"].files["README.md"]
+    assert written.encode() in hub.repositories["me/mine"].files["README.md"]
 
 
 def test_both_sides_of_a_split_go_as_one(hub: HubServer, folder: Path, tmp_path: Path) -> None:

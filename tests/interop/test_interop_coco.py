@@ -23,6 +23,7 @@ from imig.interop.ids import keys_to_ids
 from imig.interop.importing import import_dataset
 from imig.layout.masks import mask_to_rle
 from imig.sample import Sample
+from imig.schema import InstanceScores, SceneScores
 from imig.shards.tables import read_quarantine
 from imig.shards.writer import write_tar
 from imig.stages.instances import set_instances
@@ -79,7 +80,7 @@ def test_what_went_out_comes_back(dataset: Path, tmp_path: Path, segmentation: s
     overrides = [f"segmentation={segmentation}"]
     done = export_dataset(dataset, "coco", output=out, overrides=overrides)
     assert (done.scenes, done.files) == (5, 7)
-    assert sorted(done.losses.kinds) == ["layer order", "references"]
+    assert sorted(done.losses.kinds) == ["layer order", "references", "scores", "style"]
     again = import_dataset(out, "coco", output=back)
     assert again.losses.kinds == {}
     assert validate_dataset(back).faults == []
@@ -91,6 +92,76 @@ def test_what_went_out_comes_back(dataset: Path, tmp_path: Path, segmentation: s
         for was, now in zip(one.record.instances, other.record.instances, strict=True):
             kept = ("phrase", "noun", "box", "mask", "area", "identity_id")
             assert [getattr(now, key) for key in kept] == [getattr(was, key) for key in kept]
+
+
+def write(folder: Path, samples: list[Sample], *, shard: str = "basic-000000.tar") -> Path:
+    folder.mkdir()
+    seal(folder, {shard: samples}, {shard: write_tar(folder / shard, samples)})
+    return folder
+
+
+@pytest.mark.parametrize("format_name", ["coco", "yolo"])
+def test_what_has_no_place_is_said(tmp_path: Path, format_name: str) -> None:
+    full = make_sample(0, subset="flexible")
+    full.scene.instances[1].face_box = full.scene.instances[1].box
+    bare = make_sample(1, subset="flexible")
+    scene = bare.scene
+    scene.subset, scene.id, scene.style, scene.scores = "basic", "basic-1", None, SceneScores()
+    for one in scene.instances:
+        one.scores = InstanceScores()
+    lost = []
+    for sample in (full, bare):
+        folder = tmp_path / sample.scene.id
+        shard = f"{sample.scene.subset}-000000.tar"
+        dataset = write(folder, [sample], shard=shard)
+        done = export_dataset(dataset, format_name, output=tmp_path / f"{sample.scene.id} out")
+        lost.append({kind: one.first[0] for kind, one in done.losses.kinds.items()})
+    said = {kind: lost[0][kind].partition(": ")[2] for kind in lost[0].keys() - lost[1].keys()}
+    assert said == {
+        "faces": "1",
+        "scores": "caption_similarity, coverage, phrase_margin, phrase_similarity, sharpness",
+        "style": "plain",
+        "subset": "flexible",
+    }
+
+
+def test_licences_go_through_from_coco_to_coco(tmp_path: Path) -> None:
+    """COCO's own entries; one that no picture has, a picture without any, names alone."""
+    licences = [
+        {"id": 1, "name": "Attribution License", "url": "http://creativecommons.org/licenses/by/2.0/"},
+        {"id": 3, "name": "United States Government Work", "url": "http://www.usa.gov/copyright.shtml"},
+        {"id": 4, "name": "of no picture", "url": ""},
+        {"id": 8, "name": "our own", "url": ""},
+        {"id": 9, "name": "", "url": "https://a.org/terms"},
+    ]  # fmt: skip
+    stated = [8, 1, 3, None, 1, 9]
+    images = [image(n, license=one) for n, one in enumerate(stated, start=1)]
+    source, first, out = tmp_path / "source", tmp_path / "first", tmp_path / "out"
+    write_coco(
+        source,
+        [marked(1, [0, 0, 9, 9])],
+        images=images,
+        captions=[{"id": 1, "image_id": 1, "caption": "A dog."}],
+        pictures={f"{n}.jpg": picture() for n in range(1, 7)},
+    )
+    path = source / "annotations" / "instances.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "licenses": licences}))
+    import_dataset(source, "coco", output=first)
+    done = export_dataset(first, "coco", output=out)
+    assert "licences" not in done.losses.kinds
+    by_id = {one["id"]: (one["name"], one["url"]) for one in licences}
+    for name in ("instances", "captions"):
+        written = json.loads((out / "annotations" / f"{name}.json").read_text())
+        found = {one["id"]: (one["name"], one["url"]) for one in written["licenses"]}
+        assert len(found) == 4
+        assert [found.get(one.get("license")) for one in written["images"]] == [
+            None if one is None else by_id[int(str(one))] for one in stated
+        ]
+    import_dataset(out, "coco", output=tmp_path / "second")
+    before, after = imig.Dataset(first), imig.Dataset(tmp_path / "second")
+    texts = [one.record.source.licence for one in before]
+    assert texts[1] == "Attribution License http://creativecommons.org/licenses/by/2.0/"
+    assert [one.record.source.licence for one in after] == texts
 
 
 @pytest.mark.parametrize("segmentation", ["rle", "runs", "polygons"])

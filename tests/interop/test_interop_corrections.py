@@ -17,6 +17,7 @@ from support.tiny_dataset import make_sample, make_samples, seal, write_tiny_dat
 
 import imig
 from imig.checks.dataset import validate_dataset
+from imig.derived.merge import merge_datasets
 from imig.errors import UsageError
 from imig.interop.exporting import export_dataset
 from imig.interop.importing import Imported, import_dataset
@@ -540,6 +541,25 @@ def test_another_dataset_is_named(tool: str, dataset: Path, tmp_path: Path) -> N
     assert done.manifest.counts.quarantined == 1
     (one,) = read_quarantine(tmp_path / "back")
     assert f"another version of {ONE}" in one.error
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["declared", "in the card"])
+def test_what_the_dataset_is_given_under_holds_for_the_corrected_one(
+    tool: str, tmp_path: Path, by_hand: bool
+) -> None:
+    """Its scenes say nothing of it themselves."""
+    parts = [write(tmp_path / name, [make_sample(n)]) for n, name in enumerate("ab")]
+    dataset = tmp_path / "dataset"
+    merge_datasets(parts, output=dataset, licence=None if by_hand else "CC-BY-NC-4.0")
+    if by_hand:
+        card = dataset / "README.md"
+        card.write_text(card.read_text().replace("license: cc0-1.0", "license: cc-by-nc-4.0"))
+    there_and_back(tool, dataset, lambda _: None)
+    back = dataset.with_name("back")
+    assert "license: cc-by-nc-4.0" in (back / "README.md").read_text()
+    other = write(tmp_path / "other", [make_sample(9)])
+    with pytest.raises(UsageError, match="keeps commercial use out"):
+        merge_datasets([back, other], output=tmp_path / "whole", licence="MIT")
 
 
 def test_corrections_are_optional_in_the_schema() -> None:

@@ -8,11 +8,16 @@ import resource
 from pathlib import Path
 
 import pytest
+from support.derived_datasets import make_scene, write_dataset
 from support.tiny_dataset import write_tiny_dataset
 
+from imig import Dataset
+from imig.derived.merge import merge_datasets
 from imig.errors import DataError
 from imig.interop.exporting import export_dataset
 from imig.interop.format import ExportFolder
+from imig.interop.formats import FORMATS
+from imig.interop.importing import import_dataset
 from imig.processes import each_in_processes
 
 
@@ -180,3 +185,27 @@ def test_a_file_whose_name_was_noted_by_half_is_not_written(tmp_path: Path) -> N
     assert len(names_in(out)) == len(names_in(whole)) - 1
     export_dataset(dataset, "folders", output=out)
     assert names_in(out) == names_in(whole)
+
+
+@pytest.mark.parametrize("form", [one.name for one in FORMATS if one.exporter is not None])
+@pytest.mark.parametrize("stated", ["nowhere", "scene", "declared", "card"])
+def test_a_licence_is_carried_or_its_loss_is_said(tmp_path: Path, form: str, stated: str) -> None:
+    samples = [make_scene(number) for number in range(2)]
+    if stated == "scene":
+        samples[1].scene.source.licence = "MIT"
+    parts = [write_dataset(tmp_path / str(n), [one]) for n, one in enumerate(samples)]
+    dataset = tmp_path / "dataset"
+    merge_datasets(parts, output=dataset, licence="MIT" if stated == "declared" else None)
+    if stated == "card":
+        card = dataset / "README.md"
+        card.write_text(card.read_text().replace("license: unknown", "license: mit"))
+    done = export_dataset(dataset, form, output=tmp_path / "out")
+    lost = done.losses.kinds.get("licences")
+    if form not in ("coco", "folders"):
+        assert (lost.count if lost else 0) == {"nowhere": 0, "scene": 1}.get(stated, 2)
+        return
+    assert lost is None
+    import_dataset(tmp_path / "out", form, output=tmp_path / "back")
+    found = [one.record.source.licence for one in Dataset(tmp_path / "back")]
+    declared = "mit" if stated == "card" else "MIT"
+    assert found == {"nowhere": [None, None], "scene": [None, "MIT"]}.get(stated, [declared] * 2)

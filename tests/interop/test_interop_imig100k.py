@@ -20,7 +20,7 @@ import imig
 from imig.checks.dataset import validate_dataset
 from imig.errors import DataError, ImigError, UsageError
 from imig.interop.exporting import export_dataset
-from imig.interop.format import FormatSettings
+from imig.interop.format import ImportSettings
 from imig.interop.imig100k.files import PROMPTS_NAME
 from imig.interop.imig100k.reading import Imig100kImporter
 from imig.interop.importing import import_dataset
@@ -107,7 +107,7 @@ def test_what_goes_to_other_processes_is_small(published: Path) -> None:
     entries = read_entries(published, "imig-basic")
     many = [{**entries[0], "index": number} for number in range(1000)]
     write_entries(published, "imig-basic", many)
-    importer = Imig100kImporter(published, FormatSettings())
+    importer = Imig100kImporter(published, ImportSettings())
     pickled = pickle.dumps(importer)
     assert len(pickled) < 60_000 < (published / "imig-basic" / PROMPTS_NAME).stat().st_size
     assert pickle.loads(pickled).keys() == importer.keys()

@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from support.coco_files import marked, write_coco
+from support.imig100k_folders import write_published
 from support.tiny_dataset import write_tiny_dataset
 
 import imig
 from imig.checks.dataset import validate_dataset
 from imig.errors import DataError, SourceLostError, UsageError
 from imig.interop.exporting import export_dataset
+from imig.interop.format import ImportSettings
+from imig.interop.formats import FORMATS
 from imig.interop.importing import import_dataset
 from imig.interop.pairs import PairsImporter
 from imig.shards.tables import read_quarantine
@@ -35,6 +39,80 @@ def write_pairs(folder: Path, *, caption: str = "One.", scenes: int = 2) -> Path
     records = [{"target": "a.jpg", "caption": caption, "references": []}] * scenes
     (folder / "list.json").write_text(json.dumps(records))
     return folder / "list.json"
+
+
+def _folders(folder: Path) -> Path:
+    dataset = write_tiny_dataset(folder / "of", scenes=2)
+    export_dataset(dataset, "folders", output=folder / "out")
+    return folder / "out"
+
+
+def _coco(folder: Path) -> Path:
+    return write_coco(folder, [marked(1, [0, 0, 9, 9])])
+
+
+def _yolo(folder: Path) -> Path:
+    dataset = write_tiny_dataset(folder / "of", scenes=2)
+    export_dataset(dataset, "yolo", output=folder / "out")
+    return folder / "out"
+
+
+STATING: dict[str, Callable[[Path], Path]] = {
+    "folders": _folders,
+    "coco": _coco,
+    "yolo": _yolo,
+    "pairs": write_pairs,
+    "imig100k": write_published,
+}
+"""Formats of other people's files, and some of each without a licence."""
+
+
+def test_every_format_of_strangers_can_state_a_licence() -> None:
+    """The others correct a dataset, which says what its scenes are under."""
+    readers = {one.name: one.importer for one in FORMATS if one.importer is not None}
+    stating = {
+        name for name, kind in readers.items() if issubclass(kind.settings_type, ImportSettings)
+    }
+    assert stating == STATING.keys()
+    assert readers.keys() - stating == {"cvat", "label-studio"}
+
+
+@pytest.mark.parametrize("form", STATING)
+def test_a_licence_that_is_stated_for_an_import(tmp_path: Path, form: str) -> None:
+    source = STATING[form](tmp_path / "source")
+    silent = import_dataset(source, form, output=tmp_path / "silent").manifest
+    assert "licence" not in silent.recipe["source"]  # its checksum stays what it was
+    stated = import_dataset(
+        source, form, output=tmp_path / "back", overrides=["licence=CC-BY-NC-4.0"]
+    ).manifest
+    assert stated.recipe["source"]["licence"] == "CC-BY-NC-4.0"
+    scenes = list(imig.Dataset(tmp_path / "back"))
+    assert {one.record.source.licence for one in scenes} == {"CC-BY-NC-4.0"}
+    assert {one.record.source.licence for one in imig.Dataset(tmp_path / "silent")} == {None}
+    with pytest.raises(UsageError, match="differs"):
+        import_dataset(source, form, output=tmp_path / "back", overrides=["licence=MIT"])
+
+
+@pytest.mark.parametrize(
+    ("record", "licence"),
+    [
+        ({"license": "CC-BY-4.0"}, "CC-BY-4.0"),
+        ({"Licence": " our \n own "}, "our own"),
+        ({"license": {"name": "By", "url": "http://a.org/by"}}, "By http://a.org/by"),
+        ({"license": "unknown"}, "MIT"),
+        ({"license": 4}, "MIT"),
+        ({}, "MIT"),
+    ],
+)
+def test_what_a_record_says_of_its_licence_comes_first(
+    tmp_path: Path, record: dict[str, Any], licence: str
+) -> None:
+    source = write_pairs(tmp_path / "source", scenes=1)
+    (written,) = json.loads(source.read_text())
+    source.write_text(json.dumps([{**written, **record}]))
+    import_dataset(source, "pairs", output=tmp_path / "back", overrides=["licence=MIT"])
+    (scene,) = imig.Dataset(tmp_path / "back")
+    assert scene.record.source.licence == licence
 
 
 def replace_bytes(path: Path, old: bytes, new: bytes) -> None:

@@ -73,7 +73,7 @@ def test_what_went_out_comes_back(dataset: Path, tmp_path: Path, labels: str) ->
         },
         "boxes": {"masks"},
     }
-    always = {"captions", "phrases, the noun is written", "references"}
+    always = {"captions", "phrases, the noun is written", "references", "scores", "style"}
     assert set(done.losses.kinds) == only[labels] | always
     assert import_dataset(out, "yolo", output=back).losses.kinds == {}
     assert validate_dataset(back).faults == []

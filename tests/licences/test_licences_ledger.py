@@ -196,6 +196,75 @@ def test_what_a_parent_declares_is_never_lost_in_a_merge(tmp_path: Path) -> None
     assert front_matter(whole) == {"license": "cc-by-nc-4.0"}
 
 
+def write_by_hand(folder: Path, licence: str) -> None:
+    """The owner states another licence than the one that the card has."""
+    card = folder / "README.md"
+    lines = card.read_text().splitlines(keepends=True)
+    kept = [one for one in lines if not one.startswith("license")]
+    card.write_text("".join([kept[0], licence, *kept[1:]]))
+
+
+NC = "license: cc-by-nc-4.0\n"
+HOUSE = "license: other\nlicense_name: house-rules\nlicense_link: https://a.org/rules\n"
+
+
+@pytest.mark.parametrize("licence", [NC, HOUSE])
+def test_what_the_owner_has_written_goes_on_to_what_is_made_of_it(
+    tmp_path: Path, licence: str
+) -> None:
+    a = dataset(tmp_path / "a", [None] * 4)
+    write_by_hand(a, licence)
+    stated = yaml.safe_load(licence)
+    refilter_dataset(a, overrides=["filter.dino=0.1"], output=tmp_path / "filtered")
+    assert front_matter(tmp_path / "filtered") == stated
+    split_dataset(tmp_path / "filtered", validation=0.25, output=tmp_path / "split")
+    for card in ("split", "split/train", "split/validation"):
+        assert front_matter(tmp_path / card) == stated
+    b = dataset(tmp_path / "b", [None], first=10)
+    write_by_hand(b, licence)
+    merge_datasets([tmp_path / "split" / "train", b], output=tmp_path / "whole")
+    assert front_matter(tmp_path / "whole") == stated
+    # A card that follows from the ledger is no word of an owner's.
+    c = dataset(tmp_path / "c", ["CC-BY-4.0", "CC-BY-SA-4.0"])
+    refilter_dataset(c, overrides=["filter.min_instances=3"], output=tmp_path / "d")
+    assert front_matter(tmp_path / "d") == front_matter(c)
+
+
+@pytest.mark.parametrize(
+    ("cards", "licence", "reason"),
+    [
+        ([NC, None], "MIT", r"1 scene is under cc-by-nc-4\.0, which keeps commercial use out"),
+        ([NC, None], None, r"a declares cc-by-nc-4\.0, and not all the others do"),
+        ([HOUSE, NC], None, r"a declares house-rules https://a.org/rules, and not all the others"),
+        ([NC, None], "CC-BY-NC-4.0", ""),
+        ([NC, NC], None, ""),
+        ([NC, "license: CC BY-NC 4.0\n"], None, ""),
+        ([HOUSE, None], "MIT", ""),
+        (
+            ["license: other\nlicense_link: https://creativecommons.org/licenses/by-nc/4.0\n", NC],
+            "MIT",
+            "keeps commercial use out",
+        ),
+    ],
+)
+def test_a_merge_of_what_cards_say_by_hand(
+    tmp_path: Path, cards: list[str | None], licence: str | None, reason: str
+) -> None:
+    parents = [dataset(tmp_path / "ab"[n], [None], first=10 * n) for n in range(2)]
+    for parent, card in zip(parents, cards, strict=True):
+        if card is not None:
+            write_by_hand(parent, card)
+    output = tmp_path / "whole"
+    if not reason:
+        merge_datasets(parents, output=output, licence=licence)
+        assert ledger(output).declared == licence or licence is None
+        assert front_matter(output)["license"] == (licence or "cc-by-nc-4.0").lower()
+        return
+    with pytest.raises(UsageError, match=reason):
+        merge_datasets(parents, output=output, licence=licence)
+    assert not output.exists()
+
+
 def test_publishing_what_is_declared_to_be_for_nobody(tmp_path: Path) -> None:
     parts = [dataset(tmp_path / f"p{n}", [None], first=n) for n in (0, 10)]
     merge_datasets(parts, output=tmp_path / "whole", licence="All rights reserved")

@@ -214,6 +214,7 @@ def test_a_list_that_says_nothing_of_licences_keeps_its_hash(photos: Path) -> No
         ({"license": "?"}, ""),
         ({"license": None, "source": {"licence": "CC0-1.0"}}, "CC0-1.0"),
         ({"license": {"id": 4, "name": "By", "url": "http://a.org/by"}}, "By http://a.org/by"),
+        ({"license": {"name": "Unknown", "url": ""}}, ""),
         ({"license": 4}, ""),
         (["license"], ""),
         (None, ""),

@@ -127,6 +127,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(SHARDS)
     }
     seal(folder, shards, {name: write_tar(folder / name, some) for name, some in shards.items()})
+    by_hand = "---\ntags: [imig]\nlicense: cc-by-nc-4.0\n---\n"
+    (folder / "README.md").write_text(by_hand)
     (folder / "pictures").mkdir()
     (folder / "pictures" / "basic-00000000.jpg").write_bytes(samples[0].files["target.jpg"])
     return folder
@@ -215,7 +217,9 @@ def test_the_dataset_stays_one(plain: Path, encoded: Path) -> None:
     models = {one.family: one.revision for one in after.manifest.models}
     assert models == {"oracle": "0", "contextgen": find_components().revision}
     assert (encoded / "pictures" / "basic-00000000.jpg").is_file()
-    assert "pictures/basic-00000000.jpg" in (encoded / "README.md").read_text()
+    card = (encoded / "README.md").read_text()
+    assert "pictures/basic-00000000.jpg" in card
+    assert "license: cc-by-nc-4.0" in card  # which the owner has written, and no scene says
     assert not (encoded / ".build").exists()
 
 

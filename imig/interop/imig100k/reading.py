@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from imig.errors import DataError, UsageError
-from imig.interop.format import Importer, Losses
+from imig.interop.format import Importer, ImportSettings, Losses
 from imig.interop.imig100k.files import (
     COMPLEX,
     MAX_NUMBER,
@@ -61,13 +61,15 @@ A plain tuple, since a hundred thousand of them go to every worker process."""
 EntryT = TypeVar("EntryT", EditedEntry, ComposedEntry)
 
 
-class Imig100kImporter(Importer):
+class Imig100kImporter(Importer[ImportSettings]):
     """Reads the folders that there are, at least one of the four.
 
     What a sample lacks or has broken is collected, all of it, and the sample is quarantined.
     """
 
-    def __init__(self, source: Path, settings: Any) -> None:
+    settings_type = ImportSettings
+
+    def __init__(self, source: Path, settings: ImportSettings) -> None:
         super().__init__(source, settings)
         folders = [name for name in SUBSETS if (source / name).is_dir()]
         if not folders:

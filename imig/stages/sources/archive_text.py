@@ -144,7 +144,8 @@ def json_to_licence(value: Any) -> str:
             return found
         if isinstance(found, Mapping):
             named = [found.get(one) for one in ("name", "id", "url")]
-            said = [one for one in named if isinstance(one, str) and one.strip()]
+            texts = [one for one in named if isinstance(one, str)]
+            said = [one for one in texts if one.strip().lower() not in _NO_LICENCE]
             if said:
                 return " ".join(said)
     return ""
