@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -15,7 +16,7 @@ from support.models_support import load, picture
 from imig.errors import UsageError
 
 TEXTS = ["a red cube", "a cat and a dog"]
-SMALL = {
+SMALL: dict[str, Any] = {
     "embed_dim": 32,
     "vision_cfg": {"image_size": 64, "layers": 2, "width": 64, "patch_size": 16, "head_width": 32},
     "text_cfg": {
