@@ -18,6 +18,7 @@ from support.tiny_dataset import make_sample, make_samples, seal, write_tiny_dat
 import imig
 from imig.checks.dataset import validate_dataset
 from imig.errors import UsageError
+from imig.interop.corrections import _free_name
 from imig.interop.exporting import export_dataset
 from imig.interop.importing import Imported, import_dataset
 from imig.layout.masks import Mask, mask_to_rle
@@ -540,6 +541,15 @@ def test_another_dataset_is_named(tool: str, dataset: Path, tmp_path: Path) -> N
     assert done.manifest.counts.quarantined == 1
     (one,) = read_quarantine(tmp_path / "back")
     assert f"another version of {ONE}" in one.error
+
+
+def test_an_added_instance_of_a_scene_with_a_hundred_references_gets_the_next_name() -> None:
+    scene = make_sample(0).scene
+    reference = scene.instances[1].references[0]
+    scene.instances[1].references = [
+        reference.model_copy(update={"name": f"ref{number:02d}"}) for number in range(100)
+    ]
+    assert _free_name(scene) == "ref100"
 
 
 def test_corrections_are_optional_in_the_schema() -> None:
