@@ -404,6 +404,7 @@ def _identity(scene_id: str, parts: Sequence[str], known: set[str]) -> str:
 
 
 def _free_name(scene: Scene) -> str | None:
-    """The first name of a reference that is not taken; None: all hundred are."""
+    """The first name of a reference that is not taken; None: all are."""
     taken = {reference.name for one in scene.instances for reference in one.references}
-    return next((name for number in range(100) if (name := f"ref{number:02d}") not in taken), None)
+    names = (f"ref{number:02d}" for number in range(10_000))
+    return next((name for name in names if name not in taken), None)

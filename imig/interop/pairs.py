@@ -41,7 +41,7 @@ from imig.stages.sources.base import set_licence
 from imig.text import to_stored
 
 _MAX_REFERENCES: Final = 100
-"""As many names as there are: ref00 to ref99."""
+"""Of a line."""
 _MAX_NUMBER: Final = 1e9
 """Of a coordinate: what is larger is damage."""
 

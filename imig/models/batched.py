@@ -46,6 +46,9 @@ class Runtime:
     """Pictures, or captions, that go through a network at once, at most."""
     offload: Literal["none", "model", "sequential"] = "none"
     """See `imig.recipe.parts.ModelConfig`; only for families that take it."""
+    automatic: bool = False
+    """Whether the recipe leaves the device to imig (`device: auto`): a family whose library cannot
+    use the GPU runs on the CPU then."""
 
 
 class Batched:

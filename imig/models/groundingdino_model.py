@@ -1,7 +1,7 @@
 """The network of the groundingdino-py package, on today's transformers.
 
 Version 0.4.0 of the package reaches for methods of BERT that transformers 5 removed; `_TextEncoder`
-takes the place of its wrapper.
+takes the place of its wrapper. It also mixes up the captions of a batch; `_keep_own_mask` does not.
 """
 
 from __future__ import annotations
@@ -43,8 +43,23 @@ def build_model(config: SimpleNamespace, text_encoder: Path) -> nn.Module:
             get_pretrained_language_model=build_bert,
         ),
     ):
-        model: nn.Module = package_model.build_groundingdino(config)
-    return model.eval()
+        model: Any = package_model.build_groundingdino(config)
+    for layer in model.transformer.encoder.text_layers:
+        layer.register_forward_pre_hook(_keep_own_mask, with_kwargs=True)
+    network: nn.Module = model.eval()
+    return network
+
+
+def _keep_own_mask(
+    layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Each caption's mask for each of its own heads.
+
+    groundingdino-py 0.4.0 repeats the masks of a batch as a whole, a b a b, where PyTorch's
+    attention wants them by caption, a a b b: heads would see what another caption's tokens may.
+    It leaves masks alone that are repeated already.
+    """
+    return args, {**kwargs, "src_mask": kwargs["src_mask"].repeat_interleave(layer.nhead, 0)}
 
 
 class _TextEncoder(nn.Module):

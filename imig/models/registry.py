@@ -77,6 +77,7 @@ def load_model(config: ModelConfig, *, batch_size: int) -> Model:
         dtype=choose_dtype(config.dtype, device),
         batch_size=batch_size,
         offload=config.offload,
+        automatic=config.device == "auto",
     )
     model = _model_class(family)(weights, runtime)
     return model

@@ -29,7 +29,7 @@ MAX_SCENE_PIXELS: Final = 1 << 28
 MAX_INSTANCES: Final = 1_000
 """Of a scene; the densest pictures of LVIS have fewer than 700."""
 MAX_REFERENCES: Final = 200
-"""Of an instance: as many names as there are, ref00 to ref99 and face00 to face99."""
+"""Of an instance."""
 MAX_CORRECTIONS: Final = 20_000
 """Of a scene: every box, mask and phrase of all instances, several times over."""
 MAX_CAPTION: Final = 100_000

@@ -81,7 +81,7 @@ class Similarity(SchemaModel):
 class Reference(SchemaModel):
     """One view of an identity that is given to the model."""
 
-    name: str = Field(pattern=r"^(ref|face)\d{2}$")
+    name: str = Field(pattern=r"^(ref|face)(\d{2}|[1-9]\d{2,3})$")
     kind: ReferenceKind
     image: MemberName = Field(description="Member that holds the picture (jpg; faces: RGBA png).")
     mask: MemberName | None = Field(

@@ -146,9 +146,9 @@ def stated_checksums(data: bytes) -> dict[str, str]:
 _MEMBERS: Final = {
     "targets": ("*.target.jpg", "image/jpeg", "Target pictures."),
     "records": ("*.json", "application/json", "Everything that is known of a scene."),
-    "references": ("*.ref[0-9][0-9].jpg", "image/jpeg", "Views of identities."),
+    "references": ("*.ref[0-9]*.jpg", "image/jpeg", "Views of identities."),
     "masks": ("*.mask.png", "image/png", "The subjects of the references, 1 bit."),
-    "faces": ("*.face[0-9][0-9].png", "image/png", "Aligned faces with transparency."),
+    "faces": ("*.face[0-9]*.png", "image/png", "Aligned faces with transparency."),
 }
 """File set -> pattern of its members' names in the shards, format, meaning."""
 
@@ -287,7 +287,7 @@ def _scene_of(files: str) -> dict[str, Any]:
 
 
 def _name_of(files: str) -> dict[str, Any]:
-    regex = r"^[^.]+\.((?:ref|face)[0-9]{2})\..*$"
+    regex = r"^[^.]+\.((?:ref|face)[0-9]{2,4})\..*$"
     source = {**_file_property(files, "filename"), "transform": {"regex": regex}}
     meaning = "Of the reference in the scene's record."
     return _field(_RECORDS[files], "name", "sc:Text", meaning, source)

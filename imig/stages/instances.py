@@ -57,7 +57,7 @@ def keep_instances(sample: Sample, indices: Sequence[int]) -> None:
     numbers = {"ref": 0, "face": 0}
     for instance in instances:
         for reference in instance.references:
-            prefix = reference.name[:-2]
+            prefix = reference.name.rstrip("0123456789")
             _rename(reference, f"{prefix}{numbers[prefix]:02d}", old=sample.files, new=files)
             numbers[prefix] += 1
     sample.files = files

@@ -17,14 +17,28 @@ from support.tiny_dataset import write_tiny_dataset
 import imig
 from imig.sample import Sample
 from imig.schema import Subset
+from imig.stages.instances import reference_members
 
 SUBSETS: tuple[Subset, ...] = ("basic", "complex")
+
+
+def rename(sample: Sample, name: str) -> None:
+    """The first reference of the scene, as one behind a hundred others is named."""
+    reference = sample.scene.instances[0].references[0]
+    before, files = reference.name, sample.files
+    for member in reference_members(reference):
+        files[member.replace(before, name)] = files.pop(member)
+    assert reference.mask is not None
+    reference.image = reference.image.replace(before, name)
+    reference.mask = reference.mask.replace(before, name)
+    reference.name = name
 
 
 @pytest.fixture(scope="module")
 def samples() -> list[Sample]:
     samples = [make_scene(number, subset=subset) for subset in SUBSETS for number in range(4)]
     samples[2].scene.caption = "Две чашки: 杯子"
+    rename(samples[1], "ref100")
     return samples
 
 

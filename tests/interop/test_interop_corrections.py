@@ -19,6 +19,7 @@ import imig
 from imig.checks.dataset import validate_dataset
 from imig.derived.merge import merge_datasets
 from imig.errors import UsageError
+from imig.interop.corrections import _free_name
 from imig.interop.exporting import export_dataset
 from imig.interop.importing import Imported, import_dataset
 from imig.layout.masks import Mask, mask_to_rle
@@ -560,6 +561,15 @@ def test_what_the_dataset_is_given_under_holds_for_the_corrected_one(
     other = write(tmp_path / "other", [make_sample(9)])
     with pytest.raises(UsageError, match="keeps commercial use out"):
         merge_datasets([back, other], output=tmp_path / "whole", licence="MIT")
+
+
+def test_an_added_instance_of_a_scene_with_a_hundred_references_gets_the_next_name() -> None:
+    scene = make_sample(0).scene
+    reference = scene.instances[1].references[0]
+    scene.instances[1].references = [
+        reference.model_copy(update={"name": f"ref{number:02d}"}) for number in range(100)
+    ]
+    assert _free_name(scene) == "ref100"
 
 
 def test_corrections_are_optional_in_the_schema() -> None:

@@ -23,6 +23,7 @@ from imig.interop.exporting import export_dataset
 from imig.interop.format import ImportSettings
 from imig.interop.imig100k.files import PROMPTS_NAME
 from imig.interop.imig100k.reading import Imig100kImporter
+from imig.interop.imig100k.writing import _Chosen, _file_numbers
 from imig.interop.importing import import_dataset
 from imig.sample import Sample
 from imig.schema import Face, Instance, Reference, Scene, Similarity, Subject, Subset
@@ -565,3 +566,12 @@ def test_pictures_of_another_kind_are_written_anew_and_counted(
     cup = imig.Dataset(tmp_path / "in")[BASIC].record.instances[1]
     # Its crop is not the box any more: where it was cut out is not known.
     assert (cup.box, cup.mask, cup.references[0].crop_box) == ((50, 30, 96, 90), None, None)
+
+
+def test_numbers_of_views_have_as_many_digits_as_their_names() -> None:
+    given = make_sample(0).scene.instances[0].references[0]
+    chosen = [
+        _Chosen(instance, given.model_copy(update={"name": name}))
+        for instance, name in zip(make_sample(0).scene.instances, ("ref05", "ref105"), strict=False)
+    ]
+    assert _file_numbers(chosen) == [5, 105]

@@ -10,6 +10,9 @@ import groundingdino.datasets.transforms as package_transforms
 import numpy as np
 import pytest
 import torch
+from groundingdino.models.GroundingDINO.bertwarper import (
+    generate_masks_with_special_tokens_and_transfer_map,
+)
 from support.models_support import bert_tokenizer, load, picture
 from transformers import BertConfig, BertModel
 
@@ -66,6 +69,27 @@ def test_boxes_and_scores_equal_the_package_s_own(official: tuple[Path, Any], mo
     expected = (corners * torch.tensor([40, 600, 40, 600])).numpy()
     best = int(order[0])
     assert np.abs(ours.boxes - expected[best]).max(axis=1).min() < 0.05
+
+
+def test_captions_of_a_batch_keep_to_their_own_masks(model: Any) -> None:
+    tokens = model._model.tokenizer(
+        ["red cube . cat .", "dog ."], padding=True, return_tensors="pt"
+    )
+    special = model._model.tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", ".", "?"])
+    visible, _, _ = generate_masks_with_special_tokens_and_transfer_map(
+        tokens, special, model._model.tokenizer
+    )
+    assert (visible[0] != visible[1]).any()
+    words = torch.randn(visible.shape[1], 2, 256, generator=torch.Generator().manual_seed(0))
+    layers = model._model.transformer.encoder.text_layers
+    assert len(layers) == 6
+    for layer in layers:
+        with torch.no_grad():
+            together = layer(src=words, src_mask=~visible)
+            for one in (0, 1):
+                place = slice(one, one + 1)
+                alone = layer(src=words[:, place], src_mask=~visible[place])
+                torch.testing.assert_close(together[:, place], alone, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(60, 600), (600, 61), (97, 101), (800, 900), (1333, 400)])

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from support.models_support import picture
 from support.pipeline_folders import (
@@ -164,6 +165,35 @@ def test_offload_is_harmless_on_a_cpu(tmp_path: Path) -> None:
     for offload in ("model", "sequential"):
         [other] = _load(folder, offload=offload).compose([REQUEST], settings=TWO_STEPS)
         assert _difference(one, other) == 0
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+def test_qwen_s_text_encoder_gives_pictures_rows_and_columns(
+    tmp_path: Path, guidance: float
+) -> None:
+    composer = _load(write_qwen(tmp_path / "qwen"))
+    encoder = composer._pipeline.text_encoder
+    asked: list[Any] = []
+    read: list[Any] = []
+    encoder.register_forward_pre_hook(
+        lambda _, args, kwargs: asked.append(kwargs), with_kwargs=True
+    )
+    encoder.model.language_model.register_forward_pre_hook(
+        lambda _, args, kwargs: read.append(kwargs["position_ids"]), with_kwargs=True
+    )
+    composer.compose([REQUEST], settings=GeneratorSettings(steps=1, guidance=guidance))
+    assert len(asked) == len(read) == (2 if guidance > 1 else 1)
+    for inputs, positions in zip(asked, read, strict=True):
+        pictures = inputs["input_ids"] == encoder.config.image_token_id
+        wanted, _ = encoder.model.get_rope_index(
+            inputs["input_ids"],
+            mm_token_type_ids=pictures.int(),
+            image_grid_thw=inputs["image_grid_thw"],
+            attention_mask=inputs["attention_mask"],
+        )
+        assert len(inputs["image_grid_thw"]) == len(REQUEST.references)
+        assert (wanted[1] != wanted[2]).any()
+        assert torch.equal(positions, wanted)
 
 
 def test_the_table_of_families_and_the_table_of_calls_agree() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
 from imig.errors import UsageError
-from imig.models.registry import list_models, pull
+from imig.models.registry import list_models, load_model, pull
 from imig.models.table import models_text
 from imig.models.weights import resolve_weights
 from imig.recipe.parts import ModelConfig
@@ -49,6 +53,55 @@ def test_a_pack_by_its_name(tmp_path: Path) -> None:
     assert both.revision != first.revision, "every file counts"
     by_path = resolve_weights(ModelConfig(family="insightface", weights=str(folder)))
     assert by_path.revision == both.revision
+
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+@pytest.mark.usefixtures("_installed")
+@pytest.mark.parametrize(
+    ("device", "is_there", "providers", "chosen"),
+    [
+        ("auto", "cuda", [CPU], CPU),
+        ("auto", "cuda", [CUDA, CPU], (CUDA, {"device_id": 0})),
+        ("auto", "cpu", [CUDA, CPU], CPU),
+        ("cuda:1", "cuda:1", [CUDA, CPU], (CUDA, {"device_id": 1})),
+        ("cuda", "cuda", [CPU], None),
+        ("cpu", "cpu", [CPU], CPU),
+    ],
+)
+def test_insightface_runs_where_its_onnxruntime_can(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    device: str,
+    is_there: str,
+    providers: list[str],
+    chosen: object,
+) -> None:
+    """With stand-ins for its packages, which are not installed everywhere, and for the GPU."""
+    asked: list[Any] = []
+
+    def analysis(**arguments: Any) -> SimpleNamespace:
+        asked.extend(arguments["providers"])
+        models = {"detection": SimpleNamespace(use_kps=True), "recognition": object()}
+        return SimpleNamespace(models=models, prepare=lambda **_: None)
+
+    runtime = SimpleNamespace(
+        get_available_providers=lambda: providers, SessionOptions=SimpleNamespace
+    )
+    monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
+    monkeypatch.setitem(sys.modules, "insightface", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "insightface.app", SimpleNamespace(FaceAnalysis=analysis))
+    monkeypatch.setattr("imig.models.registry.choose_device", lambda _: torch.device(is_there))
+    (tmp_path / "det.onnx").write_bytes(b"1")
+    config = ModelConfig(family="insightface", weights=str(tmp_path), device=device)
+    if chosen is None:
+        with pytest.raises(UsageError, match="cannot run on cuda") as caught:
+            load_model(config, batch_size=1)
+        assert "onnxruntime-gpu" in caught.value.cure
+    else:
+        load_model(config, batch_size=1)
+        assert asked == [chosen]
 
 
 @pytest.mark.usefixtures("_installed")

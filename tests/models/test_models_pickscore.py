@@ -99,6 +99,17 @@ def test_scores_equal_the_published_example_s(folder: Path) -> None:
     assert ours.judge_preference([], []) == []
 
 
+def test_scores_in_a_lower_format_are_as_fine_as_in_float32(folder: Path) -> None:
+    """As on a GPU, where `dtype: auto` is bfloat16."""
+    images = [picture(40, 60, seed=seed) for seed in range(6)]
+    captions = CAPTIONS * 2
+    exact = load("pickscore", folder).judge_preference(images, captions)
+    lower = load("pickscore", folder, dtype="bfloat16").judge_preference(images, captions)
+    assert lower != exact
+    np.testing.assert_allclose(lower, exact, atol=0.05)
+    assert any(one != float(torch.tensor(one).bfloat16()) for one in lower)
+
+
 def test_the_processor_of_the_model_that_was_tuned(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.models_support import load, picture
+from support.models_support import boxes_read, load, picture
 from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model, Sam2Processor
 
 BOXES = np.array([[3, 4, 60, 50], [20, 10, 90, 70]], np.float32)
@@ -59,3 +59,6 @@ def test_hiera_tiny_answers_as_the_library(tmp_path: Path, side: int) -> None:
     assert none.masks.shape == (0, 133, 61)
     alone = sam2.segment([odd], [BOXES[:1]])[0]
     np.testing.assert_allclose(other.scores, alone.scores, atol=1e-4)
+    lower = load("sam2", tmp_path, dtype="bfloat16")
+    read = boxes_read(lower, image, BOXES + 0.3) * torch.tensor([120 / side, 90 / side])
+    np.testing.assert_allclose(read.reshape(-1, 4).float().numpy(), BOXES + 0.3, atol=1e-3)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.models_support import load, picture
-from support.sam3_folder import QUERIES, save_sam3
+from support.models_support import boxes_read, load, picture
+from support.sam3_folder import QUERIES, SIDE, save_sam3
 from support.tabletop_samples import tabletop_sample
 from transformers import Sam3Model, Sam3Processor, Sam3TrackerModel, Sam3TrackerProcessor
 
@@ -117,6 +117,22 @@ def test_masks_of_boxes_are_those_of_the_tracker(folder: Path, model: Any) -> No
     assert (ours.masks != masks.numpy()).mean() < 1e-3
     assert other.masks.shape == (1, 133, 61)
     assert none.masks.shape == (0, 133, 61)
+
+
+def test_boxes_lie_on_no_raster_in_a_lower_format(folder: Path, model: Any) -> None:
+    """As on a GPU, where `dtype: auto` is bfloat16, which has steps of 4 pixels beyond 512."""
+    image = picture(1200, 900)
+    lower = load("sam3", folder, dtype="bfloat16")
+    (exact,), (found,) = (one.ground([image], [PHRASES[:1]], **ALL) for one in (model, lower))
+    assert 0 < np.abs(found.scores - exact.scores).max() < 0.05
+    shares = torch.from_numpy(found.boxes / np.array([1200, 900] * 2, np.float32))
+    inside = (shares > 0) & (shares < 1)
+    assert inside.any()
+    assert (shares != shares.bfloat16())[inside].float().mean() > 0.9
+    boxes = np.array([[510.5, 20.25, 1001.3, 700.7]], np.float32)
+    sides = torch.tensor([1200 / SIDE, 900 / SIDE])
+    read = boxes_read(lower, image, boxes) * sides
+    np.testing.assert_allclose(read.reshape(1, 4).float().numpy(), boxes, atol=1e-3)
 
 
 def test_ground_and_segment_load_and_ask_it_once(folder: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from support.generator_doubles import DiscGenerator
 from support.model_doubles import (
     ColourScorer,
     ColourSegmenter,
@@ -23,7 +24,9 @@ from imig.schema import Scene, Source, scene_from_json, scene_to_json
 from imig.stages.base import BuildContext
 from imig.stages.caption import CaptionConfig, CaptionStage
 from imig.stages.crop import CropConfig, CropStage
+from imig.stages.edit import EditConfig, EditStage
 from imig.stages.ground import GroundConfig, GroundStage, round_outwards
+from imig.stages.instances import keep_instances, reference_members, set_instances
 from imig.stages.score import ScoreConfig, ScoreStage
 from imig.stages.segment import SegmentConfig, SegmentStage
 from imig.stages.write import WriteConfig, WriteStage
@@ -78,6 +81,32 @@ def scored() -> Sample:
         models={"text_model": ColourScorer(), "image_model": MeanColourEmbedder()},
     )
     return stage([cropped()])[0]
+
+
+def test_a_scene_may_have_more_than_a_hundred_references() -> None:
+    sample = segmented()
+    [given, *_] = sample.scene.instances
+    many = [given.model_copy(update={"identity_id": f"thing-{number}"}) for number in range(105)]
+    set_instances(sample, many, layer_order=range(105))
+    (sample,) = CropStage(CropConfig(min_side=8), CONTEXT)([sample])
+    (sample,) = EditStage(EditConfig(side=64), CONTEXT, models={"model": DiscGenerator()})([sample])
+    assert sample.scene.instances[104].references[1].name == "ref209"
+    last = sample.files["ref209.jpg"]
+    keep_instances(sample, range(1, 105))
+    scene = sample.scene
+    assert scene_from_json(scene_to_json(scene)) == scene
+    names = [reference.name for one in scene.instances for reference in one.references]
+    assert names == [f"ref{number:02d}" for number in range(208)]
+    assert sample.files["ref207.jpg"] == last
+    assert set(sample.files) == {
+        "target.jpg",
+        *(
+            member
+            for one in scene.instances
+            for view in one.references
+            for member in reference_members(view)
+        ),
+    }
 
 
 # caption

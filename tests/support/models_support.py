@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from imig.models.registry import load_model
@@ -50,8 +52,20 @@ def bert_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def load(family: str, path: Path, *, batch_size: int = 2, config: str | None = None) -> Any:
+def load(family: str, path: Path, *, batch_size: int = 2, **options: Any) -> Any:
     return load_model(
-        ModelConfig(family=family, weights=str(path), device="cpu", config=config),
+        ModelConfig(family=family, weights=str(path), device="cpu", **options),
         batch_size=batch_size,
     )
+
+
+def boxes_read(segmenter: Any, image: Image.Image, boxes: NDArray[np.float32]) -> torch.Tensor:
+    """Of a `BoxSegmenter`: (boxes, 2 corners, 2) in pixels, as the prompt encoder gets them."""
+    read: list[torch.Tensor] = []
+    encoder = segmenter._mask_model.prompt_encoder
+    hook = encoder.shared_embedding.register_forward_pre_hook(lambda _, args: read.append(args[0]))
+    segmenter.segment([image], [boxes])
+    hook.remove()
+    assert len(read) == 1
+    # Corners, not their centres, and without the point that the library adds.
+    return read[0][0, :, :2] - 0.5

@@ -31,7 +31,7 @@ SUBSETS: Final[dict[str, Subset]] = {
 """What the samples of each folder become."""
 
 MAX_VIEWS: Final = 100
-"""Names that views of a scene have: ref00 to ref99."""
+"""Of a scene: ref00 to ref99."""
 _MARGIN: Final[float] = CropConfig().margin
 MAX_NUMBER: Final = 10**9
 """Of a sample or a view; and of a coordinate, either way."""

@@ -177,7 +177,7 @@ def _aligned_box(face: Reference) -> Box | None:
 def _file_numbers(chosen: Sequence[_Chosen]) -> list[int]:
     """Those of the views' names, as an import gives them, where they differ."""
     views = [one.first or one.face for one in chosen]
-    numbers = [int(view.name[-2:]) for view in views if view is not None]
+    numbers = [int(re.sub(r"\D", "", view.name)) for view in views if view is not None]
     return numbers if len(set(numbers)) == len(chosen) else list(range(len(chosen)))
 
 

@@ -19,7 +19,6 @@ from imig.errors import UsageError
 from imig.models.batched import ResolvedWeights, Runtime
 from imig.models.family import Checkpoint, Family
 from imig.models.images import as_rgb
-from imig.models.libraries import torch
 from imig.models.protocols import DetectedFace
 from imig.schema import Box
 
@@ -57,7 +56,7 @@ class InsightFace:
         # The pack's networks are stored in one number format and run a picture at a time: only the
         # device is a choice.
         self.name = weights.name
-        self._analysis = _load(weights, runtime.device)
+        self._analysis = _load(weights, _provider(runtime))
 
     def find_faces(self, images: Sequence[Image]) -> list[list[DetectedFace]]:
         """The faces of each image, largest first."""
@@ -78,20 +77,32 @@ class InsightFace:
         return sorted(faces, key=lambda face: (-_area(face.box), face.box))
 
 
-def _load(weights: ResolvedWeights, device: torch.device) -> Any:
+def _provider(runtime: Runtime) -> str | tuple[str, dict[str, int]]:
+    """What onnxruntime runs the networks with, and on which GPU.
+
+    Its package of that name has no CUDA, and is what the extra installs (onnxruntime-gpu, which has
+    it, is not for every machine): where the recipe leaves the choice, the CPU it is.
+    """
+    import onnxruntime
+
+    device, there = runtime.device, onnxruntime.get_available_providers()
+    if device.type == "cuda" and "CUDAExecutionProvider" in there:
+        return ("CUDAExecutionProvider", {"device_id": device.index or 0})
+    if device.type == "cuda" and not runtime.automatic:
+        raise UsageError(
+            f"insightface: this machine's onnxruntime cannot run on {device}",
+            cure="set `device: auto` or `cpu` for this model, or pip install onnxruntime-gpu",
+        )
+    return "CPUExecutionProvider"
+
+
+def _load(weights: ResolvedWeights, provider: str | tuple[str, dict[str, int]]) -> Any:
     import onnxruntime
     from insightface.app import FaceAnalysis
 
-    wanted = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
     options = onnxruntime.SessionOptions()
     # Ray sets this for every worker; onnxruntime itself would take all cores.
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
-    provider: Any = (wanted, {"device_id": device.index or 0}) if device.type == "cuda" else wanted
-    if wanted not in onnxruntime.get_available_providers():
-        raise UsageError(
-            f"insightface: this machine's onnxruntime cannot run on {device}",
-            cure="set `device: cpu` for this model, or pip install onnxruntime-gpu",
-        )
     try:
         # An existing folder is taken as it is; only a bare name would be downloaded.
         analysis = FaceAnalysis(

@@ -58,7 +58,11 @@ class MultiReference:
         self._family = weights.family
         self._device = runtime.device
         self._pipeline = load_pipeline(self.family, weights, runtime)
-        self._call = CALLS[type(self._pipeline).__name__]
+        kind = type(self._pipeline).__name__
+        self._call = CALLS[kind]
+        if kind == "QwenImageEditPlusPipeline":
+            # A hook, since it also runs where accelerate, to offload, has replaced `forward`.
+            self._pipeline.text_encoder.register_forward_pre_hook(_tell_images, with_kwargs=True)
 
     def compose(
         self, requests: Sequence[ComposeRequest], *, settings: GeneratorSettings
@@ -102,6 +106,20 @@ def _qwen(pipeline: Any, request: ComposeRequest, settings: GeneratorSettings) -
     if pipeline.transformer.config.guidance_embeds:
         arguments["guidance_scale"] = 1.0
     return arguments
+
+
+def _tell_images(
+    encoder: Any, args: tuple[Any, ...], kwargs: Arguments
+) -> tuple[tuple[Any, ...], Arguments]:
+    """Says which tokens of Qwen's text encoder are those of a picture.
+
+    diffusers 0.42 leaves that out (its issue 14194); transformers 5 needs it to give pictures their
+    rows and columns, and without it numbers all tokens in one line, as the network never saw them.
+    """
+    if kwargs.get("mm_token_type_ids") is None:
+        pictures = kwargs["input_ids"] == encoder.config.image_token_id
+        kwargs = {**kwargs, "mm_token_type_ids": pictures.int()}
+    return args, kwargs
 
 
 def _flux2(pipeline: Any, request: ComposeRequest, settings: GeneratorSettings) -> Arguments:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -48,7 +49,6 @@ class OpenClip(Batched):
             "open_clip_pytorch_model.safetensors",
             "open_clip_pytorch_model.bin",
             "*.safetensors",
-            "*.pt",
         ),
         needs=("open_clip_config.json",),
         takes_file=True,
@@ -63,11 +63,13 @@ class OpenClip(Batched):
         super().__init__(weights, runtime)
         self._model, self._transform, self._tokenizer = _load(weights, runtime)
         self._embed_text = lru_cache(maxsize=TEXTS_KEPT)(self._embed_new_text)
+        # (0, dimensions): no attribute says the dimensions for all of open_clip's architectures.
+        self._none = self._embed_new_text("a")[:0]
 
     @inference_mode
     def embed_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """(n, dimensions) float32, L2-normalised."""
-        parts = [np.zeros((0, self._dimensions()), np.float32)]
+        parts = [self._none]
         for start in range(0, len(images), self._batch_size):
             batch = as_rgb(images[start : start + self._batch_size])
             pixels = torch.stack([self._transform(one) for one in batch])
@@ -80,19 +82,12 @@ class OpenClip(Batched):
         Nouns come again and again: the last `TEXTS_KEPT` texts are remembered. Each goes through
         the network alone, so that its feature does not depend on what was asked for before.
         """
-        parts = [np.zeros((0, self._dimensions()), np.float32)]
-        return np.concatenate([*parts, *map(self._embed_text, texts)])
+        return np.concatenate([self._none, *map(self._embed_text, texts)])
 
     @inference_mode
     def _embed_new_text(self, text: str) -> NDArray[np.float32]:
         tokens = self._tokenizer([to_encodable(text)]).to(self._device)
         return _normalise(self._model.encode_text(tokens))
-
-    def _dimensions(self) -> int:
-        projection = getattr(self._model, "text_projection", None)
-        if isinstance(projection, torch.nn.Parameter):
-            return int(projection.shape[1])
-        return int(self._model.visual.output_dim)
 
 
 def _normalise(features: torch.Tensor) -> NDArray[np.float32]:
@@ -106,6 +101,7 @@ def _load(weights: ResolvedWeights, runtime: Runtime) -> tuple[Any, Any, Any]:
     name: str
     pretrained: str | None
     if weights.path.is_dir():
+        _require_found(weights)
         name, pretrained = f"local-dir:{weights.path}", None
     elif weights.config is not None and weights.config in open_clip.list_models():
         # Absolute: it takes a bare name for one of its own checkpoints.
@@ -131,3 +127,18 @@ def _load(weights: ResolvedWeights, runtime: Runtime) -> tuple[Any, Any, Any]:
             cure="is it whole, and of the architecture that its config names?",
         ) from error
     return model.eval(), transform, tokenizer
+
+
+def _require_found(weights: ResolvedWeights) -> None:
+    """UsageError unless open_clip will read the folder's file that imig records.
+
+    open_clip (3.3) looks for it by rules of its own, and goes on with random weights where it
+    finds none.
+    """
+    found = open_clip.factory._find_checkpoint_in_dir(weights.path)
+    if found is None or Path(found).name != weights.files[0].name:
+        raise UsageError(
+            f"open-clip: of {weights.path} the library would read "
+            f"{Path(found).name if found else 'no file'}, not {weights.files[0].name}",
+            cure="leave one weight file in the folder, as open_clip_model.safetensors",
+        )

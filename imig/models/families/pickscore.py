@@ -13,10 +13,11 @@ from typing import Any, ClassVar, Final
 from PIL.Image import Image
 
 from imig.models.batched import Batched, ResolvedWeights, Runtime
+from imig.models.device import mixed_precision
 from imig.models.family import TRANSFORMERS_WEIGHTS, Checkpoint, Family
 from imig.models.hub import HubId, find_in_hub_cache
 from imig.models.images import as_rgb
-from imig.models.libraries import inference_mode, transformers
+from imig.models.libraries import inference_mode, torch, transformers
 from imig.models.pretrained import load_pretrained, load_processor
 from imig.text import to_encodable
 
@@ -25,7 +26,7 @@ MAX_TOKENS: Final = 77
 
 
 class PickScore(Batched):
-    """A `PreferenceJudge`."""
+    """A `PreferenceJudge`. Weights stay float32; a lower dtype is used by autocast."""
 
     family: ClassVar[Family] = Family(
         name="pickscore",
@@ -33,6 +34,7 @@ class PickScore(Batched):
         library="transformers",
         weight_files=TRANSFORMERS_WEIGHTS,
         needs=("config.json",),
+        keeps_float32=True,
         checkpoints=(
             Checkpoint(
                 "yuvalkirstain/PickScore_v1",
@@ -51,7 +53,7 @@ class PickScore(Batched):
             weights,
             model_types=("clip",),
             device=runtime.device,
-            dtype=runtime.dtype,
+            dtype=torch.float32,
         )
 
     @inference_mode
@@ -69,9 +71,20 @@ class PickScore(Batched):
                 truncation=True,
                 max_length=min(MAX_TOKENS, self._model.config.text_config.max_position_embeddings),
                 return_tensors="pt",
-            ).to(self._device, self._dtype)
-            scores += self._model(**inputs).logits_per_image.diagonal().float().tolist()
+            ).to(self._device)
+            with mixed_precision(self._device, self._dtype):
+                outputs = self._model(**inputs)
+            scores += self._scaled_cosines(outputs).tolist()
         return scores
+
+    def _scaled_cosines(self, outputs: Any) -> torch.Tensor:
+        """As transformers (5.23) has them in `logits_per_image`, but always in float32: between 16
+        and 32 bfloat16 knows steps of 0.125 only."""
+        normalize = torch.nn.functional.normalize
+        pictures = normalize(outputs.image_embeds.float(), dim=-1)
+        texts = normalize(outputs.text_embeds.float(), dim=-1)
+        scaled: torch.Tensor = (pictures * texts).sum(-1) * self._model.logit_scale.exp()
+        return scaled
 
 
 def _processor(weights: ResolvedWeights) -> Any:

@@ -34,7 +34,8 @@ class Sam3(BoxSegmenter):
 
     Phrases are looked for one by one on one image embedding; a box's score is its own times that of
     the phrase being in the picture at all. `text_threshold` means nothing to it: a box belongs to
-    the phrase that was asked for. It says nothing of how good a mask is.
+    the phrase that was asked for. It says nothing of how good a mask is. Weights stay float32; a
+    lower dtype is used by autocast.
     """
 
     family: ClassVar[Family] = Family(
@@ -42,6 +43,7 @@ class Sam3(BoxSegmenter):
         tasks=("ground", "segment"),
         library="transformers",
         grounds_masks=True,
+        keeps_float32=True,
         weight_files=TRANSFORMERS_WEIGHTS,
         needs=("config.json", "preprocessor_config.json|processor_config.json"),
         checkpoints=(Checkpoint("facebook/sam3", 3440, "SAM License"),),
@@ -95,16 +97,17 @@ class Sam3(BoxSegmenter):
             # The published checkpoint is that of the video model; images need two parts of it.
             model_types=("sam3_video",),
             device=runtime.device,
-            dtype=runtime.dtype,
+            # transformers (5.23) adds up and squashes boxes in the weights' own format: in bfloat16
+            # they would lie on a raster of up to 4 pixels.
+            dtype=torch.float32,
         )
 
     @inference_mode
     def _see(self, images: Sequence[Image]) -> Any:
         """The detector's feature pyramid of some images."""
         pixels = self._detector_processor(images=as_rgb(images), return_tensors="pt")
-        return self._detector.get_vision_features(
-            pixels["pixel_values"].to(self._device, self._dtype)
-        )
+        with self._precision():
+            return self._detector.get_vision_features(pixels["pixel_values"].to(self._device))
 
     @inference_mode
     def _detect(
@@ -119,14 +122,15 @@ class Sam3(BoxSegmenter):
             max_length=MAX_TOKENS,
             return_tensors="pt",
         ).to(self._device)
-        outputs = self._detector(
-            vision_embeds=type(seen)(
-                fpn_hidden_states=tuple(one[places] for one in seen.fpn_hidden_states),
-                fpn_position_encoding=tuple(one[places] for one in seen.fpn_position_encoding),
-            ),
-            input_ids=text["input_ids"],
-            attention_mask=text["attention_mask"],
-        )
+        with self._precision():
+            outputs = self._detector(
+                vision_embeds=type(seen)(
+                    fpn_hidden_states=tuple(one[places] for one in seen.fpn_hidden_states),
+                    fpn_position_encoding=tuple(one[places] for one in seen.fpn_position_encoding),
+                ),
+                input_ids=text["input_ids"],
+                attention_mask=text["attention_mask"],
+            )
         for name in ("pred_logits", "pred_boxes", "pred_masks", "presence_logits"):
             outputs[name] = outputs[name].float()
         answers = self._detector_processor.post_process_instance_segmentation(
