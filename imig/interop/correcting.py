@@ -18,6 +18,7 @@ from imig.errors import DataError, UsageError
 from imig.interop.corrections import Returned, carried, correct
 from imig.interop.format import FormatSettings, Importer, Losses
 from imig.interop.regions import Region
+from imig.recipe.identity import merged_recipes
 from imig.sample import Sample
 from imig.schema import (
     Derivation,
@@ -107,6 +108,10 @@ class CorrectingImporter(Importer[CorrectingSettings], Generic[PlaceT]):
             update={"derived": [*parent.derived, correction], "licences": parent.licences}
         )
 
+    def recipes(self) -> Sequence[dict[str, Any]]:
+        """See `Importer.recipes`: thresholds and margins stay known."""
+        return merged_recipes(self.dataset.manifest.recipe)
+
     def card_licence(self) -> Mapping[str, str]:
         """See `Importer.card_licence`: the owner's own word in the dataset's card."""
         return parents_licence(self.dataset)
@@ -118,9 +123,11 @@ class CorrectingImporter(Importer[CorrectingSettings], Generic[PlaceT]):
 
     @cached_property
     def _crop_margin(self) -> float:
-        """Of the recipe that the dataset was built by, where it says one."""
-        crop = self.dataset.manifest.recipe.get("crop")
-        margin = crop.get("margin") if isinstance(crop, dict) else None
+        """Of the recipe that the dataset was built by; where several say different ones, the
+        default."""
+        crops = [one.get("crop") for one in merged_recipes(self.dataset.manifest.recipe)]
+        margins = [one.get("margin") for one in crops if isinstance(one, dict)]
+        margin = margins[0] if margins and all(one == margins[0] for one in margins) else None
         if isinstance(margin, int | float) and 0 <= margin <= 1:
             return float(margin)
         return CropConfig().margin

@@ -245,6 +245,10 @@ class Importer(ABC, Generic[SettingsT]):
         """The new dataset's manifest, with what the source says of all scenes together."""
         return manifest
 
+    def recipes(self) -> Sequence[dict[str, Any]]:
+        """Of the builds that have made the scenes, for the manifest; empty: nobody knows them."""
+        return []
+
     def card_licence(self) -> Mapping[str, str]:
         """Licence entries of the new card's front matter; empty: they follow from the scenes."""
         return {}

@@ -87,6 +87,7 @@ class _Plan:
 
     @property
     def recipe(self) -> dict[str, Any]:
+        known = self.importer.recipes()
         return {
             "name": self.name,
             "source": {
@@ -95,6 +96,7 @@ class _Plan:
                 **self.importer.settings.model_dump(mode="json"),
             },
             "write": {"scenes_per_shard": self.scenes_per_shard},
+            **({"merged": list(known)} if known else {}),
         }
 
     @property

@@ -23,6 +23,7 @@ from imig.interop.corrections import _free_name
 from imig.interop.exporting import export_dataset
 from imig.interop.importing import Imported, import_dataset
 from imig.layout.masks import Mask, mask_to_rle
+from imig.recipe.identity import merged_recipes
 from imig.sample import Sample
 from imig.schema import Correction, Edit, Instance, Scene, scene_to_json
 from imig.shards.tables import read_quarantine
@@ -404,7 +405,11 @@ def test_corrections_come_one_after_the_other(tool: str, dataset: Path, tmp_path
     there_and_back(tool, second / "dataset", lambda drawing: drawing.remove(0))
     scene = corrected(second / "dataset")
     assert whats(scene) == ["caption", "removed"]
-    assert len(imig.Dataset(second / "back").manifest.derived) == 2
+    manifest = imig.Dataset(second / "back").manifest
+    assert len(manifest.derived) == 2
+    # what the build has set stays known: thresholds, margins, near copies
+    built = imig.Dataset(dataset).manifest.recipe
+    assert merged_recipes(manifest.recipe) == [built]
 
 
 def test_only_scenes_of_the_file(tool: str, dataset: Path) -> None:
