@@ -154,6 +154,7 @@ def test_a_worker_that_dies_once_is_started_again(tmp_path: Path) -> None:
     assert finished.manifest.counts.written == 34
 
 
+@pytest.mark.long
 def test_blocks_that_share_a_task_with_a_death_are_counted_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +219,7 @@ def test_a_scene_that_kills_its_worker_is_quarantined(tmp_path: Path) -> None:
     assert len(list(deaths.iterdir())) <= 6
 
 
+@pytest.mark.long
 def test_a_killed_build_is_finished_on_another_ray(tmp_path: Path) -> None:
     recipe, output = write_recipe(tmp_path), tmp_path / "d"
     build_here(tmp_path / "undisturbed", recipe, ray=False)

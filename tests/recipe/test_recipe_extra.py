@@ -241,6 +241,7 @@ def test_a_family_from_outside_is_found_and_recorded_by_its_code(
         find_family("colours:COLOURS")
 
 
+@pytest.mark.long
 def test_a_build_with_both(tmp_path: Path) -> None:
     """From a package that is nowhere but on PYTHONPATH, through Ray's workers."""
     package = tmp_path / "packages"

@@ -123,7 +123,10 @@ def undisturbed(world: Path) -> Path:
 
 @pytest.mark.parametrize(
     "disturbance",
-    [signal.SIGKILL, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)],
+    [
+        signal.SIGKILL,
+        *(pytest.param(one, marks=pytest.mark.long) for one in (signal.SIGINT, signal.SIGTERM)),
+    ],
 )
 def test_resume_is_exact(
     world: Path,
