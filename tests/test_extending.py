@@ -94,6 +94,7 @@ def test_the_format(written: Path) -> None:
     assert (out / "captions.txt").read_text(encoding="utf-8").splitlines() == captions
 
 
+@pytest.mark.long
 def test_from_python(written: Path) -> None:
     """A build with the tiny models, checked and drawn."""
     (code,) = [text for kind, text in BLOCKS if kind == "python" and text.startswith("import imig")]

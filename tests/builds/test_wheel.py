@@ -50,6 +50,7 @@ def test_the_wheel_is_what_is_imported(installed: Path, tmp_path: Path) -> None:
     assert str(installed.parent) in where
 
 
+@pytest.mark.long
 def test_the_demo_builds_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     out = run(installed / "imig", "build", "demo", "--limit", "8", "--output", "d", cwd=tmp_path)
     assert "wrote" in out

@@ -275,6 +275,7 @@ def test_a_build_goes_on_with_other_workers(tmp_path: Path) -> None:
     assert f"({begun * 4} finished by an earlier run)" in screen.replace("\n", " ")
 
 
+@pytest.mark.long
 def test_several_builds_share_a_ray_and_stop_at_the_first_fault(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("one", "two", "three")]
     for folder in folders:

@@ -72,7 +72,9 @@ class Stop:
             marks=pytest.mark.long,
         ),
         pytest.param(Stop(signal.SIGTERM), id="sigterm", marks=pytest.mark.long),
-        pytest.param(Stop(signal.SIGTERM, parts=0), id="sigterm-while-ray-starts"),
+        pytest.param(
+            Stop(signal.SIGTERM, parts=0), id="sigterm-while-ray-starts", marks=pytest.mark.long
+        ),
     ],
 )
 def test_a_signal_stops_cleanly(undisturbed: tuple[Path, Path], tmp_path: Path, stop: Stop) -> None:

@@ -158,6 +158,7 @@ def _files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.long
 def test_kill_9_at_any_moment_leaves_checkpoints_that_load(tmp_path: Path) -> None:
     moments = random.Random(0)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
