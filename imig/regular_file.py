@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
 class NotAFileError(OSError):
@@ -17,7 +17,7 @@ class FileTooLargeError(OSError):
     """It has more bytes than whoever reads it can use."""
 
 
-def open_regular_file(path: str | Path) -> BinaryIO:
+def open_regular_file(path: str | Path) -> BufferedReader:
     """A regular file, or a link to one, for reading.
 
     A pipe would wait for a writer that never comes, and a device never ends.

@@ -23,7 +23,6 @@ from imig.engine.node_checks import check_nodes
 from imig.engine.nodes import (
     NodesLostError,
     alive_nodes,
-    lay_out,
     needed,
     require_resources,
     wait_for_nodes,
@@ -172,10 +171,9 @@ def _stream(
         from imig.engine.stream import stream_blocks
 
         wanted = plan.groups(machine)
-        require_resources(wanted, alive_nodes())
+        groups = require_resources(wanted, alive_nodes())
         if plan.loaded.recipe.engine.ray_address is not None:
             check_nodes(plan, wanted, state=folder.output.state)
-        groups = lay_out(wanted, alive_nodes()) or wanted
         if groups != wanted:
             progress.warn(f"the nodes hold fewer workers side by side: {_workers_to_text(groups)}")
         while blocks:
@@ -196,8 +194,7 @@ def _stream(
                 progress.warn(str(lost))
                 groups = wait_for_nodes(wanted, progress.warn)
                 blocks = folder.pending_blocks()
-                workers = _workers_to_text(groups)
-                progress.warn(f"going on with the workers that fit: {workers}")
+                progress.warn(f"going on with the workers that fit: {_workers_to_text(groups)}")
 
 
 def collect_blocks(

@@ -63,8 +63,12 @@ def needed(groups: Sequence[Group], kind: Literal["cpus", "gpus"]) -> float:
     return float(sum(getattr(group, kind) * group.workers for group in groups))
 
 
-def require_resources(groups: Sequence[Group], nodes: Sequence[Node]) -> None:
-    """Raise UsageError when the nodes lack what the workers take, all together or one of them."""
+def require_resources(groups: Sequence[Group], nodes: Sequence[Node]) -> list[Group]:
+    """The groups with as many workers as the nodes hold side by side, as `lay_out` has it.
+
+    Raises UsageError when the nodes lack what the workers take, all together or one of them, or do
+    not hold one of each group.
+    """
     kinds: tuple[tuple[Literal["cpus", "gpus"], str], ...] = (("gpus", "GPU"), ("cpus", "CPU"))
     for kind, name in kinds:
         wanted = needed(groups, kind)
@@ -86,7 +90,8 @@ def require_resources(groups: Sequence[Group], nodes: Sequence[Node]) -> None:
                 cure=f"lower {stage}.resources, or start a node that has it: `ray start "
                 f"--address=HEAD:6379 {_ray_start_words(group.takes)}`",
             )
-    if lay_out(groups, nodes) is None:
+    fitting = lay_out(groups, nodes)
+    if fitting is None:
         taken = "; ".join(f"{group.name} ({_amounts(group.takes)})" for group in groups)
         raise UsageError(
             "the nodes do not hold a worker of every stage side by side; a worker lives on one "
@@ -94,6 +99,7 @@ def require_resources(groups: Sequence[Group], nodes: Sequence[Node]) -> None:
             f"{taken}",
             cure="lower resources of one of them, so that it fits beside the others",
         )
+    return fitting
 
 
 def lay_out(groups: Sequence[Group], nodes: Sequence[Node]) -> list[Group] | None:

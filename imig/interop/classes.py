@@ -36,6 +36,8 @@ class EarlierClasses:
     """Number -> name: all of them, in their order."""
     places: dict[str, str | list[str]] = field(default_factory=dict)
     """YOLO's `path`, and the folders of each split."""
+    files: tuple[Path, ...] = ()
+    """What it was read from."""
 
     def extended(self, names: Iterable[str], *, first: int) -> EarlierClasses:
         """With the names that it lacks, sorted, behind its own; without any they begin at `first`.
@@ -49,14 +51,16 @@ class EarlierClasses:
 
 
 NO_CLASSES: Final = EarlierClasses({}, {})
-"""Of an export that is the first one."""
+"""Of an export that is the first one: no setting names a file."""
 
 
-def read_yolo_classes(setting: str) -> EarlierClasses:
+def read_yolo_classes(setting: str | None) -> EarlierClasses:
     """The classes and splits of a ``data.yaml``.
 
     Raises UsageError, in words, for a file that is none.
     """
+    if setting is None:
+        return NO_CLASSES
     path = input_path(setting)
     try:
         data = read_regular_file(path, max_bytes=MAX_TEXT_BYTES)
@@ -78,14 +82,16 @@ def read_yolo_classes(setting: str) -> EarlierClasses:
     if not all(_is_number(one) for one in names):
         raise UsageError(f"{path}: classes are numbered 0, 1, 2, .. in names", cure=_YOLO_CURE)
     places = {key: one for key, one in value.items() if _is_place(key, one)}
-    return _to_classes({number: str(names[number]) for number in sorted(names)}, places)
+    return _to_classes({number: str(names[number]) for number in sorted(names)}, path, places)
 
 
-def read_coco_classes(setting: str) -> EarlierClasses:
+def read_coco_classes(setting: str | None) -> EarlierClasses:
     """The categories of a file of annotations.
 
     Raises UsageError, in words, for a file that is none.
     """
+    if setting is None:
+        return NO_CLASSES
     path = input_path(setting)
     names: dict[int, str] = {}
     try:
@@ -104,14 +110,16 @@ def read_coco_classes(setting: str) -> EarlierClasses:
         raise UsageError(error.message, cure=_COCO_CURE) from error
     if not names:
         raise UsageError(f"{path} has no categories", cure=_COCO_CURE)
-    return _to_classes(names, {})
+    return _to_classes(names, path, {})
 
 
-def _to_classes(names: dict[int, str], places: dict[str, str | list[str]]) -> EarlierClasses:
+def _to_classes(
+    names: dict[int, str], path: Path, places: dict[str, str | list[str]]
+) -> EarlierClasses:
     numbers: dict[str, int] = {}
     for number, name in names.items():
         numbers.setdefault(name, number)
-    return EarlierClasses(numbers, names, places)
+    return EarlierClasses(numbers, names, places, (path,))
 
 
 def _to_category(value: Any, *, where: str) -> tuple[int, str]:

@@ -24,10 +24,9 @@ from pydantic import Field
 
 from imig.errors import UsageError
 from imig.interop.annotated import EVERYTHING, AnnotatedImporter, AnnotatedImportSettings
-from imig.interop.classes import NO_CLASSES, EarlierClasses, read_coco_classes
+from imig.interop.classes import EarlierClasses, read_coco_classes
 from imig.interop.format import Exporter, ExportFolder, Format, FormatSettings, Losses
 from imig.layout.polygons import join_rings, mask_to_rings, mask_to_run_lengths
-from imig.paths import input_path
 from imig.shards.views import InstanceView, SceneView
 from imig.stages.sources.coco import CocoPictures
 from imig.stages.sources.config import CocoSource
@@ -65,13 +64,10 @@ class CocoExporter(Exporter[CocoExportSettings]):
 
     @cached_property
     def _earlier(self) -> EarlierClasses:
-        stated = self.settings.classes
-        return NO_CLASSES if stated is None else read_coco_classes(stated)
+        return read_coco_classes(self.settings.classes)
 
     def inputs(self) -> Sequence[Path]:
-        stated = self.settings.classes
-        self._earlier  # noqa: B018  raises what is wrong with it
-        return [] if stated is None else [input_path(stated)]
+        return self._earlier.files
 
     def write_scene(self, scene: SceneView, folder: ExportFolder) -> Entry:
         record = scene.record

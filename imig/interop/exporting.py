@@ -219,11 +219,8 @@ def _inputs_sha256(paths: Iterable[Path]) -> str:
     digests = []
     for path in paths:
         try:
-            digest = hashlib.sha256()
             with open_regular_file(path) as file:
-                while data := file.read(1 << 20):
-                    digest.update(data)
-            digests.append(digest.hexdigest())
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
         except OSError as error:
             raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
     return " ".join(digests)

@@ -21,13 +21,12 @@ import numpy as np
 from pydantic import Field
 
 from imig.interop.annotated import EVERYTHING, AnnotatedImporter, AnnotatedImportSettings
-from imig.interop.classes import NO_CLASSES, EarlierClasses, read_yolo_classes
+from imig.interop.classes import EarlierClasses, read_yolo_classes
 from imig.interop.coco import note_losses
 from imig.interop.format import Exporter, ExportFolder, Format, FormatSettings
 from imig.interop.yaml_text import yaml_text, yaml_word
 from imig.layout.masks import mask_to_box
 from imig.layout.polygons import Ring, join_rings, mask_to_rings
-from imig.paths import input_path
 from imig.shards.views import InstanceView, SceneView
 from imig.stages.sources.config import YoloSource
 from imig.stages.sources.yolo import YoloPictures
@@ -62,13 +61,10 @@ class YoloExporter(Exporter[YoloExportSettings]):
 
     @cached_property
     def _earlier(self) -> EarlierClasses:
-        stated = self.settings.classes
-        return NO_CLASSES if stated is None else read_yolo_classes(stated)
+        return read_yolo_classes(self.settings.classes)
 
     def inputs(self) -> Sequence[Path]:
-        stated = self.settings.classes
-        self._earlier  # noqa: B018  raises what is wrong with it
-        return [] if stated is None else [input_path(stated)]
+        return self._earlier.files
 
     def write_scene(self, scene: SceneView, folder: ExportFolder) -> dict[str, Any]:
         record = scene.record
